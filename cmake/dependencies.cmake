@@ -1,0 +1,22 @@
+# Libraries of the distribution, through pkg-config where they ship a file for it.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing)
+pkg_check_modules(BLKID REQUIRED IMPORTED_TARGET blkid)
+pkg_check_modules(UDEV REQUIRED IMPORTED_TARGET libudev)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(JSONC REQUIRED IMPORTED_TARGET json-c)
+pkg_check_modules(SMARTCOLS REQUIRED IMPORTED_TARGET smartcols)
+find_library(ISAL_LIBRARY isal REQUIRED)
+find_library(BOOST_CONTEXT_LIBRARY boost_context REQUIRED)
+if(POOL_TESTS)
+  pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+endif()
+
+# What each layer links beside the layers it needs.
+set(POOL_LINK_checksum ${ISAL_LIBRARY})
+set(POOL_LINK_raid ${ISAL_LIBRARY})
+set(POOL_LINK_base Threads::Threads)
+set(POOL_LINK_rt ${BOOST_CONTEXT_LIBRARY} Threads::Threads)
+set(POOL_LINK_disk PkgConfig::URING PkgConfig::BLKID PkgConfig::UDEV)
+set(POOL_LINK_block PkgConfig::ZSTD)

@@ -1,0 +1,31 @@
+# One static library for each layer, from all *.c in its folder, so that the tests of a layer
+# link that layer and those above it and nothing else.
+set_property(GLOBAL PROPERTY POOL_LAYERS "")
+
+function(pool_layer name)
+  cmake_parse_arguments(ARG "" "DIRECTORY" "NEEDS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${ARG_DIRECTORY}/*.c)
+  list(FILTER sources EXCLUDE REGEX "/bench_[^/]*$")
+  if(NOT sources)
+    add_library(pool_${name} INTERFACE)
+    set(scope INTERFACE)
+  else()
+    add_library(pool_${name} STATIC ${sources})
+    set(scope PUBLIC)
+    set_property(GLOBAL APPEND PROPERTY POOL_LAYERS pool_${name})
+  endif()
+  target_link_libraries(pool_${name} ${scope} pool_options ${POOL_LINK_${name}})
+  foreach(need ${ARG_NEEDS})
+    target_link_libraries(pool_${name} ${scope} pool_${need})
+  endforeach()
+  if(EXISTS ${CMAKE_SOURCE_DIR}/${ARG_DIRECTORY}/flags.cmake)
+    include(${CMAKE_SOURCE_DIR}/${ARG_DIRECTORY}/flags.cmake)
+  endif()
+endfunction()
+
+# The library that is shipped: every layer in one, with the public header only.
+function(pool_library)
+  add_library(pool INTERFACE)
+  target_link_libraries(pool INTERFACE pool_pool)
+  target_include_directories(pool INTERFACE ${CMAKE_SOURCE_DIR}/libpool/include)
+endfunction()

@@ -1,0 +1,38 @@
+/*
+ * Reference-counted buffers for device I/O: data is aligned to 4096 bytes. The count is atomic, so a
+ * reference may be dropped in any thread; the content is written by one owner and read-only once
+ * shared ("frozen"): CRC, checksum, parity and device write read the same bytes.
+ */
+#ifndef LIBPOOL_BASE_BUFFER_H
+#define LIBPOOL_BASE_BUFFER_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BUFFER_ALIGNMENT 4096
+
+struct buffer {
+	atomic_uint references;
+	uint32_t size; /* bytes the user asked for */
+	uint8_t *data; /* aligned; capacity is size rounded up to 4096, the rest zeroed by buffer_pad */
+};
+
+/* A buffer with one reference and undefined content, or NULL without memory. size >= 1. Thread-safe. */
+struct buffer *buffer_new(size_t size);
+/* The same, zeroed. */
+struct buffer *buffer_new_zero(size_t size);
+/* A copy of `size` bytes. */
+struct buffer *buffer_new_copy(const void *data, size_t size);
+struct buffer *buffer_ref(struct buffer *buffer);
+/* Drops a reference; NULL is accepted. */
+void buffer_unref(struct buffer *buffer);
+/* True if the caller holds the only reference. */
+int buffer_is_sole(const struct buffer *buffer);
+/* Zeroes what lies between size and the next multiple of 4096. */
+void buffer_pad(struct buffer *buffer);
+
+static inline void buffer_unref_cleanup(struct buffer **buffer) { buffer_unref(*buffer); }
+#define CLEANUP_BUFFER __attribute__((cleanup(buffer_unref_cleanup)))
+
+#endif

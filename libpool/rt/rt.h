@@ -1,0 +1,123 @@
+/*
+ * The engine's scheduler: stackful fibers in one thread. A fiber runs until it waits; nothing else of
+ * the engine runs meanwhile, so state needs no locks between waits. Every function is for the engine's
+ * thread, except rt_post.
+ */
+#ifndef LIBPOOL_RT_RT_H
+#define LIBPOOL_RT_RT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libpool/base/list.h"
+#include "libpool/rt/env.h"
+
+struct fiber;
+typedef void fiber_function(void *argument);
+
+/* Fibers that wait for one thing, woken in FIFO order. Zero is not valid: rt_queue_init. */
+struct rt_queue {
+	struct list waiters;
+};
+
+struct rt_timer {
+	struct list node; /* private */
+	uint64_t at_ns;
+	void (*fire)(struct rt_timer *timer); /* called outside any fiber; may wake, spawn, submit; may not wait */
+	bool armed;
+};
+
+/* A pure function over buffers, run elsewhere. */
+struct rt_job {
+	struct list node; /* private */
+	void (*function)(void *argument);
+	void *argument;
+	void (*done)(struct rt_job *job); /* in the engine's thread, outside any fiber */
+	void *owner;
+};
+
+/* Mutex between fibers: FIFO, not recursive. */
+struct rt_mutex {
+	struct rt_queue queue;
+	struct fiber *owner;
+};
+
+/* Counts outstanding things and remembers the first error; one or more fibers wait for zero. */
+struct rt_group {
+	struct rt_queue queue;
+	unsigned pending;
+	int error;
+};
+
+/* A message from another thread: `run` is called in the engine's thread, outside any fiber. */
+struct rt_message {
+	struct rt_message *next; /* private */
+	void (*run)(struct rt_message *message);
+};
+
+int rt_new(struct pool_env *env, struct rt **ret_rt);
+/* All fibers must have ended. */
+void rt_free(struct rt *rt);
+struct pool_env *rt_env(struct rt *rt);
+
+/* Run the loop until `main_function` (a fiber) has returned and no other fiber is left. 0 or -ENOMEM. */
+int rt_run(struct rt *rt, fiber_function *main_function, void *argument);
+
+/* Starts a fiber; it first runs when the current one waits. 0 or -ENOMEM (stack, or the limit of fibers). */
+int rt_spawn(struct rt *rt, const char *name, fiber_function *function, void *argument);
+struct fiber *rt_self(struct rt *rt);       /* NULL outside fibers */
+const char *fiber_name(const struct fiber *fiber);
+unsigned rt_fiber_count(const struct rt *rt);
+
+/* Lets other runnable fibers and completions go first. */
+void rt_yield(struct rt *rt);
+void rt_sleep(struct rt *rt, uint64_t duration_ns);
+uint64_t rt_now(struct rt *rt);             /* monotonic ns */
+uint64_t rt_realtime(struct rt *rt);        /* ns since 1970 */
+uint64_t rt_random(struct rt *rt);
+bool rt_buggify(struct rt *rt, const char *point);
+/* Number of scheduler turns so far: tells a deadline whether the engine itself ran meanwhile. */
+uint64_t rt_turns(const struct rt *rt);
+
+void rt_queue_init(struct rt_queue *queue);
+void rt_queue_wait(struct rt *rt, struct rt_queue *queue);
+/* False if `until_ns` (monotonic) came first. */
+bool rt_queue_wait_until(struct rt *rt, struct rt_queue *queue, uint64_t until_ns);
+void rt_queue_wake_one(struct rt *rt, struct rt_queue *queue);
+void rt_queue_wake_all(struct rt *rt, struct rt_queue *queue);
+
+void rt_mutex_init(struct rt_mutex *mutex);
+void rt_mutex_lock(struct rt *rt, struct rt_mutex *mutex);
+void rt_mutex_unlock(struct rt *rt, struct rt_mutex *mutex);
+
+void rt_group_init(struct rt_group *group);
+static inline void rt_group_add(struct rt_group *group) { group->pending++; }
+void rt_group_done(struct rt *rt, struct rt_group *group, int error); /* error 0 or negative */
+/* Waits until pending is 0; returns the first error since the last wait, and clears it. */
+int rt_group_wait(struct rt *rt, struct rt_group *group);
+
+void rt_timer_arm(struct rt *rt, struct rt_timer *timer, uint64_t at_ns);
+void rt_timer_cancel(struct rt *rt, struct rt_timer *timer);
+
+/* Runs function(argument) on a worker and waits for it. Never on the engine's thread when there are workers. */
+void rt_work(struct rt *rt, void (*function)(void *argument), void *argument);
+/* The same without waiting: job->done is called when it has run. */
+void rt_work_submit(struct rt *rt, struct rt_job *job);
+unsigned rt_parallelism(struct rt *rt);
+
+/* Any thread: queue a message for the engine and wake it. Messages run in the order posted by one thread. */
+void rt_post(struct rt *rt, struct rt_message *message);
+
+/*
+ * While a fiber is marked, waiting for anything but I/O, workers and fiber locks is a broken invariant
+ * (I16): code that waits for space, memory or a commit calls rt_assert_may_block first.
+ */
+void rt_no_block_begin(struct rt *rt);
+void rt_no_block_end(struct rt *rt);
+bool rt_may_block(struct rt *rt);
+
+/* Per-fiber slot for the layer above (transaction handle bookkeeping). */
+void rt_fiber_set_local(struct rt *rt, void *value);
+void *rt_fiber_local(struct rt *rt);
+
+#endif
