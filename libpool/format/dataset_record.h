@@ -1,0 +1,47 @@
+/*
+ * The records of the MOS trees: the dataset catalogue, the batch map, xblk, properties, history, damage.
+ * Keys are big endian so that memcmp orders them.
+ */
+#ifndef LIBPOOL_FORMAT_DATASET_RECORD_H
+#define LIBPOOL_FORMAT_DATASET_RECORD_H
+
+#include "libpool/format/block_pointer.h"
+
+/* Fixed object numbers in the MOS. */
+enum { MOS_CATALOGUE = 1, MOS_BATCH_MAP = 2, MOS_XBLK = 3, MOS_PROPERTIES = 4, MOS_HISTORY = 5, MOS_DAMAGE = 6, MOS_JOBS = 7, MOS_FIRST_FREE = 16 };
+
+enum dataset_kind { DATASET_FILESYSTEM = 1, DATASET_VOLUME = 2, DATASET_SNAPSHOT = 3 };
+
+/* Catalogue: key = dataset id u32 big endian; the name is in the record (names are unique among records without a destroy time). */
+struct dataset_record {
+	uint32_t id;
+	uint8_t kind, block_shift, compression_level; /* compression_level: 0 off, else zstd level + 1 (auto: 255) */
+	uint8_t flags; /* DATASET_DESTROYED: waits to be freed, can be brought back */
+	uint64_t volume_size;    /* bytes */
+	uint64_t created_txg, created_ns, destroyed_ns;
+	struct raw_block_pointer root; /* objset block */
+	uint32_t previous_snapshot, next, origin;
+	uint64_t previous_snapshot_txg;
+	uint64_t deadlist_object;
+	uint64_t referenced_cells, unique_cells; /* without parity */
+	uint64_t quota, reservation;             /* bytes, 0 none */
+	char name[256];
+};
+enum { DATASET_DESTROYED = 1 };
+#define DATASET_RECORD_SIZE 640u
+void dataset_record_encode(const struct dataset_record *record, uint8_t *ret_raw);
+int dataset_record_decode(const uint8_t *raw, size_t size, struct dataset_record *ret_record);
+
+/* Batch map: key (segment u32, base u16), value below (152 bytes). `extra` is a hole in this version. */
+#define BATCH_MAP_KEY_SIZE 6u
+#define BATCH_MAP_VALUE_SIZE 152u
+struct batch_map_entry {
+	uint32_t segment;
+	uint16_t base, rows; /* one entry for each range of a batch */
+	uint64_t txg;
+	struct raw_block_pointer summary, extra;
+};
+void batch_map_encode(const struct batch_map_entry *entry, uint8_t *ret_key, uint8_t *ret_value);
+int batch_map_decode(const uint8_t *key, size_t key_size, const uint8_t *value, size_t value_size, struct batch_map_entry *ret_entry);
+
+#endif
