@@ -26,7 +26,7 @@ uint32_t crc32c(uint32_t init, const void *data, size_t length);
 uint32_t crc32c_cell_seed(uint32_t segment, uint16_t column, uint16_t row);
 
 /* How the difference (exclusive or) of two initial values appears in the results after `length` bytes: multiplication
- * by x^(8 * length) modulo the polynomial. Lengths of one cell (4096) take four table look-ups, others a few dozen
+ * by x^(8 * length) modulo the polynomial. Lengths of one cell (4096) take eight table look-ups, others a few dozen
  * nanoseconds for each bit of `length`. Linear: shift(a ^ b) == shift(a) ^ shift(b). */
 uint32_t crc32c_shift(uint32_t crc_difference, size_t length);
 
