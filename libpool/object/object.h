@@ -1,0 +1,138 @@
+/*
+ * Objects: blobs (sparse arrays of blocks under a radix of block pointers) and trees (copy-on-write B+trees
+ * of byte-string keys), numbered inside an objset.
+ *
+ * How changes travel: on-disk structure (indirect nodes, tree nodes, dnode blocks) changes only inside
+ * sync. An open txg collects deltas: for a blob the dirty level-0 blocks and the punched ranges, for a tree the
+ * puts and deletes, for a dnode its new attributes. Each object has two sets of deltas, one for the open and
+ * one for the syncing txg (index txg & 1), and a read consults open, then syncing, then disk. So nothing
+ * on the way to disk is ever changed, and no node exists in two versions.
+ *
+ * Every changing call takes the number of the open txg, which the caller pins (the txg layer's
+ * handle). Engine thread only; fibers; functions wait for reads unless said otherwise. 0 or negative errno.
+ */
+#ifndef LIBPOOL_OBJECT_OBJECT_H
+#define LIBPOOL_OBJECT_OBJECT_H
+
+#include "libpool/block/block.h"
+#include "libpool/format/dnode.h"
+
+struct objset;
+struct object;
+
+#define OBJECT_KEY_MAX 1024u
+#define OBJECT_VALUE_MAX 3072u
+
+struct objset_options {
+	uint32_t id;              /* goes into owner hints; 0 is the MOS */
+	enum segment_class data_class; /* of level-0 blob blocks; nodes, dnodes and trees go to META */
+	uint8_t metadata_compression;  /* BLOCK_COMPRESS_* for everything but level-0 blob blocks */
+	/* Told of every change of dirty memory (bytes, may be negative) for the txg: the throttle counts it. May be NULL. */
+	void (*dirty)(void *argument, uint64_t txg, int64_t bytes);
+	void *argument;
+};
+
+/* An empty objset that becomes durable with the next sync in which it is dirty (it is marked dirty for txg). */
+int objset_create(struct rt *rt, struct blocks *blocks, const struct objset_options *options, uint64_t txg, struct objset **ret_objset);
+/* Waits. A hole as root is -POOL_EFORMAT. */
+int objset_open(struct rt *rt, struct blocks *blocks, const struct objset_options *options, const struct raw_block_pointer *root,
+		struct objset **ret_objset);
+/* All objects must be closed; unsynced deltas are dropped. */
+void objset_close(struct objset *objset);
+uint32_t objset_id(const struct objset *objset);
+/* The root as of the last finished sync. */
+const struct raw_block_pointer *objset_root(const struct objset *objset);
+bool objset_is_dirty(const struct objset *objset, uint64_t txg);
+uint64_t objset_object_count(const struct objset *objset); /* deltas included */
+void *objset_user(const struct objset *objset);
+void objset_set_user(struct objset *objset, void *user);
+
+struct object_create_options {
+	uint64_t number;        /* 0: the next free one */
+	enum dnode_kind kind;
+	uint8_t block_shift;    /* blobs: 12 to 20 */
+	uint8_t indirect_shift; /* 0: 12 for blocks <= 16 KiB, else 14; trees: node size, 14 */
+	uint8_t compression;    /* of level-0 blob blocks, BLOCK_COMPRESS_*; not stored: set it after open too */
+};
+int object_create(struct objset *objset, uint64_t txg, const struct object_create_options *options, struct object **ret_object);
+/* One object in RAM per number: handles share it. -ENOENT when free. */
+int object_open(struct objset *objset, uint64_t number, struct object **ret_object);
+void object_close(struct object *object);
+uint64_t object_number(const struct object *object);
+void object_set_compression(struct object *object, uint8_t compression);
+/* Marks the object free in txg; its blocks are killed by the syncs of this and, when there are many, of the following txgs
+ * (at most `OBJECT_KILLS_PER_SYNC` pointers each). Open handles read zeroes and -ENOENT from then on. */
+int object_destroy(struct object *object, uint64_t txg);
+#define OBJECT_KILLS_PER_SYNC 65536u
+
+/* The newest state, deltas included. sectors counts what is on disk as of the last sync. */
+void object_info(const struct object *object, struct dnode *ret_dnode);
+int object_set_bonus(struct object *object, uint64_t txg, const void *bonus, size_t length);
+
+/* Blobs. Lengths and offsets in bytes; the end of a blob is not kept here (see bonus). */
+uint32_t blob_block_size(const struct object *object);
+/* Copies [offset, offset + length) out; holes and what lies beyond the last block read as zeroes. */
+int blob_read(struct object *object, uint64_t offset, size_t length, void *destination);
+/*
+ * Without a copy: gives the block's frozen buffer (block `number`), or *ret_buffer = NULL for a hole.
+ * -POOL_EDAMAGED for what can't be read.
+ */
+int blob_read_block(struct object *object, uint64_t number, struct buffer **ret_buffer);
+/* The same if it needs no I/O: 1 with the buffer (or NULL for a hole), 0 when it would wait. */
+int blob_read_block_cached(struct object *object, uint64_t number, struct buffer **ret_buffer);
+/* Starts reading blocks into the cache; never waits, never fails. */
+void blob_prefetch(struct object *object, uint64_t first, uint64_t count);
+/* Copies in. Partial blocks are merged with what is there (which may be read first; that error is returned, nothing changed in that block). */
+int blob_write(struct object *object, uint64_t txg, uint64_t offset, size_t length, const void *source);
+/* Replaces one whole block by a frozen buffer of exactly block size; takes a reference. Never waits. */
+int blob_write_block(struct object *object, uint64_t txg, uint64_t number, struct buffer *buffer);
+/* The range becomes zeroes: whole blocks become holes, parts are zeroed. */
+int blob_punch(struct object *object, uint64_t txg, uint64_t offset, uint64_t length);
+/* Next data or hole at or after offset, within [offset, limit): returns 0 and *ret_offset (limit if none). What is
+ * not provably a hole is data. Dirty state and disk state are consulted without letting a sync step in between. */
+int blob_seek(struct object *object, uint64_t offset, uint64_t limit, bool data, uint64_t *ret_offset);
+
+/* Trees. Keys are compared with memcmp, shorter first. Buffers are the caller's. */
+int tree_get(struct object *object, const void *key, size_t key_length, void *value, size_t value_capacity, size_t *ret_length); /* -ENOENT; -ERANGE with *ret_length when capacity is too small */
+int tree_put(struct object *object, uint64_t txg, const void *key, size_t key_length, const void *value, size_t value_length);
+int tree_delete(struct object *object, uint64_t txg, const void *key, size_t key_length); /* deleting what isn't there is no error */
+/*
+ * The first entry with key >= the given one (or > when `after`); -ENOENT at the end. ret_key has room for
+ * OBJECT_KEY_MAX, value for OBJECT_VALUE_MAX. Calling it in turn with `after` walks the tree, stable under changes.
+ */
+int tree_next(struct object *object, const void *key, size_t key_length, bool after, void *ret_key, size_t *ret_key_length, void *ret_value,
+	      size_t *ret_value_length);
+
+/* Sync. */
+struct object_sync {
+	uint64_t txg;
+	struct blocks *blocks;
+	/* Called for every pointer that stops being referenced by the objset (placed ones only); must not wait. */
+	void (*kill)(struct object_sync *sync, struct objset *objset, const struct block_pointer *pointer);
+	void *argument;
+};
+
+/*
+ * Writes the deltas of sync->txg of all given objsets: level-0 data of all, then nodes level by level over all objects
+ * of all objsets, then dnodes, then the objset blocks (one block_writes_place for each level). On return
+ * objset_root is the new root of each. Waits; no delta of sync->txg may be added while it runs.
+ */
+int objsets_sync(struct object_sync *sync, struct objset **objsets, size_t count);
+/* More kills are waiting for later syncs (destroyed or punched objects): the txg layer keeps syncing. */
+bool objset_has_pending_kills(const struct objset *objset);
+
+/* Blobs without an objset, rooted elsewhere (segment table, live bitmaps): data and nodes in `class`. */
+int object_new_bare(struct rt *rt, struct blocks *blocks, const struct dnode *dnode, uint8_t block_type, enum segment_class class,
+		    uint64_t number, struct object **ret_object);
+/* Like objsets_sync for one bare blob; *ret_dnode is its new record. objset in kill is NULL. */
+int object_sync_bare(struct object_sync *sync, struct object *object, struct dnode *ret_dnode);
+
+/*
+ * Walks every placed pointer of an objset or bare blob as of the last finished sync, parents first (scrub --deep, checkers, destroy).
+ * visit returns 0 to go on (and into children), 1 to skip children, negative to stop. Waits.
+ */
+typedef int object_visit_function(void *argument, const struct block_pointer *pointer, const struct block_owner *owner);
+int objset_walk(struct objset *objset, object_visit_function *visit, void *argument);
+int object_walk_bare(struct object *object, object_visit_function *visit, void *argument);
+
+#endif
