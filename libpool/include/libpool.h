@@ -1,0 +1,345 @@
+/*
+ * libpool: a storage pool in user space.
+ *
+ * WHAT A HOST CAN RELY ON
+ *   Threads      Every function may be called from any thread at any time; calls block until they are done unless
+ *                said otherwise. Each open pool has one engine thread and some worker threads of its own; all
+ *                of them block all signals. Two pools are independent of each other.
+ *   Process      The library never exits, prints, installs signal handlers, changes limits, the locale or the
+ *                working directory, and keeps nothing global. After fork the child must not use an open pool.
+ *   Descriptors  Disks are opened with O_CLOEXEC.
+ *   Durability   A write is acknowledged when buffered. It is durable after libpool_volume_flush, libpool_pool_sync
+ *                or the next commit (5 s at most). A crash keeps a prefix: what a flush acknowledged is there.
+ *   Errors       Functions return 0 or a count, or a negative code: -errno, or one of LIBPOOL_E* negated.
+ *                libpool_strerror gives its text. Functions with a `struct libpool_error *` (NULL is allowed) fill
+ *                it with one line: what, which object, why, what to do. Outputs are untouched on failure.
+ *   Halted       A pool that can't continue is halted: reads of what can be read go on, changes fail with
+ *                -LIBPOOL_EHALTED, closing works. It never takes the process with it.
+ *   Structures   Option and result structures start with their size: set .size = sizeof(struct ...), or use
+ *                the LIBPOOL_INIT macro; zero in every other member means the default.
+ *   Memory       Arrays that a function returns are one allocation, freed with libpool_free.
+ *   Units        Sizes and offsets in bytes, times in nanoseconds since 1970, durations in nanoseconds.
+ */
+#ifndef LIBPOOL_H
+#define LIBPOOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LIBPOOL_API __attribute__((visibility("default")))
+#else
+#define LIBPOOL_API
+#endif
+
+/* Own codes; returned negated. */
+enum {
+	LIBPOOL_EDAMAGED = 4096,   /* beyond what redundancy can repair */
+	LIBPOOL_EHALTED = 4097,    /* the pool is halted */
+	LIBPOOL_ECHECKSUM = 4098,
+	LIBPOOL_EFORMAT = 4099,    /* not a valid on-disk structure */
+	LIBPOOL_EFEATURE = 4100,   /* features unknown to this version */
+	LIBPOOL_EDEGRADED = 4101,  /* too few disks present */
+	LIBPOOL_EFOREIGN = 4102,   /* a disk carries something else: `force` overwrites it */
+	LIBPOOL_EINUSE = 4103,
+	LIBPOOL_ESPLIT = 4104,     /* the pool was used in two halves */
+	LIBPOOL_ESTALE = 4105,
+	LIBPOOL_EOTHERHOST = 4106  /* last used by another host, not exported: `force` */
+};
+
+struct libpool_error {
+	int code;
+	char text[508];
+};
+
+#define LIBPOOL_NAME_MAX 255
+#define LIBPOOL_GUID_SIZE 16
+#define LIBPOOL_PATH_MAX 512
+#define LIBPOOL_TEXT_MAX 256
+
+typedef struct libpool_pool libpool_pool;
+typedef struct libpool_volume libpool_volume;
+
+LIBPOOL_API const char *libpool_version(void);
+LIBPOOL_API const char *libpool_strerror(int code);
+LIBPOOL_API void libpool_free(void *pointer);
+
+/* ---- Host: how a process reaches disks ------------------------------------------------------------------ */
+
+/* Zero: search block devices only. Copied by the functions that take it. */
+struct libpool_host {
+	size_t size;
+	const char *const *folders; /* to search for file-backed disks */
+	size_t folder_count;
+	uint32_t no_devices;        /* 1: don't look at the host's block devices */
+	uint32_t no_uring;          /* 1: threads with pread and pwrite instead of io_uring */
+	uint32_t workers;           /* 0: cores - 1 */
+	uint64_t cache_bytes;       /* hard limit of each pool's cache; 0: a quarter of the memory; 1: none */
+};
+
+/* ---- Create, find, import, export ----------------------------------------------------------------------- */
+
+/* Profiles: "single", "raid1", "raid1c3", "raid1c4", "raid5", "raid6", "raid7", or "raid6:4+2" with an explicit width. */
+struct libpool_create_options {
+	size_t size;
+	const char *name;
+	const char *profile;
+	const char *const *disks;
+	size_t disk_count;
+	uint64_t au_bytes;   /* 0: by the largest disk; else a power of two, 256 KiB to 16 MiB */
+	uint32_t force;      /* 1: overwrite disks that carry something else (never mounted ones) */
+	uint32_t dry_run;    /* 1: check everything, write nothing */
+};
+
+struct libpool_layout {
+	size_t size;
+	uint64_t raw_bytes, usable_bytes, reserve_bytes;
+	uint64_t au_bytes;
+	uint32_t data_columns, parity_columns, disk_count;
+	uint32_t disks_may_fail; /* parity columns, as far as the disks allow */
+};
+
+/* Creates the pool and exports it. ret_layout may be NULL. Nothing is written when it fails before the labels. */
+LIBPOOL_API int libpool_create(const struct libpool_host *host, const struct libpool_create_options *options,
+			       struct libpool_layout *ret_layout, struct libpool_error *error);
+
+/* A pool that was found. */
+struct libpool_found {
+	size_t size;
+	char name[LIBPOOL_NAME_MAX + 1];
+	uint8_t guid[LIBPOOL_GUID_SIZE];
+	char profile[32];
+	uint32_t disks_configured, disks_found;
+	uint32_t destroyed;   /* by libpool_destroy: can be brought back */
+	uint32_t clean;       /* was exported */
+	uint32_t other_host;  /* last used by another host */
+	uint32_t in_use;      /* a disk of it is held by a process of this host */
+	uint32_t importable;  /* enough disks: 2 all there, 1 degraded, 0 no */
+	uint64_t txg, time_ns; /* of the newest commit */
+	uint64_t raw_bytes;
+	char problem[LIBPOOL_TEXT_MAX]; /* why it can't be imported, or "" */
+};
+LIBPOOL_API int libpool_find(const struct libpool_host *host, struct libpool_found **ret_found, size_t *ret_count, struct libpool_error *error);
+
+struct libpool_import_options {
+	size_t size;
+	const char *name;      /* name or guid in hex */
+	uint32_t read_only;
+	uint32_t force;        /* although last used by another host, or in two halves */
+	uint32_t destroyed;    /* also a destroyed pool (for reading) */
+	uint64_t rewind_txg;   /* go back to this txg: discards what came later */
+	uint32_t min_disks_ok; /* reserved, 0 */
+};
+/* Exclusive: the disks are locked until libpool_close. */
+LIBPOOL_API int libpool_import(const struct libpool_host *host, const struct libpool_import_options *options, libpool_pool **ret_pool,
+			       struct libpool_error *error);
+
+/* Stops background work, commits, marks the pool cleanly exported, releases the disks. The handle is gone in any
+ * case, also when an error is returned (a halted pool, a dead disk); never hangs on a dead disk. */
+LIBPOOL_API int libpool_close(libpool_pool *pool, struct libpool_error *error);
+
+/* Releases the disks at once, without a commit: as after a crash. */
+LIBPOOL_API void libpool_abandon(libpool_pool *pool);
+
+/* Marks a pool (not imported anywhere) as destroyed; undestroy brings it back as long as its disks weren't reused. */
+LIBPOOL_API int libpool_destroy(const struct libpool_host *host, const char *name, struct libpool_error *error);
+LIBPOOL_API int libpool_undestroy(const struct libpool_host *host, const char *name, struct libpool_error *error);
+
+/* ---- State ---------------------------------------------------------------------------------------------- */
+
+enum libpool_health { LIBPOOL_HEALTHY = 0, LIBPOOL_DEGRADED = 1, LIBPOOL_UNUSABLE = 2 };
+
+struct libpool_pool_info {
+	size_t size;
+	char name[LIBPOOL_NAME_MAX + 1];
+	uint8_t guid[LIBPOOL_GUID_SIZE];
+	char profile[32];
+	uint32_t health;       /* enum libpool_health */
+	uint32_t read_only, halted;
+	char problem[LIBPOOL_TEXT_MAX]; /* what is wrong, or "" */
+	char action[LIBPOOL_TEXT_MAX];  /* what to do, or "" */
+	uint32_t data_columns, parity_columns, disk_count, disks_online;
+	uint64_t au_bytes, raw_bytes;
+	uint64_t usable_bytes, used_bytes, free_bytes, reserve_bytes; /* data bytes, parity apart */
+	uint64_t txg, commits, commit_time_ns;
+	uint64_t segments, segments_free, segments_degraded;
+	uint64_t stale_cells;   /* cells of committed rows that lack their disk's copy: recorded, being repaired */
+	uint64_t damaged_ranges;
+	uint64_t cache_bytes, cache_limit, cache_hits, cache_misses;
+	uint64_t allocation_memory; /* bytes of RAM of the allocation state */
+};
+LIBPOOL_API int libpool_pool_info(libpool_pool *pool, struct libpool_pool_info *ret_info);
+
+enum libpool_disk_state { /* as on disk */
+	LIBPOOL_DISK_ONLINE = 0, LIBPOOL_DISK_RESYNC = 1, LIBPOOL_DISK_FAULTY = 2, LIBPOOL_DISK_MISSING = 3,
+	LIBPOOL_DISK_REMOVED = 4, LIBPOOL_DISK_SLOW = 5, LIBPOOL_DISK_SPARE = 6, LIBPOOL_DISK_OFFLINE = 7
+};
+LIBPOOL_API const char *libpool_disk_state_name(uint32_t state);
+
+struct libpool_disk_info {
+	size_t size;
+	uint32_t index, state, role; /* role: 0 data, 1 log, 2 spare */
+	uint8_t guid[LIBPOOL_GUID_SIZE];
+	char path[LIBPOOL_PATH_MAX];  /* the last one known */
+	char serial[128];
+	uint64_t disk_bytes, allocated_bytes;
+	uint64_t reads, writes, flushes, bytes_read, bytes_written;
+	uint64_t read_errors, write_errors, checksum_errors, flush_errors, overdue; /* since they were last cleared */
+	uint64_t read_latency_ns, write_latency_ns; /* means since import */
+};
+LIBPOOL_API int libpool_disks(libpool_pool *pool, struct libpool_disk_info **ret_disks, size_t *ret_count);
+
+/* A range that can't be read; the entry clears when it is healed or rewritten. */
+struct libpool_damage {
+	size_t size;
+	char dataset[LIBPOOL_NAME_MAX + 1]; /* "" for the pool's own structures */
+	uint64_t object, offset, length;
+	uint64_t found_ns;
+};
+LIBPOOL_API int libpool_damage(libpool_pool *pool, struct libpool_damage **ret_damage, size_t *ret_count);
+
+struct libpool_event {
+	size_t size;
+	uint64_t sequence, time_ns;
+	uint32_t severity;  /* 0 information, 1 warning, 2 error */
+	char kind[32];      /* "disk.faulty", "scrub.finished", "data.healed", ... */
+	char object[LIBPOOL_NAME_MAX + 1];
+	char text[LIBPOOL_TEXT_MAX];
+};
+/* Events after `after` (0: all that are kept: the last 1,000 of this import and what history has). */
+LIBPOOL_API int libpool_events(libpool_pool *pool, uint64_t after, struct libpool_event **ret_events, size_t *ret_count);
+
+/* History: what administrators did, kept in the pool. */
+struct libpool_history {
+	size_t size;
+	uint64_t time_ns, txg;
+	char text[LIBPOOL_TEXT_MAX * 2];
+};
+LIBPOOL_API int libpool_history(libpool_pool *pool, struct libpool_history **ret_history, size_t *ret_count);
+LIBPOOL_API int libpool_history_add(libpool_pool *pool, const char *text, struct libpool_error *error);
+
+/* ---- Properties ----------------------------------------------------------------------------------------- */
+
+/* dataset NULL or "": of the pool. Values are text as a person would write them. */
+struct libpool_property {
+	size_t size;
+	char name[64];
+	char value[LIBPOOL_TEXT_MAX];
+	char source[64];    /* "default", "local", "-" for figures that can't be set */
+	char help[LIBPOOL_TEXT_MAX]; /* one line */
+	uint32_t read_only;
+};
+LIBPOOL_API int libpool_properties(libpool_pool *pool, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count,
+				   struct libpool_error *error);
+LIBPOOL_API int libpool_property_set(libpool_pool *pool, const char *dataset, const char *name, const char *value, struct libpool_error *error);
+
+/* ---- Jobs: scrub, rebuild, resync ----------------------------------------------------------------------- */
+
+enum libpool_job_kind { LIBPOOL_JOB_SCRUB = 1, LIBPOOL_JOB_REBUILD = 2, LIBPOOL_JOB_RESYNC = 3 };
+enum libpool_job_state { LIBPOOL_JOB_RUNNING = 1, LIBPOOL_JOB_PAUSED = 2, LIBPOOL_JOB_FINISHED = 3, LIBPOOL_JOB_CANCELLED = 4, LIBPOOL_JOB_FAILED = 5 };
+
+struct libpool_job {
+	size_t size;
+	uint64_t id;
+	uint32_t kind, state;
+	uint64_t started_ns, ended_ns; /* ended 0 while it runs */
+	uint64_t total_bytes, done_bytes, rate; /* rate: bytes/s now */
+	uint64_t eta_ns;               /* time to go; 0 unknown */
+	uint64_t errors_found, cells_repaired, cells_unrepaired;
+	char object[LIBPOOL_NAME_MAX + 1]; /* the disk it is about, or "" */
+	char text[LIBPOOL_TEXT_MAX];
+};
+/* Running ones and the last finished of each kind. */
+LIBPOOL_API int libpool_jobs(libpool_pool *pool, struct libpool_job **ret_jobs, size_t *ret_count);
+struct libpool_scrub_options {
+	size_t size;
+	uint32_t deep;            /* also walk all trees: every block's checksum, reachability against the live bitmaps */
+	uint64_t bytes_per_second; /* throttle; 0: none */
+};
+LIBPOOL_API int libpool_scrub_start(libpool_pool *pool, const struct libpool_scrub_options *options, struct libpool_error *error); /* resumes a paused one */
+LIBPOOL_API int libpool_scrub_pause(libpool_pool *pool, struct libpool_error *error);
+LIBPOOL_API int libpool_scrub_cancel(libpool_pool *pool, struct libpool_error *error);
+/* Waits until no job of these kinds runs (mask of 1 << kind; 0: all), or `timeout_ns` passed (0: no limit): -ETIMEDOUT. */
+LIBPOOL_API int libpool_jobs_wait(libpool_pool *pool, uint32_t kinds, uint64_t timeout_ns);
+
+/* ---- Disks ---------------------------------------------------------------------------------------------- */
+
+/* `disk`: path, last path, guid in hex, or index as "#3". */
+struct libpool_replace_options {
+	size_t size;
+	const char *old_disk, *new_disk;
+	uint32_t force; /* the new disk carries something else */
+	uint32_t dry_run;
+};
+/* Starts a rebuild of every column of the old disk onto the new one (or elsewhere when it lacks room); the old disk leaves when it is done. */
+LIBPOOL_API int libpool_disk_replace(libpool_pool *pool, const struct libpool_replace_options *options, struct libpool_error *error);
+LIBPOOL_API int libpool_disk_offline(libpool_pool *pool, const char *disk, struct libpool_error *error);
+/* Brings a disk back: opens it (path NULL: searched), resyncs what it missed. */
+LIBPOOL_API int libpool_disk_online(libpool_pool *pool, const char *disk, const char *path, struct libpool_error *error);
+/* Clears the error counters of one disk, or of all (NULL), and the damage list. */
+LIBPOOL_API int libpool_clear(libpool_pool *pool, const char *disk, struct libpool_error *error);
+
+/* ---- Datasets and volumes ------------------------------------------------------------------------------- */
+
+struct libpool_volume_options {
+	size_t size;
+	uint64_t volume_bytes;   /* multiple of the block size after rounding up; at most 2^60 */
+	uint32_t block_bytes;    /* 4096 to 131072, power of two; 0: 16 KiB */
+	const char *compression; /* "off", "auto" (default), "zstd-1" to "zstd-19" */
+};
+LIBPOOL_API int libpool_volume_create(libpool_pool *pool, const char *name, const struct libpool_volume_options *options, struct libpool_error *error);
+LIBPOOL_API int libpool_volume_resize(libpool_pool *pool, const char *name, uint64_t volume_bytes, struct libpool_error *error);
+/* Frees its space in the background. -EBUSY while it is open. */
+LIBPOOL_API int libpool_volume_destroy(libpool_pool *pool, const char *name, struct libpool_error *error);
+
+struct libpool_volume_info {
+	size_t size;
+	char name[LIBPOOL_NAME_MAX + 1];
+	uint64_t volume_bytes, used_bytes; /* used: on disk, pointers included, parity apart */
+	uint32_t block_bytes, open_count;
+	uint64_t created_ns;
+	char compression[16];
+};
+LIBPOOL_API int libpool_volumes(libpool_pool *pool, struct libpool_volume_info **ret_volumes, size_t *ret_count);
+
+LIBPOOL_API int libpool_volume_open(libpool_pool *pool, const char *name, libpool_volume **ret_volume, struct libpool_error *error);
+LIBPOOL_API int libpool_volume_close(libpool_volume *volume); /* does not flush */
+LIBPOOL_API int libpool_volume_get_info(libpool_volume *volume, struct libpool_volume_info *ret_info);
+
+/* Any offset and length within the volume (-EINVAL beyond its end). 0, or the error: nothing of a failed read is valid. */
+LIBPOOL_API int libpool_volume_read(libpool_volume *volume, uint64_t offset, size_t length, void *buffer);
+/* Atomic for each block in a crash, not for several. -ENOSPC leaves earlier data as it was. */
+LIBPOOL_API int libpool_volume_write(libpool_volume *volume, uint64_t offset, size_t length, const void *buffer);
+LIBPOOL_API int libpool_volume_zero(libpool_volume *volume, uint64_t offset, uint64_t length); /* reads as zeroes afterwards; frees space */
+LIBPOOL_API int libpool_volume_trim(libpool_volume *volume, uint64_t offset, uint64_t length); /* whole blocks inside the range become holes */
+/* All writes of this volume that returned before are durable. */
+LIBPOOL_API int libpool_volume_flush(libpool_volume *volume);
+/* Next data or hole at or after offset; *ret_offset is the volume's size when there is none. */
+LIBPOOL_API int libpool_volume_seek(libpool_volume *volume, uint64_t offset, int data, uint64_t *ret_offset);
+
+/* Everything that returned before, in all datasets, is durable. */
+LIBPOOL_API int libpool_pool_sync(libpool_pool *pool, struct libpool_error *error);
+
+/* ---- Checking ------------------------------------------------------------------------------------------- */
+
+struct libpool_verify_result {
+	size_t size;
+	uint64_t blocks_checked, cells_checked, rows_checked;
+	uint64_t violations;         /* broken invariants */
+	uint64_t damaged_blocks;
+	char first[LIBPOOL_TEXT_MAX * 2]; /* the first violation, for people */
+};
+/* The checkers: reachable blocks equal the live bitmaps, summaries and checksums hold, parity holds in every live row ... Reads everything. */
+LIBPOOL_API int libpool_verify(libpool_pool *pool, struct libpool_verify_result *ret_result, struct libpool_error *error);
+
+#define LIBPOOL_INIT(type) { sizeof(struct type) }
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
