@@ -1,0 +1,175 @@
+/*
+ * Allocation state: the segment table, the live bitmaps, the index of batches, free AUs, and the log records
+ * of the txg in sync. Everything here is RAM; the txg layer carries it to disk and back. engine.md 4.6.
+ *
+ * Allocation and freeing happen only inside the sync of one txg: between alloc_txg_begin and
+ * alloc_txg_commit. What the txg changes is collected apart from the committed state:
+ * bits and live counts are those of the last commit until alloc_txg_commit applies the txg.
+ *
+ * What must always hold: an AU belongs to at most one segment; columns of a segment lie on distinct disks
+ * (but for mirrors of a pool with one disk); a row is given out only when it is dead and two later commits exist
+ * after the txg that freed its last cell; a pinned segment gives no rows, and its AUs are not released.
+ * Engine thread only; nothing here waits.
+ */
+#ifndef LIBPOOL_ALLOC_ALLOC_H
+#define LIBPOOL_ALLOC_ALLOC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libpool/base/array.h"
+#include "libpool/base/bitmap.h"
+#include "libpool/format/alloc_log.h"
+#include "libpool/format/constants.h"
+#include "libpool/format/segment_record.h"
+#include "libpool/format/summary.h"
+#include "libpool/format/uberblock.h"
+
+struct alloc;
+
+struct geometry {
+	struct guid pool;
+	uint8_t k, m;     /* as configured */
+	uint8_t au_shift;
+	uint16_t rows;    /* R: rows of an AU, header row included */
+};
+
+/* One batch, or one range of a batch with several: where its summary is. */
+struct batch_index {
+	uint16_t base, rows;
+	uint16_t summary_cells, flags; /* BATCH_IN_MAP: the MOS batch map has it */
+	uint64_t txg;
+	uint64_t summary_dva;
+	uint8_t summary_checksum[16];
+};
+enum { BATCH_IN_MAP = 1 };
+
+struct segment {
+	struct segment_record record;
+	uint64_t *bits;     /* live cells as of the last commit, column * R + row; NULL: none */
+	uint64_t *busy;     /* SYS only: rows that may not be given out (live, deferred, given out, quarantined) */
+	uint32_t live;      /* live cells, those of summaries apart */
+	uint32_t pins;
+	uint32_t txg_frees; /* cells freed by the txg in sync */
+	uint32_t quarantine; /* writes that were abandoned and not yet completed */
+	uint16_t batch_count, batch_capacity;
+	struct batch_index *batches; /* ascending base */
+	bool record_dirty;  /* a SEG record is due in this txg */
+	bool placed_in_txg; /* rows were given out in the txg in sync */
+	bool free_pending;  /* FREE, its AUs wait for two later commits */
+	uint64_t freed_sequence; /* number of the commit that freed it */
+};
+
+struct alloc_disk {
+	bool configured; /* an index in use */
+	bool usable;     /* may get new segments */
+	uint32_t au_count, au_free, au_deferred;
+	uint64_t *au_used; /* bitmap: set while a segment has it or its release is deferred */
+};
+
+int alloc_new(const struct geometry *geometry, struct alloc **ret_alloc);
+void alloc_free_all(struct alloc *alloc);
+const struct geometry *alloc_geometry(const struct alloc *alloc);
+
+/* Disks. */
+int alloc_disk_add(struct alloc *alloc, unsigned index, uint32_t au_count, bool usable);
+void alloc_disk_set_usable(struct alloc *alloc, unsigned index, bool usable);
+void alloc_disk_remove(struct alloc *alloc, unsigned index); /* no segment has a column there */
+const struct alloc_disk *alloc_disk(const struct alloc *alloc, unsigned index); /* NULL: not configured */
+
+/* Segments. */
+uint32_t alloc_segment_count(const struct alloc *alloc); /* highest id ever used + 1 */
+struct segment *alloc_segment(struct alloc *alloc, uint32_t id); /* NULL: no such id */
+/* FREE is derived: not OPEN, LOG or SYS, no live cell, nothing placed in the txg in sync. */
+bool alloc_segment_is_free(const struct segment *segment);
+void alloc_pin(struct segment *segment);
+void alloc_unpin(struct alloc *alloc, struct segment *segment);
+/* The batch a row belongs to as of now (the txg in sync included), or NULL. */
+const struct batch_index *alloc_batch_find(const struct segment *segment, unsigned row);
+/* Pointer of a batch's summary. */
+void alloc_summary_pointer(const struct batch_index *batch, struct block_pointer *ret_pointer);
+
+/*
+ * Opens a new segment for a class, of the width that the usable disks allow (engine.md, degraded pool). The
+ * record is dirty. -ENOSPC when none is formable (or only below the floor: `floor` segments must remain).
+ */
+int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *ret_id);
+/* OPEN becomes FULL. */
+void alloc_segment_close(struct alloc *alloc, uint32_t id);
+/* The next `rows` rows of an OPEN segment; the caller knows that they are there. */
+uint16_t alloc_rows_take(struct alloc *alloc, uint32_t id, unsigned rows);
+void alloc_segment_touch(struct segment *segment); /* record_dirty */
+/* A column moved: the old AU follows the reuse rule. The new AU was reserved with alloc_au_reserve. */
+void alloc_column_move(struct alloc *alloc, uint32_t id, unsigned column, struct segment_column to);
+/* A free AU of the disk for a column of a segment, or -ENOSPC. Not given to anybody else until released or used. */
+int64_t alloc_au_reserve(struct alloc *alloc, unsigned disk);
+void alloc_au_release(struct alloc *alloc, unsigned disk, uint32_t au);
+
+/* SYS rows: a run of `rows` rows of one SYS segment, busy from now on. -ENOSPC: no run; the caller opens a SYS segment. */
+int alloc_sys_take(struct alloc *alloc, unsigned rows, uint32_t *ret_id, uint16_t *ret_row);
+/* Gives rows back that were taken in this txg and never written. */
+void alloc_sys_give_back(struct alloc *alloc, uint32_t id, unsigned row, unsigned rows);
+/* Less than 1/8 of the SYS rows are free, or no run of FINAL_BATCH_ROWS_MAX is. */
+bool alloc_sys_low(const struct alloc *alloc);
+
+/* The txg in sync. */
+void alloc_txg_begin(struct alloc *alloc, uint64_t txg);
+/* A batch was written completely: ranges of one segment, its summary, cells in its rows that hold nothing. 0 or -ENOMEM. */
+int alloc_txg_batch(struct alloc *alloc, uint32_t segment, const struct summary_range *ranges, unsigned range_count,
+		    const struct block_pointer *summary, const struct cell_extent *unused, size_t unused_count);
+/* The block at this pointer is dead. A double free is a broken invariant: -EINVAL. */
+int alloc_txg_free(struct alloc *alloc, const struct block_pointer *pointer);
+/* Appends all records that are due (SEG, BATCH, FREE, PREVFINAL, STALE) and not yet taken to *bytes, in their order, and forgets them. */
+int alloc_txg_take_records(struct alloc *alloc, struct array *bytes);
+/* Bytes that alloc_txg_take_records would give. */
+size_t alloc_txg_record_bytes(const struct alloc *alloc);
+/* The txg is durable: applies everything, the final batch too, and counts the commit. */
+void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, const struct block_pointer *final_summary);
+uint64_t alloc_sequence(const struct alloc *alloc); /* number of the last commit */
+
+/* Cells of rows of the open txg that went without a write: recorded in each log until repaired. */
+int alloc_stale_add(struct alloc *alloc, const struct stale_record *stale);
+const struct stale_record *alloc_stale(const struct alloc *alloc, size_t *ret_count);
+bool alloc_is_stale(const struct alloc *alloc, uint32_t segment, unsigned column, unsigned row, uint64_t place);
+void alloc_stale_clear(struct alloc *alloc, uint32_t segment, unsigned column);
+
+/* Batches that the MOS batch map does not have yet, or has although they are gone: called for each; the txg layer changes the tree. */
+void alloc_batch_map_changes(struct alloc *alloc,
+			     void (*change)(void *argument, uint32_t segment, const struct batch_index *batch, bool present), void *argument);
+/* The changes reported are in the tree of the txg that now commits. */
+void alloc_batch_map_done(struct alloc *alloc);
+
+/* Checkpoint pages (state of the last commit). first_txg: the oldest txg whose changes the page on disk lacks. */
+size_t alloc_segtab_pages(const struct alloc *alloc);
+size_t alloc_livemap_pages(const struct alloc *alloc);
+bool alloc_page_dirty(const struct alloc *alloc, bool livemap, size_t page, uint64_t *ret_first_txg);
+/* Encodes a page as of the last commit into ret (SEGTAB_PAGE_SIZE, or 128 KiB for the livemap, zero padded). */
+void alloc_page_encode(struct alloc *alloc, bool livemap, size_t page, uint8_t *ret_raw);
+void alloc_page_written(struct alloc *alloc, bool livemap, size_t page); /* in the txg in sync; undone never: a failed commit halts */
+/* Oldest txg whose log an import must apply if the txg in sync commits now. */
+uint64_t alloc_log_oldest(const struct alloc *alloc, uint64_t txg);
+
+/* Import: pages, then logs newest last, then the index of batches, then finish. */
+int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_t *raw, size_t size);
+/* SYS segments as the sysmap has them; authoritative. Before the logs and once more after them. */
+int alloc_load_sys(struct alloc *alloc, const struct sysmap_segment *entry);
+int alloc_load_log(struct alloc *alloc, uint64_t txg, const uint8_t *records, size_t size, bool last);
+int alloc_load_batch(struct alloc *alloc, uint32_t segment, const struct batch_index *batch);
+/* Derives free AUs, live counts and deferred frees. recent: whether a log of the last 3 txgs was given with alloc_load_log. */
+int alloc_load_finish(struct alloc *alloc, uint64_t sequence, const struct final_batch *final);
+
+/* Space, in data cells. */
+struct space {
+	uint64_t raw_aus, usable_cells, reserve_cells;
+	uint64_t live_cells;      /* as of the last commit */
+	uint64_t free_segments;   /* formable of full width from free AUs */
+	uint64_t deferred_aus;    /* become free with later commits */
+	uint64_t floor_segments;
+	uint64_t available_cells; /* what foreground writers may still place: above the floors */
+	uint64_t segments, degraded_segments;
+	size_t memory_bytes;
+};
+void alloc_space(const struct alloc *alloc, struct space *ret_space);
+
+#endif
