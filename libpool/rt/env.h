@@ -27,7 +27,10 @@ struct rt_source {
 	 * starts what was queued. Never blocks. Returns the number of completions.
 	 */
 	int (*poll)(struct rt_source *source);
-	/* A descriptor that becomes readable when poll would find something, or -1 (simulated sources). */
+	/*
+	 * A descriptor that becomes readable when poll would find something, or -1 if there is none: simulated
+	 * sources, and those that call ops->wake when they have something.
+	 */
 	int descriptor;
 };
 
@@ -54,6 +57,11 @@ struct pool_env_ops {
 	void (*wait)(struct pool_env *env, uint64_t until_ns);
 	/* Ends a wait. Any thread. */
 	void (*wake)(struct pool_env *env);
+	/*
+	 * Forget all jobs: those that have not begun never run, those that run are waited for, done is called
+	 * for none. NULL if jobs never run in another thread. Called by rt_abandon.
+	 */
+	void (*work_cancel)(struct pool_env *env);
 };
 
 #endif

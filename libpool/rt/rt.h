@@ -2,6 +2,14 @@
  * The engine's scheduler: stackful fibers in one thread. A fiber runs until it waits; nothing else of
  * the engine runs meanwhile, so state needs no locks between waits. Every function is for the engine's
  * thread, except rt_post.
+ *
+ * The loop goes in turns: run the messages posted, fire the timers that are due, run fibers until none is
+ * runnable (or some hundreds have run, or those left have yielded), let the environment poll its sources.
+ * Given the same environment, two runs are identical: fibers run in the order they became runnable unless
+ * env->choose says otherwise, timers fire in the order of (time, arming).
+ *
+ * A fiber has 64 KiB of stack above a guard page: no large arrays, no recursion without a bound, and
+ * whatever needs more (zstd, libblkid) runs on a worker.
  */
 #ifndef LIBPOOL_RT_RT_H
 #define LIBPOOL_RT_RT_H
@@ -12,6 +20,9 @@
 #include "libpool/base/list.h"
 #include "libpool/rt/env.h"
 
+/* Fibers at one time, idle ones not counted: each costs two maps, and the kernel allows 65,530 in a process. */
+#define RT_FIBERS_MAX 10000
+
 struct fiber;
 typedef void fiber_function(void *argument);
 
@@ -20,11 +31,13 @@ struct rt_queue {
 	struct list waiters;
 };
 
+/* Zero-initialised, but for fire, is not armed. An armed timer must not be freed. */
 struct rt_timer {
-	struct list node; /* private */
 	uint64_t at_ns;
 	void (*fire)(struct rt_timer *timer); /* called outside any fiber; may wake, spawn, submit; may not wait */
-	bool armed;
+	bool armed;                           /* false already when fire is called */
+	struct rt_timer *child, *sibling, *previous; /* private: the heap */
+	uint64_t sequence;                           /* private: order of arming */
 };
 
 /* A pure function over buffers, run elsewhere. */
@@ -56,20 +69,42 @@ struct rt_message {
 };
 
 int rt_new(struct pool_env *env, struct rt **ret_rt);
-/* All fibers must have ended. */
+/* All fibers must have ended. NULL is accepted. */
 void rt_free(struct rt *rt);
+/*
+ * Frees an rt whose fibers may not have ended: they never run again, and their stacks go. What they own on
+ * the heap stays; timers, queues, mutexes and groups they wait in must not be used any more. Jobs that
+ * have not begun are dropped, those that run on a worker are waited for. Outside any fiber. For a
+ * simulated power cut, and for a halted pool that is given up.
+ */
+void rt_abandon(struct rt *rt);
 struct pool_env *rt_env(struct rt *rt);
 
-/* Run the loop until `main_function` (a fiber) has returned and no other fiber is left. 0 or -ENOMEM. */
+/*
+ * Run the loop until `main_function` (a fiber) has returned and no other fiber is left. 0, -ENOMEM, or
+ * -ECANCELED after rt_stop. Armed timers, submitted jobs and posted messages alone don't keep it running.
+ */
 int rt_run(struct rt *rt, fiber_function *main_function, void *argument);
+/*
+ * Makes rt_run return -ECANCELED as soon as the current fiber waits, yields or ends; outside fibers (in
+ * timers, messages, sources), before the next fiber runs. No fiber runs after that: only rt_abandon is left.
+ */
+void rt_stop(struct rt *rt);
 
 /* Starts a fiber; it first runs when the current one waits. 0 or -ENOMEM (stack, or the limit of fibers). */
 int rt_spawn(struct rt *rt, const char *name, fiber_function *function, void *argument);
+/*
+ * Ends the current fiber where it stands, as a handler of POOL_CHECK may want. Nothing is unwound: memory
+ * it owns leaks, locks it holds stay held.
+ */
+_Noreturn void rt_exit(struct rt *rt);
 struct fiber *rt_self(struct rt *rt);       /* NULL outside fibers */
-const char *fiber_name(const struct fiber *fiber);
+const char *fiber_name(const struct fiber *fiber); /* as given to rt_spawn, not copied */
 unsigned rt_fiber_count(const struct rt *rt);
+/* Calls visit for each fiber that has not ended, oldest first: to tell who waits when nothing can run. */
+void rt_each_fiber(struct rt *rt, void (*visit)(const struct fiber *fiber, void *arg), void *arg);
 
-/* Lets other runnable fibers and completions go first. */
+/* Lets other runnable fibers and completions go first: continues in the next turn. */
 void rt_yield(struct rt *rt);
 void rt_sleep(struct rt *rt, uint64_t duration_ns);
 uint64_t rt_now(struct rt *rt);             /* monotonic ns */
@@ -81,7 +116,7 @@ uint64_t rt_turns(const struct rt *rt);
 
 void rt_queue_init(struct rt_queue *queue);
 void rt_queue_wait(struct rt *rt, struct rt_queue *queue);
-/* False if `until_ns` (monotonic) came first. */
+/* False if `until_ns` (monotonic) came first; UINT64_MAX is never. Waits for a turn even if it has passed. */
 bool rt_queue_wait_until(struct rt *rt, struct rt_queue *queue, uint64_t until_ns);
 void rt_queue_wake_one(struct rt *rt, struct rt_queue *queue);
 void rt_queue_wake_all(struct rt *rt, struct rt_queue *queue);
@@ -93,10 +128,15 @@ void rt_mutex_unlock(struct rt *rt, struct rt_mutex *mutex);
 void rt_group_init(struct rt_group *group);
 static inline void rt_group_add(struct rt_group *group) { group->pending++; }
 void rt_group_done(struct rt *rt, struct rt_group *group, int error); /* error 0 or negative */
-/* Waits until pending is 0; returns the first error since the last wait, and clears it. */
+/*
+ * Waits until pending is 0; returns the first error since the last wait, and clears it. All fibers that
+ * wait when it becomes 0 get that error.
+ */
 int rt_group_wait(struct rt *rt, struct rt_group *group);
 
+/* Arms, or arms anew. Never fires before the loop's next turn. */
 void rt_timer_arm(struct rt *rt, struct rt_timer *timer, uint64_t at_ns);
+/* Nothing if it isn't armed. */
 void rt_timer_cancel(struct rt *rt, struct rt_timer *timer);
 
 /* Runs function(argument) on a worker and waits for it. Never on the engine's thread when there are workers. */
@@ -105,7 +145,10 @@ void rt_work(struct rt *rt, void (*function)(void *argument), void *argument);
 void rt_work_submit(struct rt *rt, struct rt_job *job);
 unsigned rt_parallelism(struct rt *rt);
 
-/* Any thread: queue a message for the engine and wake it. Messages run in the order posted by one thread. */
+/*
+ * Any thread: queue a message for the engine and wake it. Messages run in the order posted by one thread.
+ * The rt and its environment must live until the call has returned, which may be after the message ran.
+ */
 void rt_post(struct rt *rt, struct rt_message *message);
 
 /*
@@ -114,7 +157,8 @@ void rt_post(struct rt *rt, struct rt_message *message);
  */
 void rt_no_block_begin(struct rt *rt);
 void rt_no_block_end(struct rt *rt);
-bool rt_may_block(struct rt *rt);
+bool rt_may_block(struct rt *rt);           /* false outside fibers too */
+void rt_assert_may_block(struct rt *rt);
 
 /* Per-fiber slot for the layer above (transaction handle bookkeeping). */
 void rt_fiber_set_local(struct rt *rt, void *value);

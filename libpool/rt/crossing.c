@@ -1,0 +1,74 @@
+/*
+ * Where the engine meets other threads: messages posted to it and jobs sent to workers.
+ *
+ * Messages form a stack that any thread pushes on with one compare-and-swap, and that the engine takes
+ * whole and reverses. Only the thread that finds the stack empty wakes the engine: the others know that
+ * this one has done so or is about to, and the engine takes their messages with the first.
+ */
+#include "libpool/rt/scheduler.h"
+
+void rt_post(struct rt *rt, struct rt_message *message)
+{
+	struct rt_message *newest = atomic_load_explicit(&rt->messages, memory_order_relaxed);
+
+	do {
+		message->next = newest;
+	} while (!atomic_compare_exchange_weak_explicit(&rt->messages, &newest, message, memory_order_acq_rel,
+							memory_order_relaxed));
+	if (!newest)
+		rt->env->ops->wake(rt->env);
+}
+
+void messages_run(struct rt *rt)
+{
+	if (!atomic_load_explicit(&rt->messages, memory_order_relaxed))
+		return;
+	struct rt_message *newest = atomic_exchange_explicit(&rt->messages, NULL, memory_order_acq_rel);
+	struct rt_message *oldest = NULL;
+
+	while (newest) {
+		struct rt_message *next = newest->next;
+
+		newest->next = oldest;
+		oldest = newest;
+		newest = next;
+	}
+	while (oldest) {
+		struct rt_message *next = oldest->next; /* run may free it */
+
+		oldest->run(oldest);
+		oldest = next;
+	}
+}
+
+struct waiting_job {
+	struct rt_job job;
+	struct rt *rt;
+	struct fiber *fiber;
+};
+
+static void waiting_job_done(struct rt_job *job)
+{
+	struct waiting_job *waiting = container_of(job, struct waiting_job, job);
+
+	fiber_ready(waiting->rt, waiting->fiber);
+}
+
+void rt_work(struct rt *rt, void (*function)(void *argument), void *argument)
+{
+	struct waiting_job waiting = {
+		.job = {.function = function, .argument = argument, .done = waiting_job_done},
+		.rt = rt,
+		.fiber = fiber_current(rt),
+	};
+
+	if (!waiting.fiber)
+		return;
+	rt_work_submit(rt, &waiting.job);
+	fiber_block(rt, waiting.fiber);
+}
+
+void rt_work_submit(struct rt *rt, struct rt_job *job)
+{
+	rt->env->ops->work(rt->env, job);
+}

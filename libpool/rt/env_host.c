@@ -1,0 +1,252 @@
+/*
+ * The environment of a real process.
+ *
+ * Sleeping and waking: `state` is AWAKE while the engine runs, SLEEPING while it is in ppoll, NOTIFIED
+ * once somebody called wake since the engine last looked. wake sets NOTIFIED first and writes to the
+ * eventfd only if it replaced SLEEPING, so an engine that runs costs its callers no system call; the
+ * engine goes to sleep only by changing AWAKE to SLEEPING in one step, so no wake-up is lost between its
+ * last look and ppoll. A write that comes after ppoll ended for another reason makes one later ppoll
+ * return early, which does no harm.
+ */
+#include "libpool/rt/env_host.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libpool/base/check.h"
+#include "libpool/rt/workers.h"
+
+#define DESCRIPTORS_MAX 64
+/* How long to sleep at most when there are more sources than descriptors fit. */
+#define CROWDED_SLEEP_NS NS_PER_MS
+
+enum { AWAKE, SLEEPING, NOTIFIED };
+
+struct env_host {
+	struct pool_env env;
+	struct workers *workers;
+	unsigned worker_count;
+	struct list sources;
+	struct list *next_source; /* the walk of poll_sources, so that callbacks may remove any source */
+	int event_descriptor;
+	atomic_int state;
+};
+
+static struct env_host *host_of(struct pool_env *env)
+{
+	return container_of(env, struct env_host, env);
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec time;
+
+	clock_gettime(clock, &time);
+	return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_nsec;
+}
+
+static uint64_t host_monotonic_ns(struct pool_env *env)
+{
+	(void)env;
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+static uint64_t host_realtime_ns(struct pool_env *env)
+{
+	(void)env;
+	return clock_ns(CLOCK_REALTIME);
+}
+
+static void host_random(struct pool_env *env, void *buffer, size_t size)
+{
+	char *next = buffer;
+
+	(void)env;
+	while (size > 0) {
+		ssize_t got = getrandom(next, size, 0);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (!POOL_CHECK(got > 0))
+			return;
+		next += got;
+		size -= (size_t)got;
+	}
+}
+
+static size_t host_choose(struct pool_env *env, size_t count)
+{
+	(void)env, (void)count;
+	return 0;
+}
+
+static bool host_buggify(struct pool_env *env, const char *point)
+{
+	(void)env, (void)point;
+	return false;
+}
+
+static void host_work(struct pool_env *env, struct rt_job *job)
+{
+	workers_submit(host_of(env)->workers, job);
+}
+
+static unsigned host_parallelism(struct pool_env *env)
+{
+	return host_of(env)->worker_count ? host_of(env)->worker_count : 1;
+}
+
+static void host_source_add(struct pool_env *env, struct rt_source *source)
+{
+	list_push_back(&host_of(env)->sources, &source->node);
+}
+
+static void host_source_remove(struct pool_env *env, struct rt_source *source)
+{
+	struct env_host *host = host_of(env);
+
+	if (host->next_source == &source->node)
+		host->next_source = source->node.next;
+	list_remove(&source->node);
+}
+
+static void host_wake(struct pool_env *env)
+{
+	struct env_host *host = host_of(env);
+	uint64_t one = 1;
+
+	if (atomic_exchange(&host->state, NOTIFIED) != SLEEPING)
+		return;
+	while (write(host->event_descriptor, &one, sizeof(one)) < 0 && errno == EINTR)
+		continue;
+}
+
+static void wake_by_worker(void *argument)
+{
+	host_wake(argument);
+}
+
+static int poll_sources(struct env_host *host)
+{
+	int completions = workers_deliver(host->workers);
+
+	host->next_source = host->sources.next;
+	while (host->next_source != &host->sources) {
+		struct rt_source *source = container_of(host->next_source, struct rt_source, node);
+
+		host->next_source = host->next_source->next;
+		completions += source->poll(source);
+	}
+	host->next_source = NULL;
+	return completions;
+}
+
+/* Until something is readable or the time has come. */
+static void sleep_until(struct env_host *host, uint64_t until_ns)
+{
+	struct pollfd descriptors[DESCRIPTORS_MAX];
+	nfds_t count = 1;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	uint64_t duration = until_ns > now ? until_ns - now : 0;
+	bool forever = until_ns == UINT64_MAX;
+
+	descriptors[0] = (struct pollfd){.fd = host->event_descriptor, .events = POLLIN};
+	list_for_each(node, &host->sources) {
+		struct rt_source *source = container_of(node, struct rt_source, node);
+
+		if (source->descriptor < 0)
+			continue;
+		if (count == DESCRIPTORS_MAX) {
+			duration = !forever && duration < CROWDED_SLEEP_NS ? duration : CROWDED_SLEEP_NS;
+			forever = false;
+			break;
+		}
+		descriptors[count++] = (struct pollfd){.fd = source->descriptor, .events = POLLIN};
+	}
+	struct timespec timeout = {.tv_sec = (time_t)(duration / NS_PER_S), .tv_nsec = (long)(duration % NS_PER_S)};
+	uint64_t notified;
+
+	if (!forever && duration == 0)
+		return;
+	if (ppoll(descriptors, count, forever ? NULL : &timeout, NULL) > 0 && descriptors[0].revents &&
+	    read(host->event_descriptor, &notified, sizeof(notified)) < 0)
+		POOL_CHECK(errno == EAGAIN || errno == EINTR);
+}
+
+static void host_wait(struct pool_env *env, uint64_t until_ns)
+{
+	struct env_host *host = host_of(env);
+	bool notified = atomic_load_explicit(&host->state, memory_order_relaxed) == NOTIFIED;
+	int awake = AWAKE;
+
+	/* Before the look at the sources: what is posted after it sets NOTIFIED again. */
+	if (notified)
+		atomic_exchange(&host->state, AWAKE);
+	if (poll_sources(host) > 0 || notified || until_ns == 0)
+		return;
+	if (atomic_compare_exchange_strong(&host->state, &awake, SLEEPING))
+		sleep_until(host, until_ns);
+	atomic_exchange(&host->state, AWAKE);
+	poll_sources(host);
+}
+
+static void host_work_cancel(struct pool_env *env)
+{
+	workers_cancel(host_of(env)->workers);
+}
+
+static const struct pool_env_ops host_ops = {
+	.monotonic_ns = host_monotonic_ns,
+	.realtime_ns = host_realtime_ns,
+	.random = host_random,
+	.choose = host_choose,
+	.buggify = host_buggify,
+	.work = host_work,
+	.parallelism = host_parallelism,
+	.source_add = host_source_add,
+	.source_remove = host_source_remove,
+	.wait = host_wait,
+	.wake = host_wake,
+	.work_cancel = host_work_cancel,
+};
+
+int env_host_new(unsigned workers, struct pool_env **ret_env)
+{
+	struct env_host *host = calloc(1, sizeof(*host));
+	int result;
+
+	if (!host)
+		return -ENOMEM;
+	host->env.ops = &host_ops;
+	host->worker_count = workers;
+	list_init(&host->sources);
+	host->event_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	result = host->event_descriptor < 0 ? -errno : 0;
+	if (result == 0)
+		result = workers_new(workers, wake_by_worker, &host->env, &host->workers);
+	if (result < 0) {
+		if (host->event_descriptor >= 0)
+			close(host->event_descriptor);
+		free(host);
+		return result;
+	}
+	*ret_env = &host->env;
+	return 0;
+}
+
+void env_host_free(struct pool_env *env)
+{
+	if (!env)
+		return;
+	struct env_host *host = host_of(env);
+
+	workers_free(host->workers);
+	close(host->event_descriptor);
+	free(host);
+}

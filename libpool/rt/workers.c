@@ -1,0 +1,227 @@
+/*
+ * Worker threads. They belong to a library in somebody else's process: all signals are blocked in them,
+ * and an invariant broken on a worker is kept and reported in the engine's thread, whose handler knows
+ * which pool to halt.
+ */
+#include "libpool/rt/workers.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "libpool/base/check.h"
+
+#define WORKER_STACK_SIZE (1024 * 1024)
+
+struct broken_check {
+	const char *file, *expression;
+	int line;
+};
+
+struct workers {
+	void (*wake)(void *argument);
+	void *argument;
+	_Atomic(struct list *) ended; /* newest first, linked by next */
+	atomic_bool broken;           /* broken_check is valid */
+
+	pthread_mutex_t lock; /* for all below */
+	pthread_cond_t work, quiet;
+	struct list queued;
+	unsigned waiting, running;
+	bool stopping;
+	struct broken_check broken_check; /* the first */
+
+	unsigned count;
+	pthread_t threads[];
+};
+
+static void keep_broken_check(void *arg, const char *file, int line, const char *expression)
+{
+	struct workers *workers = arg;
+
+	pthread_mutex_lock(&workers->lock);
+	if (!atomic_load(&workers->broken)) {
+		workers->broken_check = (struct broken_check){.file = file, .expression = expression, .line = line};
+		atomic_store(&workers->broken, true);
+	}
+	pthread_mutex_unlock(&workers->lock);
+}
+
+static void job_ended(struct workers *workers, struct rt_job *job)
+{
+	struct list *newest = atomic_load_explicit(&workers->ended, memory_order_relaxed);
+
+	do {
+		job->node.next = newest;
+	} while (!atomic_compare_exchange_weak_explicit(&workers->ended, &newest, &job->node, memory_order_acq_rel,
+							memory_order_relaxed));
+	if (!newest)
+		workers->wake(workers->argument);
+}
+
+static void *worker_main(void *argument)
+{
+	struct workers *workers = argument;
+
+	pthread_setname_np(pthread_self(), "pool-worker");
+	pool_check_set_handler(keep_broken_check, workers);
+	pthread_mutex_lock(&workers->lock);
+	for (;;) {
+		struct list *node;
+
+		while (!workers->stopping && list_empty(&workers->queued)) {
+			workers->waiting++;
+			pthread_cond_wait(&workers->work, &workers->lock);
+			workers->waiting--;
+		}
+		if (workers->stopping)
+			break;
+		node = list_pop_front(&workers->queued);
+		workers->running++;
+		pthread_mutex_unlock(&workers->lock);
+
+		struct rt_job *job = container_of(node, struct rt_job, node);
+
+		job->function(job->argument);
+		job_ended(workers, job);
+		pthread_mutex_lock(&workers->lock);
+		if (--workers->running == 0)
+			pthread_cond_broadcast(&workers->quiet);
+	}
+	pthread_mutex_unlock(&workers->lock);
+	return NULL;
+}
+
+static int start_threads(struct workers *workers, unsigned count)
+{
+	sigset_t all, before;
+	pthread_attr_t attributes;
+	int result = pthread_attr_init(&attributes);
+
+	if (result != 0)
+		return -result;
+	pthread_attr_setstacksize(&attributes, WORKER_STACK_SIZE);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	while (result == 0 && workers->count < count) {
+		result = pthread_create(&workers->threads[workers->count], &attributes, worker_main, workers);
+		workers->count += result == 0;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+	return -result;
+}
+
+int workers_new(unsigned count, void (*wake)(void *argument), void *argument, struct workers **ret_workers)
+{
+	struct workers *workers = calloc(1, sizeof(*workers) + count * sizeof(workers->threads[0]));
+
+	if (!workers)
+		return -ENOMEM;
+	workers->wake = wake;
+	workers->argument = argument;
+	list_init(&workers->queued);
+	pthread_mutex_init(&workers->lock, NULL);
+	pthread_cond_init(&workers->work, NULL);
+	pthread_cond_init(&workers->quiet, NULL);
+	int result = count ? start_threads(workers, count) : 0;
+
+	if (result < 0) {
+		workers_free(workers);
+		return result;
+	}
+	*ret_workers = workers;
+	return 0;
+}
+
+void workers_free(struct workers *workers)
+{
+	if (!workers)
+		return;
+	pthread_mutex_lock(&workers->lock);
+	workers->stopping = true;
+	pthread_cond_broadcast(&workers->work);
+	pthread_mutex_unlock(&workers->lock);
+	for (unsigned i = 0; i < workers->count; i++)
+		pthread_join(workers->threads[i], NULL);
+	pthread_cond_destroy(&workers->quiet);
+	pthread_cond_destroy(&workers->work);
+	pthread_mutex_destroy(&workers->lock);
+	free(workers);
+}
+
+void workers_submit(struct workers *workers, struct rt_job *job)
+{
+	pthread_mutex_lock(&workers->lock);
+	list_push_back(&workers->queued, &job->node);
+	bool somebody_waits = workers->waiting > 0;
+
+	pthread_mutex_unlock(&workers->lock);
+	if (somebody_waits)
+		pthread_cond_signal(&workers->work);
+}
+
+/* Without threads: only what was queued before, as done may submit more. */
+static int run_inline(struct workers *workers)
+{
+	struct list jobs, *node;
+	int count = 0;
+
+	list_init(&jobs);
+	list_splice_back(&jobs, &workers->queued);
+	while ((node = list_pop_front(&jobs))) {
+		struct rt_job *job = container_of(node, struct rt_job, node);
+
+		job->function(job->argument);
+		job->done(job);
+		count++;
+	}
+	return count;
+}
+
+int workers_deliver(struct workers *workers)
+{
+	struct list *newest, *oldest = NULL;
+	int count = 0;
+
+	if (workers->count == 0)
+		return run_inline(workers);
+	if (!atomic_load_explicit(&workers->ended, memory_order_relaxed))
+		return 0;
+	newest = atomic_exchange_explicit(&workers->ended, NULL, memory_order_acq_rel);
+	if (atomic_load_explicit(&workers->broken, memory_order_relaxed)) {
+		pthread_mutex_lock(&workers->lock);
+		struct broken_check broken = workers->broken_check;
+
+		atomic_store(&workers->broken, false);
+		pthread_mutex_unlock(&workers->lock);
+		pool_check_failed(broken.file, broken.line, broken.expression);
+	}
+	while (newest) {
+		struct list *next = newest->next;
+
+		newest->next = oldest;
+		oldest = newest;
+		newest = next;
+	}
+	while (oldest) {
+		struct rt_job *job = container_of(oldest, struct rt_job, node);
+
+		oldest = oldest->next;
+		job->done(job); /* may free the job or submit it again */
+		count++;
+	}
+	return count;
+}
+
+void workers_cancel(struct workers *workers)
+{
+	pthread_mutex_lock(&workers->lock);
+	list_init(&workers->queued);
+	while (workers->running > 0)
+		pthread_cond_wait(&workers->quiet, &workers->lock);
+	pthread_mutex_unlock(&workers->lock);
+	atomic_store(&workers->ended, NULL);
+}
