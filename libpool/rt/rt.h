@@ -134,7 +134,7 @@ void rt_group_done(struct rt *rt, struct rt_group *group, int error); /* error 0
  */
 int rt_group_wait(struct rt *rt, struct rt_group *group);
 
-/* Arms, or arms anew. Never fires before the loop's next turn. */
+/* Arms, or arms anew. Never fires before the loop's next turn; all times in the past are alike. */
 void rt_timer_arm(struct rt *rt, struct rt_timer *timer, uint64_t at_ns);
 /* Nothing if it isn't armed. */
 void rt_timer_cancel(struct rt *rt, struct rt_timer *timer);

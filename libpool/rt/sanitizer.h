@@ -61,12 +61,11 @@ __attribute__((no_sanitize_address)) static inline void sanitizer_discard(void *
 	const void *bottom = NULL;
 	size_t size = 0;
 	void *own = NULL;
-	char somewhere;
 
 	if (!saved)
 		return;
-	__sanitizer_start_switch_fiber(&own, &somewhere, 1);
-	__sanitizer_finish_switch_fiber(own, &bottom, &size); /* only to learn our own bounds */
+	__sanitizer_start_switch_fiber(&own, &size, sizeof(size)); /* only to learn our own bounds */
+	__sanitizer_finish_switch_fiber(own, &bottom, &size);
 	__sanitizer_start_switch_fiber(&own, bottom, size);
 	__sanitizer_finish_switch_fiber(saved, NULL, NULL);
 	__sanitizer_start_switch_fiber(NULL, bottom, size);

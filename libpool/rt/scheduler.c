@@ -204,9 +204,8 @@ static void timers_fire(struct rt *rt)
 
 	if (!timer)
 		return;
-	uint64_t now = rt_now(rt);
-
-	while (timer && timer->at_ns <= now && timer->sequence < limit) {
+	rt->fired_ns = rt_now(rt);
+	while (timer && timer->at_ns <= rt->fired_ns && timer->sequence < limit) {
 		rt_timer_cancel(rt, timer);
 		timer->fire(timer);
 		timer = rt->timers.top;

@@ -38,6 +38,7 @@ struct rt {
 	size_t runnable_count, yielded_count;
 	unsigned fiber_count, idle_count;
 	struct timer_heap timers;
+	uint64_t fired_ns; /* timers were last fired up to this time */
 	uint64_t turns;
 	bool stopping;
 	_Atomic(struct rt_message *) messages; /* newest first */

@@ -9,7 +9,8 @@
 void rt_timer_arm(struct rt *rt, struct rt_timer *timer, uint64_t at_ns)
 {
 	rt_timer_cancel(rt, timer);
-	timer->at_ns = at_ns;
+	/* A time long past must not overtake those that are due: what re-arms itself so would starve them. */
+	timer->at_ns = at_ns > rt->fired_ns ? at_ns : rt->fired_ns;
 	timer->armed = true;
 	timer_heap_insert(&rt->timers, timer);
 }
