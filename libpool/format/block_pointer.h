@@ -20,7 +20,10 @@ struct raw_block_pointer {
 	uint8_t bytes[BLOCK_POINTER_SIZE];
 };
 
-/* The decoded form. lsect and psect count cells (1 to 512); psect 0 only in holes and embedded pointers. */
+/*
+ * The decoded form. lsect and psect count cells (1 to BLOCK_CELLS_MAX, psect <= lsect); psect is 0 in holes and
+ * embedded pointers, and 64 zero bytes decode as all zero, lsect too. dva and place are 0 unless placed.
+ */
 struct block_pointer {
 	uint64_t dva, place, birth, fill;
 	uint16_t lsect, psect;
@@ -29,9 +32,15 @@ struct block_pointer {
 	uint8_t embed[BLOCK_POINTER_EMBED_MAX];
 };
 
+/* Writes only the fields that the kind of pointer has; a hole with birth 0 becomes 64 zero bytes. */
 void block_pointer_encode(const struct block_pointer *pointer, struct raw_block_pointer *ret_raw);
 /* 0, or -POOL_EFORMAT for values that no writer makes (unknown bits, sizes, birth < place). */
 int block_pointer_decode(const struct raw_block_pointer *raw, struct block_pointer *ret_pointer);
+
+/* A valid pointer to a placed block of this type at level 0. */
+bool raw_block_pointer_names(const struct raw_block_pointer *raw, uint8_t type);
+/* Never written. */
+bool raw_block_pointer_is_zero(const struct raw_block_pointer *raw);
 
 static inline bool block_pointer_is_hole(const struct block_pointer *pointer)
 {

@@ -8,6 +8,9 @@
 #define DNODE_BLOCK_SIZE (16u << 10)
 #define DNODES_PER_BLOCK 32u
 #define DNODE_BONUS_MAX 320u
+#define DNODE_BLOCK_SHIFT_MAX 20u
+#define DNODE_BLOCK_NUMBER_MAX ((UINT64_C(1) << 48) - 1)
+#define DNODE_FLAGS_KNOWN 0u /* a flag that isn't here is refused when read */
 #define OBJSET_SIZE 4096u
 
 enum dnode_kind { DNODE_FREE = 0, DNODE_BLOB = 1, DNODE_TREE = 2 };
@@ -26,7 +29,7 @@ struct dnode {
 	uint8_t bonus[DNODE_BONUS_MAX];
 };
 
-/* All zero encodes and decodes a free dnode. */
+/* All zero encodes and decodes a free dnode. Beyond bonus_length the bonus is zero. */
 void dnode_encode(const struct dnode *dnode, uint8_t *ret_raw /* 512 */);
 int dnode_decode(const uint8_t *raw, struct dnode *ret_dnode); /* 0 or -POOL_EFORMAT */
 

@@ -5,8 +5,10 @@
 #ifndef LIBPOOL_FORMAT_SEGMENT_RECORD_H
 #define LIBPOOL_FORMAT_SEGMENT_RECORD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "libpool/base/endian.h"
 #include "libpool/format/constants.h"
 
 #define SEGMENT_RECORD_SIZE 128u
@@ -30,8 +32,24 @@ struct segment_record {
 	struct segment_column columns[COLUMNS_MAX]; /* beyond k + m: DISK_ABSENT, 0 */
 };
 
+/* A column as it lies on disk, here and in AU headers and the sysmap. */
+struct raw_segment_column {
+	le16 disk; /* 0 */
+	le32 au;   /* 2 */
+};
+_Static_assert(sizeof(struct raw_segment_column) == 6, "on disk");
+
+/* Whether a segment of this class may have k data and m parity columns (SYS and LOG: k = 1). */
+bool segment_geometry_valid(unsigned class, unsigned k, unsigned m);
+/* `used` columns, then up to `room` the absent column {DISK_ABSENT, 0}, which is also how an absent one is encoded. */
+void segment_columns_encode(const struct segment_column *columns, unsigned used, unsigned room,
+			    struct raw_segment_column *ret_raw);
+/* room <= COLUMNS_MAX. Disks are distinct (k == 1: distinct AUs are enough) and below DISKS_MAX. */
+int segment_columns_decode(const struct raw_segment_column *raw, unsigned used, unsigned room, unsigned k,
+			   struct segment_column *ret_columns);
+
 void segment_record_encode(const struct segment_record *record, uint8_t *ret_raw /* 128 */);
-/* rows_per_au bounds rows_used. 0 or -POOL_EFORMAT. All zero decodes as SEGMENT_NONE. */
+/* rows_per_au bounds rows_used (1 to rows_per_au). 0 or -POOL_EFORMAT. All zero decodes as SEGMENT_NONE. */
 int segment_record_decode(const uint8_t *raw, unsigned rows_per_au, struct segment_record *ret_record);
 
 /* Page header (128 bytes, with magic, page number and page_txg) at the start of the 64 KiB. */

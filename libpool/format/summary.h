@@ -12,6 +12,8 @@
 #include "libpool/format/block_pointer.h"
 #include "libpool/format/constants.h"
 
+#define SUMMARY_RANGES_MAX 256u
+
 struct summary_range {
 	uint16_t base, rows;
 };
@@ -46,16 +48,22 @@ struct summary {
 
 /* Encoded size in bytes for these counts (relocated: how many blocks carry an identity). */
 size_t summary_size(uint32_t ranges, uint32_t stripes, uint32_t blocks, uint32_t relocated, uint32_t cells);
-/* Encodes into ret_raw (summary_size bytes). */
+/* Encodes into ret_raw (summary_size bytes). A writer stays within SUMMARY_RANGES_MAX ranges and SUMMARY_CELLS_MAX cells. */
 void summary_encode(const struct summary *summary, uint8_t *ret_raw);
 /*
  * Allocates the arrays of *ret_summary (freed by summary_release). Validates everything: sizes, ranges inside
- * [1, rows_per_au), disjoint and ascending, k + m <= 16, counts against size, stripes and blocks inside ranges.
+ * [1, rows_per_au), disjoint and ascending, k + m <= 16, counts against size, each stripe inside one range and
+ * disjoint from the others, blocks inside the used cells of a stripe, zeros behind the last block. Uses 8 KiB of stack.
  * 0, -POOL_EFORMAT, -ENOMEM.
  */
 int summary_decode(const uint8_t *raw, size_t size, unsigned rows_per_au, struct summary *ret_summary);
 void summary_release(struct summary *summary); /* accepts zeroed */
 /* Index into crc of (row, column), or -1 when the row is in none of the ranges. */
 int64_t summary_cell_index(const struct summary *summary, unsigned row, unsigned column);
+
+/* Not empty, ascending, disjoint, within [1, rows_per_au). */
+bool summary_ranges_valid(const struct summary_range *ranges, unsigned count, unsigned rows_per_au);
+/* Whether valid ranges contain all of [row, row + rows). */
+bool summary_ranges_cover(const struct summary_range *ranges, unsigned count, unsigned row, unsigned rows);
 
 #endif

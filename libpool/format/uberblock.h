@@ -63,19 +63,27 @@ struct uberblock {
 
 /* The checksum covers (pool guid, disk guid, slot) and the record, so a misdirected copy is invalid. */
 void uberblock_encode(const struct uberblock *uberblock, const struct guid *disk, uint8_t *ret_raw /* 4096 */);
-/* 0 or -POOL_EFORMAT. */
+/*
+ * 0 or -POOL_EFORMAT. A copy in a commit slot (slot == txg % 120) needs a sysmap, a commit pointer and a final batch; in a
+ * heartbeat slot these may be all zero. states: no disk twice, none ONLINE or REMOVED. history: first_txg descends from
+ * at most txg. Feature masks are not judged here.
+ */
 int uberblock_decode(const uint8_t *raw, const struct guid *pool, const struct guid *disk, unsigned slot, struct uberblock *ret_uberblock);
+
+#define SYSMAP_HEADER_SIZE 64u
+#define SYSMAP_RECORD_SIZE 32u
 
 struct sysmap_segment {
 	uint32_t segment;
 	uint16_t rows, flags; /* rows: rows_used; flags as in the segment record */
-	uint8_t column_count; /* m + 1, encoded as columns with disk != 0xFFFF or absent ones in place */
+	uint8_t column_count; /* m + 1; absent columns are counted (on disk it takes the upper byte of flags) */
 	struct segment_column columns[SYS_COLUMNS_MAX];
 };
 
 /* Encodes header + count entries of 32 bytes; returns the length (<= SYSMAP_SLOT_SIZE). Checksum goes to the uberblock. */
 size_t sysmap_encode(const struct guid *pool, uint64_t txg, const struct sysmap_segment *segments, unsigned count, uint8_t *ret_raw);
-/* ret_segments has room for SYSMAP_SEGMENTS_MAX. Returns the count or -POOL_EFORMAT. */
+/* `size` is exactly what sysmap_encode returned. ret_segments has room for SYSMAP_SEGMENTS_MAX (undefined after a
+ * failure). Returns the count or -POOL_EFORMAT. The caller has verified the checksum in the uberblock. */
 int sysmap_decode(const uint8_t *raw, size_t size, const struct guid *pool, uint64_t txg, struct sysmap_segment *ret_segments);
 
 /* The commit block, one cell. */
