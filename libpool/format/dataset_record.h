@@ -5,6 +5,8 @@
 #ifndef LIBPOOL_FORMAT_DATASET_RECORD_H
 #define LIBPOOL_FORMAT_DATASET_RECORD_H
 
+#include <stddef.h>
+
 #include "libpool/format/block_pointer.h"
 
 /* Fixed object numbers in the MOS. */

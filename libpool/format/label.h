@@ -34,9 +34,9 @@ struct label {
 	struct label_disk disks[DISKS_MAX];
 };
 
-/* LABEL_COPY_SIZE bytes; copy 0 or 1 is hashed with the position, area 0 (A) or 1 (B) too. */
+/* Into LABEL_COPY_SIZE bytes; copy 0 or 1 is hashed with the position, area 0 (A) or 1 (B) too. */
 void label_encode(const struct label *label, unsigned area, unsigned copy, uint8_t *ret_raw);
-/* 0, -POOL_EFORMAT, or -POOL_EFEATURE with *ret_label filled (features unknown to this version: see label_unknown_feature). */
+/* The own disk must be in the list. 0, -POOL_EFORMAT, or -POOL_EFEATURE with *ret_label filled (features unknown to this version: see label_unknown_feature). */
 int label_decode(const uint8_t *raw, unsigned area, unsigned copy, struct label *ret_label);
 /* The first feature name this version doesn't know, or NULL. */
 const char *label_unknown_feature(const struct label *label);
