@@ -1,26 +1,21 @@
-/* The environment of a real process: threads that post, workers, sources, sleeping and waking. */
+/* The environment of a real process: threads that post, sources, sleeping and waking. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "libpool/base/check.h"
 #include "libpool/rt/env_host.h"
 #include "libpool/rt/rt.h"
 
 #define POSTERS 4
 #define MESSAGES 100000 /* of all posters */
-#define JOBS 2000
 
 struct numbered {
 	struct rt_message message;
@@ -40,7 +35,6 @@ struct test {
 	struct rt *rt;
 	struct rt_queue queue;
 	unsigned count;
-	char text[128];
 };
 
 static void test_begin(struct test *test, unsigned workers)
@@ -165,151 +159,6 @@ static void test_no_wake_up_is_lost(void **state)
 	test_end(&test);
 }
 
-struct sum_job {
-	struct rt_job job;
-	struct test *test;
-	pthread_t thread;
-	unsigned value;
-};
-
-static void square(void *argument)
-{
-	struct sum_job *job = argument;
-
-	job->value *= job->value;
-	job->thread = pthread_self();
-}
-
-static void job_done(struct rt_job *job)
-{
-	struct sum_job *sum = job->owner;
-
-	assert_null(rt_self(sum->test->rt));
-	sum->test->count += sum->value;
-	rt_queue_wake_one(sum->test->rt, &sum->test->queue);
-}
-
-static void work_and_wait(void *argument)
-{
-	struct sum_job *job = argument;
-
-	for (int i = 0; i < 50; i++) {
-		job->value = 2;
-		rt_work(job->test->rt, square, job);
-		assert_int_equal(job->value, 4);
-	}
-	job->test->count++;
-}
-
-static void run_jobs(void *argument)
-{
-	struct test *test = argument;
-	struct sum_job *jobs = calloc(JOBS, sizeof(*jobs));
-	unsigned expected = 0;
-
-	for (unsigned i = 0; i < JOBS; i++) {
-		jobs[i].job = (struct rt_job){
-			.function = square, .argument = &jobs[i], .done = job_done, .owner = &jobs[i]};
-		jobs[i].test = test;
-		jobs[i].value = i % 10;
-		expected += (i % 10) * (i % 10);
-		rt_work_submit(test->rt, &jobs[i].job);
-	}
-	while (test->count < expected)
-		rt_queue_wait(test->rt, &test->queue);
-	for (unsigned i = 0; i < JOBS; i++)
-		assert_int_equal(!pthread_equal(jobs[i].thread, pthread_self()), rt_parallelism(test->rt) > 1);
-	test->count = 0;
-	for (unsigned i = 0; i < 20; i++)
-		assert_int_equal(rt_spawn(test->rt, "worker's", work_and_wait, &jobs[i]), 0);
-	while (test->count < 20)
-		rt_yield(test->rt);
-	free(jobs);
-}
-
-static void test_jobs(void **state)
-{
-	struct test test;
-
-	(void)state;
-	for (unsigned workers = 0; workers <= 4; workers += 2) {
-		test_begin(&test, workers);
-		assert_int_equal(rt_parallelism(test.rt), workers ? workers : 1);
-		assert_int_equal(rt_run(test.rt, run_jobs, &test), 0);
-		test_end(&test);
-	}
-}
-
-static void look_at_thread(void *argument)
-{
-	struct test *test = argument;
-	sigset_t blocked;
-
-	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
-	test->count = sigismember(&blocked, SIGTERM) && sigismember(&blocked, SIGINT);
-	pthread_getname_np(pthread_self(), test->text, sizeof(test->text));
-}
-
-static void look_at_worker(void *argument)
-{
-	struct test *test = argument;
-
-	rt_work(test->rt, look_at_thread, test);
-}
-
-static void test_worker_thread(void **state)
-{
-	struct test test;
-	sigset_t blocked;
-
-	(void)state;
-	test_begin(&test, 1);
-	assert_int_equal(rt_run(test.rt, look_at_worker, &test), 0);
-	assert_int_equal(test.count, 1);
-	assert_string_equal(test.text, "pool-worker");
-	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
-	assert_false(sigismember(&blocked, SIGTERM));
-	test_end(&test);
-}
-
-static void note_check(void *arg, const char *file, int line, const char *expression)
-{
-	struct test *test = arg;
-
-	(void)file, (void)line;
-	assert_null(rt_self(test->rt));
-	strncpy(test->text, expression, sizeof(test->text) - 1);
-	test->count++;
-}
-
-static void break_invariant(void *argument)
-{
-	(void)argument;
-	assert_false(POOL_CHECK(1 + 1 == 3));
-}
-
-static void break_on_worker(void *argument)
-{
-	struct test *test = argument;
-
-	rt_work(test->rt, break_invariant, test);
-	assert_int_equal(test->count, 1); /* reported before the job was done */
-}
-
-static void test_broken_invariant_on_worker(void **state)
-{
-	struct test test;
-
-	(void)state;
-	test_begin(&test, 2);
-	pool_check_set_handler(note_check, &test);
-	assert_int_equal(rt_run(test.rt, break_on_worker, &test), 0);
-	assert_int_equal(test.count, 1);
-	assert_string_equal(test.text, "1 + 1 == 3");
-	pool_check_set_handler(NULL, NULL);
-	test_end(&test);
-}
-
 struct event_source {
 	struct rt_source source;
 	struct test *test;
@@ -389,46 +238,7 @@ static void test_sleep(void **state)
 	test_end(&test);
 }
 
-static void slow_job(void *argument)
-{
-	nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-	(*(unsigned *)argument)++;
-}
-
-static void wait_for_slow_job(void *argument)
-{
-	struct test *test = argument;
-	unsigned on_stack = 0;
-
-	rt_work(test->rt, slow_job, &on_stack);
-	rt_work(test->rt, slow_job, &on_stack);
-}
-
-static void leave_jobs(void *argument)
-{
-	struct test *test = argument;
-
-	for (int i = 0; i < 30; i++)
-		assert_int_equal(rt_spawn(test->rt, "slow", wait_for_slow_job, test), 0);
-	rt_sleep(test->rt, 3 * NS_PER_MS);
-	rt_stop(test->rt);
-}
-
-/* Jobs use the stacks of the fibers that wait for them: none may run once the stacks are gone. */
-static void test_abandon_with_jobs(void **state)
-{
-	struct test test;
-
-	(void)state;
-	for (int i = 0; i < 10; i++) {
-		test_begin(&test, (unsigned)i % 3);
-		assert_int_equal(rt_run(test.rt, leave_jobs, &test), -ECANCELED);
-		rt_abandon(test.rt);
-		env_host_free(test.env);
-	}
-}
-
-static void test_refused(void **state)
+static void test_null_is_accepted(void **state)
 {
 	(void)state;
 	env_host_free(NULL);
@@ -439,13 +249,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_post),
 		cmocka_unit_test(test_no_wake_up_is_lost),
-		cmocka_unit_test(test_jobs),
-		cmocka_unit_test(test_worker_thread),
-		cmocka_unit_test(test_broken_invariant_on_worker),
 		cmocka_unit_test(test_sources),
 		cmocka_unit_test(test_sleep),
-		cmocka_unit_test(test_abandon_with_jobs),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_null_is_accepted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
