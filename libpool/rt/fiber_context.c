@@ -57,7 +57,7 @@ int fiber_context_init(struct fiber_context *context, void (*entry)(void *argume
 
 	*context = (struct fiber_context){
 		.position = make_fcontext(top, FIBER_STACK_SIZE, first_entry),
-		.mapping = mapping,
+		.stack = bottom,
 		.entry = entry,
 		.argument = argument,
 		.thread = sanitizer_thread_new(),
@@ -73,16 +73,16 @@ void fiber_context_release(struct fiber_context *context)
 	sanitizer_discard(context->fake_stack);
 	sanitizer_thread_free(context->thread);
 	sanitizer_stack_deregister(context->stack_id);
-	sanitizer_unpoison(context->mapping + guard, FIBER_STACK_SIZE);
-	munmap(context->mapping, guard + FIBER_STACK_SIZE); /* can fail at the limit of maps: then it stays */
-	context->mapping = NULL;
+	sanitizer_unpoison(context->stack, FIBER_STACK_SIZE);
+	munmap(context->stack - guard, guard + FIBER_STACK_SIZE); /* can fail at the limit of maps: then it stays */
+	context->stack = NULL;
 }
 
 void fiber_context_enter(struct fiber_context *context, struct loop_context *loop)
 {
 	context->loop = loop;
 	loop->thread = sanitizer_thread_self();
-	sanitizer_leave(&loop->fake_stack, context->mapping + guard_size(), FIBER_STACK_SIZE);
+	sanitizer_leave(&loop->fake_stack, context->stack, FIBER_STACK_SIZE);
 	sanitizer_thread_switch(context->thread);
 	transfer_t from = jump_fcontext(context->position, context);
 

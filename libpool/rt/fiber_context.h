@@ -25,7 +25,7 @@ struct loop_context {
 
 struct fiber_context {
 	void *position; /* where the fiber stopped, while it doesn't run */
-	char *mapping;  /* the guard page, then FIBER_STACK_SIZE */
+	char *stack;    /* FIBER_STACK_SIZE, above the guard page */
 	struct loop_context *loop;
 	void (*entry)(void *argument); /* never returns */
 	void *argument;
