@@ -8,7 +8,9 @@
  * done() when the request wasn't overdue). For an overdue one `late_result` then has what became of it.
  * A disk with an abandoned write isn't trusted: disk_abandoned_writes() is not 0.
  *
- * Engine thread only. Deadlines are measured from submission in time in which the engine itself ran.
+ * Engine thread only, but for released(): after disk_close, if the engine has ended before the backend has, it
+ * is called in a thread of the backend's. Deadlines are measured from submission in time in which the engine
+ * itself ran: time in which the process was stopped or starved doesn't count against a disk.
  */
 #ifndef LIBPOOL_DISK_DISK_H
 #define LIBPOOL_DISK_DISK_H
@@ -42,7 +44,8 @@ struct disk_io {
 	/* Private. */
 	struct list node;
 	struct rt_timer timer;
-	uint64_t submitted_ns;
+	uint64_t submitted_ns, remaining_ns;
+	bool finished; /* done() was called */
 	void *backend;
 };
 
@@ -65,7 +68,10 @@ struct disk_info {
 struct disk_backend_ops {
 	/* Starts or queues the request; completes through disk_complete, never from inside submit. */
 	void (*submit)(struct disk *disk, struct disk_io *io);
-	/* Waits (as a fiber) for nothing: outstanding requests are left to a detached owner which frees disk->backend when they end. */
+	/*
+	 * The disk was closed and its last request has ended: give up descriptor and lock (without blocking) and free
+	 * the memory of the disk, which is the backend's. Called once, by disk_close or by the last completion.
+	 */
 	void (*close)(struct disk *disk);
 };
 
@@ -78,12 +84,21 @@ struct disk {
 	unsigned in_flight;         /* submitted, not done */
 	unsigned abandoned_writes;  /* overdue writes, trims and flushes whose completion hasn't arrived */
 	unsigned abandoned_reads;
-	struct list requests;
+	struct list requests;       /* not released yet */
+	bool closed;                /* by its user; it lives on until requests is empty */
 };
+
+/* For backends: a new disk without requests, zeroed but for these. */
+void disk_init(struct disk *disk, const struct disk_backend_ops *ops, struct rt *rt);
 
 void disk_submit(struct disk *disk, struct disk_io *io);
 /* For backends: the request ended. Engine thread, outside fibers or inside. */
 void disk_complete(struct disk_io *io, int result);
+/*
+ * The same for a request of a closed disk after its rt has ended, in any one thread: only released() is called.
+ * True if it was the last one, after which the backend frees the disk (ops->close is not called).
+ */
+bool disk_complete_detached(struct disk_io *io, int result);
 
 /*
  * Blocking forms for fibers, over one buffer that the function keeps alive until released (hence refcounted).
@@ -95,7 +110,12 @@ int disk_write(struct disk *disk, uint64_t offset, uint64_t length, struct buffe
 int disk_flush(struct disk *disk);
 int disk_trim(struct disk *disk, uint64_t offset, uint64_t length);
 
-/* Closes at once: requests in flight are done() with -ECANCELED first, and released() when the backend is through. */
+static inline unsigned disk_abandoned_writes(const struct disk *disk) { return disk->abandoned_writes; }
+
+/*
+ * Closes at once: requests in flight are done() with -ECANCELED first, and released() when the backend is through.
+ * The lock on the disk is held until then: what was submitted may still reach it. NULL is accepted.
+ */
 void disk_close(struct disk *disk);
 
 #endif
