@@ -20,6 +20,7 @@
 
 #include "libpool/base/array.h"
 #include "libpool/base/bitmap.h"
+#include "libpool/base/error.h"
 #include "libpool/format/alloc_log.h"
 #include "libpool/format/constants.h"
 #include "libpool/format/segment_record.h"
@@ -43,22 +44,24 @@ struct batch_index {
 	uint64_t summary_dva;
 	uint8_t summary_checksum[16];
 };
-enum { BATCH_IN_MAP = 1 };
+enum { BATCH_IN_MAP = 1, BATCH_DYING = 2 /* its summary is about to be freed */ };
 
 struct segment {
+	uint32_t id;
 	struct segment_record record;
 	uint64_t *bits;     /* live cells as of the last commit, column * R + row; NULL: none */
+	uint64_t *freeing;  /* cells freed by the txg in sync; NULL: none */
 	uint64_t *busy;     /* SYS only: rows that may not be given out (live, deferred, given out, quarantined) */
+	uint8_t bits_k;     /* data columns that bits was made for */
 	uint32_t live;      /* live cells, those of summaries apart */
-	uint32_t pins;
-	uint32_t txg_frees; /* cells freed by the txg in sync */
-	uint32_t quarantine; /* writes that were abandoned and not yet completed */
+	uint32_t pins;      /* scrub, heal, column move, or a write that was abandoned and hasn't completed */
 	uint16_t batch_count, batch_capacity;
 	struct batch_index *batches; /* ascending base */
 	bool record_dirty;  /* a SEG record is due in this txg */
 	bool placed_in_txg; /* rows were given out in the txg in sync */
-	bool free_pending;  /* FREE, its AUs wait for two later commits */
-	uint64_t freed_sequence; /* number of the commit that freed it */
+	bool touched;       /* in the list of those to look at when the txg commits */
+	bool released;      /* FREE and its AUs are given up (perhaps deferred) */
+	bool recently_freed; /* import: a recent log frees cells of it */
 };
 
 struct alloc_disk {
@@ -92,14 +95,14 @@ void alloc_summary_pointer(const struct batch_index *batch, struct block_pointer
 
 /*
  * Opens a new segment for a class, of the width that the usable disks allow (engine.md, degraded pool). The
- * record is dirty. -ENOSPC when none is formable (or only below the floor: `floor` segments must remain).
+ * record is dirty. -ENOSPC when none is formable, -ENOMEM.
  */
 int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *ret_id);
 /* OPEN becomes FULL. */
 void alloc_segment_close(struct alloc *alloc, uint32_t id);
 /* The next `rows` rows of an OPEN segment; the caller knows that they are there. */
 uint16_t alloc_rows_take(struct alloc *alloc, uint32_t id, unsigned rows);
-void alloc_segment_touch(struct segment *segment); /* record_dirty */
+void alloc_segment_touch(struct alloc *alloc, struct segment *segment); /* its record changed */
 /* A column moved: the old AU follows the reuse rule. The new AU was reserved with alloc_au_reserve. */
 void alloc_column_move(struct alloc *alloc, uint32_t id, unsigned column, struct segment_column to);
 /* A free AU of the disk for a column of a segment, or -ENOSPC. Not given to anybody else until released or used. */
@@ -120,13 +123,18 @@ int alloc_txg_batch(struct alloc *alloc, uint32_t segment, const struct summary_
 		    const struct block_pointer *summary, const struct cell_extent *unused, size_t unused_count);
 /* The block at this pointer is dead. A double free is a broken invariant: -EINVAL. */
 int alloc_txg_free(struct alloc *alloc, const struct block_pointer *pointer);
-/* Appends all records that are due (SEG, BATCH, FREE, PREVFINAL, STALE) and not yet taken to *bytes, in their order, and forgets them. */
-int alloc_txg_take_records(struct alloc *alloc, struct array *bytes);
+/* Appends all records that are due (PREVFINAL, SEG, BATCH, FREE; with `last` also every STALE) and not yet taken to *bytes. */
+int alloc_txg_take_records(struct alloc *alloc, bool last, struct array *bytes);
 /* Bytes that alloc_txg_take_records would give. */
 size_t alloc_txg_record_bytes(const struct alloc *alloc);
 /* The txg is durable: applies everything, the final batch too, and counts the commit. */
 void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, const struct block_pointer *final_summary);
 uint64_t alloc_sequence(const struct alloc *alloc); /* number of the last commit */
+
+/* The list of SYS segments, for the sysmap (ret has room for SYSMAP_SEGMENTS_MAX), and whether it changed since alloc_sysmap_written. */
+unsigned alloc_sysmap(const struct alloc *alloc, struct sysmap_segment *ret_segments);
+bool alloc_sysmap_dirty(const struct alloc *alloc);
+void alloc_sysmap_written(struct alloc *alloc);
 
 /* Cells of rows of the open txg that went without a write: recorded in each log until repaired. */
 int alloc_stale_add(struct alloc *alloc, const struct stale_record *stale);
@@ -134,30 +142,36 @@ const struct stale_record *alloc_stale(const struct alloc *alloc, size_t *ret_co
 bool alloc_is_stale(const struct alloc *alloc, uint32_t segment, unsigned column, unsigned row, uint64_t place);
 void alloc_stale_clear(struct alloc *alloc, uint32_t segment, unsigned column);
 
-/* Batches that the MOS batch map does not have yet, or has although they are gone: called for each; the txg layer changes the tree. */
+/*
+ * Batches of earlier txgs that the MOS batch map does not have yet, or has although they are gone: reported once
+ * each, deletions first, for the txg in sync (a failed commit halts the pool, so nothing is reported again).
+ */
 void alloc_batch_map_changes(struct alloc *alloc,
 			     void (*change)(void *argument, uint32_t segment, const struct batch_index *batch, bool present), void *argument);
-/* The changes reported are in the tree of the txg that now commits. */
-void alloc_batch_map_done(struct alloc *alloc);
 
 /* Checkpoint pages (state of the last commit). first_txg: the oldest txg whose changes the page on disk lacks. */
 size_t alloc_segtab_pages(const struct alloc *alloc);
 size_t alloc_livemap_pages(const struct alloc *alloc);
 bool alloc_page_dirty(const struct alloc *alloc, bool livemap, size_t page, uint64_t *ret_first_txg);
-/* Encodes a page as of the last commit into ret (SEGTAB_PAGE_SIZE, or 128 KiB for the livemap, zero padded). */
-void alloc_page_encode(struct alloc *alloc, bool livemap, size_t page, uint8_t *ret_raw);
+/* Encodes a page as of the last commit, page_txg, into ret (SEGTAB_PAGE_SIZE, or LIVEMAP_PAGE_SIZE, zero padded). */
+#define LIVEMAP_PAGE_SIZE (128u << 10)
+void alloc_page_encode(struct alloc *alloc, bool livemap, size_t page, uint64_t page_txg, uint8_t *ret_raw);
 void alloc_page_written(struct alloc *alloc, bool livemap, size_t page); /* in the txg in sync; undone never: a failed commit halts */
 /* Oldest txg whose log an import must apply if the txg in sync commits now. */
 uint64_t alloc_log_oldest(const struct alloc *alloc, uint64_t txg);
 
 /* Import: pages, then logs newest last, then the index of batches, then finish. */
 int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_t *raw, size_t size);
-/* SYS segments as the sysmap has them; authoritative. Before the logs and once more after them. */
+/* SYS segments as the sysmap has them; authoritative over pages and logs. Called first. */
 int alloc_load_sys(struct alloc *alloc, const struct sysmap_segment *entry);
-int alloc_load_log(struct alloc *alloc, uint64_t txg, const uint8_t *records, size_t size, bool last);
+/* Logs in ascending order. recent: one of the last 3 txgs (what it freed is deferred); last: the committed txg itself. */
+int alloc_load_log(struct alloc *alloc, uint64_t txg, const uint8_t *records, size_t size, bool recent, bool last);
 int alloc_load_batch(struct alloc *alloc, uint32_t segment, const struct batch_index *batch);
-/* Derives free AUs, live counts and deferred frees. recent: whether a log of the last 3 txgs was given with alloc_load_log. */
-int alloc_load_finish(struct alloc *alloc, uint64_t sequence, const struct final_batch *final);
+/*
+ * Derives free AUs, live counts and deferred frees: disks must have been added. `final` is the batch that the uberblock
+ * names. -POOL_EFORMAT when two segments claim one AU or a column lies outside its disk.
+ */
+int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, const struct final_batch *final);
 
 /* Space, in data cells. */
 struct space {

@@ -1,0 +1,104 @@
+/* What the files of alloc/ share. Nothing outside includes this. */
+#ifndef LIBPOOL_ALLOC_INTERNAL_H
+#define LIBPOOL_ALLOC_INTERNAL_H
+
+#include "libpool/alloc/alloc.h"
+
+/* A batch of the txg in sync, until it is applied. */
+struct txg_batch {
+	uint32_t segment;
+	uint32_t first_range, range_count;   /* in txg_ranges */
+	uint32_t first_unused, unused_count; /* in txg_unused */
+	struct block_pointer summary;
+	bool recorded;
+};
+
+/* An AU, or rows of a SYS segment, that become free when two later commits exist. */
+struct deferred {
+	uint64_t sequence; /* of the commit that freed it */
+	uint32_t segment;
+	uint32_t au;   /* AU form */
+	uint16_t disk; /* DISK_ABSENT: rows form */
+	uint16_t row, rows;
+	bool last_of_segment; /* the id becomes reusable with this one */
+};
+
+struct map_deletion {
+	uint32_t segment;
+	uint16_t base;
+};
+
+struct alloc {
+	struct geometry geometry;
+	struct alloc_disk disks[DISKS_MAX];
+	struct segment **segments;
+	uint32_t segment_count, segment_capacity;
+	struct array free_ids;   /* uint32_t */
+	struct array sys_ids;    /* uint32_t, ascending by age */
+	bool sysmap_dirty;
+	uint64_t sequence;
+
+	uint64_t txg; /* in sync; 0: none */
+	struct array txg_batches, txg_ranges, txg_unused;
+	struct array txg_frees; /* cell_extent */
+	size_t txg_frees_taken, txg_summary_frees; /* the first ones are those of dead summaries */
+	struct array touched;   /* uint32_t segment ids */
+	bool previous_final_due;
+	struct final_batch previous_final;
+
+	struct array deferred;
+	struct array stale;
+	struct array summaries_due; /* cell_extent: summaries whose batches died: freed by the next txg */
+
+	struct array map_deletions; /* struct map_deletion */
+	struct array map_dirty;     /* uint32_t segment ids with batches that the map lacks */
+
+	uint64_t *page_first[2];  /* 0 segtab, 1 livemap: first txg that the page on disk lacks, 0 clean */
+	size_t page_capacity[2];
+	uint64_t *page_loaded[2]; /* import: page_txg of the page on disk */
+
+	uint64_t live_cells;
+	size_t memory;
+};
+
+static inline size_t segment_bits(const struct alloc *alloc, const struct segment *segment)
+{
+	return (size_t)segment->record.k * alloc->geometry.rows;
+}
+
+static inline size_t cell_bit(const struct alloc *alloc, unsigned column, unsigned row)
+{
+	return (size_t)column * alloc->geometry.rows + row;
+}
+
+/* Takes over a record read from disk; the columns of a SYS segment stay those of the sysmap. */
+void alloc_load_record(struct segment *segment, const struct segment_record *record);
+/* The record slot for an id, made when needed. NULL without memory or beyond the bound. */
+struct segment *alloc_segment_make(struct alloc *alloc, uint32_t id);
+int alloc_segment_need_bits(struct alloc *alloc, struct segment *segment);
+void alloc_segment_drop_content(struct alloc *alloc, uint32_t id, struct segment *segment);
+void alloc_touch(struct alloc *alloc, uint32_t id);
+/* The AUs of a segment without live cells go to the deferred list. */
+void alloc_release_columns(struct alloc *alloc, uint32_t id);
+void alloc_page_mark(struct alloc *alloc, bool livemap, uint32_t segment, uint64_t txg);
+int alloc_pages_grow(struct alloc *alloc);
+size_t alloc_page_of(const struct alloc *alloc, bool livemap, uint32_t segment);
+
+/* Batch index. Insertion lets the newer txg win where ranges overlap. */
+int alloc_batch_insert(struct alloc *alloc, uint32_t id, const struct batch_index *batch);
+/* Takes rows out of whatever batch has them. */
+int alloc_batch_trim(struct alloc *alloc, uint32_t id, unsigned base, unsigned rows);
+void alloc_batches_drop(struct alloc *alloc, uint32_t id);
+void alloc_batch_remove_summary(struct alloc *alloc, uint32_t id, uint64_t summary_dva);
+
+/* Sets or clears the bits of a run; returns how many changed. */
+size_t alloc_bits_set(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows);
+size_t alloc_bits_clear(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows);
+/* Marks the bits of a written batch: every data cell of its ranges but the unused ones. */
+int alloc_apply_batch(struct alloc *alloc, uint32_t id, const struct summary_range *ranges, unsigned range_count,
+		      const struct cell_extent *unused, size_t unused_count);
+int alloc_sys_register(struct alloc *alloc, uint32_t id);
+void alloc_deferred_mature(struct alloc *alloc);
+void alloc_find_dying_summaries(struct alloc *alloc, struct segment *segment);
+
+#endif

@@ -1,0 +1,209 @@
+/*
+ * Opening segments: which disks get the columns of a new one, and the rows it hands out. Disks with most free
+ * AUs come first, so that disks of all sizes fill at the same time; columns are rotated by the id, so that
+ * parity visits all disks.
+ */
+#include "libpool/alloc/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/base/check.h"
+
+struct candidate {
+	uint16_t disk;
+	uint32_t au_free;
+};
+
+static int compare_candidates(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+
+	if (x->au_free != y->au_free)
+		return x->au_free > y->au_free ? -1 : 1;
+	return x->disk < y->disk ? -1 : x->disk > y->disk;
+}
+
+static bool class_is_mirrored(const struct geometry *geometry, enum segment_class class)
+{
+	return class == CLASS_SYS || class == CLASS_LOG || (class == CLASS_META && geometry->m == 0);
+}
+
+/* Usable disks with a free AU, most free first. */
+static unsigned candidates_find(const struct alloc *alloc, struct candidate *ret)
+{
+	unsigned count = 0;
+
+	for (uint16_t i = 0; i < DISKS_MAX; i++) {
+		const struct alloc_disk *disk = &alloc->disks[i];
+		if (disk->configured && disk->usable && disk->au_free)
+			ret[count++] = (struct candidate){ i, disk->au_free };
+	}
+	qsort(ret, count, sizeof(*ret), compare_candidates);
+	return count;
+}
+
+/* An id that was never used, or whose AUs have been released for two commits. */
+static int64_t id_take(struct alloc *alloc)
+{
+	if (alloc->free_ids.count)
+		return *array_at(&alloc->free_ids, uint32_t, --alloc->free_ids.count);
+	return alloc->segment_count < SEGMENTS_MAX ? (int64_t)alloc->segment_count : -ENOSPC;
+}
+
+/* The second copy on the only disk: far from the first, in the other half when that has room. */
+static int64_t far_au_reserve(struct alloc *alloc, unsigned index)
+{
+	struct alloc_disk *disk = &alloc->disks[index];
+	size_t au = bitmap_next_clear(disk->au_used, disk->au_count / 2, disk->au_count);
+
+	if (au == BITMAP_NONE)
+		return alloc_au_reserve(alloc, index);
+	bitmap_set(disk->au_used, au);
+	disk->au_free--;
+	return (int64_t)au;
+}
+
+int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *ret_id)
+{
+	const struct geometry *geometry = &alloc->geometry;
+	bool mirrored = class_is_mirrored(geometry, class);
+	unsigned k = mirrored ? 1 : geometry->k;
+	unsigned m = geometry->m ? geometry->m : mirrored;
+	struct candidate candidates[DISKS_MAX];
+	unsigned count = candidates_find(alloc, candidates);
+	bool one_disk_mirror = geometry->m == 0 && mirrored && count == 1;
+
+	if (count == 0 || (one_disk_mirror && candidates[0].au_free < 2))
+		return -ENOSPC;
+	if (count < k + m && !one_disk_mirror)
+		k = count > m ? count - m : 1;
+	int64_t id = id_take(alloc);
+	if (id < 0)
+		return (int)id;
+	struct segment *segment = alloc_segment_make(alloc, (uint32_t)id);
+	if (!segment)
+		return -ENOMEM;
+	if (mirrored && class == CLASS_SYS && !segment->busy) {
+		segment->busy = calloc(BITMAP_WORDS(geometry->rows), 8);
+		if (!segment->busy)
+			return -ENOMEM;
+		alloc->memory += BITMAP_WORDS(geometry->rows) * 8;
+	}
+	POOL_CHECK(alloc_segment_is_free(segment));
+	alloc_segment_drop_content(alloc, (uint32_t)id, segment);
+
+	struct segment_record *record = &segment->record;
+	record->state = class == CLASS_SYS ? SEGMENT_SYS : class == CLASS_LOG ? SEGMENT_LOG : SEGMENT_OPEN;
+	record->class = (uint8_t)class;
+	record->k = (uint8_t)k;
+	record->m = (uint8_t)m;
+	record->rows_used = 1;
+	record->flags = 0;
+	record->alloc_txg = alloc->txg;
+	record->evac_txg = 0;
+	segment->released = false;
+	for (unsigned c = 0; c < COLUMNS_MAX; c++)
+		record->columns[c] = (struct segment_column){ .disk = DISK_ABSENT };
+	if (one_disk_mirror) {
+		unsigned disk = candidates[0].disk;
+		record->columns[0] = (struct segment_column){ (uint16_t)disk, (uint32_t)alloc_au_reserve(alloc, disk) };
+		record->columns[1] = (struct segment_column){ (uint16_t)disk, (uint32_t)far_au_reserve(alloc, disk) };
+	} else {
+		unsigned width = k + m < count ? k + m : count;
+		for (unsigned i = 0; i < width; i++) {
+			uint16_t disk = candidates[i].disk;
+			unsigned column = (unsigned)((i + (uint64_t)id) % width);
+			record->columns[column] = (struct segment_column){ disk, (uint32_t)alloc_au_reserve(alloc, disk) };
+		}
+		if (width < k + m)
+			record->flags |= SEGMENT_DEGRADED;
+	}
+	if (class == CLASS_SYS && alloc_sys_register(alloc, (uint32_t)id) < 0)
+		return -ENOMEM;
+	alloc_segment_touch(alloc, segment);
+	*ret_id = (uint32_t)id;
+	return 0;
+}
+
+void alloc_segment_close(struct alloc *alloc, uint32_t id)
+{
+	struct segment *segment = alloc->segments[id];
+
+	if (segment->record.state != SEGMENT_OPEN)
+		return;
+	segment->record.state = SEGMENT_FULL;
+	alloc_segment_touch(alloc, segment);
+}
+
+uint16_t alloc_rows_take(struct alloc *alloc, uint32_t id, unsigned rows)
+{
+	struct segment *segment = alloc->segments[id];
+	uint16_t base = segment->record.rows_used;
+
+	POOL_CHECK(segment->record.state == SEGMENT_OPEN && segment->pins == 0);
+	POOL_CHECK(base + rows <= alloc->geometry.rows);
+	segment->record.rows_used = (uint16_t)(base + rows);
+	segment->placed_in_txg = true;
+	alloc_segment_touch(alloc, segment);
+	return base;
+}
+
+int alloc_segment_need_bits(struct alloc *alloc, struct segment *segment)
+{
+	if (segment->bits)
+		return 0;
+	size_t words = BITMAP_WORDS(segment_bits(alloc, segment));
+	segment->bits = calloc(words, 8);
+	if (!segment->bits)
+		return -ENOMEM;
+	segment->bits_k = segment->record.k;
+	alloc->memory += words * 8;
+	return 0;
+}
+
+void alloc_segment_drop_content(struct alloc *alloc, uint32_t id, struct segment *segment)
+{
+	alloc_batches_drop(alloc, id);
+	if (segment->bits)
+		alloc->memory -= BITMAP_WORDS((size_t)segment->bits_k * alloc->geometry.rows) * 8;
+	free(segment->bits);
+	free(segment->freeing);
+	segment->bits = segment->freeing = NULL;
+	segment->live = 0;
+}
+
+size_t alloc_bits_set(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows)
+{
+	size_t first = cell_bit(alloc, column, row);
+	size_t before = bitmap_count(segment->bits, first, rows);
+
+	bitmap_set_range(segment->bits, first, rows);
+	return rows - before;
+}
+
+size_t alloc_bits_clear(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows)
+{
+	size_t first = cell_bit(alloc, column, row);
+	size_t before = segment->bits ? bitmap_count(segment->bits, first, rows) : 0;
+
+	if (segment->bits)
+		bitmap_clear_range(segment->bits, first, rows);
+	return before;
+}
+
+int alloc_apply_batch(struct alloc *alloc, uint32_t id, const struct summary_range *ranges, unsigned range_count,
+		      const struct cell_extent *unused, size_t unused_count)
+{
+	struct segment *segment = alloc->segments[id];
+
+	if (alloc_segment_need_bits(alloc, segment) < 0)
+		return -ENOMEM;
+	for (unsigned i = 0; i < range_count; i++)
+		for (unsigned c = 0; c < segment->record.k; c++)
+			alloc_bits_set(alloc, segment, c, ranges[i].base, ranges[i].rows);
+	for (size_t i = 0; i < unused_count; i++)
+		alloc_bits_clear(alloc, segment, unused[i].column, unused[i].row, unused[i].rows);
+	return 0;
+}

@@ -1,0 +1,108 @@
+/* What the pool can hold and what is left: counted in segments that can still be formed, not in free AUs. */
+#include "libpool/alloc/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int compare_descending(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x > y ? -1 : x < y;
+}
+
+/* Most segments of `width` distinct disks: the largest S with sum(min(au, S)) >= S * width. */
+static uint64_t formable(const uint32_t *aus, unsigned count, unsigned width)
+{
+	uint64_t low = 0, high = count ? aus[0] : 0;
+
+	if (count < width)
+		return 0;
+	while (low < high) {
+		uint64_t middle = (low + high + 1) / 2, sum = 0;
+		for (unsigned i = 0; i < count; i++)
+			sum += aus[i] < middle ? aus[i] : middle;
+		if (sum >= middle * width)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
+}
+
+/*
+ * Data cells of all segments that can be formed: of full width first, then narrower ones from the disks that
+ * have AUs left (those which took part in every segment, hence fewer than the width).
+ */
+static uint64_t formable_cells(const struct geometry *geometry, uint32_t *aus, unsigned count, uint64_t *ret_segments)
+{
+	unsigned k = geometry->k, m = geometry->m;
+	uint64_t cells = 0;
+
+	*ret_segments = 0;
+	qsort(aus, count, sizeof(*aus), compare_descending);
+	while (k >= 1) {
+		while (count && aus[count - 1] == 0)
+			count--;
+		if (count < k + m) {
+			if (count <= m)
+				break;
+			k = count - m;
+		}
+		uint64_t segments = formable(aus, count, k + m);
+		if (segments == 0)
+			break;
+		cells += segments * k * (geometry->rows - 1u);
+		*ret_segments += segments;
+		unsigned kept = 0;
+		for (unsigned i = 0; i < count; i++)
+			if (aus[i] > segments)
+				aus[kept++] = (uint32_t)(aus[i] - segments);
+		count = kept;
+		if (kept >= k + m)
+			break; /* rounding left too little for one more */
+	}
+	return cells;
+}
+
+void alloc_space(const struct alloc *alloc, struct space *ret_space)
+{
+	const struct geometry *geometry = &alloc->geometry;
+	uint32_t all[DISKS_MAX], available[DISKS_MAX];
+	unsigned all_count = 0, available_count = 0;
+	struct space space = { .live_cells = alloc->live_cells, .memory_bytes = alloc->memory };
+	uint64_t total_segments;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct alloc_disk *disk = &alloc->disks[i];
+		if (!disk->configured)
+			continue;
+		space.raw_aus += disk->au_count;
+		space.deferred_aus += disk->au_deferred;
+		all[all_count++] = disk->au_count;
+		if (disk->usable)
+			available[available_count++] = disk->au_free;
+	}
+	space.usable_cells = formable_cells(geometry, all, all_count, &total_segments);
+	uint64_t free_cells = formable_cells(geometry, available, available_count, &space.free_segments);
+	uint64_t sys_floor = total_segments / 200 > 4 ? total_segments / 200 : 4;
+	uint64_t compaction_floor = total_segments / 50 > 8 ? total_segments / 50 : 8;
+	/* On a small pool the floors never take more than an eighth. */
+	uint64_t most = total_segments / 8 ? total_segments / 8 : 1;
+	space.floor_segments = sys_floor + compaction_floor < most ? sys_floor + compaction_floor : most;
+	space.reserve_cells = space.usable_cells / 16;
+	for (uint32_t id = 0; id < alloc->segment_count; id++) {
+		const struct segment *segment = alloc->segments[id];
+		if (!segment || alloc_segment_is_free(segment))
+			continue;
+		space.segments++;
+		space.degraded_segments += (segment->record.flags & SEGMENT_DEGRADED) != 0;
+	}
+	if (space.free_segments > space.floor_segments && space.free_segments) {
+		uint64_t above = free_cells / space.free_segments * (space.free_segments - space.floor_segments);
+		uint64_t limit = space.usable_cells - space.reserve_cells;
+		uint64_t by_live = limit > space.live_cells ? limit - space.live_cells : 0;
+		space.available_cells = above < by_live ? above : by_live;
+	}
+	*ret_space = space;
+}

@@ -1,0 +1,88 @@
+/*
+ * SYS rows: the only ones that are reused one by one. `busy` has a bit for every row that may not be given
+ * out: row 0, live rows, rows given out in this txg, rows freed less than two commits ago, quarantined ones.
+ */
+#include "libpool/alloc/internal.h"
+
+#include <errno.h>
+
+#include "libpool/base/check.h"
+
+int alloc_sys_register(struct alloc *alloc, uint32_t id)
+{
+	struct segment *segment = alloc->segments[id];
+
+	bitmap_set(segment->busy, 0);
+	alloc->sysmap_dirty = true;
+	return array_push(&alloc->sys_ids, &id);
+}
+
+int alloc_sys_take(struct alloc *alloc, unsigned rows, uint32_t *ret_id, uint16_t *ret_row)
+{
+	for (size_t i = 0; i < alloc->sys_ids.count; i++) {
+		uint32_t id = *array_at(&alloc->sys_ids, uint32_t, i);
+		struct segment *segment = alloc->segments[id];
+		if (segment->pins)
+			continue;
+		size_t row = bitmap_find_clear_run(segment->busy, 1, alloc->geometry.rows, rows);
+		if (row == BITMAP_NONE)
+			continue;
+		if (alloc_batch_trim(alloc, id, (unsigned)row, rows) < 0)
+			return -ENOMEM;
+		bitmap_set_range(segment->busy, row, rows);
+		if (row + rows > segment->record.rows_used) {
+			segment->record.rows_used = (uint16_t)(row + rows);
+			alloc_segment_touch(alloc, segment);
+		}
+		segment->placed_in_txg = true;
+		alloc_touch(alloc, id);
+		*ret_id = id;
+		*ret_row = (uint16_t)row;
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+void alloc_sys_give_back(struct alloc *alloc, uint32_t id, unsigned row, unsigned rows)
+{
+	bitmap_clear_range(alloc->segments[id]->busy, row, rows);
+}
+
+bool alloc_sys_low(const struct alloc *alloc)
+{
+	size_t total = 0, busy = 0;
+	bool run = false;
+
+	for (size_t i = 0; i < alloc->sys_ids.count; i++) {
+		const struct segment *segment = alloc->segments[*array_at(&alloc->sys_ids, uint32_t, i)];
+		total += alloc->geometry.rows;
+		busy += bitmap_count(segment->busy, 0, alloc->geometry.rows);
+		run |= !segment->pins &&
+		       bitmap_find_clear_run(segment->busy, 1, alloc->geometry.rows, FINAL_BATCH_ROWS_MAX) != BITMAP_NONE;
+	}
+	return !run || (total - busy) * 8 < total;
+}
+
+unsigned alloc_sysmap(const struct alloc *alloc, struct sysmap_segment *ret_segments)
+{
+	for (size_t i = 0; i < alloc->sys_ids.count; i++) {
+		uint32_t id = *array_at(&alloc->sys_ids, uint32_t, i);
+		const struct segment_record *record = &alloc->segments[id]->record;
+		struct sysmap_segment *entry = &ret_segments[i];
+		*entry = (struct sysmap_segment){ .segment = id, .rows = alloc->geometry.rows, .flags = record->flags,
+						  .column_count = (uint8_t)(record->k + record->m) };
+		for (unsigned c = 0; c < SYS_COLUMNS_MAX; c++)
+			entry->columns[c] = record->columns[c];
+	}
+	return (unsigned)alloc->sys_ids.count;
+}
+
+bool alloc_sysmap_dirty(const struct alloc *alloc)
+{
+	return alloc->sysmap_dirty;
+}
+
+void alloc_sysmap_written(struct alloc *alloc)
+{
+	alloc->sysmap_dirty = false;
+}
