@@ -170,7 +170,7 @@ uint64_t sim_env_hash(const struct sim_env *sim)
 /* Fibers that never end leak what they own; a process that had some isn't checked for leaks. */
 static bool fibers_abandoned;
 
-int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void) __attribute__((visibility("default")));
 int __lsan_is_turned_off(void)
 {
 	return fibers_abandoned;
