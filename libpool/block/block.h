@@ -50,7 +50,14 @@ int block_read(struct blocks *blocks, const struct block_pointer *pointer, const
 /* The content if it is cached, else NULL; never waits. */
 struct buffer *block_cached(struct blocks *blocks, const struct block_pointer *pointer);
 
-/* Told when a block can't be read (found = false: healed, or rewritten: the entry clears). Engine thread, may not wait. */
+/* The block was freed, and nothing can name it any more: it leaves the cache, and its damage entry clears. */
+void block_forget(struct blocks *blocks, const struct block_pointer *pointer);
+
+/*
+ * Told when a block can't be read: error is -POOL_EDAMAGED, or -POOL_EFORMAT if its checksum matches but its
+ * content makes no sense. Told again with error 0 when it can be read, or was forgotten (owner is NULL then): the
+ * entry clears. Engine thread, may not wait.
+ */
 typedef void block_damage_function(void *argument, const struct block_pointer *pointer, const struct block_owner *owner, int error);
 void blocks_set_damage_callback(struct blocks *blocks, block_damage_function *function, void *argument);
 
@@ -59,7 +66,7 @@ enum { BLOCK_COMPRESS_OFF = 0, BLOCK_COMPRESS_AUTO = 255 /* level 1, kept only w
 /* One block written in the sync of a txg. Memory owned by the submitter until placed() has been called. */
 struct block_write {
 	/* Set by the submitter. */
-	struct buffer *data; /* logical content: lsect cells, frozen; the write takes its own reference */
+	struct buffer *data; /* logical content, frozen, size lsect cells exactly; the write takes its own reference */
 	uint16_t lsect;
 	uint8_t type, compression; /* BLOCK_COMPRESS_* */
 	enum segment_class class;
@@ -83,7 +90,10 @@ struct block_write {
 
 /* Starts a write. May wait when too much is in flight. */
 void block_write_submit(struct blocks *blocks, struct block_write *write);
-/* Waits until every submitted write of this class has its final pointer (cuts the stripe tail). 0 or the store's error. */
+/*
+ * Waits until every submitted write of this class has its final pointer (cuts the stripe tail). 0 or the store's error:
+ * then the store has forgotten the blocks it didn't place, placed() is not called for them, and they are the submitter's.
+ */
 int block_writes_place(struct blocks *blocks, enum segment_class class);
 
 #endif
