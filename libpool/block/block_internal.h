@@ -11,7 +11,7 @@
 struct write_queue {
 	struct list preparing; /* submitted, not yet given to the store; done or not */
 	struct list placing;   /* given to the store, without an address yet */
-	bool busy;             /* a fiber is giving writes to the store */
+	bool busy;	       /* a fiber is giving writes to the store */
 };
 
 struct blocks {
@@ -36,8 +36,10 @@ void block_writes_init(struct blocks *blocks);
 bool block_writes_idle(const struct blocks *blocks);
 
 /* A block could not be read (told once until it clears), or could, or is gone. */
-void damage_found(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner, int error);
-void damage_cleared(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner);
+void damage_found(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner,
+		  int error);
+void damage_cleared(struct blocks *blocks, const struct block_pointer *pointer,
+		    const struct block_owner *owner);
 void damage_release(struct blocks *blocks);
 
 #endif

@@ -41,8 +41,8 @@ static void decode_on_worker(void *argument)
 	const struct block_pointer *pointer = job->pointer;
 
 	if (job->payload)
-		job->result = codec_decode(job->blocks->codec, job->payload->data, pointer->psect, job->content->data,
-					   pointer->lsect);
+		job->result = codec_decode(job->blocks->codec, job->payload->data, pointer->psect,
+					   job->content->data, pointer->lsect);
 	else
 		job->result = codec_decode_embedded(job->blocks->codec, pointer, job->content->data);
 }
@@ -102,7 +102,8 @@ static int read_and_decode(struct blocks *blocks, const struct block_pointer *po
 	return 0;
 }
 
-/* Whether one read can serve both pointers: pointers to the same block differ only in what concerns themselves. */
+/* Whether one read can serve both pointers: pointers to the same block differ only in what concerns
+ * themselves. */
 static bool same_block(const struct block_pointer *a, const struct block_pointer *b)
 {
 	return a->dva == b->dva && a->place == b->place && a->lsect == b->lsect && a->psect == b->psect &&
@@ -111,7 +112,8 @@ static bool same_block(const struct block_pointer *a, const struct block_pointer
 	       memcmp(a->checksum, b->checksum, sizeof(a->checksum)) == 0;
 }
 
-static struct shared_read *find_read(struct blocks *blocks, const struct block_pointer *pointer, unsigned store_flags)
+static struct shared_read *find_read(struct blocks *blocks, const struct block_pointer *pointer,
+				     unsigned store_flags)
 {
 	for (struct hash_node *node = hash_table_first(&blocks->reads, identity_hash(pointer)); node;
 	     node = hash_table_next(node)) {
@@ -146,8 +148,8 @@ static void lead(struct blocks *blocks, struct shared_read *read)
 	rt_queue_wake_all(blocks->rt, &read->waiters);
 }
 
-static int read_shared(struct blocks *blocks, const struct block_pointer *pointer, unsigned store_flags, bool insert,
-		       struct buffer **ret_content)
+static int read_shared(struct blocks *blocks, const struct block_pointer *pointer, unsigned store_flags,
+		       bool insert, struct buffer **ret_content)
 {
 	struct shared_read *read = find_read(blocks, pointer, store_flags);
 
@@ -171,7 +173,8 @@ static int read_shared(struct blocks *blocks, const struct block_pointer *pointe
 
 static bool says_damage(int result)
 {
-	return result == -POOL_ECHECKSUM || result == -POOL_EDAMAGED || result == -POOL_ESTALE || result == -POOL_EFORMAT;
+	return result == -POOL_ECHECKSUM || result == -POOL_EDAMAGED || result == -POOL_ESTALE ||
+	       result == -POOL_EFORMAT;
 }
 
 static int read_placed(struct blocks *blocks, const struct block_pointer *pointer, bool insert,
@@ -192,8 +195,9 @@ static int read_placed(struct blocks *blocks, const struct block_pointer *pointe
 	return result == -POOL_EFORMAT ? -POOL_EFORMAT : -POOL_EDAMAGED;
 }
 
-int block_read(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner, unsigned flags,
-	       bool (*still_current)(void *argument), void *argument, struct buffer **ret_buffer)
+int block_read(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner,
+	       unsigned flags, bool (*still_current)(void *argument), void *argument,
+	       struct buffer **ret_buffer)
 {
 	struct buffer *content = NULL;
 	int result;
@@ -208,7 +212,9 @@ int block_read(struct blocks *blocks, const struct block_pointer *pointer, const
 	} else {
 		if (!(flags & BLOCK_READ_NO_CACHE))
 			content = cache_get(&blocks->cache, pointer);
-		result = content ? 0 : read_placed(blocks, pointer, !(flags & BLOCK_READ_NO_INSERT), still_current, argument, &content);
+		result = content ? 0
+				 : read_placed(blocks, pointer, !(flags & BLOCK_READ_NO_INSERT),
+					       still_current, argument, &content);
 		if (result == 0)
 			damage_cleared(blocks, pointer, owner);
 	}

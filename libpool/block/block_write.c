@@ -39,14 +39,17 @@ static void prepare(void *argument)
 	struct block_pointer *pointer = &write->pointer;
 	struct encoded encoded;
 
-	*pointer = (struct block_pointer){.birth = write->txg, .lsect = write->lsect, .type = write->type,
-					  .level = write->owner.level, .checksum_kind = CHECKSUM_XXH3_128};
+	*pointer = (struct block_pointer){.birth = write->txg,
+					  .lsect = write->lsect,
+					  .type = write->type,
+					  .level = write->owner.level,
+					  .checksum_kind = CHECKSUM_XXH3_128};
 	if (write->allow_hole && content_is_zero(write->data->data, logical_size(write))) {
 		pointer->flags = BP_HOLE;
 		return;
 	}
-	codec_encode(write->blocks->codec, write->data->data, write->lsect, write->compression, write->allow_embed,
-		     &encoded);
+	codec_encode(write->blocks->codec, write->data->data, write->lsect, write->compression,
+		     write->allow_embed, &encoded);
 	pointer->fill = write->fill;
 	pointer->compression = encoded.compression;
 	pointer->psect = encoded.psect;
@@ -125,8 +128,11 @@ static void placed_by_store(struct store_block *placement)
 
 static void give_to_store(struct block_write *write, struct write_queue *queue)
 {
-	write->placement = (struct store_block){.payload = write->payload, .psect = write->pointer.psect,
-						.type = write->type, .owner = write->owner, .placed = placed_by_store};
+	write->placement = (struct store_block){.payload = write->payload,
+						.psect = write->pointer.psect,
+						.type = write->type,
+						.owner = write->owner,
+						.placed = placed_by_store};
 	list_push_back(&queue->placing, &write->node);
 	write->state = PLACING;
 	/* The uncompressed content is of no more use, unless it goes into the cache. */
@@ -172,7 +178,7 @@ static void wait_for_room(struct blocks *blocks)
 
 		for (unsigned i = 0; i < CLASS_COUNT; i++)
 			any |= pass_on(blocks, &blocks->queues[i]);
-		/* Only a round without progress has not waited, so nothing can have been missed since it began. */
+		/* A round without progress has not waited: nothing was missed since it began. */
 		if (!any)
 			rt_queue_wait(blocks->rt, &blocks->progress);
 	}

@@ -7,7 +7,8 @@
 
 enum { BUCKETS_FIRST = 64 };
 
-int blocks_new(struct rt *rt, struct store *store, const struct blocks_options *options, struct blocks **ret_blocks)
+int blocks_new(struct rt *rt, struct store *store, const struct blocks_options *options,
+	       struct blocks **ret_blocks)
 {
 	struct blocks *blocks = calloc(1, sizeof(*blocks));
 

@@ -6,7 +6,8 @@
  * read once, as by a backup or a scrub, pass through the tenth and don't push out what is in use.
  *
  * Each entry has the counter of the paper, 0 to 3: one bit would do for the main queue, but a block of
- * 128 KiB that is read in two halves would count as used again. Unlike the paper, queues are measured in bytes.
+ * 128 KiB that is read in two halves would count as used again. Unlike the paper, queues are measured in
+ * bytes.
  *
  * What must hold after each function: contents, entries and both tables together are within the limit;
  * an entry is in the table and in exactly one queue. A buffer that is also referenced elsewhere leaves the
@@ -101,7 +102,8 @@ static uint64_t ghost_allowance(const struct cache *cache)
 	return room < share ? room : share;
 }
 
-/* Evicts the oldest block of the small queue that wasn't read again, and promotes those before it that were. */
+/* Evicts the oldest block of the small queue that wasn't read again, and promotes those before it that were.
+ */
 static bool evict_small(struct cache *cache)
 {
 	struct cache_entry *entry;
@@ -145,13 +147,15 @@ static size_t growth(const struct cache *cache)
 	return cache->table.count > cache->table.mask ? table_bytes(cache) : 0;
 }
 
-/* Makes room for one more entry of `cost` (0: for none) within the limit; false if an empty cache is too full. */
+/* Makes room for one more entry of `cost` (0: for none) within the limit; false if an empty cache is too
+ * full. */
 static bool make_room(struct cache *cache, uint32_t cost)
 {
 	while (used(cache) + (cost ? cost + growth(cache) : 0) > cache->limit) {
 		bool small_first = cache->small.bytes >= cache->limit / SMALL_DIVISOR;
 
-		if (small_first ? evict_small(cache) || evict_main(cache) : evict_main(cache) || evict_small(cache)) {
+		if (small_first ? evict_small(cache) || evict_main(cache)
+				: evict_main(cache) || evict_small(cache)) {
 			cache->counters->evictions++;
 			continue;
 		}
@@ -183,7 +187,8 @@ void cache_clear(struct cache *cache)
 {
 	struct list *node;
 
-	while ((node = list_pop_front(&cache->small.entries)) || (node = list_pop_front(&cache->main.entries)))
+	while ((node = list_pop_front(&cache->small.entries)) ||
+	       (node = list_pop_front(&cache->main.entries)))
 		destroy(cache, container_of(node, struct cache_entry, node));
 	cache->small.bytes = cache->main.bytes = 0;
 	hash_table_release(&cache->table);
@@ -198,7 +203,8 @@ void cache_release(struct cache *cache)
 
 static void reinsert(struct hash_table *table, struct cache_queue *queue)
 {
-	list_for_each(node, &queue->entries) {
+	list_for_each(node, &queue->entries)
+	{
 		struct cache_entry *entry = container_of(node, struct cache_entry, node);
 
 		hash_table_insert(table, &entry->hash_node, entry->hash_node.hash);

@@ -26,7 +26,7 @@ enum {
 
 struct codec_context {
 	struct codec_context *next;
-	ZSTD_CCtx *compressor;     /* made when first needed, as is the other */
+	ZSTD_CCtx *compressor; /* made when first needed, as is the other */
 	ZSTD_DCtx *decompressor;
 };
 
@@ -131,7 +131,8 @@ static size_t length_without_zeros(const uint8_t *content, size_t length, size_t
 }
 
 /* The length of the frame, or 0 if it needs more than `capacity`, or can't be made. */
-static size_t compress(struct codec_context *context, void *frame, size_t capacity, const void *content, size_t length, int level)
+static size_t compress(struct codec_context *context, void *frame, size_t capacity, const void *content,
+		       size_t length, int level)
 {
 	if (!context->compressor)
 		context->compressor = ZSTD_createCCtx();
@@ -145,7 +146,8 @@ static size_t compress(struct codec_context *context, void *frame, size_t capaci
 /* Cells of payload that are still worth storing compressed; 0: none are. */
 static unsigned cells_worth_keeping(unsigned lsect, unsigned setting)
 {
-	unsigned saved = setting == BLOCK_COMPRESS_AUTO ? (lsect + AUTO_SAVES_FRACTION - 1) / AUTO_SAVES_FRACTION : 1;
+	unsigned saved =
+	    setting == BLOCK_COMPRESS_AUTO ? (lsect + AUTO_SAVES_FRACTION - 1) / AUTO_SAVES_FRACTION : 1;
 
 	return lsect > saved ? lsect - saved : 0;
 }
@@ -168,7 +170,8 @@ static bool embed(struct encoded *encoded, uint8_t compression, const void *byte
 }
 
 /* Content of one cell can't shrink on disk: it either fits into the pointer or stays. */
-static void encode_one_cell(struct codec_context *context, const void *content, int level, struct encoded *encoded)
+static void encode_one_cell(struct codec_context *context, const void *content, int level,
+			    struct encoded *encoded)
 {
 	uint8_t frame[BLOCK_POINTER_EMBED_MAX];
 	size_t length = compress(context, frame, sizeof(frame), content, CELL_SIZE, level);
@@ -177,8 +180,8 @@ static void encode_one_cell(struct codec_context *context, const void *content, 
 		embed(encoded, COMPRESSION_ZSTD, frame, length);
 }
 
-static void encode_cells(struct codec_context *context, const void *content, unsigned lsect, unsigned setting, int level,
-			 bool allow_embed, struct encoded *encoded)
+static void encode_cells(struct codec_context *context, const void *content, unsigned lsect, unsigned setting,
+			 int level, bool allow_embed, struct encoded *encoded)
 {
 	size_t capacity = (size_t)cells_worth_keeping(lsect, setting) * CELL_SIZE;
 
@@ -214,8 +217,8 @@ bool codec_encode_is_cheap(unsigned lsect, unsigned setting, bool allow_embed)
 	return setting == BLOCK_COMPRESS_OFF || (lsect == 1 && !allow_embed);
 }
 
-void codec_encode(struct codec *codec, const void *content, unsigned lsect, unsigned setting, bool allow_embed,
-		  struct encoded *ret_encoded)
+void codec_encode(struct codec *codec, const void *content, unsigned lsect, unsigned setting,
+		  bool allow_embed, struct encoded *ret_encoded)
 {
 	struct encoded encoded = {.psect = (uint16_t)lsect, .compression = COMPRESSION_NONE};
 	size_t length = (size_t)lsect * CELL_SIZE;
@@ -248,7 +251,8 @@ void codec_encode(struct codec *codec, const void *content, unsigned lsect, unsi
 }
 
 /* Exactly one frame of `length` bytes that gives exactly `content_length`. */
-static int decompress(struct codec *codec, const void *frame, size_t length, void *content, size_t content_length)
+static int decompress(struct codec *codec, const void *frame, size_t length, void *content,
+		      size_t content_length)
 {
 	size_t frame_length = ZSTD_findFrameCompressedSize(frame, length);
 

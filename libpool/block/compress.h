@@ -23,10 +23,11 @@ int codec_new(unsigned idle_max, struct codec **ret_codec);
 void codec_free(struct codec *codec);
 
 struct encoded {
-	struct buffer *payload; /* a new reference; NULL when embedded, and when the content is stored as it is */
-	uint16_t psect;         /* cells of payload or content; 0 when embedded */
-	uint8_t compression;    /* enum block_compression */
-	bool embedded, tried;   /* tried: compression was attempted */
+	struct buffer
+	    *payload;	/* a new reference; NULL when embedded, and when the content is stored as it is */
+	uint16_t psect; /* cells of payload or content; 0 when embedded */
+	uint8_t compression;  /* enum block_compression */
+	bool embedded, tried; /* tried: compression was attempted */
 	uint8_t embed_length;
 	uint8_t embed[BLOCK_POINTER_EMBED_MAX];
 };
@@ -38,8 +39,8 @@ bool content_is_zero(const void *content, size_t length);
 bool codec_encode_is_cheap(unsigned lsect, unsigned setting, bool allow_embed);
 
 /* Cannot fail: content that can't be made smaller, for whatever reason, is stored as it is. */
-void codec_encode(struct codec *codec, const void *content, unsigned lsect, unsigned setting, bool allow_embed,
-		  struct encoded *ret_encoded);
+void codec_encode(struct codec *codec, const void *content, unsigned lsect, unsigned setting,
+		  bool allow_embed, struct encoded *ret_encoded);
 
 /* The content (lsect cells) of a compressed payload of psect cells. 0, -POOL_EFORMAT or -ENOMEM. */
 int codec_decode(struct codec *codec, const void *payload, unsigned psect, void *content, unsigned lsect);

@@ -25,18 +25,21 @@ static struct damaged_block *find(const struct blocks *blocks, const struct bloc
 	return NULL;
 }
 
-static void tell(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner, int error)
+static void tell(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner,
+		 int error)
 {
 	if (blocks->damage_callback)
 		blocks->damage_callback(blocks->damage_argument, pointer, owner, error);
 }
 
-void damage_found(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner, int error)
+void damage_found(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner,
+		  int error)
 {
 	if (block_pointer_is_placed(pointer)) {
 		if (find(blocks, pointer))
 			return;
-		struct damaged_block *damaged = blocks->damaged.count < DAMAGED_MAX ? malloc(sizeof(*damaged)) : NULL;
+		struct damaged_block *damaged =
+		    blocks->damaged.count < DAMAGED_MAX ? malloc(sizeof(*damaged)) : NULL;
 
 		if (damaged) {
 			*damaged = (struct damaged_block){.dva = pointer->dva, .place = pointer->place};
@@ -46,7 +49,8 @@ void damage_found(struct blocks *blocks, const struct block_pointer *pointer, co
 	tell(blocks, pointer, owner, error);
 }
 
-void damage_cleared(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner)
+void damage_cleared(struct blocks *blocks, const struct block_pointer *pointer,
+		    const struct block_owner *owner)
 {
 	if (blocks->damaged.count == 0)
 		return;

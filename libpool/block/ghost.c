@@ -39,7 +39,9 @@ static void put(struct ghost *ghost, struct ghost_slot slot)
 
 static void grow(struct ghost *ghost, size_t slot_count)
 {
-	struct ghost bigger = {.slots = calloc(slot_count, sizeof(*bigger.slots)), .slot_count = slot_count, .time = ghost->time};
+	struct ghost bigger = {.slots = calloc(slot_count, sizeof(*bigger.slots)),
+			       .slot_count = slot_count,
+			       .time = ghost->time};
 
 	if (!bigger.slots)
 		return;
@@ -53,7 +55,8 @@ static void grow(struct ghost *ghost, size_t slot_count)
 
 void ghost_insert(struct ghost *ghost, uint64_t hash, size_t entries, size_t bytes_max)
 {
-	/* Sets fill unevenly: above three quarters too many entries would be overwritten before their time. */
+	/* Sets fill unevenly: above three quarters too many entries would be overwritten before their time.
+	 */
 	if (entries > ghost->slot_count / 4 * 3) {
 		size_t wanted = ghost->slot_count ? ghost->slot_count * 2 : SLOTS_FIRST;
 

@@ -37,7 +37,7 @@ struct store {
 	uint64_t next_dva;
 	struct array blocks; /* struct fake_block */
 	unsigned reads, full_reads, cuts;
-	unsigned read_delay; /* yields in a read */
+	unsigned read_delay;	   /* yields in a read */
 	int read_error, cut_error; /* injected */
 };
 
@@ -86,7 +86,8 @@ static void fake_store_flush(struct store *store, enum segment_class class)
 
 	while ((node = list_pop_front(&store->queued[class]))) {
 		struct store_block *placement = container_of(node, struct store_block, node);
-		struct fake_block block = {.dva = store->next_dva++, .payload = buffer_ref(placement->payload)};
+		struct fake_block block = {.dva = store->next_dva++,
+					   .payload = buffer_ref(placement->payload)};
 
 		assert_int_equal(array_push(&store->blocks, &block), 0);
 		placement->dva = block.dva;
@@ -120,7 +121,8 @@ int store_cut(struct store *store, enum segment_class class)
 	return 0;
 }
 
-int store_read(struct store *store, const struct block_pointer *pointer, unsigned flags, struct buffer **ret_payload)
+int store_read(struct store *store, const struct block_pointer *pointer, unsigned flags,
+	       struct buffer **ret_payload)
 {
 	uint8_t checksum[24];
 
@@ -204,11 +206,20 @@ static inline uint64_t random_next(uint64_t *seed)
 	return hash_u64(*seed);
 }
 
-enum content_kind { CONTENT_RANDOM, CONTENT_TEXT, CONTENT_ZERO, CONTENT_TINY, CONTENT_REPEATED, CONTENT_MIXED, CONTENT_KINDS };
+enum content_kind {
+	CONTENT_RANDOM,
+	CONTENT_TEXT,
+	CONTENT_ZERO,
+	CONTENT_TINY,
+	CONTENT_REPEATED,
+	CONTENT_MIXED,
+	CONTENT_KINDS
+};
 
 static inline struct buffer *make_content(enum content_kind kind, unsigned lsect, uint64_t seed)
 {
-	static const char words[] = "a pool keeps what was written and returns what was written, or says that it can't; ";
+	static const char words[] =
+	    "a pool keeps what was written and returns what was written, or says that it can't; ";
 	struct buffer *buffer = buffer_new_zero((size_t)lsect * CELL_SIZE);
 	uint64_t state = seed;
 

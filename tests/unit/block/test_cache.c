@@ -1,11 +1,15 @@
 /* The cache alone: its limit, what it keeps and what it lets go, and that identity decides. */
 #include "libpool/block/cache.h"
-#include "fake_store.h"
+#include "tests/unit/block/fake_store.h"
 
 static struct block_pointer pointer_of(uint64_t number, unsigned lsect)
 {
-	struct block_pointer pointer = {.dva = number + 1, .place = number % 7 + 1, .birth = 10,
-					.lsect = (uint16_t)lsect, .psect = (uint16_t)lsect, .type = TYPE_DATA};
+	struct block_pointer pointer = {.dva = number + 1,
+					.place = number % 7 + 1,
+					.birth = 10,
+					.lsect = (uint16_t)lsect,
+					.psect = (uint16_t)lsect,
+					.type = TYPE_DATA};
 
 	memcpy(pointer.checksum, &number, sizeof(number));
 	return pointer;
@@ -92,7 +96,10 @@ static void test_limit_is_never_exceeded(void **state)
 			uint64_t number = random_next(&seed) % 3000;
 
 			number = number % 4 ? number % 50 : number;
-			reader(&cache, number, number % 97 == 0 ? 256 : number % 13 == 0 ? 32 : 1 + number % 2);
+			reader(&cache, number,
+			       number % 97 == 0	  ? 256
+			       : number % 13 == 0 ? 32
+						  : 1 + number % 2);
 			assert_true(counters.cached_bytes <= limit);
 		}
 		if (round % 7 == 0)
@@ -261,15 +268,15 @@ static void test_buffers_held_elsewhere_survive(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_identity),
-		cmocka_unit_test(test_limit_is_never_exceeded),
-		cmocka_unit_test(test_small_limits),
-		cmocka_unit_test(test_limit_where_the_table_grows),
-		cmocka_unit_test(test_large_after_small),
-		cmocka_unit_test(test_one_hit_wonders_pass_through),
-		cmocka_unit_test(test_ghosts_return_to_the_main_queue),
-		cmocka_unit_test(test_ghost_table),
-		cmocka_unit_test(test_buffers_held_elsewhere_survive),
+	    cmocka_unit_test(test_identity),
+	    cmocka_unit_test(test_limit_is_never_exceeded),
+	    cmocka_unit_test(test_small_limits),
+	    cmocka_unit_test(test_limit_where_the_table_grows),
+	    cmocka_unit_test(test_large_after_small),
+	    cmocka_unit_test(test_one_hit_wonders_pass_through),
+	    cmocka_unit_test(test_ghosts_return_to_the_main_queue),
+	    cmocka_unit_test(test_ghost_table),
+	    cmocka_unit_test(test_buffers_held_elsewhere_survive),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

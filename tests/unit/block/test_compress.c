@@ -4,7 +4,7 @@
 
 #include "libpool/base/endian.h"
 #include "libpool/block/compress.h"
-#include "fake_store.h"
+#include "tests/unit/block/fake_store.h"
 
 static struct codec *codec;
 
@@ -24,7 +24,8 @@ static int teardown(void **state)
 static int decode(const struct encoded *encoded, const struct buffer *content, struct buffer *result)
 {
 	if (encoded->embedded) {
-		struct block_pointer pointer = {.flags = BP_EMBED, .embed_length = encoded->embed_length,
+		struct block_pointer pointer = {.flags = BP_EMBED,
+						.embed_length = encoded->embed_length,
 						.compression = encoded->compression,
 						.lsect = (uint16_t)(content->size / CELL_SIZE)};
 
@@ -35,7 +36,8 @@ static int decode(const struct encoded *encoded, const struct buffer *content, s
 		memcpy(result->data, content->data, content->size);
 		return 0;
 	}
-	return codec_decode(codec, encoded->payload->data, encoded->psect, result->data, content->size / CELL_SIZE);
+	return codec_decode(codec, encoded->payload->data, encoded->psect, result->data,
+			    content->size / CELL_SIZE);
 }
 
 static void test_round_trips(void **state)
@@ -63,7 +65,8 @@ static void test_round_trips(void **state)
 					assert_int_equal(encoded.psect, 0);
 					assert_null(encoded.payload);
 				} else if (encoded.payload) {
-					unsigned least = setting == BLOCK_COMPRESS_AUTO ? (sizes[i] + 7) / 8 : 1;
+					unsigned least =
+					    setting == BLOCK_COMPRESS_AUTO ? (sizes[i] + 7) / 8 : 1;
 
 					assert_int_equal(encoded.compression, COMPRESSION_ZSTD);
 					assert_true(encoded.psect + least <= sizes[i]);
@@ -253,7 +256,8 @@ static void test_only_one_form(void **state)
 	length = le32_make((uint32_t)whole);
 	memcpy(payload, &length, 4);
 	assert_int_equal(codec_decode(codec, payload, psect, result, 4), 0);
-	assert_int_equal(codec_decode(codec, payload, psect + 1, result, 4), -POOL_EFORMAT); /* a cell too many */
+	assert_int_equal(codec_decode(codec, payload, psect + 1, result, 4),
+			 -POOL_EFORMAT);	    /* a cell too many */
 	payload[(size_t)psect * CELL_SIZE - 1] = 1; /* not zero behind the frame */
 	assert_int_equal(codec_decode(codec, payload, psect, result, 4), -POOL_EFORMAT);
 	free(payload);
@@ -271,7 +275,9 @@ static void test_hostile_embedded(void **state)
 	encode_once(content, 2, true, &encoded);
 	assert_true(encoded.embedded);
 	for (unsigned round = 0; round < 20000; round++) {
-		struct block_pointer pointer = {.flags = BP_EMBED, .compression = COMPRESSION_ZSTD, .lsect = 4,
+		struct block_pointer pointer = {.flags = BP_EMBED,
+						.compression = COMPRESSION_ZSTD,
+						.lsect = 4,
 						.embed_length = encoded.embed_length};
 
 		memcpy(pointer.embed, encoded.embed, sizeof(pointer.embed));
@@ -315,13 +321,10 @@ static void test_zero_detection(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trips),
-		cmocka_unit_test(test_decisions),
-		cmocka_unit_test(test_embedding_bound),
-		cmocka_unit_test(test_hostile_payloads),
-		cmocka_unit_test(test_only_one_form),
-		cmocka_unit_test(test_hostile_embedded),
-		cmocka_unit_test(test_zero_detection),
+	    cmocka_unit_test(test_round_trips),	    cmocka_unit_test(test_decisions),
+	    cmocka_unit_test(test_embedding_bound), cmocka_unit_test(test_hostile_payloads),
+	    cmocka_unit_test(test_only_one_form),   cmocka_unit_test(test_hostile_embedded),
+	    cmocka_unit_test(test_zero_detection),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,10 +1,15 @@
 /* Reading: one device read for all readers, each reader's own verdict on a mismatch, damage told once. */
-#include "fake_store.h"
+#include "tests/unit/block/fake_store.h"
 
 static struct block_pointer write_one(struct bench *bench, struct buffer *content, uint8_t compression)
 {
-	struct block_write write = {.data = content, .lsect = (uint16_t)(content->size / CELL_SIZE), .type = TYPE_DATA,
-				    .compression = compression, .class = CLASS_COLD, .txg = 7, .fill = 1};
+	struct block_write write = {.data = content,
+				    .lsect = (uint16_t)(content->size / CELL_SIZE),
+				    .type = TYPE_DATA,
+				    .compression = compression,
+				    .class = CLASS_COLD,
+				    .txg = 7,
+				    .fill = 1};
 
 	block_write_submit(bench->blocks, &write);
 	assert_int_equal(block_writes_place(bench->blocks, CLASS_COLD), 0);
@@ -34,8 +39,8 @@ static void read_once(void *argument)
 	struct reader *reader = argument;
 	struct block_owner owner = {.object = 5};
 
-	reader->result = block_read(reader->bench->blocks, &reader->pointer, &owner, reader->flags, is_current, reader,
-				    &reader->content);
+	reader->result = block_read(reader->bench->blocks, &reader->pointer, &owner, reader->flags,
+				    is_current, reader, &reader->content);
 	rt_group_done(reader->bench->rt, reader->group, 0);
 }
 
@@ -57,14 +62,16 @@ static void shared_reads(struct bench *bench)
 {
 	enum { COUNT = 20 };
 	struct buffer *text = make_content(CONTENT_TEXT, 16, 1), *noise = make_content(CONTENT_RANDOM, 4, 2);
-	struct block_pointer pointers[2] = {write_one(bench, text, 4), write_one(bench, noise, BLOCK_COMPRESS_OFF)};
+	struct block_pointer pointers[2] = {write_one(bench, text, 4),
+					    write_one(bench, noise, BLOCK_COMPRESS_OFF)};
 	struct reader readers[COUNT] = {0};
 
 	bench->store.read_delay = 5;
 	for (unsigned i = 0; i < COUNT; i++) {
 		readers[i].pointer = pointers[i % 2];
 		readers[i].current = true;
-		readers[i].flags = i < COUNT - 2 ? BLOCK_READ_NO_INSERT : 0; /* one who wants it cached is enough */
+		readers[i].flags =
+		    i < COUNT - 2 ? BLOCK_READ_NO_INSERT : 0; /* one who wants it cached is enough */
 	}
 	read_all(bench, readers, COUNT);
 	assert_int_equal(bench->store.reads, 2);
@@ -107,7 +114,8 @@ struct reports {
 	uint64_t object;
 };
 
-static void on_damage(void *argument, const struct block_pointer *pointer, const struct block_owner *owner, int error)
+static void on_damage(void *argument, const struct block_pointer *pointer, const struct block_owner *owner,
+		      int error)
 {
 	struct reports *reports = argument;
 
@@ -196,7 +204,8 @@ static void damage(struct bench *bench)
 
 	/* Repaired by whatever means: the entry clears, and a new damage is told again. */
 	fake_store_find(&bench->store, pointer.dva)->healable = true;
-	assert_int_equal(block_read(bench->blocks, &pointer, &owner, BLOCK_READ_NO_INSERT, NULL, NULL, &got), 0);
+	assert_int_equal(block_read(bench->blocks, &pointer, &owner, BLOCK_READ_NO_INSERT, NULL, NULL, &got),
+			 0);
 	assert_same_content(got, content);
 	buffer_unref(got);
 	assert_int_equal(reports.cleared, 1);
@@ -321,7 +330,8 @@ static void test_forged(void **state)
 	bench_run(forged);
 }
 
-/* Many fibers, many blocks, a small cache, some blocks replaced at times: always the right content or "stale". */
+/* Many fibers, many blocks, a small cache, some blocks replaced at times: always the right content or
+ * "stale". */
 struct crowd {
 	struct bench *bench;
 	struct rt_group *group;
@@ -347,8 +357,8 @@ static void crowd_reader(void *argument)
 	for (unsigned i = 0; i < CROWD_READS; i++) {
 		unsigned number = random_next(&crowd->seed) % CROWD_BLOCKS;
 		struct buffer *got = NULL;
-		int result = block_read(crowd->bench->blocks, &crowd->pointers[number], NULL, random_next(&crowd->seed) % 4,
-					never, NULL, &got);
+		int result = block_read(crowd->bench->blocks, &crowd->pointers[number], NULL,
+					random_next(&crowd->seed) % 4, never, NULL, &got);
 
 		assert_true(counters->cached_bytes <= 300000);
 		if (result == 0)
@@ -380,8 +390,12 @@ static void crowd(struct bench *bench)
 	}
 	rt_group_init(&group);
 	for (unsigned i = 0; i < CROWD_FIBERS; i++) {
-		readers[i] = (struct crowd){.bench = bench, .group = &group, .pointers = pointers, .contents = contents,
-					    .damaged = damaged, .seed = i};
+		readers[i] = (struct crowd){.bench = bench,
+					    .group = &group,
+					    .pointers = pointers,
+					    .contents = contents,
+					    .damaged = damaged,
+					    .seed = i};
 		rt_group_add(&group);
 		assert_int_equal(rt_spawn(bench->rt, "crowd", crowd_reader, &readers[i]), 0);
 	}
@@ -399,12 +413,9 @@ static void test_crowd(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_shared_reads),
-		cmocka_unit_test(test_stale_and_healed),
-		cmocka_unit_test(test_damage),
-		cmocka_unit_test(test_injected_errors),
-		cmocka_unit_test(test_forged),
-		cmocka_unit_test(test_crowd),
+	    cmocka_unit_test(test_shared_reads), cmocka_unit_test(test_stale_and_healed),
+	    cmocka_unit_test(test_damage),	 cmocka_unit_test(test_injected_errors),
+	    cmocka_unit_test(test_forged),	 cmocka_unit_test(test_crowd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* Writing: every size and compression comes back, addresses follow the order of submission, nothing waits for ever. */
-#include "fake_store.h"
+/* Writing: every size and compression comes back, addresses follow the order of submission, nothing waits for
+ * ever. */
+#include "tests/unit/block/fake_store.h"
 
 struct one_write {
 	struct block_write write;
@@ -20,9 +21,15 @@ static void on_placed(struct block_write *write)
 static void fill_in(struct one_write *one, struct buffer *content, unsigned *placed_count)
 {
 	*one = (struct one_write){.content = content, .placed_count = placed_count};
-	one->write = (struct block_write){.data = content, .lsect = (uint16_t)(content->size / CELL_SIZE),
-					  .type = TYPE_DATA, .class = CLASS_COLD, .txg = 7, .fill = 1,
-					  .owner = {.object = 3, .level = 1}, .placed = on_placed, .argument = one};
+	one->write = (struct block_write){.data = content,
+					  .lsect = (uint16_t)(content->size / CELL_SIZE),
+					  .type = TYPE_DATA,
+					  .class = CLASS_COLD,
+					  .txg = 7,
+					  .fill = 1,
+					  .owner = {.object = 3, .level = 1},
+					  .placed = on_placed,
+					  .argument = one};
 }
 
 static void assert_reads_back(struct bench *bench, const struct one_write *one, unsigned flags)
@@ -52,7 +59,8 @@ static void round_trips(struct bench *bench)
 	for (unsigned i = 0; i < COUNT; i++) {
 		unsigned lsect = 1u << random_next(&bench->seed) % 7;
 
-		fill_in(&writes[i], make_content(random_next(&bench->seed) % CONTENT_KINDS, lsect, i), &placed_count);
+		fill_in(&writes[i], make_content(random_next(&bench->seed) % CONTENT_KINDS, lsect, i),
+			&placed_count);
 		struct block_write *write = &writes[i].write;
 
 		write->compression = settings[random_next(&bench->seed) % 4];
@@ -115,10 +123,12 @@ static void order(struct bench *bench)
 	}
 	assert_int_equal(block_writes_place(bench->blocks, CLASS_META), 0);
 	for (unsigned i = 1; i < COUNT; i += 2)
-		assert_true(writes[i].is_placed && (i < 2 || writes[i].write.pointer.dva > writes[i - 2].write.pointer.dva));
+		assert_true(writes[i].is_placed &&
+			    (i < 2 || writes[i].write.pointer.dva > writes[i - 2].write.pointer.dva));
 	assert_int_equal(block_writes_place(bench->blocks, CLASS_COLD), 0);
 	for (unsigned i = 0; i < COUNT; i += 2)
-		assert_true(writes[i].is_placed && (i < 2 || writes[i].write.pointer.dva > writes[i - 2].write.pointer.dva));
+		assert_true(writes[i].is_placed &&
+			    (i < 2 || writes[i].write.pointer.dva > writes[i - 2].write.pointer.dva));
 	for (unsigned i = 0; i < COUNT; i++)
 		buffer_unref(writes[i].content);
 	free(writes);
@@ -163,7 +173,9 @@ static void bound(struct bench *bench)
 	bench->store.stripe_cells = UINT32_MAX;
 	rt_group_init(&group);
 	for (unsigned i = 0; i < FIBERS; i++) {
-		submitters[i] = (struct submitter){.bench = bench, .group = &group, .count = COUNT,
+		submitters[i] = (struct submitter){.bench = bench,
+						   .group = &group,
+						   .count = COUNT,
 						   .class = i % 2 ? CLASS_META : CLASS_COLD,
 						   .writes = calloc(COUNT, sizeof(struct one_write))};
 		rt_group_add(&group);
@@ -194,7 +206,8 @@ static void cut_fails(struct bench *bench)
 	bench->store.stripe_cells = 400;
 	bench->store.cut_error = -ENOSPC;
 	for (unsigned i = 0; i < COUNT; i++) {
-		fill_in(&writes[i], make_content(i % 2 ? CONTENT_TEXT : CONTENT_RANDOM, 32, i), &placed_count);
+		fill_in(&writes[i], make_content(i % 2 ? CONTENT_TEXT : CONTENT_RANDOM, 32, i),
+			&placed_count);
 		writes[i].write.compression = i % 3 ? BLOCK_COMPRESS_AUTO : BLOCK_COMPRESS_OFF;
 		writes[i].write.cache = i % 2;
 		block_write_submit(bench->blocks, &writes[i].write);
@@ -238,11 +251,11 @@ static void test_nothing_to_place(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trips),
-		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_bound),
-		cmocka_unit_test(test_cut_fails),
-		cmocka_unit_test(test_nothing_to_place),
+	    cmocka_unit_test(test_round_trips),
+	    cmocka_unit_test(test_order),
+	    cmocka_unit_test(test_bound),
+	    cmocka_unit_test(test_cut_fails),
+	    cmocka_unit_test(test_nothing_to_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
