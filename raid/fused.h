@@ -31,7 +31,8 @@ struct raid_fused_stripe {
 
 /* Do rows row_first .. row_first + row_count - 1 of the stripe. Several threads may do disjoint ranges of one stripe at
  * the same time. Arguments out of range break an invariant of the caller: they are asserted in debug builds. Parity and
- * copies may bypass the cache; they are visible to other threads and to devices on return, as with ordinary stores. */
+ * copies bypass the cache, and are visible to other threads and to devices as after ordinary stores. Misaligned pointers
+ * trap. Less than 8 KiB of stack. */
 void raid_fused_encode(const struct raid_fused_stripe *stripe, size_t row_first, size_t row_count);
 
 #endif
