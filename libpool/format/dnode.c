@@ -93,7 +93,7 @@ static bool blob_valid(const struct dnode *dnode, const struct block_pointer *ro
 
 static bool tree_valid(const struct dnode *dnode, const struct block_pointer *root)
 {
-	if ((dnode->block_shift != 0 && !block_shift_valid(dnode->block_shift)) ||
+	if ((dnode->block_shift != 0 && !block_shift_valid(dnode->block_shift)) || dnode->indirect_shift < 14 ||
 	    !indirect_shift_valid(dnode->indirect_shift) || dnode->levels > TREE_LEVELS_MAX)
 		return false;
 	return dnode->levels > 0 || (dnode->max_block == 0 && block_pointer_is_hole(root));

@@ -18,7 +18,7 @@ enum dnode_kind { DNODE_FREE = 0, DNODE_BLOB = 1, DNODE_TREE = 2 };
 struct dnode {
 	uint8_t kind;
 	uint8_t block_shift;    /* bytes of a level-0 block: 12 to 20 */
-	uint8_t indirect_shift; /* bytes of an indirect node: 12, 14 or 15; trees: bytes of a node */
+	uint8_t indirect_shift; /* bytes of an indirect node: 12, 14 or 15; trees: bytes of a node, 14 or 15 */
 	uint8_t levels;         /* 1: the root pointer is the only level-0 block; 0 with no block at all */
 	uint16_t flags;
 	uint16_t bonus_length;
