@@ -30,16 +30,26 @@ uint32_t crc32c(uint32_t init, const void *data, size_t length)
 	return ~state;
 }
 
+/* A general kernel takes 17 ns for these 8 bytes, the processor's own instruction 2; a row has a dozen seeds. */
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) static uint32_t seed_by_instruction(uint64_t place)
+{
+	return ~(uint32_t)__builtin_ia32_crc32di(0xffffffff, place);
+}
+#endif
+
 uint32_t crc32c_cell_seed(uint32_t segment, uint16_t column, uint16_t row)
 {
-	const unsigned char place[8] = {
-		(unsigned char)segment,		(unsigned char)(segment >> 8),
-		(unsigned char)(segment >> 16), (unsigned char)(segment >> 24),
-		(unsigned char)column,		(unsigned char)(column >> 8),
-		(unsigned char)row,		(unsigned char)(row >> 8),
-	};
+	uint64_t place = segment | (uint64_t)column << 32 | (uint64_t)row << 48;
+	unsigned char bytes[8];
 
-	return crc32c(0, place, sizeof(place));
+#if defined(__x86_64__)
+	if (__builtin_cpu_supports("sse4.2"))
+		return seed_by_instruction(place);
+#endif
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (unsigned char)(place >> (8 * i));
+	return crc32c(0, bytes, sizeof(bytes));
 }
 
 static uint32_t multiply(uint32_t a, uint32_t b)

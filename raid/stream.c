@@ -9,14 +9,13 @@
 
 #include "raid/parity.h"
 
-/* Elements are signed, so that `< 0` is the top bit; sums of vectors wrap. */
-typedef signed char line_16 __attribute__((vector_size(16), may_alias));
+typedef unsigned char line_16 __attribute__((vector_size(16), may_alias));
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-typedef signed char line_32 __attribute__((vector_size(32), may_alias));
-typedef signed char line_64 __attribute__((vector_size(64), may_alias));
+typedef unsigned char line_32 __attribute__((vector_size(32), may_alias));
+typedef unsigned char line_64 __attribute__((vector_size(64), may_alias));
 
 #define STREAM(name)		     name##_avx512
 #define STREAM_TARGET		     __attribute__((target("avx512f,avx512bw")))

@@ -98,6 +98,15 @@ static void cell_seed_is_the_crc_of_the_place(void **state)
 
 	(void)state;
 	assert_int_equal(crc32c_cell_seed(0x12345678, 0x9abc, 0xdef0), crc_bit_by_bit(0, place, 8));
+	for (unsigned repeat = 0; repeat < 1000; repeat++) {
+		uint64_t number = random_next();
+		unsigned char bytes[8];
+
+		for (unsigned i = 0; i < 8; i++)
+			bytes[i] = (unsigned char)(number >> (8 * i));
+		assert_int_equal(crc32c_cell_seed((uint32_t)number, (uint16_t)(number >> 32), (uint16_t)(number >> 48)),
+				 crc_bit_by_bit(0, bytes, 8));
+	}
 	assert_int_equal(crc32c_cell_seed(0, 0, 0), crc_bit_by_bit(0, (const unsigned char[8]){ 0 }, 8));
 }
 
