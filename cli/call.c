@@ -1,0 +1,144 @@
+/*
+ * The stages of a call on a pool that nobody owns. What must always hold: a pool that was opened is closed
+ * on every path, also after an error or an interruption, so that its state is committed and its disks are
+ * free.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/call.h"
+#include "cli/document.h"
+#include "cli/errors.h"
+#include "cli/pools.h"
+#include "cli/text.h"
+#include "cli/wait.h"
+
+int call_usage(struct call *call, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(call->error.text, sizeof(call->error.text), format, arguments);
+	va_end(arguments);
+	call->error.code = -EINVAL;
+	call->exit_code = EXIT_CODE_USAGE;
+	return -EINVAL;
+}
+
+/* Asks on the terminal. 0 or a negative code. */
+static int confirm(struct call *call)
+{
+	const char *question = call->verb->question ? call->verb->question(call) : NULL;
+	char answer[16] = "";
+
+	if (!question || options_have(&call->options, OPTION_YES) ||
+	    options_have(&call->options, OPTION_DRY_RUN))
+		return 0;
+	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+		return call_usage(
+		    call, "%s %s asks before it goes on, and there is no terminal to ask on: add --yes",
+		    call->verb->name, call->target.pool);
+	fprintf(stderr, "%s Type yes to go on: ", question);
+	if (!fgets(answer, sizeof(answer), stdin) || strcmp(answer, "yes\n") != 0)
+		return error_set(&call->error, -ECANCELED, "%s %s: not confirmed, nothing was changed",
+				 call->verb->name, call->target.pool);
+	return 0;
+}
+
+static int open_pool(struct call *call)
+{
+	struct libpool_import_options import = {.size = sizeof(import)};
+	bool read_only = call->verb->open == OPEN_READ || options_have(&call->options, OPTION_READ_ONLY) ||
+			 options_have(&call->options, OPTION_DRY_RUN);
+	int code;
+
+	import.name = call->target.pool;
+	import.read_only = read_only;
+	/* With other verbs --force is about disks or files. */
+	import.force = strcmp(call->verb->name, "import") == 0 && options_have(&call->options, OPTION_FORCE);
+	import.destroyed = options_have(&call->options, OPTION_DESTROYED);
+	import.rewind_txg = call->options.number[OPTION_REWIND];
+	code = libpool_import(call->host, &import, &call->pool, &call->error);
+	if (code == -ENOENT)
+		pools_not_found(call->host, call->target.pool, &call->error);
+	else if (code < 0)
+		error_complete(&call->error, code, "importing pool %s", call->target.pool);
+	return code;
+}
+
+/* After it succeeded; a history that can't be written doesn't undo what was done. */
+static void note_in_history(struct call *call)
+{
+	char text[1024];
+
+	if (!call->verb->changes || !call->pool || options_have(&call->options, OPTION_DRY_RUN) ||
+	    options_have(&call->options, OPTION_READ_ONLY))
+		return;
+	snprintf(text, sizeof(text), "poolctl %s %s%s%s", call->verb->name, call->target.pool,
+		 call->target.volume[0] ? "/" : "", call->target.volume);
+	for (size_t i = 0; i < call->operand_count; i++)
+		text_append(text, sizeof(text), " %s", call->operands[i]);
+	text[2 * LIBPOOL_TEXT_MAX - 1] = '\0'; /* the room of an entry */
+	libpool_history_add(call->pool, text, NULL);
+}
+
+/* The first error counts: one of closing is reported only when all went well before. */
+static int close_pool(struct call *call, int code)
+{
+	struct libpool_error error = {0};
+	int closed;
+
+	if (!call->pool)
+		return code;
+	closed = libpool_close(call->pool, &error);
+	call->pool = NULL;
+	if (code < 0 || closed == 0)
+		return code;
+	error_complete(&error, closed, "exporting pool %s", call->target.pool);
+	call->error = error;
+	return closed;
+}
+
+int call_run(struct call *call)
+{
+	const struct verb *verb = call->verb;
+	const char *selection = call->options.text[OPTION_COLUMNS];
+	struct timespec now;
+	int code = 0;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	call->begun_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+	call->exit_code = EXIT_CODE_SUCCESS;
+	if (selection && verb->columns && table_check_selection(verb->columns, selection, &call->error) < 0) {
+		call->exit_code = EXIT_CODE_USAGE;
+		return -EINVAL;
+	}
+	if (verb->check && verb->check(call) < 0) {
+		call->exit_code = EXIT_CODE_USAGE;
+		return -EINVAL;
+	}
+	code = confirm(call);
+	if (code < 0)
+		goto out;
+	if (verb->open != OPEN_NONE && call->target.pool[0])
+		code = open_pool(call);
+	if (code == 0)
+		code = verb->work(call);
+	if (code == 0 && call->wait_kinds)
+		code = wait_for_jobs(call, call->wait_kinds);
+	if (code == 0 && verb->finish)
+		code = verb->finish(call);
+	if (code == 0)
+		note_in_history(call);
+	code = close_pool(call, code);
+out:
+	if (code < 0 && call->exit_code == EXIT_CODE_SUCCESS)
+		call->exit_code = EXIT_CODE_FAILURE;
+	if (code < 0)
+		error_complete(&call->error, code, "%s %s", verb->name, call->target.pool);
+	return code;
+}

@@ -1,0 +1,85 @@
+/*
+ * One call of a verb, and the verb itself.
+ *
+ * A verb works on a pool that is open and leaves its result as a document: it parses no arguments, opens and
+ * closes nothing and prints nothing but progress. So whoever owns the pool can run it: poolctl on a pool that
+ * nobody owns, or a daemon that has it imported and sends the document back. Stages of a call, in order:
+ *
+ *   parse    operands and options, names checked            (main.c)
+ *   check    verb->check: the other operands; errors here are wrong usage
+ *   confirm  asks before what can't be undone               (call.c)
+ *   open     imports the pool                               (call.c)
+ *   work     verb->work: does it, or starts a job
+ *   wait     until the jobs in call->wait_kinds are done    (wait.c)
+ *   finish   verb->finish: what came of it
+ *   close    exports the pool                               (call.c)
+ *   print    the document: as JSON, or verb->print as text
+ */
+#ifndef CLI_CALL_H
+#define CLI_CALL_H
+
+#include <json-c/json.h>
+
+#include <libpool.h>
+
+#include "cli/names.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/table.h"
+
+enum exit_code {
+	EXIT_CODE_SUCCESS = 0,
+	EXIT_CODE_FAILURE = 1,
+	EXIT_CODE_USAGE = 2,
+	EXIT_CODE_DAMAGE = 3,  /* scrub and debug verify: it was done, and damage remains */
+	EXIT_CODE_UNKNOWN = 4, /* status --check only */
+};
+
+struct call;
+
+enum verb_open { OPEN_NONE, OPEN_READ, OPEN_WRITE };
+
+struct verb {
+	const char *name;     /* one or two words */
+	const char *operands; /* as in the synopsis; completion comes from these words */
+	const char *help;     /* one line */
+	const char *details;  /* more lines for `help VERB`, or NULL */
+	size_t operands_min, operands_max;
+	enum target_form target; /* what the first operand is */
+	enum verb_open open;
+	bool changes;					  /* noted in the pool's history */
+	uint64_t options;				  /* beside OPTIONS_COMMON */
+	const struct column *columns;			  /* what -o chooses from, or NULL */
+	int (*check)(struct call *call);		  /* NULL: nothing to check */
+	const char *(*question)(const struct call *call); /* NULL: nothing to ask */
+	int (*work)(struct call *call);
+	int (*finish)(struct call *call);
+	void (*print)(struct call *call);
+	void (*print_part)(struct call *call, struct json_object *part); /* of verbs that emit parts */
+};
+
+struct call {
+	const struct verb *verb;
+	const struct libpool_host *host;
+	struct options options;
+	struct target target;
+	char **operands; /* behind the target, if the verb has one */
+	size_t operand_count;
+	libpool_pool *pool;
+	uint64_t begun_ns;	      /* since 1970: jobs that ended before are not of this call */
+	struct json_object *document; /* the result; begins with "schema" and "command" */
+	struct libpool_error error;
+	uint32_t wait_kinds; /* set by work: jobs it started, mask of 1 << kind */
+	enum exit_code exit_code;
+	uint64_t size; /* a SIZE operand, set by check */
+	/* Shows a part of the document while the verb goes on; NULL: it waits for the whole document. */
+	void (*emit)(struct call *call, struct json_object *part);
+};
+
+/* Runs all stages but parse and print. 0, or the error is in call->error; call->exit_code is set. */
+int call_run(struct call *call);
+/* For verbs: fills call->error and returns `code`; call_usage also makes the exit code that of wrong usage.
+ */
+int call_usage(struct call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,145 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/document.h"
+#include "cli/help.h"
+#include "cli/verbs.h"
+
+#define EVERY_VERB (OPTIONS_COMMON | OPTION_BIT(VERSION))
+
+void help_usage(const struct verb *verb, char *text, size_t room)
+{
+	snprintf(text, room, "poolctl %s [OPTION]... %s", verb->name, verb->operands);
+}
+
+static void print_option(FILE *out, const struct option_description *option)
+{
+	char left[64];
+
+	snprintf(left, sizeof(left), "%c%c%s--%s%s%s", option->letter ? '-' : ' ',
+		 option->letter ? option->letter : ' ', option->letter ? ", " : "  ", option->name,
+		 option->argument ? " " : "", option->argument ? option->argument : "");
+	fprintf(out, "  %-30s %s\n", left, option->help);
+}
+
+static void print_options(FILE *out, uint64_t mask)
+{
+	for (int i = 0; i < OPTION_COUNT; i++) {
+		if (mask >> i & 1)
+			print_option(out, &option_descriptions[i]);
+	}
+}
+
+void help_overview(FILE *out)
+{
+	char left[96];
+
+	fputs("poolctl [-d FOLDER]... VERB [OPTION]... OPERAND...\n\n", out);
+	for (size_t i = 0; i < verb_count; i++) {
+		snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].operands);
+		fprintf(out, "  %-42s %s\n", left, verbs[i].help);
+	}
+	fputs("\nOptions of every verb:\n", out);
+	print_options(out, EVERY_VERB);
+	fputs("\nSizes take K, M, G, T, P or E (binary). LIBPOOL_DISK_PATH names folders to search, "
+	      "separated by colons.\n"
+	      "'poolctl help VERB' explains one verb, poolctl(8) everything.\n",
+	      out);
+}
+
+void help_verb(FILE *out, const struct verb *verb)
+{
+	char usage[256];
+
+	help_usage(verb, usage, sizeof(usage));
+	fprintf(out, "%s\n\nTo %s.\n", usage, verb->help);
+	if (verb->details)
+		fprintf(out, "%s\n", verb->details);
+	if (verb->options)
+		fputs("\n", out);
+	print_options(out, verb->options);
+	fputs("\n", out);
+	print_options(out, OPTIONS_COMMON);
+	if (!verb->columns)
+		return;
+	fputs("\nColumns:", out);
+	for (const struct column *column = verb->columns; column->key; column++)
+		fprintf(out, " %s", column->key);
+	fputs("\n", out);
+}
+
+/* roff takes '-' for a hyphen. */
+static void print_roff(const char *text)
+{
+	for (; *text; text++)
+		printf(*text == '-' ? "\\-" : "%c", *text);
+}
+
+static void print_synopsis(const struct verb *verb)
+{
+	printf(".TP\n.B poolctl ");
+	print_roff(verb->name);
+	putchar('\n');
+	for (int i = 0; i < OPTION_COUNT; i++) {
+		const struct option_description *option = &option_descriptions[i];
+
+		if (!(verb->options >> i & 1))
+			continue;
+		fputs("[\\fB", stdout);
+		print_roff(option->letter ? "-" : "--");
+		if (option->letter)
+			printf("%c", option->letter);
+		else
+			print_roff(option->name);
+		printf("\\fR%s%s%s%s] ", option->argument ? " " : "", option->argument ? "\\fI" : "",
+		       option->argument ? option->argument : "", option->argument ? "\\fR" : "");
+	}
+	fputs("\\fI", stdout);
+	print_roff(verb->operands);
+	fputs("\\fR\n", stdout);
+}
+
+/* Verb, operands and options, separated by tabs; an option that takes an argument ends in "=ARGUMENT". */
+static void print_completion(const struct verb *verb)
+{
+	const char *separator = "";
+
+	printf("%s\t%s\t", verb->name, verb->operands);
+	for (int i = 0; i < OPTION_COUNT; i++) {
+		const struct option_description *option = &option_descriptions[i];
+
+		if (!((verb->options | OPTIONS_COMMON) >> i & 1))
+			continue;
+		printf("%s--%s%s%s", separator, option->name, option->argument ? "=" : "",
+		       option->argument ? option->argument : "");
+		separator = " ";
+	}
+	putchar('\n');
+}
+
+int help_work(struct call *call)
+{
+	int words;
+
+	if (call->operand_count == 0 || strcmp(call->operands[0], "synopsis") == 0 ||
+	    strcmp(call->operands[0], "completion") == 0 ||
+	    verb_find((int)call->operand_count, call->operands, &words))
+		return 0;
+	return call_usage(call, "there is no verb '%s': see poolctl help", call->operands[0]);
+}
+
+void help_print(struct call *call)
+{
+	const char *topic = call->operand_count > 0 ? call->operands[0] : "";
+	int words;
+
+	if (!topic[0]) {
+		help_overview(stdout);
+	} else if (strcmp(topic, "synopsis") == 0 || strcmp(topic, "completion") == 0) {
+		for (size_t i = 0; i < verb_count; i++)
+			(topic[0] == 's' ? print_synopsis : print_completion)(&verbs[i]);
+	} else {
+		help_verb(stdout, verb_find((int)call->operand_count, call->operands, &words));
+	}
+}

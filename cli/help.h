@@ -1,0 +1,15 @@
+/* Help, the synopsis of the manual, and the table that bash completion reads: all from the tables of verbs
+ * and options. */
+#ifndef CLI_HELP_H
+#define CLI_HELP_H
+
+#include <stdio.h>
+
+#include "cli/call.h"
+
+void help_overview(FILE *out);
+void help_verb(FILE *out, const struct verb *verb);
+/* "poolctl create [OPTION]... POOL PROFILE DISK..." */
+void help_usage(const struct verb *verb, char *text, size_t room);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * A flag alone would miss a signal that comes between its check and a blocking read; so the handler also
+ * writes into a pipe that every wait watches.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/interrupt.h"
+
+static volatile sig_atomic_t requested;
+static int wake[2] = {-1, -1};
+
+static void on_signal(int number)
+{
+	int saved = errno;
+	ssize_t ignored;
+
+	(void)number;
+	requested = 1;
+	ignored = write(wake[1], "", 1);
+	(void)ignored;
+	errno = saved;
+}
+
+int interrupt_init(void)
+{
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+
+	if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) != 0)
+		return -errno;
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return 0;
+}
+
+bool interrupt_requested(void)
+{
+	return requested;
+}
+
+int interrupt_wait(int descriptor, short events)
+{
+	struct pollfd watched[2] = {{.fd = descriptor, .events = events}, {.fd = wake[0], .events = POLLIN}};
+
+	for (;;) {
+		if (requested)
+			return -EINTR;
+		if (poll(watched, 2, -1) < 0 && errno != EINTR)
+			return -errno;
+		if (requested)
+			return -EINTR;
+		if (watched[0].revents)
+			return 0;
+	}
+}
+
+int interrupt_sleep(unsigned seconds)
+{
+	struct pollfd watched = {.fd = wake[0], .events = POLLIN};
+	struct timespec now, end;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += seconds;
+	for (;;) {
+		long long rest_ms;
+
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		rest_ms = (end.tv_sec - now.tv_sec) * 1000LL + (end.tv_nsec - now.tv_nsec) / 1000000;
+		if (requested)
+			return -EINTR;
+		if (rest_ms <= 0)
+			return 0;
+		poll(&watched, 1, rest_ms > 3600000 ? 3600000 : (int)rest_ms);
+	}
+}

@@ -1,0 +1,15 @@
+/* SIGINT and SIGTERM end long work cleanly; a second one ends the process at once, which a pool survives. */
+#ifndef CLI_INTERRUPT_H
+#define CLI_INTERRUPT_H
+
+#include <stdbool.h>
+
+/* Also ignores SIGPIPE: a reader that went away is an error of write(). 0 or -errno. */
+int interrupt_init(void);
+bool interrupt_requested(void);
+/* Waits until the descriptor is ready (POLLIN or POLLOUT). 0, -EINTR when interrupted, or -errno. */
+int interrupt_wait(int descriptor, short events);
+/* 0, or -EINTR when interrupted before the time is over. */
+int interrupt_sleep(unsigned seconds);
+
+#endif

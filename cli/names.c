@@ -1,0 +1,112 @@
+/*
+ * Why so narrow: names appear in paths, shells, tables, and JSON, and '@' will separate snapshots. What is
+ * refused here never reaches a disk.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/errors.h"
+#include "cli/names.h"
+
+/* Length of the UTF-8 sequence at `bytes`, 0 when it is none (overlong forms and surrogates are none). */
+static size_t utf8_length(const unsigned char *bytes)
+{
+	size_t length = bytes[0] < 0x80	  ? 1
+			: bytes[0] < 0xc2 ? 0
+			: bytes[0] < 0xe0 ? 2
+			: bytes[0] < 0xf0 ? 3
+			: bytes[0] < 0xf5 ? 4
+					  : 0;
+
+	for (size_t i = 1; i < length; i++) {
+		if ((bytes[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	if ((bytes[0] == 0xe0 && bytes[1] < 0xa0) || (bytes[0] == 0xed && bytes[1] > 0x9f) ||
+	    (bytes[0] == 0xf0 && bytes[1] < 0x90) || (bytes[0] == 0xf4 && bytes[1] > 0x8f))
+		return 0;
+	return length;
+}
+
+static bool is_guid(const char *name)
+{
+	return strlen(name) == 2 * LIBPOOL_GUID_SIZE &&
+	       strspn(name, "0123456789abcdefABCDEF") == 2 * LIBPOOL_GUID_SIZE;
+}
+
+int name_check(const char *name, const char *what, struct libpool_error *error)
+{
+	size_t length = strlen(name), step;
+
+	if (length == 0)
+		return error_set(error, -EINVAL, "the %s name is empty: give 1 to %d bytes", what,
+				 LIBPOOL_NAME_MAX);
+	if (length > LIBPOOL_NAME_MAX)
+		return error_set(error, -EINVAL, "%s name '%.16s...' has %zu bytes: at most %d are allowed",
+				 what, name, length, LIBPOOL_NAME_MAX);
+	if (strchr("-.#", name[0]))
+		return error_set(error, -EINVAL,
+				 "%s name '%s' begins with '%c': begin with a letter or digit", what, name,
+				 name[0]);
+	for (size_t i = 0; i < length; i += step) {
+		unsigned char byte = (unsigned char)name[i];
+
+		step = utf8_length((const unsigned char *)name + i);
+		if (step == 0)
+			return error_set(
+			    error, -EINVAL,
+			    "%s name has the byte 0x%02x at %zu, which is not UTF-8: use another name", what,
+			    byte, i);
+		if (byte == ' ')
+			return error_set(error, -EINVAL,
+					 "%s name '%s' contains a space: use '-' or '_' instead", what, name);
+		if (byte < 0x20 || byte == 0x7f)
+			return error_set(
+			    error, -EINVAL,
+			    "%s name '%s' contains the control character 0x%02x: use printable ones", what,
+			    name, byte);
+		if (byte == '/' || byte == '@')
+			return error_set(error, -EINVAL,
+					 "%s name '%s' contains '%c', which separates names: leave it out",
+					 what, name, byte);
+	}
+	return 0;
+}
+
+int target_parse(const char *text, enum target_form form, struct target *ret_target,
+		 struct libpool_error *error)
+{
+	struct target target = {"", ""};
+	const char *slash = form == TARGET_VOLUME || form == TARGET_POOL_OR_VOLUME ? strchr(text, '/') : NULL;
+	size_t pool_length = slash ? (size_t)(slash - text) : strlen(text);
+	int code;
+
+	if (form == TARGET_VOLUME && !slash)
+		return error_set(error, -EINVAL, "'%s' names no volume: write POOL/VOLUME", text);
+	/* One byte more than allowed is enough for name_check to see that it is too long. */
+	if (pool_length > LIBPOOL_NAME_MAX)
+		return name_check(text, "pool", error);
+	memcpy(target.pool, text, pool_length);
+	code = name_check(target.pool, "pool", error);
+	if (code < 0)
+		return code;
+	if (form == TARGET_NEW_POOL && is_guid(target.pool))
+		return error_set(error, -EINVAL,
+				 "pool name '%s' looks like the id of a pool: use another name", target.pool);
+	if (slash) {
+		code = name_check(slash + 1, "volume", error);
+		if (code < 0)
+			return code;
+		strcpy(target.volume, slash + 1);
+	}
+	*ret_target = target;
+	return 0;
+}
+
+void guid_print(const uint8_t guid[LIBPOOL_GUID_SIZE], char ret_text[GUID_TEXT_MAX])
+{
+	for (int i = 0; i < LIBPOOL_GUID_SIZE; i++)
+		snprintf(ret_text + 2 * i, 3, "%02x", guid[i]);
+}

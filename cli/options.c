@@ -1,0 +1,138 @@
+/* What must always hold: an option that was accepted has been parsed in full, so nothing fails on it later.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+
+#include "cli/errors.h"
+#include "cli/options.h"
+#include "cli/sizes.h"
+
+#define LONG_ONLY 256 /* getopt's code of option i is LONG_ONLY + i */
+
+const struct option_description option_descriptions[OPTION_COUNT] = {
+#define X(identifier, name, letter, kind, argument, help) {name, letter, OPTION_KIND_##kind, argument, help},
+    OPTION_LIST(X)
+#undef X
+};
+
+/* getopt's two tables. `letters` has room for "+:", two bytes for each option and the end. */
+static void getopt_tables(bool stop_at_operand, char letters[2 * OPTION_COUNT + 3],
+			  struct option ret_long[OPTION_COUNT + 1])
+{
+	size_t length = 0;
+
+	if (stop_at_operand)
+		letters[length++] = '+';
+	letters[length++] = ':';
+	for (int i = 0; i < OPTION_COUNT; i++) {
+		const struct option_description *description = &option_descriptions[i];
+
+		ret_long[i] = (struct option){description->name,
+					      description->argument ? required_argument : no_argument, NULL,
+					      LONG_ONLY + i};
+		if (description->letter) {
+			letters[length++] = description->letter;
+			if (description->argument)
+				letters[length++] = ':';
+		}
+	}
+	letters[length] = '\0';
+	ret_long[OPTION_COUNT] = (struct option){NULL, 0, NULL, 0};
+}
+
+static int option_of(int code)
+{
+	if (code >= LONG_ONLY)
+		return code - LONG_ONLY;
+	for (int i = 0; i < OPTION_COUNT; i++) {
+		if (option_descriptions[i].letter == code)
+			return i;
+	}
+	return -1;
+}
+
+static int take(int option, const char *argument, struct options *options, struct libpool_error *error)
+{
+	const struct option_description *description = &option_descriptions[option];
+	char what[64];
+
+	snprintf(what, sizeof(what), "--%s", description->name);
+	options->given |= UINT64_C(1) << option;
+	options->text[option] = argument;
+	switch (description->kind) {
+	case OPTION_KIND_FLAG:
+	case OPTION_KIND_TEXT:
+		return 0;
+	case OPTION_KIND_SIZE:
+		return size_parse(argument, what, 1, &options->number[option], error);
+	case OPTION_KIND_OFFSET:
+		return size_parse(argument, what, 0, &options->number[option], error);
+	case OPTION_KIND_NUMBER:
+		return number_parse(argument, what, 1, &options->number[option], error);
+	case OPTION_KIND_FOLDERS:
+		if (options->folder_count == FOLDERS_MAX)
+			return error_set(error, -EINVAL, "more than %d folders: name fewer", FOLDERS_MAX);
+		options->folders[options->folder_count++] = argument;
+		return 0;
+	}
+	return 0;
+}
+
+/* getopt returned '?' or ':': says which option it was. */
+static int refuse(int code, char **argv, const char *verb, struct libpool_error *error)
+{
+	const char *seen = optind > 1 ? argv[optind - 1] : "";
+	int option = option_of(optopt);
+
+	if (code == ':') {
+		if (optopt >= LONG_ONLY || option < 0)
+			return error_set(error, -EINVAL,
+					 "%s: option '%s' needs an argument: see poolctl help %s", verb, seen,
+					 verb);
+		return error_set(error, -EINVAL, "%s: option '-%c' needs an argument: see poolctl help %s",
+				 verb, optopt, verb);
+	}
+	if (isdigit(optopt))
+		return error_set(error, -EINVAL,
+				 "%s: a negative number ('-%c...') makes no sense here: give a positive one",
+				 verb, optopt);
+	if (optopt > 0 && optopt < LONG_ONLY)
+		return error_set(error, -EINVAL, "%s: unknown option '-%c': see poolctl help %s", verb,
+				 optopt, verb);
+	return error_set(error, -EINVAL,
+			 "%s: option '%s' is unknown, ambiguous or takes no argument: see poolctl help %s",
+			 verb, seen, verb);
+}
+
+int options_parse(int argc, char **argv, bool stop_at_operand, uint64_t allowed, const char *verb,
+		  struct options *options, int *ret_first, struct libpool_error *error)
+{
+	struct option longs[OPTION_COUNT + 1];
+	char letters[2 * OPTION_COUNT + 3];
+	int code;
+
+	getopt_tables(stop_at_operand, letters, longs);
+	optind = 0; /* glibc: begin afresh, also in a second call */
+	opterr = 0;
+	for (;;) {
+		int option;
+
+		code = getopt_long(argc, argv, letters, longs, NULL);
+		if (code == -1)
+			break;
+		if (code == '?' || code == ':')
+			return refuse(code, argv, verb, error);
+		option = option_of(code);
+		if (!(allowed >> option & 1))
+			return error_set(error, -EINVAL,
+					 "%s: option '--%s' has no meaning here: see poolctl help %s", verb,
+					 option_descriptions[option].name, verb);
+		code = take(option, optarg, options, error);
+		if (code < 0)
+			return code;
+	}
+	*ret_first = optind;
+	return 0;
+}

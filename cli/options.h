@@ -1,0 +1,97 @@
+/*
+ * Every option of every verb, once: the parser, the help, the completion and the synopsis of the manual come
+ * from this list. An option means the same in all verbs that take it; a verb names those it takes as a mask.
+ */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <libpool.h>
+
+/* clang-format off */
+/* X(identifier, long name, letter or 0, kind, argument or NULL, help) */
+#define OPTION_LIST(X)                                                                                            \
+	X(FOLDER, "folder", 'd', FOLDERS, "FOLDER", "also search FOLDER for file-backed disks")                   \
+	X(NO_DEVICES, "no-devices", 0, FLAG, NULL, "don't search the block devices of this machine")              \
+	X(JSON, "json", 0, FLAG, NULL, "print one JSON document")                                                 \
+	X(VERSION, "version", 'V', FLAG, NULL, "print the version")                                               \
+	X(HELP, "help", 'h', FLAG, NULL, "explain the verb")                                                      \
+	X(DRY_RUN, "dry-run", 'n', FLAG, NULL, "check everything and say what would happen, change nothing")      \
+	X(YES, "yes", 'y', FLAG, NULL, "don't ask")                                                               \
+	X(NO_HEADER, "no-header", 'H', FLAG, NULL, "no header, columns separated by one tab")                     \
+	X(EXACT, "exact", 'p', FLAG, NULL, "exact numbers: bytes, seconds, seconds since 1970")                   \
+	X(COLUMNS, "columns", 'o', TEXT, "COLUMN,...", "print these columns")                                     \
+	X(VERBOSE, "verbose", 'v', FLAG, NULL, "print more")                                                      \
+	X(CHECK, "check", 0, FLAG, NULL, "exit with 0 healthy, 1 degraded, 2 unusable, 4 unknown or wrong usage") \
+	X(FORCE, "force", 'f', FLAG, NULL, "go on although what is there would be overwritten or is doubtful")    \
+	X(READ_ONLY, "read-only", 0, FLAG, NULL, "change nothing on the disks")                                   \
+	X(REWIND, "rewind", 0, NUMBER, "TXG", "go back to transaction group TXG; discards what came later")       \
+	X(DESTROYED, "destroyed", 0, FLAG, NULL, "also destroyed pools")                                          \
+	X(CREATE_SIZE, "create-size", 0, SIZE, "SIZE", "create disks that are absent as sparse files of SIZE")    \
+	X(ALLOCATION_UNIT, "allocation-unit", 0, SIZE, "SIZE", "256K to 16M; by the largest disk if not given")   \
+	X(WAIT, "wait", 0, FLAG, NULL, "return when it is done")                                                  \
+	X(PAUSE, "pause", 0, FLAG, NULL, "pause the scrub; starting it goes on from there")                       \
+	X(STOP, "stop", 0, FLAG, NULL, "cancel the scrub")                                                        \
+	X(DEEP, "deep", 0, FLAG, NULL, "also walk all trees and check every block against them")                  \
+	X(LIMIT, "limit", 0, SIZE, "SIZE", "at most SIZE per second")                                             \
+	X(BLOCK_SIZE, "block-size", 0, SIZE, "SIZE", "4K to 128K, a power of two; 16K if not given")              \
+	X(COMPRESSION, "compression", 0, TEXT, "HOW", "off, auto or zstd-1 to zstd-19")                           \
+	X(OFFSET, "offset", 0, OFFSET, "SIZE", "begin at this offset of the volume")                              \
+	X(LENGTH, "length", 0, SIZE, "SIZE", "at most this much")
+/* clang-format on */
+
+enum option_kind {
+	OPTION_KIND_FLAG,
+	OPTION_KIND_TEXT,
+	OPTION_KIND_SIZE,
+	OPTION_KIND_OFFSET,
+	OPTION_KIND_NUMBER,
+	OPTION_KIND_FOLDERS
+};
+
+enum option_id {
+#define X(identifier, ...) OPTION_##identifier,
+	OPTION_LIST(X)
+#undef X
+	    OPTION_COUNT
+};
+
+#define OPTION_BIT(identifier) (UINT64_C(1) << OPTION_##identifier)
+#define OPTIONS_COMMON	       (OPTION_BIT(FOLDER) | OPTION_BIT(NO_DEVICES) | OPTION_BIT(JSON) | OPTION_BIT(HELP))
+#define OPTIONS_TABLE	       (OPTION_BIT(NO_HEADER) | OPTION_BIT(EXACT) | OPTION_BIT(COLUMNS))
+
+struct option_description {
+	const char *name;
+	char letter;
+	enum option_kind kind;
+	const char *argument, *help;
+};
+extern const struct option_description option_descriptions[OPTION_COUNT];
+
+#define FOLDERS_MAX 256
+
+struct options {
+	uint64_t given;			  /* mask of OPTION_BIT */
+	const char *text[OPTION_COUNT];	  /* argument as it was typed */
+	uint64_t number[OPTION_COUNT];	  /* of kinds SIZE, OFFSET and NUMBER */
+	const char *folders[FOLDERS_MAX]; /* of -d, in order */
+	size_t folder_count;
+};
+
+static inline bool options_have(const struct options *options, enum option_id option)
+{
+	return options->given >> option & 1;
+}
+
+/*
+ * Parses argv[1 ..] as far as options go; operands are moved to the end, *ret_first is the index of the
+ * first. `stop_at_operand`: don't look beyond the first operand. Options outside `allowed` are refused in the
+ * name of `verb`. Adds to *options. 0 or -EINVAL.
+ */
+int options_parse(int argc, char **argv, bool stop_at_operand, uint64_t allowed, const char *verb,
+		  struct options *options, int *ret_first, struct libpool_error *error);
+
+#endif

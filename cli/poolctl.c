@@ -1,0 +1,168 @@
+/*
+ * From arguments to one call, and from its result to output and exit code. What must always hold: one line on
+ * stderr for a failure, one document on stdout with --json, and no success when stdout could not be written.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/context.h"
+#include "cli/document.h"
+#include "cli/errors.h"
+#include "cli/help.h"
+#include "cli/poolctl.h"
+#include "cli/text.h"
+#include "cli/verbs.h"
+
+/* Options that may also stand before the verb. */
+#define OPTIONS_BEFORE (OPTIONS_COMMON | OPTION_BIT(VERSION))
+
+static bool contains(int argc, char **argv, const char *argument)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], argument) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int unknown_verb(int argc, char **argv, struct libpool_error *error)
+{
+	char known[200] = "";
+
+	for (size_t i = 0; i < verb_count; i++) {
+		size_t length = strlen(argv[0]);
+
+		if (strncmp(verbs[i].name, argv[0], length) == 0 && verbs[i].name[length] == ' ')
+			text_append(known, sizeof(known), "%s%s", known[0] ? ", " : "",
+				    verbs[i].name + length + 1);
+	}
+	if (known[0] && argc > 1)
+		return error_set(error, -EINVAL, "there is no verb '%s %s': there are %s", argv[0], argv[1],
+				 known);
+	if (known[0])
+		return error_set(error, -EINVAL, "'%s' needs one more word: %s", argv[0], known);
+	return error_set(error, -EINVAL, "there is no verb '%s': see poolctl help", argv[0]);
+}
+
+static int take_operands(struct call *call, int count, char **operands)
+{
+	const struct verb *verb = call->verb;
+	char usage[256];
+	int code;
+
+	if ((size_t)count < verb->operands_min || (size_t)count > verb->operands_max) {
+		help_usage(verb, usage, sizeof(usage));
+		return error_set(&call->error, -EINVAL, "%s: %s operands: usage: %s", verb->name,
+				 (size_t)count < verb->operands_min ? "too few" : "too many", usage);
+	}
+	call->operands = operands;
+	call->operand_count = (size_t)count;
+	if (verb->target == TARGET_NONE || count == 0)
+		return 0;
+	code = target_parse(operands[0], verb->target, &call->target, &call->error);
+	if (code < 0)
+		return code;
+	call->operands++;
+	call->operand_count--;
+	return 0;
+}
+
+/* Fills the call. 0, or -EINVAL: wrong usage. */
+static int parse(int argc, char **argv, struct call *call)
+{
+	int first, words, code;
+
+	code =
+	    options_parse(argc, argv, true, OPTIONS_BEFORE, "poolctl", &call->options, &first, &call->error);
+	if (code < 0)
+		return code;
+	if (options_have(&call->options, OPTION_HELP) || options_have(&call->options, OPTION_VERSION))
+		return 0;
+	if (first == argc)
+		return error_set(&call->error, -EINVAL, "say what to do: see poolctl help");
+	call->verb = verb_find(argc - first, argv + first, &words);
+	if (!call->verb)
+		return unknown_verb(argc - first, argv + first, &call->error);
+	/* The last word of the verb stands where the program's name would. */
+	argv += first + words - 1;
+	argc -= first + words - 1;
+	code = options_parse(argc, argv, false, OPTIONS_COMMON | call->verb->options, call->verb->name,
+			     &call->options, &first, &call->error);
+	if (code < 0 || options_have(&call->options, OPTION_HELP))
+		return code;
+	return take_operands(call, argc - first, argv + first);
+}
+
+static void print_document(struct json_object *document)
+{
+	puts(json_object_to_json_string_ext(document, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+							  JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+static int report(struct call *call, int code, bool json)
+{
+	if (code < 0) {
+		error_print(&call->error);
+		document_error(call->document, &call->error);
+	}
+	if (json)
+		print_document(call->document);
+	else if (code == 0 && call->verb->print)
+		call->verb->print(call);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		struct libpool_error error;
+
+		error_set(&error, -EIO, "writing to the standard output: %s", strerror(errno));
+		error_print(&error);
+		return EXIT_CODE_FAILURE;
+	}
+	return call->exit_code;
+}
+
+static int run(struct call *call)
+{
+	struct context context;
+	int code = context_init(&context, &call->options, &call->error);
+
+	if (code < 0) {
+		call->exit_code = EXIT_CODE_FAILURE;
+		return code;
+	}
+	call->host = &context.host;
+	if (!options_have(&call->options, OPTION_JSON))
+		call->emit = call->verb->print_part;
+	code = call_run(call);
+	context_release(&context);
+	return code;
+}
+
+int poolctl_run(int argc, char **argv)
+{
+	struct call call = {0};
+	int code, exit_code;
+
+	code = parse(argc, argv, &call);
+	if (code == 0 && options_have(&call.options, OPTION_VERSION)) {
+		printf("poolctl %s\n", libpool_version());
+		return EXIT_CODE_SUCCESS;
+	}
+	if (code == 0 && options_have(&call.options, OPTION_HELP)) {
+		if (call.verb)
+			help_verb(stdout, call.verb);
+		else
+			help_overview(stdout);
+		return EXIT_CODE_SUCCESS;
+	}
+	call.document = document_new(call.verb ? call.verb->name : "");
+	if (code < 0)
+		call.exit_code = EXIT_CODE_USAGE;
+	else
+		code = run(&call);
+	/* A monitor tells states by the exit code, so wrong usage must not look like one. */
+	if (contains(argc, argv, "--check") && code < 0)
+		call.exit_code = EXIT_CODE_UNKNOWN;
+	exit_code = report(&call, code, contains(argc, argv, "--json"));
+	json_object_put(call.document);
+	return exit_code;
+}

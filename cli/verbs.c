@@ -1,0 +1,167 @@
+/*
+ * Every verb, once. Dispatch, help, completion and the synopsis of the manual come from this table; operands
+ * are written as the synopsis shows them, and completion offers disks for DISK, pools for POOL and so on.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/document.h"
+#include "cli/verbs.h"
+
+#define MANY		4096
+#define BIT(identifier) OPTION_BIT(identifier)
+
+/* clang-format off */
+const struct verb verbs[] = {
+	{ .name = "create", .operands = "POOL PROFILE DISK...", .operands_min = 3, .operands_max = MANY,
+	  .help = "create a pool",
+	  .details = "PROFILE is single, raid1, raid1c3, raid1c4, raid5, raid6 or raid7, or one with an explicit\n"
+		     "width such as raid6:4+2. A DISK is a block device or a file of 64 MiB or more. With -n the\n"
+		     "layout and the usable size are shown and nothing is written.",
+	  .target = TARGET_NEW_POOL, .options = BIT(DRY_RUN) | BIT(FORCE) | BIT(CREATE_SIZE) | BIT(ALLOCATION_UNIT) | BIT(EXACT),
+	  .check = create_check, .work = create_work, .print = create_print },
+	{ .name = "destroy", .operands = "POOL", .operands_min = 1, .operands_max = 1, .help = "give up a pool",
+	  .details = "The disks are only marked: undestroy brings the pool back until they are used again.",
+	  .target = TARGET_POOL, .options = BIT(DRY_RUN) | BIT(YES), .question = destroy_question, .work = destroy_work,
+	  .print = print_text },
+	{ .name = "undestroy", .operands = "POOL", .operands_min = 1, .operands_max = 1,
+	  .help = "bring a destroyed pool back", .target = TARGET_POOL, .options = BIT(DRY_RUN), .work = undestroy_work,
+	  .print = print_text },
+	{ .name = "import", .operands = "[POOL]", .operands_min = 0, .operands_max = 1,
+	  .help = "import a pool and finish its jobs; without POOL: list what can be imported",
+	  .details = "The pool is exported again when its unfinished jobs are done. --force also takes a pool that\n"
+		     "another host used last and did not export, or that was used in two halves.",
+	  .target = TARGET_POOL_OPTIONAL, .open = OPEN_WRITE,
+	  .options = OPTIONS_TABLE | BIT(DRY_RUN) | BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(REWIND) | BIT(DESTROYED) | BIT(VERBOSE),
+	  .columns = list_columns, .check = import_check, .question = import_question, .work = import_work, .finish = import_finish,
+	  .print = import_print },
+	{ .name = "export", .operands = "POOL", .operands_min = 1, .operands_max = 1, .help = "release the disks of a pool",
+	  .target = TARGET_POOL, .work = export_work, .print = print_text },
+	{ .name = "list", .operands = "[POOL]", .operands_min = 0, .operands_max = 1, .help = "list pools",
+	  .target = TARGET_POOL_OPTIONAL, .options = OPTIONS_TABLE | BIT(DESTROYED) | BIT(VERBOSE), .columns = list_columns,
+	  .work = list_work, .print = list_print },
+	{ .name = "status", .operands = "[POOL]", .operands_min = 0, .operands_max = 1,
+	  .help = "what is wrong, what to do, jobs, disks and damage",
+	  .details = "With --check the exit code tells: 0 healthy, 1 degraded, 2 unusable, 4 unknown or wrong usage.",
+	  .target = TARGET_POOL_OPTIONAL, .options = OPTIONS_TABLE | BIT(VERBOSE) | BIT(CHECK), .columns = status_columns,
+	  .work = status_work, .print = status_print },
+	{ .name = "scrub", .operands = "POOL", .operands_min = 1, .operands_max = 1,
+	  .help = "read everything, repair what is damaged",
+	  .details = "Starts a scrub, or goes on with a paused one. Exits with 3 when damage remains.",
+	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true,
+	  .options = BIT(WAIT) | BIT(PAUSE) | BIT(STOP) | BIT(DEEP) | BIT(LIMIT), .check = scrub_check, .work = scrub_work, .finish = scrub_finish,
+	  .print = print_text },
+	{ .name = "replace", .operands = "POOL OLD NEW", .operands_min = 3, .operands_max = 3, .help = "replace a disk",
+	  .details = "OLD is a path, also the last one of a disk that is gone, an id (8 digits of it are enough), or\n"
+		     "\"#3\" for the disk of index 3. NEW may be smaller if there is room elsewhere.",
+	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true,
+	  .options = BIT(WAIT) | BIT(DRY_RUN) | BIT(FORCE) | BIT(CREATE_SIZE), .work = replace_work, .finish = replace_finish,
+	  .print = print_text },
+	{ .name = "offline", .operands = "POOL DISK", .operands_min = 2, .operands_max = 2, .help = "stop using a disk",
+	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true, .options = BIT(DRY_RUN), .work = offline_work,
+	  .print = print_text },
+	{ .name = "online", .operands = "POOL DISK [PATH]", .operands_min = 2, .operands_max = 3,
+	  .help = "use a disk again and bring it up to date",
+	  .details = "PATH is where the disk is now, if not where it was.",
+	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true, .options = BIT(WAIT) | BIT(DRY_RUN), .work = online_work,
+	  .finish = online_finish, .print = print_text },
+	{ .name = "clear", .operands = "POOL [DISK]", .operands_min = 1, .operands_max = 2,
+	  .help = "clear error counters and the list of damage", .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true,
+	  .options = BIT(DRY_RUN), .work = clear_work, .print = print_text },
+	{ .name = "volume create", .operands = "POOL/VOLUME SIZE", .operands_min = 2, .operands_max = 2,
+	  .help = "create a volume", .target = TARGET_VOLUME, .open = OPEN_WRITE, .changes = true,
+	  .options = BIT(DRY_RUN) | BIT(BLOCK_SIZE) | BIT(COMPRESSION), .check = volume_size_check, .work = volume_create_work, .print = print_text },
+	{ .name = "volume destroy", .operands = "POOL/VOLUME", .operands_min = 1, .operands_max = 1,
+	  .help = "destroy a volume and its data", .target = TARGET_VOLUME, .open = OPEN_WRITE, .changes = true,
+	  .options = BIT(DRY_RUN) | BIT(YES), .question = volume_destroy_question, .work = volume_destroy_work,
+	  .print = print_text },
+	{ .name = "volume resize", .operands = "POOL/VOLUME SIZE", .operands_min = 2, .operands_max = 2,
+	  .help = "change the size of a volume", .details = "Making it smaller discards what lies beyond and needs --yes.",
+	  .target = TARGET_VOLUME, .open = OPEN_WRITE, .changes = true, .options = BIT(DRY_RUN) | BIT(YES),
+	  .check = volume_size_check, .work = volume_resize_work, .print = print_text },
+	{ .name = "volume list", .operands = "POOL", .operands_min = 1, .operands_max = 1, .help = "list the volumes of a pool",
+	  .target = TARGET_POOL, .open = OPEN_READ, .options = OPTIONS_TABLE | BIT(VERBOSE), .columns = volume_columns,
+	  .work = volume_list_work, .print = volume_list_print },
+	{ .name = "volume read", .operands = "POOL/VOLUME [FILE]", .operands_min = 1, .operands_max = 2,
+	  .help = "write the contents of a volume to a file or the standard output",
+	  .details = "A FILE that isn't empty is only overwritten with --force.",
+	  .target = TARGET_VOLUME, .open = OPEN_READ, .options = BIT(OFFSET) | BIT(LENGTH) | BIT(FORCE),
+	  .check = volume_read_check, .work = volume_read_work, .print = volume_read_print },
+	{ .name = "volume write", .operands = "POOL/VOLUME [FILE]", .operands_min = 1, .operands_max = 2,
+	  .help = "fill a volume from a file or the standard input",
+	  .details = "What was written is durable when the command succeeds.", .target = TARGET_VOLUME, .open = OPEN_WRITE,
+	  .options = BIT(OFFSET) | BIT(LENGTH), .work = volume_write_work, .print = print_text },
+	{ .name = "get", .operands = "POOL[/VOLUME] [PROPERTY]...", .operands_min = 1, .operands_max = MANY,
+	  .help = "show properties", .target = TARGET_POOL_OR_VOLUME, .open = OPEN_READ, .options = OPTIONS_TABLE | BIT(VERBOSE),
+	  .columns = property_columns, .work = get_work, .print = get_print },
+	{ .name = "set", .operands = "POOL[/VOLUME] PROPERTY=VALUE...", .operands_min = 2, .operands_max = MANY,
+	  .help = "set properties", .target = TARGET_POOL_OR_VOLUME, .open = OPEN_WRITE, .changes = true,
+	  .options = BIT(DRY_RUN), .check = set_check, .work = set_work, .print = print_text },
+	{ .name = "history", .operands = "POOL", .operands_min = 1, .operands_max = 1, .help = "what administrators did",
+	  .target = TARGET_POOL, .open = OPEN_READ, .options = OPTIONS_TABLE, .columns = history_columns, .work = history_work,
+	  .print = history_print },
+	{ .name = "events", .operands = "POOL", .operands_min = 1, .operands_max = 1, .help = "what happened to the pool",
+	  .target = TARGET_POOL, .open = OPEN_READ, .options = OPTIONS_TABLE | BIT(VERBOSE), .columns = event_columns,
+	  .work = events_work, .print = events_print },
+	{ .name = "iostat", .operands = "POOL [SECONDS [COUNT]]", .operands_min = 1, .operands_max = 3,
+	  .help = "what the disks do",
+	  .details = "Counts since the import; with SECONDS also what was added every so many seconds, COUNT times\n"
+		     "or until it is interrupted.",
+	  .target = TARGET_POOL, .open = OPEN_READ, .options = OPTIONS_TABLE | BIT(VERBOSE), .columns = iostat_columns,
+	  .check = iostat_check, .work = iostat_work, .print_part = iostat_print_part },
+	{ .name = "wait", .operands = "POOL [JOB]...", .operands_min = 1, .operands_max = 4,
+	  .help = "wait until jobs are done", .details = "A JOB is scrub, rebuild or resync; all of them if none is named.",
+	  .target = TARGET_POOL, .open = OPEN_WRITE, .check = wait_check, .work = wait_work, .finish = wait_finish, .print = print_text },
+	{ .name = "debug verify", .operands = "POOL", .operands_min = 1, .operands_max = 1,
+	  .help = "check every invariant of the pool",
+	  .details = "Reads everything and changes nothing. Exits with 3 when something does not hold.",
+	  .target = TARGET_POOL, .open = OPEN_READ, .work = debug_verify_work, .print = print_text },
+	{ .name = "help", .operands = "[VERB]", .operands_min = 0, .operands_max = 2, .help = "explain a verb",
+	  .details = "Two topics are for scripts: synopsis (of the manual) and completion (a table).",
+	  .work = help_work, .print = help_print },
+};
+/* clang-format on */
+const size_t verb_count = sizeof(verbs) / sizeof(verbs[0]);
+
+const struct verb *verb_find(int argc, char **argv, int *ret_words)
+{
+	for (size_t i = 0; i < verb_count; i++) {
+		const char *name = verbs[i].name, *space = strchr(name, ' ');
+		size_t first = space ? (size_t)(space - name) : strlen(name);
+
+		if (argc < 1 || strlen(argv[0]) != first || strncmp(argv[0], name, first) != 0)
+			continue;
+		if (!space) {
+			*ret_words = 1;
+			return &verbs[i];
+		}
+		if (argc >= 2 && strcmp(argv[1], space + 1) == 0) {
+			*ret_words = 2;
+			return &verbs[i];
+		}
+	}
+	return NULL;
+}
+
+void print_text(struct call *call)
+{
+	const char *text = document_get_text(call->document, "text");
+
+	if (text[0])
+		puts(text);
+}
+
+struct table_style call_style(const struct call *call)
+{
+	return (struct table_style){.raw = options_have(&call->options, OPTION_NO_HEADER),
+				    .exact = options_have(&call->options, OPTION_EXACT),
+				    .more = options_have(&call->options, OPTION_VERBOSE),
+				    .selection = call->options.text[OPTION_COLUMNS]};
+}
+
+void print_rows(struct call *call, const char *key)
+{
+	struct table_style style = call_style(call);
+
+	table_print(call->verb->columns, document_get(call->document, key), &style);
+}

@@ -1,0 +1,103 @@
+/* The table of verbs, and the functions in verb_*.c that it names. */
+#ifndef CLI_VERBS_H
+#define CLI_VERBS_H
+
+#include "cli/call.h"
+
+extern const struct verb verbs[];
+extern const size_t verb_count;
+
+/* The verb whose words begin argv; *ret_words is how many they are. NULL when there is none. */
+const struct verb *verb_find(int argc, char **argv, int *ret_words);
+
+/* Prints "text" of the document. */
+void print_text(struct call *call);
+/* The style that the options ask for. */
+struct table_style call_style(const struct call *call);
+/* Prints the array `key` of the document as a table of the verb's columns. */
+void print_rows(struct call *call, const char *key);
+
+/* help.c */
+int help_work(struct call *call);
+void help_print(struct call *call);
+
+/* verb_pool.c */
+int create_check(struct call *call);
+int create_work(struct call *call);
+void create_print(struct call *call);
+const char *destroy_question(const struct call *call);
+int destroy_work(struct call *call);
+int undestroy_work(struct call *call);
+
+/* verb_import.c */
+extern const struct column list_columns[];
+const char *import_question(const struct call *call);
+int import_check(struct call *call);
+int import_work(struct call *call);
+int import_finish(struct call *call);
+void import_print(struct call *call);
+int export_work(struct call *call);
+int list_work(struct call *call);
+void list_print(struct call *call);
+int wait_check(struct call *call);
+int wait_work(struct call *call);
+int wait_finish(struct call *call);
+
+/* verb_status.c */
+extern const struct column status_columns[];
+int status_work(struct call *call);
+void status_print(struct call *call);
+
+/* verb_scrub.c */
+int scrub_check(struct call *call);
+int scrub_work(struct call *call);
+int scrub_finish(struct call *call);
+
+/* verb_disk.c */
+int replace_work(struct call *call);
+int replace_finish(struct call *call);
+int offline_work(struct call *call);
+int online_work(struct call *call);
+int online_finish(struct call *call);
+int clear_work(struct call *call);
+
+/* verb_volume.c */
+extern const struct column volume_columns[];
+int volume_size_check(struct call *call);
+int volume_create_work(struct call *call);
+const char *volume_destroy_question(const struct call *call);
+int volume_destroy_work(struct call *call);
+int volume_resize_work(struct call *call);
+int volume_list_work(struct call *call);
+void volume_list_print(struct call *call);
+
+/* verb_stream.c */
+int volume_read_check(struct call *call);
+int volume_read_work(struct call *call);
+int volume_write_work(struct call *call);
+void volume_read_print(struct call *call);
+
+/* verb_property.c */
+extern const struct column property_columns[];
+int get_work(struct call *call);
+void get_print(struct call *call);
+int set_check(struct call *call);
+int set_work(struct call *call);
+
+/* verb_log.c */
+extern const struct column history_columns[], event_columns[];
+int history_work(struct call *call);
+void history_print(struct call *call);
+int events_work(struct call *call);
+void events_print(struct call *call);
+
+/* verb_iostat.c */
+extern const struct column iostat_columns[];
+int iostat_check(struct call *call);
+int iostat_work(struct call *call);
+void iostat_print_part(struct call *call, struct json_object *part);
+
+/* verb_debug.c */
+int debug_verify_work(struct call *call);
+
+#endif

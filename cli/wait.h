@@ -1,0 +1,13 @@
+/* Following jobs to their end. */
+#ifndef CLI_WAIT_H
+#define CLI_WAIT_H
+
+#include "cli/call.h"
+
+/*
+ * Waits with progress until no job of these kinds runs (0: of any), and adds "jobs" to the document. -EINTR
+ * when interrupted: the jobs go on from where they were at the next import. A job that failed is -EIO.
+ */
+int wait_for_jobs(struct call *call, uint32_t kinds);
+
+#endif
