@@ -111,6 +111,10 @@ void alloc_au_release(struct alloc *alloc, unsigned disk, uint32_t au);
 
 /* SYS rows: a run of `rows` rows of one SYS segment, busy from now on. -ENOSPC: no run; the caller opens a SYS segment. */
 int alloc_sys_take(struct alloc *alloc, unsigned rows, uint32_t *ret_id, uint16_t *ret_row);
+/* The same in one SYS segment. */
+int alloc_sys_take_in(struct alloc *alloc, uint32_t id, unsigned rows, uint16_t *ret_row);
+/* Ids of the SYS segments; valid until one is opened. */
+const uint32_t *alloc_sys_segments(const struct alloc *alloc, size_t *ret_count);
 /* Gives rows back that were taken in this txg and never written. */
 void alloc_sys_give_back(struct alloc *alloc, uint32_t id, unsigned row, unsigned rows);
 /* Less than 1/8 of the SYS rows are free, or no run of FINAL_BATCH_ROWS_MAX is. */

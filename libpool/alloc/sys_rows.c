@@ -17,30 +17,46 @@ int alloc_sys_register(struct alloc *alloc, uint32_t id)
 	return array_push(&alloc->sys_ids, &id);
 }
 
+int alloc_sys_take_in(struct alloc *alloc, uint32_t id, unsigned rows, uint16_t *ret_row)
+{
+	struct segment *segment = alloc->segments[id];
+
+	if (segment->pins)
+		return -ENOSPC;
+	size_t row = bitmap_find_clear_run(segment->busy, 1, alloc->geometry.rows, rows);
+	if (row == BITMAP_NONE)
+		return -ENOSPC;
+	if (alloc_batch_trim(alloc, id, (unsigned)row, rows) < 0)
+		return -ENOMEM;
+	bitmap_set_range(segment->busy, row, rows);
+	if (row + rows > segment->record.rows_used) {
+		segment->record.rows_used = (uint16_t)(row + rows);
+		alloc_segment_touch(alloc, segment);
+	}
+	segment->placed_in_txg = true;
+	alloc_touch(alloc, id);
+	*ret_row = (uint16_t)row;
+	return 0;
+}
+
 int alloc_sys_take(struct alloc *alloc, unsigned rows, uint32_t *ret_id, uint16_t *ret_row)
 {
 	for (size_t i = 0; i < alloc->sys_ids.count; i++) {
 		uint32_t id = *array_at(&alloc->sys_ids, uint32_t, i);
-		struct segment *segment = alloc->segments[id];
-		if (segment->pins)
+		int status = alloc_sys_take_in(alloc, id, rows, ret_row);
+		if (status == -ENOSPC)
 			continue;
-		size_t row = bitmap_find_clear_run(segment->busy, 1, alloc->geometry.rows, rows);
-		if (row == BITMAP_NONE)
-			continue;
-		if (alloc_batch_trim(alloc, id, (unsigned)row, rows) < 0)
-			return -ENOMEM;
-		bitmap_set_range(segment->busy, row, rows);
-		if (row + rows > segment->record.rows_used) {
-			segment->record.rows_used = (uint16_t)(row + rows);
-			alloc_segment_touch(alloc, segment);
-		}
-		segment->placed_in_txg = true;
-		alloc_touch(alloc, id);
-		*ret_id = id;
-		*ret_row = (uint16_t)row;
-		return 0;
+		if (status == 0)
+			*ret_id = id;
+		return status;
 	}
 	return -ENOSPC;
+}
+
+const uint32_t *alloc_sys_segments(const struct alloc *alloc, size_t *ret_count)
+{
+	*ret_count = alloc->sys_ids.count;
+	return alloc->sys_ids.items;
 }
 
 void alloc_sys_give_back(struct alloc *alloc, uint32_t id, unsigned row, unsigned rows)

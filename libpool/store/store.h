@@ -8,9 +8,91 @@
 
 #include "libpool/alloc/alloc.h"
 #include "libpool/base/buffer.h"
+#include "libpool/base/list.h"
+#include "libpool/disk/disk.h"
+#include "libpool/rt/rt.h"
+#include "libpool/format/uberblock.h"
 #include "libpool/format/block_pointer.h"
 
 struct store;
+
+/* One disk of the pool as the store sees it; the txg layer carries state and stale_from to the uberblock. */
+struct store_disk {
+	bool configured;
+	struct disk *disk; /* NULL: not open (missing, offline) */
+	struct guid guid;
+	uint16_t index;
+	uint8_t state;     /* enum disk_state */
+	uint8_t role;
+	uint64_t size;
+	uint64_t stale_from;      /* cells of batches with txg >= this count as absent; 0: none */
+	uint64_t unflushed_txg;   /* txg of the oldest write that no flush covers; 0: none */
+	uint64_t write_sequence;  /* writes submitted: tells whether a flush covers them all */
+	unsigned consecutive_errors;
+	bool state_dirty;         /* the uberblock must tell */
+	uint64_t read_errors, write_errors, checksum_errors, flush_errors; /* since cleared; checksum: wrong content */
+	char path[512];
+};
+
+struct store_options {
+	uint64_t read_deadline_ns, write_deadline_ns; /* 0: 10 s, 30 s */
+	uint64_t in_flight_limit;                     /* bytes of stripes not yet written; 0: 64 MiB */
+};
+
+struct store_counters {
+	uint64_t user_cells, summary_cells, padding_cells, parity_cells, header_cells; /* cells placed */
+	uint64_t read_blocks, read_ios, reconstructed_cells, healed_cells, unrepairable;
+	uint64_t stale_added;
+};
+
+/* Told of things that people want to know. Engine thread; must not wait. */
+enum store_event { STORE_DISK_FAULTY, STORE_HEALED, STORE_DAMAGED, STORE_STALE, STORE_HALT };
+typedef void store_event_function(void *argument, enum store_event event, unsigned disk, uint64_t count, const char *text);
+
+int store_new(struct rt *rt, struct alloc *alloc, const struct store_options *options, struct store **ret_store);
+/* No request may be wanted any more; those in flight end on their own. */
+void store_free(struct store *store);
+struct rt *store_rt(struct store *store);
+struct alloc *store_alloc(struct store *store);
+void store_set_event_callback(struct store *store, store_event_function *function, void *argument);
+const struct store_counters *store_counters(const struct store *store);
+
+/* Slots are indexed by disk index; the txg layer fills them. */
+struct store_disk *store_disk(struct store *store, unsigned index);
+/* Byte of row `row` of a column's AU on its disk. */
+uint64_t store_cell_offset(const struct store *store, uint32_t au, unsigned row);
+/* The disk failed: state FAULTY, stale_from = the oldest txg that may lack cells there. */
+void store_disk_fail(struct store *store, unsigned index, const char *why);
+/* The pool can't continue: nothing more is placed or committed. The first reason stays. */
+void store_halt(struct store *store, const char *why);
+void store_set_read_only(struct store *store); /* nothing is healed */
+bool store_halted(const struct store *store, const char **ret_why);
+
+/* The sync of a txg. */
+void store_txg_begin(struct store *store, uint64_t txg);
+void store_txg_end(struct store *store); /* its uberblock is durable */
+/* Closes the batch of a class: its summary is placed (the writes go on). May wait. */
+int store_finish(struct store *store, enum segment_class class);
+/* Waits for every write so far. Failed ones have been recorded as stale columns; -POOL_EHALTED when a row lost too much. */
+int store_wait_writes(struct store *store);
+/* Flushes every disk with unflushed writes; a failure makes the disk faulty, with all its unflushed txgs stale. */
+void store_flush(struct store *store);
+/* The next placed block of a class starts a new segment. */
+void store_retire(struct store *store, enum segment_class class);
+/* After import: streams go on in the OPEN segments that have rows left. */
+void store_resume(struct store *store);
+
+/*
+ * The final batch: alloc-log block, commit block and summary in one run of rows of a SYS segment, as one
+ * stripe. layout gives its height and the cells of the summary; write waits, and is durable after a flush.
+ */
+struct final_layout {
+	uint32_t segment;
+	uint16_t base, height, log_cells, summary_cells;
+};
+void store_final_layout(const struct store *store, uint32_t segment, uint16_t base, unsigned log_cells, struct final_layout *ret_layout);
+int store_final_write(struct store *store, const struct final_layout *layout, struct buffer *log, struct buffer *commit,
+		      struct final_batch *ret_final, struct block_pointer *ret_summary);
 
 /* Whose block it is: the hint of the summary, and what damage reports name. */
 struct block_owner {

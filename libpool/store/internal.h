@@ -1,0 +1,172 @@
+/* What the files of store/ share. Nothing outside includes this. */
+#ifndef LIBPOOL_STORE_INTERNAL_H
+#define LIBPOOL_STORE_INTERNAL_H
+
+#include "libpool/store/store.h"
+#include "libpool/store/window.h"
+
+#define UNIT_ROWS_MAX STRIPE_ROWS_MAX
+#define SUMMARY_CACHE_ENTRIES 16
+
+struct batch;
+struct write_unit;
+
+/* A rectangle of whole rows: its cells by stripe offset (column * height + row), data columns only. */
+struct stripe {
+	struct list batch_node, unit_node;
+	unsigned references; /* the batch's (for the CRCs) and the unit's */
+	struct store *store;
+	struct batch *batch;
+	struct write_unit *unit;
+	uint32_t segment;
+	uint16_t base, height, fill;
+	uint8_t k, m;
+	uint16_t summary_first, summary_cells; /* cells of the batch's summary, if it is here */
+	const void **cells;                    /* k * height; unused ones point at zeroes */
+	struct buffer **payloads;
+	unsigned payload_count, payload_capacity;
+	struct buffer *parity[PARITY_MAX]; /* NULL for k == 1: the columns are the data */
+	uint32_t *data_crc, *parity_crc;   /* row-major */
+	unsigned encoding;                 /* pieces not done */
+};
+
+/* Consecutive stripes of one segment, written with one request for each column. */
+struct write_unit {
+	struct list stripes;
+	struct store *store;
+	uint32_t segment;
+	uint16_t base, rows;
+	uint8_t k, m;
+	uint64_t txg;
+	unsigned encoding;  /* stripes whose parity isn't ready */
+	bool closed;        /* no stripe is added any more */
+	bool submitted, header, final;
+	unsigned outstanding; /* column requests not done */
+	unsigned held;        /* requests whose buffers the device may still use */
+	unsigned failed;      /* columns without their cells */
+	uint64_t bytes;
+	struct segment_column columns[COLUMNS_MAX];
+	struct buffer *header_cells; /* row 0: one cell for each column */
+};
+
+/* What one txg writes into one segment under one summary, while it is being built. */
+struct batch {
+	struct list node; /* in the store's list of SYS batches */
+	struct store *store;
+	uint32_t segment;
+	enum segment_class class;
+	uint8_t k, m;
+	uint64_t txg;
+	struct list stripes;
+	struct array blocks;  /* struct summary_block */
+	struct array unused;  /* struct cell_extent */
+	unsigned rows;        /* all stripes so far */
+	unsigned stripe_count;
+	unsigned encoding;    /* stripes not encoded */
+	struct rt_queue encoded;
+	/* SYS: rows kept for the summary. */
+	uint16_t summary_base, summary_rows;
+	bool final;           /* described by the uberblock, not by the log */
+	struct block_pointer *ret_summary; /* final only */
+};
+
+/* An open segment of one class and the blocks that wait for a stripe. */
+struct stream {
+	enum segment_class class;
+	bool has_segment, retire;
+	uint32_t segment;
+	struct list queue; /* struct store_block */
+	unsigned queued_cells;
+	struct batch *batch;
+	struct write_unit *unit;
+};
+
+struct summary_entry {
+	uint64_t dva, place, used;
+	struct summary *summary;
+	struct buffer *payload;
+	unsigned references;
+	bool cached;
+};
+
+struct store {
+	struct rt *rt;
+	struct alloc *alloc;
+	struct geometry geometry;
+	struct store_options options;
+	struct store_counters counters;
+	struct store_disk disks[DISKS_MAX];
+	store_event_function *event;
+	void *event_argument;
+	uint64_t txg;      /* in sync; 0: none */
+	uint64_t last_txg; /* the last one that was */
+	struct stream streams[CLASS_COUNT];
+	struct list sys_batches;
+	uint64_t in_flight;          /* bytes of units not written */
+	struct rt_queue room;        /* writers that wait for in_flight to sink */
+	struct rt_group writes;      /* units and batch summaries that have begun */
+	int place_error;             /* the first failure of placement in this txg */
+	bool halted, read_only;
+	char halt_reason[256];
+	struct summary_entry *summaries[SUMMARY_CACHE_ENTRIES];
+	uint64_t summary_clock;
+};
+
+extern const uint8_t store_zero_cell[CELL_SIZE];
+
+void store_emit(struct store *store, enum store_event event, unsigned disk, uint64_t count, const char *text);
+
+/* stripe.c */
+struct stripe *stripe_new(struct store *store, uint32_t segment, unsigned base, unsigned height, unsigned k, unsigned m);
+void stripe_unref(struct stripe *stripe);
+/* Payloads and parity are written: only the CRCs stay. */
+void stripe_drop_buffers(struct stripe *stripe);
+/* Puts a payload at offset `fill`; takes a reference. */
+int stripe_add(struct stripe *stripe, struct buffer *payload, unsigned cells);
+/* Starts CRCs and parity of rows that hold no summary cell; batch->encoding and unit->encoding count it. */
+void stripe_encode(struct stripe *stripe);
+/* The rest, once the summary's payload is in the cells; on the engine's thread. */
+void stripe_encode_late(struct stripe *stripe);
+bool stripe_row_is_late(const struct stripe *stripe, unsigned row);
+
+/* unit.c */
+/* The unit takes a reference. 0 or -ENOMEM. */
+int unit_add(struct write_unit **unit, struct store *store, struct stripe *stripe, unsigned rows_max);
+void unit_close(struct write_unit **unit);
+void unit_encoded(struct write_unit *unit);
+/* The header row of a new segment. */
+int unit_write_headers(struct store *store, uint32_t segment);
+
+/* batch.c */
+int batch_new(struct store *store, enum segment_class class, uint32_t segment, struct batch **ret_batch);
+unsigned batch_summary_cells(const struct batch *batch, unsigned more_rows, unsigned more_stripes, unsigned more_blocks,
+			     unsigned more_ranges);
+/* Adds the block at the stripe's fill to stripe and batch, and tells it its address. */
+int batch_add_block(struct batch *batch, struct stripe *stripe, struct store_block *block);
+/* The batch is complete but for its summary, whose cells are reserved at the end of `last`: built when all stripes are encoded. */
+int batch_finish(struct batch *batch, struct stripe *last);
+
+/* sys_pack.c */
+int sys_cut(struct store *store, struct stream *stream);
+int sys_finish(struct store *store);
+
+/* read.c: raw reads of cell runs of one column. */
+/* Starts a read of `rows` cells; *result and the group tell the end. */
+void cells_read_start(struct store *store, struct segment_column column, unsigned row, unsigned rows, struct buffer *buffer,
+		      size_t buffer_offset, struct rt_group *group, int *result);
+/* Whether cells of a column of a batch of `place` are on a disk that can be asked. */
+bool cell_present(const struct store *store, const struct segment *segment, unsigned column, unsigned row, uint64_t place);
+void disk_count_error(struct store *store, unsigned index, bool write);
+bool payload_matches(const struct block_pointer *pointer, const void *payload);
+
+void summary_cache_free(struct store *store);
+
+/* window.c */
+enum cell_state window_judge(const struct row_window *window, unsigned column, unsigned row);
+
+/* repair.c: reconstructs and heals; the segment is pinned. 0, -POOL_EDAMAGED, -ENOMEM. */
+int read_repair(struct store *store, const struct block_pointer *pointer, const struct segment *segment, struct buffer **ret_payload);
+/* Finds the block by trying erasures against its own checksum. 0, -POOL_EDAMAGED, -ENOMEM. */
+int read_by_guess(struct store *store, const struct block_pointer *pointer, struct buffer **ret_payload);
+
+#endif

@@ -1,0 +1,340 @@
+/*
+ * Packing: the queue of each class is cut into stripes, filled column by column, and stripes are gathered into
+ * batches. A stripe takes as many blocks as fit and has just the rows they need, so padding is less than one row.
+ *
+ * A batch ends with the txg's last stripe of its class, when its segment is full, or when its summary would outgrow
+ * SUMMARY_CELLS_MAX. Room for the summary is kept in the segment from the first stripe on.
+ */
+#include "libpool/store/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/base/check.h"
+
+#define META_STRIPE_ROWS 4u
+
+static unsigned stripe_rows_target(const struct store *store, enum segment_class class, unsigned k)
+{
+	unsigned rows = class == CLASS_META ? META_STRIPE_ROWS : STRIPE_ROWS_MAX;
+
+	if (rows * k > STRIPE_CELLS_MAX)
+		rows = STRIPE_CELLS_MAX / k;
+	return rows < store->geometry.rows ? rows : store->geometry.rows - 1u;
+}
+
+static struct store_block *queue_first(struct stream *stream)
+{
+	return list_empty(&stream->queue) ? NULL : container_of(stream->queue.next, struct store_block, node);
+}
+
+static unsigned rows_left(const struct store *store, const struct stream *stream)
+{
+	return store->geometry.rows - alloc_segment(store->alloc, stream->segment)->record.rows_used;
+}
+
+static void stream_drop_segment(struct store *store, struct stream *stream)
+{
+	if (!stream->has_segment)
+		return;
+	alloc_segment_close(store->alloc, stream->segment);
+	stream->has_segment = stream->retire = false;
+}
+
+static int stream_open_segment(struct store *store, struct stream *stream)
+{
+	int status = alloc_segment_open(store->alloc, stream->class, &stream->segment);
+
+	if (status < 0)
+		return status;
+	stream->has_segment = true;
+	stream->retire = false;
+	return unit_write_headers(store, stream->segment);
+}
+
+/* A stripe of the next rows, in the stream's batch and unit. */
+static struct stripe *stream_new_stripe(struct store *store, struct stream *stream, unsigned height)
+{
+	struct batch *batch = stream->batch;
+	uint16_t base = alloc_rows_take(store->alloc, stream->segment, height);
+	struct stripe *stripe = stripe_new(store, stream->segment, base, height, batch->k, batch->m);
+
+	if (!stripe)
+		return NULL;
+	if (unit_add(&stream->unit, store, stripe, UNIT_ROWS_MAX) < 0) {
+		stripe_unref(stripe);
+		return NULL;
+	}
+	stripe->batch = batch;
+	list_push_back(&batch->stripes, &stripe->batch_node);
+	batch->rows += height;
+	batch->stripe_count++;
+	return stripe;
+}
+
+static void blocks_placed(struct list *blocks)
+{
+	struct list *node;
+
+	while ((node = list_pop_front(blocks))) {
+		struct store_block *block = container_of(node, struct store_block, node);
+		block->placed(block);
+	}
+}
+
+/* Moves blocks of at most `cells` in all from the queue into the stripe. */
+static int stripe_fill(struct stream *stream, struct stripe *stripe, unsigned cells)
+{
+	struct list placed;
+	int status = 0;
+
+	list_init(&placed);
+	for (struct store_block *block; (block = queue_first(stream)) && block->psect <= cells;) {
+		status = batch_add_block(stream->batch, stripe, block);
+		if (status < 0)
+			break;
+		cells -= block->psect;
+		stream->queued_cells -= block->psect;
+		list_remove(&block->node);
+		list_push_back(&placed, &block->node);
+	}
+	blocks_placed(&placed);
+	return status;
+}
+
+/* What the first blocks of the queue add up to within `cells`, and how many they are. */
+static unsigned queue_fit(const struct stream *stream, unsigned cells, unsigned *ret_blocks)
+{
+	unsigned sum = 0, blocks = 0;
+
+	list_for_each(node, &stream->queue) {
+		const struct store_block *block = container_of(node, struct store_block, node);
+		if (sum + block->psect > cells)
+			break;
+		sum += block->psect;
+		blocks++;
+	}
+	*ret_blocks = blocks;
+	return sum;
+}
+
+/* Closes the batch; the summary gets a stripe of its own. Rows for it were kept. */
+static int stream_close_batch(struct store *store, struct stream *stream)
+{
+	struct batch *batch = stream->batch;
+
+	if (!batch)
+		return 0;
+	if (batch->stripe_count == 0) {
+		stream->batch = NULL;
+		free(batch);
+		return 0;
+	}
+	/* The summary describes its own stripe too: its size settles after one more look. */
+	unsigned cells = batch_summary_cells(batch, 0, 1, 0, 0), height = 0;
+	for (unsigned round = 0; round < 3; round++) {
+		height = (cells + batch->k - 1) / batch->k;
+		cells = batch_summary_cells(batch, height, 1, 0, 0);
+	}
+	struct stripe *stripe = stream_new_stripe(store, stream, height);
+	stream->batch = NULL;
+	if (!stripe)
+		return -ENOMEM;
+	stripe->summary_first = 0;
+	stripe->summary_cells = stripe->fill = (uint16_t)cells;
+	stripe_encode(stripe);
+	unit_close(&stream->unit);
+	return batch_finish(batch, stripe);
+}
+
+/* Rows that must stay free for the summary when `rows` more rows, `blocks` more blocks come. */
+static unsigned summary_rows(const struct batch *batch, unsigned rows, unsigned blocks)
+{
+	unsigned cells = batch_summary_cells(batch, rows + SUMMARY_CELLS_MAX / batch->k + 1, 2, blocks, 0);
+
+	return (cells + batch->k - 1) / batch->k;
+}
+
+enum cut { CUT_DONE, CUT_AGAIN };
+
+/* One stripe from the queue, of a stream that has segment and batch. Tail: also when it isn't full; last: with the summary. */
+static int stream_cut_stripe(struct store *store, struct stream *stream, bool last)
+{
+	struct batch *batch = stream->batch;
+	unsigned target = stripe_rows_target(store, stream->class, batch->k);
+	unsigned left = rows_left(store, stream), blocks, cells, height;
+
+	/* As many rows as leave room for the summary that describes them. */
+	unsigned limit = left < target ? left : target;
+	for (;;) {
+		cells = queue_fit(stream, limit * batch->k, &blocks);
+		height = (cells + batch->k - 1) / batch->k;
+		if (cells == 0 || height + summary_rows(batch, height, blocks) <= left)
+			break;
+		if (--limit == 0)
+			break;
+	}
+	bool too_large = cells && batch_summary_cells(batch, height + SUMMARY_CELLS_MAX / batch->k + 1, 2, blocks, 0) >
+					  SUMMARY_CELLS_MAX;
+	if (limit == 0 || cells == 0 || (too_large && batch->stripe_count)) {
+		bool fresh = batch->stripe_count == 0;
+		bool full = limit == 0 || cells == 0;
+		int status = stream_close_batch(store, stream);
+		if (status < 0)
+			return status;
+		if (full) {
+			if (fresh && alloc_segment(store->alloc, stream->segment)->record.rows_used == 1)
+				return -EINVAL; /* a block that no segment has room for */
+			stream_drop_segment(store, stream);
+		}
+		return CUT_AGAIN;
+	}
+	unsigned summary_cells = 0;
+	if (last && cells == stream->queued_cells && cells + SUMMARY_CELLS_MAX <= STRIPE_CELLS_MAX) {
+		unsigned with = height;
+		for (unsigned round = 0; round < 3; round++) {
+			summary_cells = batch_summary_cells(batch, with, 1, blocks, 0);
+			with = (cells + summary_cells + batch->k - 1) / batch->k;
+		}
+		if (with <= left && with <= STRIPE_ROWS_MAX && with * batch->k <= STRIPE_CELLS_MAX)
+			height = with;
+		else
+			summary_cells = 0;
+	}
+	struct stripe *stripe = stream_new_stripe(store, stream, height);
+	if (!stripe)
+		return -ENOMEM;
+	int status = stripe_fill(stream, stripe, cells);
+	if (status < 0)
+		return status;
+	if (summary_cells) {
+		stripe->summary_first = stripe->fill;
+		stripe->summary_cells = (uint16_t)summary_cells;
+		stripe->fill = (uint16_t)(stripe->fill + summary_cells);
+		stream->batch = NULL;
+	}
+	stripe_encode(stripe);
+	if (summary_cells) {
+		unit_close(&stream->unit);
+		return batch_finish(batch, stripe);
+	}
+	return CUT_DONE;
+}
+
+static int stream_cut(struct store *store, struct stream *stream, bool tail, bool last)
+{
+	while (stream->queued_cells) {
+		if (store->halted)
+			return -POOL_EHALTED;
+		if (stream->has_segment && stream->retire) {
+			int status = stream_close_batch(store, stream);
+			if (status < 0)
+				return status;
+			stream_drop_segment(store, stream);
+		}
+		if (!stream->has_segment) {
+			POOL_CHECK(!stream->batch);
+			int status = stream_open_segment(store, stream);
+			if (status < 0)
+				return status;
+		}
+		const struct segment *segment = alloc_segment(store->alloc, stream->segment);
+		unsigned target = stripe_rows_target(store, stream->class, segment->record.k);
+		if (!tail && stream->queued_cells < target * segment->record.k)
+			return 0;
+		if (!stream->batch) {
+			if (segment->pins || rows_left(store, stream) < 2) {
+				stream_drop_segment(store, stream);
+				continue;
+			}
+			int status = batch_new(store, stream->class, stream->segment, &stream->batch);
+			if (status < 0)
+				return status;
+		}
+		int status = stream_cut_stripe(store, stream, last);
+		if (status < 0)
+			return status;
+	}
+	return 0;
+}
+
+static void place_failed(struct store *store, int status)
+{
+	if (store->place_error == 0)
+		store->place_error = status;
+	store_halt(store, status == -ENOSPC ? "no space left to write what was accepted" : "a block could not be placed");
+}
+
+void store_place(struct store *store, enum segment_class class, struct store_block *block)
+{
+	struct stream *stream = &store->streams[class];
+
+	while (store->in_flight > store->options.in_flight_limit && !store->halted)
+		rt_queue_wait(store->rt, &store->room);
+	list_push_back(&stream->queue, &block->node);
+	stream->queued_cells += block->psect;
+	if (class == CLASS_SYS || store->halted)
+		return;
+	int status = stream_cut(store, stream, false, false);
+	if (status < 0)
+		place_failed(store, status);
+}
+
+int store_cut(struct store *store, enum segment_class class)
+{
+	struct stream *stream = &store->streams[class];
+
+	if (store->halted)
+		return store->place_error ? store->place_error : -POOL_EHALTED;
+	/* Data is placed once in a txg: its last stripe carries the summary. Metadata comes level by level. */
+	int status = class == CLASS_SYS ? sys_cut(store, stream) : stream_cut(store, stream, true, class != CLASS_META);
+	if (status < 0)
+		place_failed(store, status);
+	return status;
+}
+
+int store_finish(struct store *store, enum segment_class class)
+{
+	struct stream *stream = &store->streams[class];
+	int status = store_cut(store, class);
+
+	if (status == 0)
+		status = class == CLASS_SYS ? sys_finish(store) : stream_close_batch(store, stream);
+	if (status < 0)
+		place_failed(store, status);
+	unit_close(&stream->unit);
+	return status;
+}
+
+int store_wait_writes(struct store *store)
+{
+	(void)rt_group_wait(store->rt, &store->writes);
+	return store->halted ? -POOL_EHALTED : 0;
+}
+
+void store_retire(struct store *store, enum segment_class class)
+{
+	store->streams[class].retire = true;
+}
+
+void store_resume(struct store *store)
+{
+	for (uint32_t id = 0; id < alloc_segment_count(store->alloc); id++) {
+		struct segment *segment = alloc_segment(store->alloc, id);
+		if (!segment || segment->record.state != SEGMENT_OPEN || segment->record.class >= CLASS_COUNT)
+			continue;
+		struct stream *stream = &store->streams[segment->record.class];
+		bool whole = !(segment->record.flags & SEGMENT_DEGRADED);
+		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
+			uint16_t disk = segment->record.columns[c].disk;
+			whole = whole && disk != DISK_ABSENT && store->disks[disk].state == DISK_ONLINE;
+		}
+		if (!whole || stream->has_segment || segment->record.rows_used + 2 > store->geometry.rows) {
+			alloc_segment_close(store->alloc, id);
+			continue;
+		}
+		stream->has_segment = true;
+		stream->segment = id;
+	}
+}

@@ -1,0 +1,176 @@
+/*
+ * Reading a block: one request for each run of cells, verified by the pointer's checksum. What is absent,
+ * unreadable or wrong goes the long way: repair.c.
+ */
+#include "libpool/store/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/format/dva.h"
+
+struct cell_read {
+	struct disk_io io;
+	struct iovec iov;
+	struct buffer *buffer;
+	struct rt_group *group;
+	struct store *store;
+	unsigned disk;
+	int *result;
+};
+
+static void cells_done(struct disk_io *io)
+{
+	struct cell_read *read = container_of(io, struct cell_read, io);
+	struct store_disk *disk = &read->store->disks[read->disk];
+
+	if (io->result == 0)
+		disk->consecutive_errors = 0;
+	else if (io->result != -ECANCELED)
+		disk_count_error(read->store, read->disk, false);
+	*read->result = io->result;
+	rt_group_done(read->store->rt, read->group, 0);
+}
+
+static void cells_released(struct disk_io *io)
+{
+	struct cell_read *read = container_of(io, struct cell_read, io);
+
+	buffer_unref(read->buffer);
+	free(read);
+}
+
+void cells_read_start(struct store *store, struct segment_column column, unsigned row, unsigned rows, struct buffer *buffer,
+		      size_t buffer_offset, struct rt_group *group, int *result)
+{
+	struct cell_read *read = calloc(1, sizeof(*read));
+
+	if (!read) {
+		*result = -ENOMEM;
+		return;
+	}
+	*read = (struct cell_read){ .buffer = buffer_ref(buffer), .group = group, .store = store, .disk = column.disk,
+				    .result = result };
+	read->iov = (struct iovec){ buffer->data + buffer_offset, (size_t)rows * CELL_SIZE };
+	read->io.operation = DISK_READ;
+	read->io.offset = store_cell_offset(store, column.au, row);
+	read->io.length = (uint64_t)rows * CELL_SIZE;
+	read->io.iov = &read->iov;
+	read->io.iov_count = 1;
+	read->io.deadline_ns = store->options.read_deadline_ns;
+	read->io.done = cells_done;
+	read->io.released = cells_released;
+	store->counters.read_ios++;
+	rt_group_add(group);
+	disk_submit(store->disks[column.disk].disk, &read->io);
+}
+
+bool cell_present(const struct store *store, const struct segment *segment, unsigned column, unsigned row, uint64_t place)
+{
+	uint16_t index = segment->record.columns[column].disk;
+
+	if (index == DISK_ABSENT)
+		return false;
+	const struct store_disk *disk = &store->disks[index];
+	if (!disk->disk || disk->disk->abandoned_reads || disk->disk->abandoned_writes)
+		return false;
+	if (disk->stale_from && place >= disk->stale_from)
+		return false;
+	return !alloc_is_stale(store->alloc, segment->id, column, row, place);
+}
+
+/* The block without any help: 0 with the payload unverified, or negative when a run is absent or fails. */
+static int read_plain(struct store *store, const struct block_pointer *pointer, const struct segment *segment,
+		      struct buffer **ret_payload)
+{
+	struct cell_run runs[COLUMNS_MAX];
+	int results[COLUMNS_MAX] = { 0 }, status = 0;
+	unsigned count = dva_runs(dva_unpack(pointer->dva), pointer->psect, runs);
+	struct rt_group group;
+	size_t offset = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		for (unsigned r = 0; r < runs[i].rows; r++)
+			if (!cell_present(store, segment, runs[i].column, runs[i].row + r, pointer->place))
+				return -ENODEV;
+	struct buffer *payload = buffer_new((size_t)pointer->psect * CELL_SIZE);
+	if (!payload)
+		return -ENOMEM;
+	rt_group_init(&group);
+	for (unsigned i = 0; i < count; i++) {
+		cells_read_start(store, segment->record.columns[runs[i].column], runs[i].row, runs[i].rows, payload, offset,
+				 &group, &results[i]);
+		offset += (size_t)runs[i].rows * CELL_SIZE;
+	}
+	if (group.pending)
+		(void)rt_group_wait(store->rt, &group);
+	for (unsigned i = 0; i < count; i++)
+		if (results[i] < 0)
+			status = results[i];
+	if (status < 0) {
+		buffer_unref(payload);
+		return status;
+	}
+	*ret_payload = payload;
+	return 0;
+}
+
+struct verify_job {
+	const struct block_pointer *pointer;
+	const void *payload;
+	bool matches;
+};
+
+static void verify_run(void *argument)
+{
+	struct verify_job *job = argument;
+
+	job->matches = payload_matches(job->pointer, job->payload);
+}
+
+/* Large payloads are hashed by a worker, so that several reads are verified at the same time. */
+static bool verify(struct store *store, const struct block_pointer *pointer, const struct buffer *payload)
+{
+	struct verify_job job = { .pointer = pointer, .payload = payload->data };
+
+	if (pointer->psect >= 16)
+		rt_work(store->rt, verify_run, &job);
+	else
+		verify_run(&job);
+	return job.matches;
+}
+
+int store_read(struct store *store, const struct block_pointer *pointer, unsigned flags, struct buffer **ret_payload)
+{
+	struct dva dva = dva_unpack(pointer->dva);
+	struct segment *segment = alloc_segment(store->alloc, dva.segment);
+	struct buffer *payload = NULL;
+
+	if (!segment || segment->record.state == SEGMENT_NONE ||
+	    !dva_valid(dva, pointer->psect, segment->record.k, store->geometry.rows))
+		return -POOL_EDAMAGED;
+	if (pointer->place < segment->record.alloc_txg)
+		return flags & STORE_READ_SPECULATIVE ? -POOL_ECHECKSUM : -POOL_EDAMAGED;
+	store->counters.read_blocks++;
+	int status = read_plain(store, pointer, segment, &payload);
+	if (status == 0 && verify(store, pointer, payload)) {
+		*ret_payload = payload;
+		return 0;
+	}
+	buffer_unref(payload);
+	if (status == 0 && flags & STORE_READ_SPECULATIVE)
+		return -POOL_ECHECKSUM;
+	if (status == -ENOMEM)
+		return status;
+	alloc_pin(segment);
+	status = read_repair(store, pointer, segment, ret_payload);
+	alloc_unpin(store->alloc, segment);
+	if (status == -POOL_EDAMAGED) {
+		if (flags & STORE_READ_SPECULATIVE)
+			return -POOL_ECHECKSUM;
+		store->counters.unrepairable++;
+		store_emit(store, STORE_DAMAGED, 0, 1, "a block can't be reconstructed");
+	}
+	return status;
+}

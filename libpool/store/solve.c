@@ -1,0 +1,278 @@
+/*
+ * Reconstruction in a window: for each row, from k cells that were judged good. Parity without a CRC (beside a
+ * summary) is used only when the result can be judged. Healing rewrites what was wrong on its disk with bytes that
+ * the codeword demands, never others.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/base/check.h"
+#include "libpool/store/internal.h"
+#include "raid/parity.h"
+
+static bool good(enum cell_state state)
+{
+	return state == CELL_GOOD || state == CELL_REBUILT;
+}
+
+static bool row_needs(const struct row_window *window, uint32_t wanted, unsigned row)
+{
+	for (unsigned c = 0; c < COLUMNS_MAX; c++)
+		if (wanted >> c & 1 && !good((enum cell_state)window->state[c][row]))
+			return true;
+	return false;
+}
+
+static uint32_t row_mask(const struct row_window *window, unsigned row, bool unverified)
+{
+	uint32_t mask = 0;
+
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
+		if (good((enum cell_state)window->state[c][row]) ||
+		    (unverified && window->state[c][row] == CELL_UNVERIFIED))
+			mask |= 1u << c;
+	return mask;
+}
+
+/* How many more columns the worst row lacks to be solvable. */
+static unsigned columns_lacking(const struct row_window *window, uint32_t wanted)
+{
+	unsigned lacking = 0;
+
+	for (unsigned r = 0; r < window->rows; r++) {
+		if (!row_needs(window, wanted, r))
+			continue;
+		unsigned have = (unsigned)__builtin_popcount(row_mask(window, r, true));
+		if (window->k - (int)have > (int)lacking)
+			lacking = window->k - have;
+	}
+	return lacking;
+}
+
+/* Decodes rows [first, first + count), which share their masks. Targets have buffers. */
+static void decode(struct row_window *window, unsigned first, unsigned count, uint32_t sources, uint32_t targets)
+{
+	uint32_t all = (1u << (window->k + window->m)) - 1, erased = all & ~sources;
+	void *columns[COLUMNS_MAX] = { 0 };
+
+	/* Decoding takes the first k survivors: more good cells than that are fine. */
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
+		if (window->columns[c])
+			columns[c] = window_cell(window, c, first);
+	int status = raid_decode_subset(window->k, window->m, (size_t)count * CELL_SIZE, erased, targets, columns);
+	POOL_CHECK(status == 0);
+}
+
+/* Judges decoded cells. Cells that can't be judged count as right: their sources were good. */
+static bool judge_rebuilt(struct row_window *window, unsigned row, uint32_t targets, bool sources_good)
+{
+	bool right = true;
+
+	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
+		if (!(targets >> c & 1))
+			continue;
+		enum cell_state verdict = window_judge(window, c, row);
+		if (verdict == CELL_BAD || (verdict == CELL_UNVERIFIED && !sources_good))
+			right = false;
+	}
+	for (unsigned c = 0; right && c < COLUMNS_MAX; c++)
+		if (targets >> c & 1) {
+			window->origin[c][row] = window->state[c][row];
+			window->state[c][row] = CELL_REBUILT;
+		}
+	return right;
+}
+
+/* Tries the subsets of k sources that include unverified parity, until the result is right by its CRCs. */
+static bool solve_with_unverified(struct row_window *window, unsigned row, uint32_t targets)
+{
+	uint32_t usable = row_mask(window, row, true), verified = row_mask(window, row, false);
+
+	for (uint32_t sources = usable; sources; sources = (sources - 1) & usable) {
+		if ((unsigned)__builtin_popcount(sources) != window->k || sources & targets ||
+		    (sources & verified) == sources)
+			continue;
+		decode(window, row, 1, sources, targets);
+		if (judge_rebuilt(window, row, targets, false))
+			return true;
+	}
+	return false;
+}
+
+struct solve_job {
+	struct row_window *window;
+	uint32_t wanted;
+	bool solved;
+};
+
+static uint32_t row_targets(const struct row_window *window, uint32_t wanted, unsigned row)
+{
+	uint32_t targets = 0;
+
+	for (unsigned c = 0; c < COLUMNS_MAX; c++)
+		if (wanted >> c & 1 && !good((enum cell_state)window->state[c][row]))
+			targets |= 1u << c;
+	return targets;
+}
+
+static void solve_run(void *argument)
+{
+	struct solve_job *job = argument;
+	struct row_window *window = job->window;
+
+	job->solved = true;
+	for (unsigned r = 0; r < window->rows;) {
+		uint32_t targets = row_targets(window, job->wanted, r), sources = row_mask(window, r, false);
+		if (!targets) {
+			r++;
+			continue;
+		}
+		if ((unsigned)__builtin_popcount(sources) < window->k) {
+			/* Other cells of the row may be lost too: those wanted are solved one set at a time. */
+			if (!window->summary || !solve_with_unverified(window, r, targets))
+				job->solved = false;
+			r++;
+			continue;
+		}
+		unsigned stop = r + 1;
+		while (stop < window->rows && row_targets(window, job->wanted, stop) == targets &&
+		       row_mask(window, stop, false) == sources)
+			stop++;
+		decode(window, r, stop - r, sources, targets);
+		for (; r < stop; r++)
+			if (!judge_rebuilt(window, r, targets, true))
+				job->solved = false;
+	}
+}
+
+int window_solve(struct row_window *window, uint32_t wanted)
+{
+	struct store *store = window->store;
+	uint32_t all = (1u << (window->k + window->m)) - 1;
+	uint32_t asked = 0;
+
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
+		if (window->columns[c])
+			asked |= 1u << c;
+	for (unsigned lacking; (lacking = columns_lacking(window, wanted)) > 0;) {
+		uint32_t more = 0;
+		/* Data first: those cells always have a CRC, and need no arithmetic. */
+		for (unsigned c = 0; c < (unsigned)window->k + window->m && lacking; c++) {
+			const struct segment *segment = alloc_segment(store->alloc, window->segment);
+			if (asked >> c & 1 || wanted >> c & 1)
+				continue;
+			asked |= 1u << c;
+			bool any = false;
+			for (unsigned r = 0; r < window->rows && !any; r++)
+				any = cell_present(store, segment, c, window->row + r, window->place);
+			if (!any)
+				continue;
+			more |= 1u << c;
+			lacking--;
+		}
+		if (!more) {
+			/* Last of all, wanted columns that nobody read yet may give sources for one another. */
+			more = wanted & all & ~asked;
+			asked |= more;
+			if (!more)
+				break;
+		}
+		if (window_read(window, more) < 0)
+			return -ENOMEM;
+	}
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
+		if (wanted >> c & 1 && !window->columns[c]) {
+			window->columns[c] = buffer_new((size_t)window->rows * CELL_SIZE);
+			if (!window->columns[c])
+				return -ENOMEM;
+			for (unsigned r = 0; r < window->rows; r++)
+				window->state[c][r] = CELL_ABSENT;
+		}
+	struct solve_job job = { .window = window, .wanted = wanted & all };
+	if (window->rows >= 16)
+		rt_work(store->rt, solve_run, &job);
+	else
+		solve_run(&job);
+	store->counters.reconstructed_cells += window_count(window, wanted, CELL_REBUILT);
+	if (!job.solved)
+		store->counters.unrepairable += 1;
+	return job.solved ? 0 : -POOL_EDAMAGED;
+}
+
+void window_check_late_parity(struct row_window *window)
+{
+	uint32_t data = (1u << window->k) - 1;
+	uint8_t *scratch = NULL;
+
+	for (unsigned r = 0; r < window->rows; r++) {
+		bool late = false;
+		for (unsigned j = 0; j < window->m; j++)
+			late |= window->columns[window->k + j] && window->state[window->k + j][r] == CELL_UNVERIFIED;
+		if (!late || (row_mask(window, r, false) & data) != data)
+			continue;
+		const void *sources[COLUMNS_MAX];
+		void *parity[PARITY_MAX];
+		if (!scratch && posix_memalign((void **)&scratch, CELL_SIZE, PARITY_MAX * CELL_SIZE) != 0)
+			return;
+		for (unsigned c = 0; c < window->k; c++)
+			sources[c] = window_cell(window, c, r);
+		for (unsigned j = 0; j < window->m; j++)
+			parity[j] = scratch + (size_t)j * CELL_SIZE;
+		POOL_CHECK(raid_encode(window->k, window->m, CELL_SIZE, sources, parity) == 0);
+		for (unsigned j = 0; j < window->m; j++) {
+			unsigned c = window->k + j;
+			if (!window->columns[c] || window->state[c][r] != CELL_UNVERIFIED)
+				continue;
+			bool same = memcmp(window_cell(window, c, r), parity[j], CELL_SIZE) == 0;
+			window->state[c][r] = same ? CELL_GOOD : CELL_BAD;
+			const struct segment *segment = alloc_segment(window->store->alloc, window->segment);
+			uint16_t index = segment->record.columns[c].disk;
+			if (!same && index != DISK_ABSENT)
+				window->store->disks[index].checksum_errors++;
+		}
+	}
+	free(scratch);
+}
+
+unsigned window_heal(struct row_window *window, uint32_t mask)
+{
+	struct store *store = window->store;
+	const struct segment *segment = alloc_segment(store->alloc, window->segment);
+	unsigned healed = 0;
+
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++) {
+		struct segment_column column = segment->record.columns[c];
+		if (!(mask >> c & 1) || column.disk == DISK_ABSENT)
+			continue;
+		struct store_disk *disk = &store->disks[column.disk];
+		for (unsigned r = 0; r < window->rows;) {
+			unsigned stop = r;
+			while (stop < window->rows && window->state[c][stop] == CELL_REBUILT &&
+			       (window->origin[c][stop] == CELL_BAD || window->origin[c][stop] == CELL_UNREADABLE))
+				stop++;
+			if (stop == r) {
+				r++;
+				continue;
+			}
+			bool writable = disk->disk && !disk->disk->info.read_only && !store->read_only &&
+					(disk->state == DISK_ONLINE || disk->state == DISK_RESYNC);
+			if (writable) {
+				if (!disk->unflushed_txg)
+					disk->unflushed_txg = store->txg ? store->txg : store->last_txg + 1;
+				disk->write_sequence++;
+				int status = disk_write(disk->disk, store_cell_offset(store, column.au, window->row + r),
+							(uint64_t)(stop - r) * CELL_SIZE, window->columns[c],
+							(size_t)r * CELL_SIZE, false);
+				if (status == 0)
+					healed += stop - r;
+				else if (status != -ECANCELED)
+					disk_count_error(store, column.disk, true);
+				store_emit(store, STORE_HEALED, column.disk, stop - r, "wrong or unreadable cells rewritten");
+			}
+			r = stop;
+		}
+	}
+	store->counters.healed_cells += healed;
+	return healed;
+}

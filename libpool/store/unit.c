@@ -1,0 +1,318 @@
+/*
+ * Write units: consecutive stripes of one segment, written with one request for each column as soon as their
+ * parity is ready. A column that fails is retried once; then its cells are recorded as stale, and more of
+ * those in a row than there is parity halt the pool before the txg can commit.
+ *
+ * Payloads and parity stay frozen until the device has let go of them, which for an overdue request may be long
+ * after the txg: the segment is pinned meanwhile, so that its rows aren't reused under the late write.
+ */
+#include "libpool/store/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/base/check.h"
+#include "libpool/format/label.h"
+
+struct column_write {
+	struct disk_io io;
+	struct write_unit *unit;
+	unsigned column;
+	unsigned attempts;
+	bool pinned;
+	bool again;
+};
+
+static void column_submit(struct column_write *write);
+
+static void unit_release(struct write_unit *unit)
+{
+	if (--unit->held > 0)
+		return;
+	struct list *node;
+	while ((node = list_pop_front(&unit->stripes))) {
+		struct stripe *stripe = container_of(node, struct stripe, unit_node);
+		stripe_drop_buffers(stripe);
+		stripe_unref(stripe);
+	}
+	buffer_unref(unit->header_cells);
+	free(unit);
+}
+
+static void unit_written(struct write_unit *unit)
+{
+	struct store *store = unit->store;
+
+	store->in_flight -= unit->bytes;
+	if (unit->failed > unit->m && !unit->header)
+		store_halt(store, "more columns of a row failed than there is parity");
+	rt_queue_wake_all(store->rt, &store->room);
+	rt_group_done(store->rt, &store->writes, 0);
+	unit_release(unit);
+}
+
+/* The column lacks the unit's cells: unless the disk's state says so for the whole txg, a record must. */
+static void column_failed(struct write_unit *unit, unsigned column)
+{
+	struct store *store = unit->store;
+	struct segment *segment = alloc_segment(store->alloc, unit->segment);
+	uint16_t index = unit->columns[column].disk;
+	struct store_disk *disk = &store->disks[index];
+
+	if (unit->header)
+		return;
+	unit->failed++;
+	if (unit->final)
+		store_disk_fail(store, index, "a write of the commit block failed"); /* its log is closed: no record fits */
+	if (disk->state == DISK_ONLINE || !disk->stale_from || disk->stale_from > unit->txg) {
+		struct stale_record stale = { unit->segment, (uint8_t)column, unit->base, unit->rows, unit->txg };
+		size_t count;
+		if (alloc_stale_add(store->alloc, &stale) < 0)
+			store_halt(store, "out of memory while recording a failed write");
+		store->counters.stale_added += unit->rows;
+		alloc_stale(store->alloc, &count);
+		if (count > STALE_RECORDS_MAX)
+			store_disk_fail(store, index, "too many writes failed");
+		store_emit(store, STORE_STALE, index, unit->rows, "a write failed: the cells are recorded and repaired first");
+		for (unsigned i = 0; i < CLASS_COUNT; i++)
+			if (store->streams[i].has_segment && store->streams[i].segment == unit->segment)
+				store->streams[i].retire = true;
+	}
+	if (unit->final)
+		return;
+	segment->record.flags |= SEGMENT_DEGRADED;
+	alloc_segment_touch(store->alloc, segment);
+}
+
+static void column_done(struct disk_io *io)
+{
+	struct column_write *write = container_of(io, struct column_write, io);
+	struct write_unit *unit = write->unit;
+	struct store *store = unit->store;
+	uint16_t index = unit->columns[write->column].disk;
+	struct store_disk *disk = &store->disks[index];
+
+	if (io->result == 0) {
+		disk->consecutive_errors = 0;
+	} else if (io->overdue) {
+		disk->write_errors++;
+		store_disk_fail(store, index, "a write is overdue");
+		alloc_pin(alloc_segment(store->alloc, unit->segment));
+		write->pinned = true;
+		column_failed(unit, write->column);
+	} else if (write->attempts < 2 && disk->state == DISK_ONLINE) {
+		write->again = true; /* submitted anew when the device has let go of the request */
+		return;
+	} else {
+		disk_count_error(store, index, true);
+		column_failed(unit, write->column);
+	}
+	if (--unit->outstanding == 0)
+		unit_written(unit);
+}
+
+static void column_released(struct disk_io *io)
+{
+	struct column_write *write = container_of(io, struct column_write, io);
+	struct write_unit *unit = write->unit;
+
+	if (write->again) {
+		write->again = false;
+		column_submit(write);
+		return;
+	}
+	if (write->pinned)
+		alloc_unpin(unit->store->alloc, alloc_segment(unit->store->alloc, unit->segment));
+	free(write->io.iov);
+	free(write);
+	unit_release(unit);
+}
+
+static void column_submit(struct column_write *write)
+{
+	struct write_unit *unit = write->unit;
+	struct store *store = unit->store;
+	struct segment_column column = unit->columns[write->column];
+	struct store_disk *disk = &store->disks[column.disk];
+	struct iovec *iov = write->io.iov;
+	unsigned count = write->io.iov_count;
+	struct disk_io fresh = { .operation = DISK_WRITE, .iov = iov, .iov_count = count };
+
+	write->io = fresh;
+	write->io.offset = store_cell_offset(store, column.au, unit->base);
+	write->io.length = (uint64_t)unit->rows * CELL_SIZE;
+	write->io.deadline_ns = store->options.write_deadline_ns;
+	write->io.done = column_done;
+	write->io.released = column_released;
+	write->attempts++;
+	if (!disk->unflushed_txg)
+		disk->unflushed_txg = unit->txg;
+	disk->write_sequence++;
+	disk_submit(disk->disk, &write->io);
+}
+
+static const uint8_t *unit_cell(const struct write_unit *unit, const struct stripe *stripe, unsigned column, unsigned row)
+{
+	if (unit->header)
+		return unit->header_cells->data + (size_t)column * CELL_SIZE;
+	if (column < stripe->k)
+		return stripe->cells[(size_t)column * stripe->height + row];
+	if (stripe->k == 1)
+		return stripe->cells[row];
+	return stripe->parity[column - stripe->k]->data + (size_t)row * CELL_SIZE;
+}
+
+/* The cells of one column, neighbours in memory merged. */
+static int column_iov(const struct write_unit *unit, unsigned column, struct column_write *write)
+{
+	struct iovec *iov = calloc(unit->rows, sizeof(*iov));
+	unsigned count = 0;
+
+	if (!iov)
+		return -ENOMEM;
+	const struct list *node = unit->stripes.next;
+	for (unsigned row = 0; row < unit->rows;) {
+		const struct stripe *stripe = unit->header ? NULL : container_of(node, struct stripe, unit_node);
+		unsigned height = stripe ? stripe->height : 1;
+		for (unsigned r = 0; r < height; r++) {
+			uint8_t *cell = (uint8_t *)unit_cell(unit, stripe, column, r);
+			if (count && (uint8_t *)iov[count - 1].iov_base + iov[count - 1].iov_len == cell)
+				iov[count - 1].iov_len += CELL_SIZE;
+			else
+				iov[count++] = (struct iovec){ cell, CELL_SIZE };
+		}
+		row += height;
+		node = node->next;
+	}
+	write->io.iov = iov;
+	write->io.iov_count = count;
+	return 0;
+}
+
+static void unit_submit(struct write_unit *unit)
+{
+	struct store *store = unit->store;
+	struct segment *segment = alloc_segment(store->alloc, unit->segment);
+	unsigned columns = unit->k + unit->m;
+
+	unit->submitted = true;
+	unit->outstanding = unit->held = 1; /* ours: outstanding until the end of this function, held until written */
+	for (unsigned c = 0; c < columns; c++) {
+		unit->columns[c] = segment->record.columns[c];
+		uint16_t index = unit->columns[c].disk;
+		if (index == DISK_ABSENT) {
+			unit->failed++;
+			continue;
+		}
+		struct store_disk *disk = &store->disks[index];
+		if (!disk->disk || (disk->state != DISK_ONLINE && disk->state != DISK_RESYNC)) {
+			column_failed(unit, c);
+			continue;
+		}
+		struct column_write *write = calloc(1, sizeof(*write));
+		if (!write || column_iov(unit, c, write) < 0) {
+			free(write);
+			column_failed(unit, c);
+			continue;
+		}
+		write->unit = unit;
+		write->column = c;
+		unit->outstanding++;
+		unit->held++;
+		column_submit(write);
+	}
+	if (--unit->outstanding == 0)
+		unit_written(unit);
+}
+
+static struct write_unit *unit_new(struct store *store, uint32_t segment, unsigned base, unsigned k, unsigned m)
+{
+	struct write_unit *unit = calloc(1, sizeof(*unit));
+
+	if (!unit)
+		return NULL;
+	*unit = (struct write_unit){ .store = store, .segment = segment, .base = (uint16_t)base, .k = (uint8_t)k,
+				     .m = (uint8_t)m, .txg = store->txg };
+	list_init(&unit->stripes);
+	rt_group_add(&store->writes);
+	return unit;
+}
+
+int unit_add(struct write_unit **unit, struct store *store, struct stripe *stripe, unsigned rows_max)
+{
+	struct write_unit *open = *unit;
+
+	if (open && (open->segment != stripe->segment || open->base + open->rows != stripe->base ||
+		     open->rows + stripe->height > rows_max))
+		unit_close(unit);
+	if (!*unit)
+		*unit = unit_new(store, stripe->segment, stripe->base, stripe->k, stripe->m);
+	open = *unit;
+	if (!open)
+		return -ENOMEM;
+	uint64_t bytes = (uint64_t)stripe->height * (stripe->k + stripe->m) * CELL_SIZE;
+	open->bytes += bytes;
+	store->in_flight += bytes;
+	open->rows = (uint16_t)(open->rows + stripe->height);
+	open->encoding++;
+	stripe->unit = open;
+	list_push_back(&open->stripes, &stripe->unit_node);
+	stripe->references++;
+	return 0;
+}
+
+void unit_encoded(struct write_unit *unit)
+{
+	POOL_CHECK(unit->encoding > 0);
+	if (--unit->encoding == 0 && unit->closed)
+		unit_submit(unit);
+}
+
+void unit_close(struct write_unit **unit)
+{
+	struct write_unit *open = *unit;
+
+	*unit = NULL;
+	if (!open)
+		return;
+	open->closed = true;
+	if (open->encoding == 0)
+		unit_submit(open);
+}
+
+int unit_write_headers(struct store *store, uint32_t id)
+{
+	const struct segment *segment = alloc_segment(store->alloc, id);
+	const struct segment_record *record = &segment->record;
+	unsigned columns = record->k + record->m;
+	struct write_unit *unit = unit_new(store, id, 0, record->k, record->m);
+
+	if (!unit)
+		return -ENOMEM;
+	unit->header = unit->closed = true;
+	unit->rows = 1;
+	unit->bytes = (uint64_t)columns * CELL_SIZE;
+	store->in_flight += unit->bytes;
+	unit->header_cells = buffer_new_zero((size_t)columns * CELL_SIZE);
+	if (!unit->header_cells) {
+		store->in_flight -= unit->bytes;
+		rt_group_done(store->rt, &store->writes, 0);
+		free(unit);
+		return -ENOMEM;
+	}
+	for (unsigned c = 0; c < columns; c++) {
+		uint16_t index = record->columns[c].disk;
+		if (index == DISK_ABSENT)
+			continue;
+		struct au_header header = { .pool = store->geometry.pool, .disk = store->disks[index].guid, .segment = id,
+					    .column = (uint8_t)c, .k = record->k, .m = record->m, .class = record->class,
+					    .alloc_txg = record->alloc_txg, .sequence = store->txg };
+		memcpy(header.columns, record->columns, sizeof(header.columns));
+		au_header_encode(&header, unit->header_cells->data + (size_t)c * CELL_SIZE);
+	}
+	store->counters.header_cells += columns;
+	unit_submit(unit);
+	return 0;
+}

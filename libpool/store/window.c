@@ -1,0 +1,216 @@
+/* Reading and judging the cells of a window. Reconstruction: solve.c. */
+#include "libpool/store/window.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checksum/crc32c.h"
+#include "libpool/base/check.h"
+#include "libpool/format/dva.h"
+#include "libpool/store/internal.h"
+#include "raid/parity.h"
+
+void window_init(struct row_window *window, struct store *store, const struct segment *segment, unsigned row, unsigned rows,
+		 uint64_t place, struct summary_entry *summary)
+{
+	memset(window, 0, sizeof(*window));
+	window->store = store;
+	window->segment = segment->id;
+	window->row = (uint16_t)row;
+	window->rows = (uint16_t)rows;
+	window->k = segment->record.k;
+	window->m = segment->record.m;
+	window->place = place;
+	window->summary = summary;
+	POOL_CHECK(rows <= WINDOW_ROWS_MAX);
+}
+
+void window_release(struct row_window *window)
+{
+	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
+		buffer_unref(window->columns[c]);
+		window->columns[c] = NULL;
+	}
+}
+
+uint8_t *window_cell(const struct row_window *window, unsigned column, unsigned row)
+{
+	return window->columns[column]->data + (size_t)row * CELL_SIZE;
+}
+
+/* The cell of the summary's own payload that lies here, or NULL. */
+static const uint8_t *summary_content(const struct row_window *window, unsigned column, unsigned row)
+{
+	struct dva dva = dva_unpack(window->summary->dva);
+	unsigned absolute = window->row + row;
+
+	if (column >= window->k || absolute < dva.base || absolute >= (unsigned)dva.base + dva.height)
+		return NULL;
+	unsigned offset = column * dva.height + absolute - dva.base;
+	if (offset < dva.offset || (size_t)(offset - dva.offset) * CELL_SIZE >= window->summary->payload->size)
+		return NULL;
+	return window->summary->payload->data + (size_t)(offset - dva.offset) * CELL_SIZE;
+}
+
+enum cell_state window_judge(const struct row_window *window, unsigned column, unsigned row)
+{
+	if (!window->summary)
+		return CELL_UNVERIFIED;
+	const struct summary *summary = window->summary->summary;
+	int64_t index = summary_cell_index(summary, window->row + row, column);
+	const uint8_t *cell = window_cell(window, column, row);
+
+	if (index < 0)
+		return CELL_UNVERIFIED;
+	if (summary->nocrc[index / 8] >> index % 8 & 1) {
+		const uint8_t *content = summary_content(window, column, row);
+		if (!content)
+			return CELL_UNVERIFIED;
+		return memcmp(cell, content, CELL_SIZE) == 0 ? CELL_GOOD : CELL_BAD;
+	}
+	uint32_t seed = crc32c_cell_seed(window->segment, (uint16_t)column, (uint16_t)(window->row + row));
+	return crc32c(seed, cell, CELL_SIZE) == summary->crc[index] ? CELL_GOOD : CELL_BAD;
+}
+
+struct judge_job {
+	struct row_window *window;
+	uint32_t mask;
+};
+
+static void judge_run(void *argument)
+{
+	struct judge_job *job = argument;
+
+	for (unsigned c = 0; c < COLUMNS_MAX; c++)
+		for (unsigned r = 0; job->mask >> c & 1 && r < job->window->rows; r++)
+			if (job->window->state[c][r] == CELL_READ)
+				job->window->state[c][r] = (uint8_t)window_judge(job->window, c, r);
+}
+
+/* Reads runs of present cells of the mask's columns. Failed runs are read again cell by cell. */
+static void read_cells(struct row_window *window, uint32_t mask, bool single)
+{
+	struct store *store = window->store;
+	const struct segment *segment = alloc_segment(store->alloc, window->segment);
+	int (*results)[WINDOW_ROWS_MAX] = calloc(COLUMNS_MAX, sizeof(*results));
+	struct rt_group group;
+
+	rt_group_init(&group);
+	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
+		if (!(mask >> c & 1))
+			continue;
+		for (unsigned r = 0; r < window->rows;) {
+			unsigned stop = r + 1;
+			if (window->state[c][r] != CELL_UNREAD) {
+				r++;
+				continue;
+			}
+			while (!single && stop < window->rows && window->state[c][stop] == CELL_UNREAD)
+				stop++;
+			if (!results) {
+				memset(&window->state[c][r], CELL_UNREADABLE, stop - r);
+			} else {
+				cells_read_start(store, segment->record.columns[c], window->row + r, stop - r,
+						 window->columns[c], (size_t)r * CELL_SIZE, &group, &results[c][r]);
+				window->cells_read += stop - r;
+				for (unsigned i = r + 1; i < stop; i++)
+					results[c][i] = 1; /* as the first of its run */
+			}
+			r = stop;
+		}
+	}
+	if (group.pending)
+		(void)rt_group_wait(store->rt, &group);
+	for (unsigned c = 0; results && c < COLUMNS_MAX; c++)
+		for (unsigned r = 0; mask >> c & 1 && r < window->rows; r++) {
+			if (window->state[c][r] != CELL_UNREAD)
+				continue;
+			if (results[c][r] == 1)
+				results[c][r] = results[c][r - 1];
+			window->state[c][r] = results[c][r] < 0 ? CELL_UNREADABLE : CELL_READ;
+		}
+	free(results);
+}
+
+/* A column whose request failed gets a fresh buffer: the device may still write into the old one. */
+static int fresh_buffer(struct row_window *window, unsigned column)
+{
+	struct buffer *old = window->columns[column];
+	struct buffer *fresh = buffer_new((size_t)window->rows * CELL_SIZE);
+
+	if (!fresh)
+		return -ENOMEM;
+	if (old)
+		for (unsigned r = 0; r < window->rows; r++)
+			if (window->state[column][r] == CELL_READ)
+				memcpy(fresh->data + (size_t)r * CELL_SIZE, old->data + (size_t)r * CELL_SIZE, CELL_SIZE);
+	buffer_unref(old);
+	window->columns[column] = fresh;
+	return 0;
+}
+
+int window_read(struct row_window *window, uint32_t mask)
+{
+	struct store *store = window->store;
+	const struct segment *segment = alloc_segment(store->alloc, window->segment);
+	uint32_t fresh = 0, failed = 0;
+
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++) {
+		if (!(mask >> c & 1) || window->columns[c])
+			continue;
+		if (fresh_buffer(window, c) < 0)
+			return -ENOMEM;
+		fresh |= 1u << c;
+		for (unsigned r = 0; r < window->rows; r++)
+			if (!cell_present(store, segment, c, window->row + r, window->place))
+				window->state[c][r] = CELL_ABSENT;
+	}
+	read_cells(window, fresh, false);
+	for (unsigned c = 0; c < COLUMNS_MAX; c++)
+		if (fresh >> c & 1 && memchr(window->state[c], CELL_UNREADABLE, window->rows))
+			failed |= 1u << c;
+	for (unsigned c = 0; failed && c < COLUMNS_MAX; c++) {
+		if (!(failed >> c & 1))
+			continue;
+		if (fresh_buffer(window, c) < 0)
+			return -ENOMEM;
+		/* One bad sector shouldn't cost its neighbours: each cell of a failed run is asked for alone. */
+		uint16_t index = segment->record.columns[c].disk;
+		bool ask = window->rows > 1 && index != DISK_ABSENT && store->disks[index].disk &&
+			   !store->disks[index].disk->abandoned_reads;
+		for (unsigned r = 0; ask && r < window->rows; r++)
+			if (window->state[c][r] == CELL_UNREADABLE)
+				window->state[c][r] = CELL_UNREAD;
+		if (!ask)
+			failed &= ~(1u << c);
+	}
+	if (failed) {
+		read_cells(window, failed, true);
+		for (unsigned c = 0; c < COLUMNS_MAX; c++)
+			if (failed >> c & 1 && memchr(window->state[c], CELL_UNREADABLE, window->rows) &&
+			    fresh_buffer(window, c) < 0)
+				return -ENOMEM;
+	}
+	struct judge_job job = { window, fresh };
+	if (window->rows >= 16)
+		rt_work(store->rt, judge_run, &job);
+	else
+		judge_run(&job);
+	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
+		uint16_t index = segment->record.columns[c].disk;
+		for (unsigned r = 0; fresh >> c & 1 && index != DISK_ABSENT && r < window->rows; r++)
+			store->disks[index].checksum_errors += window->state[c][r] == CELL_BAD;
+	}
+	return 0;
+}
+
+unsigned window_count(const struct row_window *window, uint32_t mask, enum cell_state state)
+{
+	unsigned count = 0;
+
+	for (unsigned c = 0; c < COLUMNS_MAX; c++)
+		for (unsigned r = 0; mask >> c & 1 && r < window->rows; r++)
+			count += window->state[c][r] == state;
+	return count;
+}

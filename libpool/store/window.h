@@ -1,0 +1,64 @@
+/*
+ * A window of consecutive rows of one batch: what repair, scrub and rebuild work on. Columns are read as needed, each
+ * cell is judged by the summary, missing ones are reconstructed from cells that were judged good and judged
+ * themselves. Nothing is ever computed from a cell that failed its check.
+ */
+#ifndef LIBPOOL_STORE_WINDOW_H
+#define LIBPOOL_STORE_WINDOW_H
+
+#include "libpool/store/store.h"
+
+#define WINDOW_ROWS_MAX 256u
+
+enum cell_state {
+	CELL_UNREAD = 0,
+	CELL_READ,       /* in memory, not judged yet */
+	CELL_GOOD,
+	CELL_UNVERIFIED, /* read, but has no CRC: parity beside a summary, or no summary known */
+	CELL_BAD,        /* content differs from its CRC */
+	CELL_UNREADABLE, /* the device failed */
+	CELL_ABSENT,     /* no disk, or the cell counts as absent */
+	CELL_REBUILT,    /* reconstructed, and verified where it has a CRC */
+};
+
+struct summary_entry;
+
+struct row_window {
+	struct store *store;
+	uint32_t segment;
+	uint16_t row, rows;
+	uint8_t k, m;
+	uint64_t place;                /* txg of the batch */
+	struct summary_entry *summary; /* NULL: unknown */
+	struct buffer *columns[COLUMNS_MAX];
+	uint8_t state[COLUMNS_MAX][WINDOW_ROWS_MAX];  /* enum cell_state */
+	uint8_t origin[COLUMNS_MAX][WINDOW_ROWS_MAX]; /* what a rebuilt cell was before */
+	uint64_t cells_read;
+};
+
+/* Opens a window on rows of one batch; takes over nothing, pins nothing (the caller pins the segment). summary may be NULL. */
+void window_init(struct row_window *window, struct store *store, const struct segment *segment, unsigned row, unsigned rows,
+		 uint64_t place, struct summary_entry *summary);
+void window_release(struct row_window *window);
+/* Reads the columns of the mask that weren't read yet, in parallel, and judges their cells. 0 or -ENOMEM. */
+int window_read(struct row_window *window, uint32_t mask);
+/* Makes every cell of the wanted columns GOOD or REBUILT, reading more columns as needed, never more than it takes.
+ * 0, -POOL_EDAMAGED when some can't be (their state tells), -ENOMEM. */
+int window_solve(struct row_window *window, uint32_t wanted);
+/* Checks parity cells without CRC against the data, once all data columns are good; wrong ones become BAD. */
+void window_check_late_parity(struct row_window *window);
+/* Counts cells of the state in the columns of the mask. */
+unsigned window_count(const struct row_window *window, uint32_t mask, enum cell_state state);
+uint8_t *window_cell(const struct row_window *window, unsigned column, unsigned row /* from the window's first */);
+/*
+ * Rewrites the rebuilt cells of the mask that had been BAD or UNREADABLE on their disk. Returns how many; counts
+ * them as healed. Write errors count against the disk.
+ */
+unsigned window_heal(struct row_window *window, uint32_t mask);
+
+/* The summary for a row, pinned: 0, -ENOENT (no batch known), -POOL_EDAMAGED, -ENOMEM. Waits. */
+int summary_get(struct store *store, const struct segment *segment, unsigned row, struct summary_entry **ret_entry);
+void summary_put(struct store *store, struct summary_entry *entry);
+const struct summary *summary_of(const struct summary_entry *entry);
+
+#endif
