@@ -216,14 +216,11 @@ void alloc_au_release(struct alloc *alloc, unsigned index, uint32_t au)
 	disk->au_free++;
 }
 
-static void defer_au(struct alloc *alloc, uint32_t id, struct segment_column column, bool last)
+static void defer_au(struct alloc *alloc, uint32_t id, struct segment_column column, uint64_t sequence, bool last)
 {
-	struct deferred entry = { .sequence = alloc->sequence, .segment = id, .au = column.au, .disk = column.disk,
+	struct deferred entry = { .sequence = sequence, .segment = id, .au = column.au, .disk = column.disk,
 				  .last_of_segment = last };
 
-	/* An AU released outside a commit is seen as freed by the next one. */
-	if (alloc->txg)
-		entry.sequence++;
 	if (column.disk != DISK_ABSENT && alloc->disks[column.disk].configured)
 		alloc->disks[column.disk].au_deferred++;
 	else
@@ -241,7 +238,7 @@ void alloc_release_columns(struct alloc *alloc, uint32_t id)
 		return;
 	segment->released = true;
 	for (unsigned c = 0; c < columns; c++)
-		defer_au(alloc, id, segment->record.columns[c], c + 1 == columns);
+		defer_au(alloc, id, segment->record.columns[c], alloc->sequence, c + 1 == columns);
 }
 
 void alloc_column_move(struct alloc *alloc, uint32_t id, unsigned column, struct segment_column to)
@@ -249,7 +246,8 @@ void alloc_column_move(struct alloc *alloc, uint32_t id, unsigned column, struct
 	struct segment *segment = alloc->segments[id];
 
 	if (segment->record.columns[column].disk != DISK_ABSENT)
-		defer_au(alloc, id, segment->record.columns[column], false);
+		/* The record is in the next commit's log, or, when that log is closed already, in the one after. */
+		defer_au(alloc, id, segment->record.columns[column], alloc->sequence + (alloc->txg ? 2 : 1), false);
 	segment->record.columns[column] = to;
 	bool absent = false;
 	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)

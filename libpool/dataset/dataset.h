@@ -1,0 +1,61 @@
+/*
+ * Datasets: the catalogue in the MOS, and volumes. A volume is an objset whose object 16 is a blob.
+ * Names are unique, 1 to 255 bytes, UTF-8 without control characters, spaces or slashes. Engine thread; fibers.
+ */
+#ifndef LIBPOOL_DATASET_DATASET_H
+#define LIBPOOL_DATASET_DATASET_H
+
+#include "libpool/base/buffer.h"
+#include "libpool/format/dataset_record.h"
+#include "libpool/txg/core.h"
+
+struct datasets;
+struct volume; /* an open one; handles are counted */
+
+#define VOLUME_OBJECT 16u
+#define VOLUME_SIZE_MAX (UINT64_C(1) << 60)
+
+/* Whether a name may be given to a pool or dataset; if not, *error says why. */
+int dataset_name_check(const char *what, const char *name, struct pool_error *error);
+
+/* Plugs into the core (core_set_participant). Frees what destroyed datasets still hold, in the background. */
+int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool_error *error);
+/* Every volume must be closed. */
+void datasets_close(struct datasets *datasets);
+/* Volumes that are open, for the message of a refused export. */
+unsigned datasets_open_volumes(const struct datasets *datasets);
+
+int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, uint32_t block_bytes, uint8_t compression,
+		  struct pool_error *error);
+int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, struct pool_error *error);
+int volume_destroy(struct datasets *datasets, const char *name, struct pool_error *error);
+/* Sets compression of the data written from now on. */
+int volume_set_compression(struct datasets *datasets, const char *name, uint8_t compression, struct pool_error *error);
+
+/* The records of all volumes, in one allocation of the caller's (free()). used_cells: objset in all, from its dnodes. */
+int volumes_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count);
+/* The name of a dataset by its id, "" when it is gone (for damage reports). */
+void dataset_name(struct datasets *datasets, uint32_t id, char ret_name[256]);
+
+int volume_open(struct datasets *datasets, const char *name, struct volume **ret_volume, struct pool_error *error);
+void volume_close(struct volume *volume);
+const struct dataset_record *volume_record(const struct volume *volume);
+unsigned volume_open_count(const struct volume *volume);
+uint64_t volume_used_cells(const struct volume *volume);
+
+/* Ranges must lie within the volume: -EINVAL. */
+int volume_read(struct volume *volume, uint64_t offset, size_t length, void *destination);
+/* A whole block's frozen content, or NULL in *ret_buffer for a hole. */
+int volume_read_block(struct volume *volume, uint64_t block, struct buffer **ret_buffer);
+int volume_write(struct volume *volume, uint64_t offset, size_t length, const void *source);
+/* Whole blocks from frozen buffers of block size each, block `first` and on: no copy. References are taken. */
+int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, struct buffer *const *buffers);
+int volume_zero(struct volume *volume, uint64_t offset, uint64_t length);
+int volume_trim(struct volume *volume, uint64_t offset, uint64_t length);
+int volume_flush(struct volume *volume);
+int volume_seek(struct volume *volume, uint64_t offset, bool data, uint64_t *ret_offset);
+
+/* Every placed pointer of every dataset and of the MOS as of the last commit (checkers). */
+int datasets_walk(struct datasets *datasets, object_visit_function *visit, void *argument);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * A pool as one fiber program sees it: what the public API does, in the engine's thread. The public API
+ * (api_*.c) brings each call here through a queue; the simulator calls it directly. Result structures are those of
+ * libpool.h. Engine thread; fibers; functions wait.
+ */
+#ifndef LIBPOOL_POOL_ENGINE_H
+#define LIBPOOL_POOL_ENGINE_H
+
+#include "libpool/base/error.h"
+#include "libpool/dataset/dataset.h"
+#include "libpool/include/libpool.h"
+
+struct engine;
+
+struct engine_host {
+	struct rt *rt;
+	struct disk_provider *provider;
+	const char *const *folders;
+	size_t folder_count;
+	bool no_devices;
+	struct core_options core; /* rt and provider are filled in */
+};
+
+int engine_create(const struct engine_host *host, const struct libpool_create_options *options, struct libpool_layout *ret_layout,
+		  struct pool_error *error);
+int engine_find(const struct engine_host *host, struct libpool_found **ret_found, size_t *ret_count, struct pool_error *error);
+int engine_set_destroyed(const struct engine_host *host, const char *name, bool destroyed, struct pool_error *error);
+int engine_import(const struct engine_host *host, const struct libpool_import_options *options, struct engine **ret_engine,
+		  struct pool_error *error);
+int engine_export(struct engine *engine, struct pool_error *error); /* the engine is gone in any case */
+void engine_abandon(struct engine *engine);
+
+struct core *engine_core(struct engine *engine);
+struct datasets *engine_datasets(struct engine *engine);
+
+int engine_info(struct engine *engine, struct libpool_pool_info *ret_info);
+int engine_disks(struct engine *engine, struct libpool_disk_info **ret_disks, size_t *ret_count);
+int engine_damage(struct engine *engine, struct libpool_damage **ret_damage, size_t *ret_count);
+int engine_events(struct engine *engine, uint64_t after, struct libpool_event **ret_events, size_t *ret_count);
+void engine_event(struct engine *engine, unsigned severity, const char *kind, const char *object, const char *text);
+int engine_history(struct engine *engine, struct libpool_history **ret_history, size_t *ret_count);
+int engine_history_add(struct engine *engine, const char *text, struct pool_error *error);
+int engine_properties(struct engine *engine, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count,
+		      struct pool_error *error);
+int engine_property_set(struct engine *engine, const char *dataset, const char *name, const char *value, struct pool_error *error);
+
+int engine_jobs(struct engine *engine, struct libpool_job **ret_jobs, size_t *ret_count);
+int engine_scrub_start(struct engine *engine, const struct libpool_scrub_options *options, struct pool_error *error);
+int engine_scrub_pause(struct engine *engine, struct pool_error *error);
+int engine_scrub_cancel(struct engine *engine, struct pool_error *error);
+int engine_jobs_wait(struct engine *engine, uint32_t kinds, uint64_t timeout_ns);
+
+int engine_disk_replace(struct engine *engine, const struct libpool_replace_options *options, struct pool_error *error);
+int engine_disk_offline(struct engine *engine, const char *disk, struct pool_error *error);
+int engine_disk_online(struct engine *engine, const char *disk, const char *path, struct pool_error *error);
+int engine_clear(struct engine *engine, const char *disk, struct pool_error *error);
+
+int engine_verify(struct engine *engine, struct libpool_verify_result *ret_result, struct pool_error *error);
+
+/* Profile names: "raid6", "raid6:4+2" ... For a given number of disks. 0, or -EINVAL with a text. */
+int profile_parse(const char *text, unsigned disk_count, unsigned *ret_k, unsigned *ret_m, struct pool_error *error);
+void profile_format(unsigned k, unsigned m, char *ret_text, size_t size);
+
+#endif

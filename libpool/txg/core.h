@@ -1,0 +1,129 @@
+/*
+ * The core of an imported pool: configuration and labels, transaction groups and their commit, import.
+ * It owns allocation, store, block cache and the MOS; datasets plug into its sync. engine.md 4.4, 4.7, 4.9.
+ * Engine thread; fibers.
+ */
+#ifndef LIBPOOL_TXG_CORE_H
+#define LIBPOOL_TXG_CORE_H
+
+#include "libpool/base/error.h"
+#include "libpool/disk/provider.h"
+#include "libpool/format/label.h"
+#include "libpool/format/uberblock.h"
+#include "libpool/object/object.h"
+#include "libpool/store/store.h"
+
+struct core;
+
+struct core_options {
+	struct rt *rt;
+	struct disk_provider *provider;
+	struct guid host;
+	uint64_t cache_limit;
+	uint64_t commit_interval_ns; /* 0: 5 s */
+	uint64_t dirty_limit;        /* bytes; 0: 512 MiB */
+	struct store_options store;
+	bool check_every_txg;        /* test builds: cheap checkers after every commit */
+};
+
+/* ---- Create ---- */
+
+struct core_create {
+	const char *name;
+	unsigned k, m;
+	unsigned disk_count;
+	struct disk *const *disks; /* opened exclusively and writable, in index order; stay the caller's */
+	unsigned au_shift;         /* 0: by the largest disk */
+};
+/* Usable figures for the layout without writing: any of the sizes may differ. 0, or -EINVAL / -ENOSPC with a text. */
+int core_plan(const struct core_create *create, const uint64_t *sizes, unsigned *ret_au_shift, struct space *ret_space,
+	      struct pool_error *error);
+/* Writes labels and the first txg; the pool is then cleanly exported. */
+int core_create(const struct core_options *options, const struct core_create *create, struct pool_error *error);
+
+/* ---- Import ---- */
+
+/* A disk on which a label was found. */
+struct core_disk_found {
+	char *path;
+	struct disk *disk; /* opened by the caller */
+	struct label *label;
+};
+/* Reads the best label of an open disk: 0, -ENOENT (none), -POOL_EFEATURE (with *ret_label), -POOL_EFORMAT (one that is damaged in all copies). Allocates. */
+int core_label_read(struct disk *disk, struct label **ret_label);
+/* The newest valid uberblock on a disk, in any slot; -ENOENT. */
+int core_uberblock_newest(struct disk *disk, const struct label *label, struct uberblock *ret_uberblock);
+
+struct core_import {
+	struct core_disk_found *disks; /* of one pool; disks pass to the core on success, also of those left out */
+	unsigned disk_count;
+	bool read_only, force;
+	uint64_t rewind_txg; /* 0: the newest */
+};
+int core_import(const struct core_options *options, const struct core_import *import, struct core **ret_core, struct pool_error *error);
+/*
+ * Export: commits, marks the uberblock as cleanly exported, closes disks. The core is gone in any case.
+ * Datasets must be closed.
+ */
+int core_export(struct core *core, struct pool_error *error);
+/* As after a crash. Waits for nothing but the fibers' own end. */
+void core_abandon(struct core *core);
+
+/* ---- State ---- */
+
+struct rt *core_rt(struct core *core);
+struct store *core_store(struct core *core);
+struct alloc *core_alloc(struct core *core);
+struct blocks *core_blocks(struct core *core);
+struct objset *core_mos(struct core *core);
+struct object *core_mos_object(struct core *core, uint64_t number); /* one of MOS_*; open as long as the core is */
+const struct label *core_label(const struct core *core);            /* the configuration: name, disks, k, m */
+bool core_read_only(const struct core *core);
+bool core_halted(const struct core *core, const char **ret_why);
+void core_halt(struct core *core, const char *why);
+uint64_t core_committed_txg(const struct core *core);
+uint64_t core_commit_time(const struct core *core);
+uint64_t core_commits(const struct core *core); /* of this import */
+bool core_imported_clean(const struct core *core);
+uint64_t core_next_dataset_id(struct core *core); /* hands out an id, made durable by the txg that is open */
+
+/* ---- Transactions ---- */
+
+/*
+ * Takes a handle: pins the open txg. Waits for the throttle and for space first; `cells` is the worst case of data
+ * cells that the transaction will place (metadata is added here); 0 for what only frees. -ENOSPC, -POOL_EHALTED,
+ * -EROFS. A holder waits only for reads and for locks of other such holders.
+ */
+int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg);
+void core_release(struct core *core, uint64_t txg);
+/* Dirty memory of a txg changed: fits objset_options.dirty with the core as argument. */
+void core_dirty(void *core, uint64_t txg, int64_t bytes);
+/* Everything whose handle was released before is durable on return. One commit serves all that wait for it. */
+int core_commit(struct core *core);
+/* Runs a whole commit even if nothing is dirty (column moves, state changes of disks). */
+int core_commit_forced(struct core *core);
+/* The configuration or a disk's state changed: the next commit writes labels / states. */
+void core_states_changed(struct core *core);
+
+/* What the dataset layer does in the sync of a txg: sync its objsets and put their records into the catalogue. */
+struct core_participant {
+	/* Steps 2 to 4. Adds deltas to the MOS with sync->txg. 0 or an error that halts the pool. */
+	int (*sync)(void *argument, struct object_sync *sync);
+	/* Whether a sync of this txg has anything to do. */
+	bool (*dirty)(void *argument, uint64_t txg);
+	/* After the commit. */
+	void (*committed)(void *argument, uint64_t txg);
+	void *argument;
+};
+void core_set_participant(struct core *core, const struct core_participant *participant);
+
+/* ---- Disks ---- */
+
+/* Rewrites labels with a changed configuration (disk added, removed, renamed pool, destroyed flag) on all open disks. */
+int core_label_update(struct core *core, const struct label *label, struct pool_error *error);
+/* A new disk gets the next index (never used before): label durable on all disks before it returns the index. */
+int core_disk_add(struct core *core, struct disk *disk, unsigned *ret_index, struct pool_error *error);
+/* No segment has a column there any more. Two commits, then the label without it. Closes the disk. */
+int core_disk_remove(struct core *core, unsigned index, struct pool_error *error);
+
+#endif
