@@ -1,12 +1,10 @@
-#include <errno.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/document.h"
 #include "cli/help.h"
 #include "cli/verbs.h"
-
-#define EVERY_VERB (OPTIONS_COMMON | OPTION_BIT(VERSION))
 
 void help_usage(const struct verb *verb, char *text, size_t room)
 {
@@ -41,7 +39,7 @@ void help_overview(FILE *out)
 		fprintf(out, "  %-42s %s\n", left, verbs[i].help);
 	}
 	fputs("\nOptions of every verb:\n", out);
-	print_options(out, EVERY_VERB);
+	print_options(out, OPTIONS_COMMON);
 	fputs("\nSizes take K, M, G, T, P or E (binary). LIBPOOL_DISK_PATH names folders to search, "
 	      "separated by colons.\n"
 	      "'poolctl help VERB' explains one verb, poolctl(8) everything.\n",
@@ -53,7 +51,7 @@ void help_verb(FILE *out, const struct verb *verb)
 	char usage[256];
 
 	help_usage(verb, usage, sizeof(usage));
-	fprintf(out, "%s\n\nTo %s.\n", usage, verb->help);
+	fprintf(out, "%s\n\n%c%s.\n", usage, toupper((unsigned char)verb->help[0]), verb->help + 1);
 	if (verb->details)
 		fprintf(out, "%s\n", verb->details);
 	if (verb->options)
@@ -69,35 +67,79 @@ void help_verb(FILE *out, const struct verb *verb)
 	fputs("\n", out);
 }
 
-/* roff takes '-' for a hyphen. */
+/* roff takes '-' for a hyphen, and a line that begins with a dot or quote for a request. */
 static void print_roff(const char *text)
 {
-	for (; *text; text++)
-		printf(*text == '-' ? "\\-" : "%c", *text);
+	for (const char *byte = text; *byte; byte++) {
+		if ((byte == text || byte[-1] == '\n') && (*byte == '.' || *byte == '\''))
+			fputs("\\&", stdout);
+		printf(*byte == '-' ? "\\-" : "%c", *byte);
+	}
 }
 
-static void print_synopsis(const struct verb *verb)
+/* "[--create-size SIZE]", by its letter if it has one. */
+static void print_manual_option(const struct option_description *option)
 {
-	printf(".TP\n.B poolctl ");
+	char name[32];
+
+	if (option->letter)
+		snprintf(name, sizeof(name), "-%c", option->letter);
+	else
+		snprintf(name, sizeof(name), "--%s", option->name);
+	fputs("[\\fB", stdout);
+	print_roff(name);
+	printf("\\fR%s%s%s]\n", option->argument ? " \\fI" : "", option->argument ? option->argument : "",
+	       option->argument ? "\\fR" : "");
+}
+
+static void print_manual_verb(const struct verb *verb)
+{
+	fputs(".TP\n.B poolctl ", stdout);
 	print_roff(verb->name);
 	putchar('\n');
 	for (int i = 0; i < OPTION_COUNT; i++) {
-		const struct option_description *option = &option_descriptions[i];
-
-		if (!(verb->options >> i & 1))
-			continue;
-		fputs("[\\fB", stdout);
-		print_roff(option->letter ? "-" : "--");
-		if (option->letter)
-			printf("%c", option->letter);
-		else
-			print_roff(option->name);
-		printf("\\fR%s%s%s%s] ", option->argument ? " " : "", option->argument ? "\\fI" : "",
-		       option->argument ? option->argument : "", option->argument ? "\\fR" : "");
+		if (verb->options >> i & 1)
+			print_manual_option(&option_descriptions[i]);
 	}
 	fputs("\\fI", stdout);
 	print_roff(verb->operands);
-	fputs("\\fR\n", stdout);
+	fputs("\\fR\n.br\n", stdout);
+	printf("%c", toupper((unsigned char)verb->help[0]));
+	print_roff(verb->help + 1);
+	fputs(".\n", stdout);
+	if (verb->details) {
+		print_roff(verb->details);
+		putchar('\n');
+	}
+	if (!verb->columns)
+		return;
+	fputs(".br\nColumns:", stdout);
+	for (const struct column *column = verb->columns; column->key; column++)
+		printf("%s %s", column == verb->columns ? "" : ",", column->key);
+	fputs(".\n", stdout);
+}
+
+/* The sections VERBS and OPTIONS of poolctl(8). */
+static void print_manual(void)
+{
+	fputs(".SH VERBS\n", stdout);
+	for (size_t i = 0; i < verb_count; i++)
+		print_manual_verb(&verbs[i]);
+	fputs(".SH OPTIONS\n", stdout);
+	for (int i = 0; i < OPTION_COUNT; i++) {
+		const struct option_description *option = &option_descriptions[i];
+
+		fputs(".TP\n", stdout);
+		if (option->letter)
+			printf("\\fB\\-%c\\fR, ", option->letter);
+		fputs("\\fB\\-\\-", stdout);
+		print_roff(option->name);
+		printf("\\fR%s%s%s\n", option->argument ? " \\fI" : "",
+		       option->argument ? option->argument : "", option->argument ? "\\fR" : "");
+		printf("%c", toupper((unsigned char)option->help[0]));
+		print_roff(option->help + 1);
+		fputs(".\n", stdout);
+	}
 }
 
 /* Verb, operands and options, separated by tabs; an option that takes an argument ends in "=ARGUMENT". */
@@ -122,7 +164,7 @@ int help_work(struct call *call)
 {
 	int words;
 
-	if (call->operand_count == 0 || strcmp(call->operands[0], "synopsis") == 0 ||
+	if (call->operand_count == 0 || strcmp(call->operands[0], "manual") == 0 ||
 	    strcmp(call->operands[0], "completion") == 0 ||
 	    verb_find((int)call->operand_count, call->operands, &words))
 		return 0;
@@ -136,9 +178,11 @@ void help_print(struct call *call)
 
 	if (!topic[0]) {
 		help_overview(stdout);
-	} else if (strcmp(topic, "synopsis") == 0 || strcmp(topic, "completion") == 0) {
+	} else if (strcmp(topic, "manual") == 0) {
+		print_manual();
+	} else if (strcmp(topic, "completion") == 0) {
 		for (size_t i = 0; i < verb_count; i++)
-			(topic[0] == 's' ? print_synopsis : print_completion)(&verbs[i]);
+			print_completion(&verbs[i]);
 	} else {
 		help_verb(stdout, verb_find((int)call->operand_count, call->operands, &words));
 	}

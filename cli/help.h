@@ -1,4 +1,4 @@
-/* Help, the synopsis of the manual, and the table that bash completion reads: all from the tables of verbs
+/* Help, the manual's lists, and the table that bash completion reads: all from the tables of verbs
  * and options. */
 #ifndef CLI_HELP_H
 #define CLI_HELP_H

@@ -60,8 +60,11 @@ enum option_id {
 };
 
 #define OPTION_BIT(identifier) (UINT64_C(1) << OPTION_##identifier)
-#define OPTIONS_COMMON	       (OPTION_BIT(FOLDER) | OPTION_BIT(NO_DEVICES) | OPTION_BIT(JSON) | OPTION_BIT(HELP))
-#define OPTIONS_TABLE	       (OPTION_BIT(NO_HEADER) | OPTION_BIT(EXACT) | OPTION_BIT(COLUMNS))
+/* Of every verb; they may also stand before it. */
+#define OPTIONS_COMMON                                                                                       \
+	(OPTION_BIT(FOLDER) | OPTION_BIT(NO_DEVICES) | OPTION_BIT(JSON) | OPTION_BIT(VERSION) |              \
+	 OPTION_BIT(HELP))
+#define OPTIONS_TABLE (OPTION_BIT(NO_HEADER) | OPTION_BIT(EXACT) | OPTION_BIT(COLUMNS))
 
 struct option_description {
 	const char *name;

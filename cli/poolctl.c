@@ -14,9 +14,6 @@
 #include "cli/text.h"
 #include "cli/verbs.h"
 
-/* Options that may also stand before the verb. */
-#define OPTIONS_BEFORE (OPTIONS_COMMON | OPTION_BIT(VERSION))
-
 static bool contains(int argc, char **argv, const char *argument)
 {
 	for (int i = 1; i < argc; i++) {
@@ -74,7 +71,7 @@ static int parse(int argc, char **argv, struct call *call)
 	int first, words, code;
 
 	code =
-	    options_parse(argc, argv, true, OPTIONS_BEFORE, "poolctl", &call->options, &first, &call->error);
+	    options_parse(argc, argv, true, OPTIONS_COMMON, "poolctl", &call->options, &first, &call->error);
 	if (code < 0)
 		return code;
 	if (options_have(&call->options, OPTION_HELP) || options_have(&call->options, OPTION_VERSION))
@@ -89,7 +86,8 @@ static int parse(int argc, char **argv, struct call *call)
 	argc -= first + words - 1;
 	code = options_parse(argc, argv, false, OPTIONS_COMMON | call->verb->options, call->verb->name,
 			     &call->options, &first, &call->error);
-	if (code < 0 || options_have(&call->options, OPTION_HELP))
+	if (code < 0 || options_have(&call->options, OPTION_HELP) ||
+	    options_have(&call->options, OPTION_VERSION))
 		return code;
 	return take_operands(call, argc - first, argv + first);
 }

@@ -146,13 +146,11 @@ int libpool_create(const struct libpool_host *host, const struct libpool_create_
 int libpool_find(const struct libpool_host *host, struct libpool_found **ret_found, size_t *ret_count,
 		 struct libpool_error *error)
 {
-	struct libpool_found *found = calloc(1, sizeof(*found));
+	struct libpool_found *found;
 
 	(void)host;
-	if (ordered(__func__, error) < 0) {
-		free(found);
-		return failing_code;
-	}
+	ORDERED(error);
+	found = calloc(1, sizeof(*found));
 	found->size = sizeof(*found);
 	strcpy(found->name, the_pool.name);
 	memset(found->guid, 0xab, sizeof(found->guid));
@@ -452,7 +450,8 @@ int libpool_volume_resize(libpool_pool *pool, const char *name, uint64_t volume_
 int libpool_volume_destroy(libpool_pool *pool, const char *name, struct libpool_error *error)
 {
 	ORDERED(error);
-	named(pool, name)->used = false;
+	free(named(pool, name)->data);
+	*named(pool, name) = (struct libpool_volume){0};
 	return 0;
 }
 

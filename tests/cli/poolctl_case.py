@@ -1,0 +1,99 @@
+"""What the tests of poolctl as a program have in common: a folder of images, runs with a time limit, and checksums.
+
+The environment names the programs: POOLCTL, LABEL_EDIT and DAMAGE_DISK.
+"""
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+MIB = 1 << 20
+PROGRAM = os.environ.get("POOLCTL", "poolctl")
+TIME_LIMIT = float(os.environ.get("POOLCTL_TIME_LIMIT", "60"))
+
+
+class PoolctlCase(unittest.TestCase):
+    """Each test has a folder of its own, which is also where poolctl searches for disks."""
+
+    def setUp(self):
+        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="poolctl-"))
+        os.chmod(self.folder, 0o755)
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def image(self, name, mib=64, fill=None):
+        with open(self.path(name), "wb") as file:
+            file.truncate(mib * MIB)
+            if fill:
+                file.write(fill)
+        return self.path(name)
+
+    def images(self, count, prefix="d", mib=64):
+        return [self.image(f"{prefix}{index}", mib) for index in range(count)]
+
+    def command(self, *arguments):
+        return [PROGRAM, "--no-devices", "-d", self.folder, *arguments]
+
+    def run_poolctl(self, *arguments, **options):
+        return subprocess.run(self.command(*arguments), cwd=self.folder, timeout=TIME_LIMIT,
+                              stdin=options.pop("stdin", subprocess.DEVNULL if "input" not in options else None),
+                              capture_output=True, check=False, **options)
+
+    def poolctl(self, *arguments, code=0, text=True, **options):
+        """Runs it, expects this exit code, and returns what it printed."""
+        result = self.run_poolctl(*arguments, **options)
+        self.assertEqual(result.returncode, code,
+                         f"{' '.join(arguments)}\n{result.stdout[-3000:]!r}\n{result.stderr.decode(errors='replace')}")
+        return result.stdout.decode() if text else result.stdout
+
+    def document(self, *arguments, code=0):
+        document = json.loads(self.poolctl(*arguments, "--json", code=code))
+        self.assertEqual(document["schema"], 1)
+        return document
+
+    def refused(self, *arguments, says=(), code=1, changes=False, **options):
+        """One clear line and this exit code, and, unless `changes`, every image as it was."""
+        before = self.checksums()
+        result = self.run_poolctl(*arguments, **options)
+        error = result.stderr.decode(errors="replace")
+        self.assertEqual(result.returncode, code, f"{' '.join(map(str, arguments))}\n{error}")
+        lines = error.splitlines()
+        self.assertEqual(len(lines), 1, error)
+        self.assertTrue(error.startswith("poolctl: "), error)
+        self.assertGreater(len(error), 25, error)
+        for part in [says] if isinstance(says, str) else says:
+            self.assertIn(part, error)
+        if not changes:
+            self.assertEqual(self.checksums(), before, "images were changed")
+        return error
+
+    def checksums(self):
+        sums = {}
+        for name in sorted(os.listdir(self.folder)):
+            with open(self.path(name), "rb") as file:
+                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return sums
+
+    def create(self, name="tank", profile="raid6", disks=None, mib=64):
+        disks = disks or self.images(6, mib=mib)
+        self.poolctl("create", name, profile, *disks)
+        return disks
+
+    def volume(self, name="tank/data", size="32M", data=None):
+        """A volume with random data, which is returned."""
+        data = data if data is not None else os.urandom(20 * MIB + 12345)
+        self.poolctl("volume", "create", name, size)
+        self.poolctl("volume", "write", name, input=data)
+        return data
+
+    def reads_back(self, data, name="tank/data"):
+        back = self.poolctl("volume", "read", name, "--length", str(len(data)), text=False)
+        self.assertTrue(back == data, "what was read is not what was written")
+
+    def status(self, pool="tank"):
+        return self.document("status", pool)["pools"][0]

@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+"""Bad input: every refusal is one clear line and a proper exit code, changes nothing on disk, and nothing hangs."""
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+import unittest
+
+from poolctl_case import MIB, PROGRAM, TIME_LIMIT, PoolctlCase
+
+LABEL_EDIT = os.environ.get("LABEL_EDIT", "label-edit")
+
+
+class Arguments(PoolctlCase):
+    def test_sizes(self):
+        self.create()
+        for size, reason in (("0", "zero"), ("0G", "zero"), ("-1G", "negative"), ("-5", "negative"), ("2E", "2^60"),
+                             ("1152921504606846977", "2^60"), ("99999999999999999999999", "2^60"), ("", "empty"),
+                             ("ten", "not a number"), ("10Q", "'Q'"), ("10GB", "'GB'"), ("0x10", "'x10'"), ("1e9", "'e9'")):
+            with self.subTest(size=size):
+                self.refused("volume", "create", "tank/v", size, says=reason, code=2)
+        self.assertEqual(self.poolctl("volume", "list", "tank", "-H"), "")
+        self.poolctl("volume", "create", "tank/v", "1M")
+        self.refused("volume", "resize", "tank/v", "0", says="zero", code=2)
+
+    def test_names(self):
+        disks = self.images(2)
+        for name, reason in (("a/b", "'/'"), ("a b", "space"), ("a\tb", "control"), ("a\nb", "control"), ("a\x1bb", "control"),
+                             ("a\x7f", "control"), ("", "empty"), ("x" * 300, "300 bytes"), ("-a", ""), (".", "'.'"),
+                             ("a@b", "'@'"), (b"a\xffb", "UTF-8")):
+            with self.subTest(name=name):
+                self.refused("create", name, "raid1", *disks, says=reason, code=2)
+        self.create(profile="raid1", disks=disks)
+        for name, reason in (("tank/a/b", "'/'"), ("tank/a b", "space"), ("tank/", "empty"), ("tank/a\nb", "control"),
+                             ("tank/" + "x" * 300, "300 bytes"), ("tank", "POOL/VOLUME")):
+            with self.subTest(name=name):
+                self.refused("volume", "create", name, "1M", says=reason, code=2)
+
+    def test_longest_names(self):
+        self.poolctl("create", "p" * 255, "raid1", *self.images(2))
+        self.poolctl("volume", "create", "p" * 255 + "/" + "v" * 255, "1M")
+        self.assertEqual(self.poolctl("volume", "list", "p" * 255, "-H", "-o", "name"), "p" * 255 + "/" + "v" * 255 + "\n")
+
+    def test_absent_objects(self):
+        self.create()
+        self.refused("status", "nopool", says="nopool")
+        self.refused("status", "nopool", "--check", says="nopool", code=4)
+        self.refused("volume", "read", "tank/none", "out", says="none")
+        self.refused("volume", "destroy", "tank/none", "--yes", says="none", changes=True)
+        self.refused("replace", "tank", "none", "d0", says="none", changes=True)
+        self.refused("offline", "tank", "none", says="none", changes=True)
+        self.refused("get", "tank", "none", says="none")
+        self.refused("undestroy", "tank", says="not destroyed")
+        self.assertEqual(self.status()["state"], "healthy")
+
+
+class Disks(PoolctlCase):
+    def test_of_another_pool(self):
+        disks = self.create("first", "raid1", self.images(2))
+        self.refused("create", "second", "raid1", *disks, says=["first", "--force"])
+        self.refused("create", "second", "raid1", disks[0], self.image("new"), says=["first", "--force"])
+        self.poolctl("create", "second", "raid1", *disks, "--force")
+        self.assertEqual(self.poolctl("list", "-H", "-o", "name"), "second\n")
+
+    def test_twice_the_same(self):
+        disk = self.image("d0")
+        other = self.image("d1")
+        self.refused("create", "tank", "raid1", disk, disk, says="twice")
+        os.symlink(disk, self.path("link"))
+        self.refused("create", "tank", "raid1", disk, self.path("link"))
+        os.remove(self.path("link"))
+        os.link(disk, self.path("hard"))
+        self.refused("create", "tank", "raid1", disk, other, self.path("hard"))
+        os.remove(self.path("hard"))
+        self.create(disks=[disk, other], profile="raid1")
+        self.refused("replace", "tank", disk, other, changes=True)
+        self.refused("replace", "tank", disk, disk, changes=True)
+
+    def test_too_few(self):
+        for profile, count in (("raid1", 1), ("raid1c3", 2), ("raid1c4", 3), ("raid5", 1), ("raid6", 2), ("raid7", 3), ("raid6:4+2", 5)):
+            with self.subTest(profile=profile):
+                self.refused("create", "tank", profile, *self.images(count), says=profile.split(":", maxsplit=1)[0])
+
+    def test_bad_profiles(self):
+        disks = self.images(6)
+        self.refused("create", "tank", "raid9", *disks, says="raid9", code=2)
+        for profile in ("raid6:", "raid6:4", "raid6:0+2", "raid6:4+3", "raid6:400+2", "raid6:4+2x", "raid1:2+1"):
+            with self.subTest(profile=profile):
+                self.refused("create", "tank", profile, *disks)
+
+    def test_too_small(self):
+        self.refused("create", "tank", "raid1", self.image("d0", 63), self.image("d1"), says=["d0", "64"])
+        self.refused("create", "tank", "raid1", self.image("d0", 0), self.image("d1"), says=["d0", "64"])
+
+    def test_mixed_sizes(self):
+        """Allowed: space is used as far as the profile allows, and the layout says how much that is."""
+        disks = [self.image("d0", 64), self.image("d1", 128), self.image("d2", 192)]
+        before = self.checksums()
+        layout = self.document("create", "tank", "raid1", *disks, "-n")
+        self.assertEqual(self.checksums(), before)
+        self.assertGreater(layout["usable_bytes"], 64 * MIB)
+        self.assertLess(layout["usable_bytes"], 192 * MIB)
+        self.create(profile="raid1", disks=disks)
+        self.reads_back(self.volume())
+
+    @unittest.skipUnless(shutil.which("mkfs.ext4"), "no mkfs.ext4")
+    def test_foreign_file_system(self):
+        disks = self.images(2)
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-L", "home", disks[1]], check=True)
+        self.refused("create", "tank", "raid1", *disks, says=["d1", "ext4", "--force"])
+        self.refused("create", "tank", "raid1", *disks, "-n", says="ext4")
+        self.poolctl("create", "tank", "raid1", *disks, "--force")
+        subprocess.run(["mkfs.ext4", "-q", "-F", self.image("d2")], check=True)
+        self.refused("replace", "tank", disks[0], self.path("d2"), says=["d2", "ext4", "--force"], changes=True)
+
+    def test_in_use(self):
+        disks = self.images(2)
+        with open(disks[0], "rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            self.refused("create", "tank", "raid1", *disks, says="d0")
+            self.refused("create", "tank", "raid1", *disks, "--force", says="d0")
+
+    @unittest.skipUnless(os.geteuid() == 0 and os.path.exists("/dev/loop-control") and shutil.which("mkfs.ext4"),
+                         "needs root, loop devices and mkfs.ext4")
+    def test_mounted(self):
+        disks = self.images(2)
+        subprocess.run(["mkfs.ext4", "-q", "-F", disks[0]], check=True)
+        place = self.path("place")
+        os.mkdir(place)
+        try:
+            device = subprocess.run(["losetup", "--find", "--show", disks[0]], check=True, capture_output=True,
+                                    text=True).stdout.strip()
+        except subprocess.CalledProcessError:
+            self.skipTest("losetup is refused")
+        self.addCleanup(subprocess.run, ["losetup", "-d", device], check=False)
+        try:
+            subprocess.run(["mount", device, place], check=True, capture_output=True)
+        except subprocess.CalledProcessError:
+            self.skipTest("mount is refused")
+        self.addCleanup(os.rmdir, place)
+        self.addCleanup(subprocess.run, ["umount", place], check=False)
+        for force in ([], ["--force"]):
+            result = self.run_poolctl("create", "tank", "raid1", device, disks[1], *force)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(b"mounted", result.stderr)
+
+    def test_read_only(self):
+        disks = self.create("tank", "raid1", self.images(2))
+        self.volume(data=b"hello")
+        new = self.images(2, "n")
+        for disk in disks + new:
+            os.chmod(disk, 0o444)
+        options = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        probe = subprocess.run([PROGRAM, "--version"], capture_output=True, check=False, **options)
+        if probe.returncode:
+            self.skipTest("the program can't be run by another user")
+        self.refused("create", "other", "raid1", *new, says="n0", **options)
+        self.refused("volume", "create", "tank/v", "1M", **options)
+        before = self.checksums()
+        self.assertEqual(self.poolctl("volume", "read", "tank/data", "--length", "5", **options), "hello")
+        self.assertEqual(self.checksums(), before)
+
+    def test_not_a_disk(self):
+        disk = self.image("d0")
+        self.refused("create", "tank", "raid1", disk, "/nowhere/d1", says="/nowhere/d1")
+        self.refused("create", "tank", "raid1", disk, "/dev/null", says="/dev/null")
+        os.mkdir(self.path("sub"))
+        self.addCleanup(os.rmdir, self.path("sub"))
+        result = self.run_poolctl("create", "tank", "raid1", disk, self.path("sub"))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"sub", result.stderr)
+
+    def test_create_size_touches_nothing_that_exists(self):
+        old = self.image("old", 64)
+        with open(old, "r+b") as file:
+            file.write(b"precious" * 1000)
+        self.refused("create", "tank", "raid1", self.path("new"), old, "--create-size", "1G", "--create-size", "0", code=2)
+        self.poolctl("create", "tank", "raid1", self.path("new"), old, "--create-size", "128M", "-n")
+        self.assertEqual(sorted(os.listdir(self.folder)), ["old"])
+        self.assertEqual(os.path.getsize(old), 64 * MIB)
+
+    def test_vanishing_in_the_middle(self):
+        """Two of six disks are cut to nothing and removed while a volume is being written."""
+        disks = self.create(mib=128)
+        self.poolctl("volume", "create", "tank/data", "100M")
+        data = os.urandom(60 * MIB)
+        with subprocess.Popen(self.command("volume", "write", "tank/data"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            process.stdin.write(data[:30 * MIB])
+            process.stdin.flush()
+            for disk in disks[:2]:
+                os.truncate(disk, 0)
+                os.remove(disk)
+            process.stdin.write(data[30 * MIB:])
+            _, error = process.communicate(timeout=TIME_LIMIT)
+        self.assertEqual(process.returncode, 0, error)
+        self.assertEqual(self.status()["state"], "degraded")
+        self.reads_back(data)
+
+
+class Images(PoolctlCase):
+    def test_one_cut_short(self):
+        disks = self.create(mib=128)
+        data = self.volume()
+        os.truncate(disks[2], 64 * MIB)
+        before = self.checksums()
+        self.assertEqual(self.status()["state"], "degraded")
+        self.reads_back(data)
+        self.assertEqual(self.checksums(), before)
+
+    def test_all_cut_short(self):
+        disks = self.create(mib=128)
+        self.volume()
+        for disk in disks:
+            os.truncate(disk, 2 * MIB)
+        before = self.checksums()
+        self.poolctl("status", "tank", "--check", code=2)
+        self.refused("import", "tank")
+        self.refused("volume", "read", "tank/data", "out")
+        self.assertEqual(self.checksums(), before)
+
+    def test_zeroed(self):
+        disks = self.create()
+        data = self.volume()
+        for disk in disks[:2]:
+            self.image(os.path.basename(disk))
+        before = self.checksums()
+        self.poolctl("status", "tank", "--check", code=1)
+        self.reads_back(data)
+        self.assertEqual(self.checksums(), before)
+        self.image("d2")
+        before = self.checksums()
+        self.poolctl("status", "tank", "--check", code=2)
+        self.refused("import", "tank")
+        self.poolctl("list")
+        self.assertEqual(self.checksums(), before)
+
+    def test_swapped_labels(self):
+        """The labels of two disks trade places: neither disk may be taken for the other."""
+        disks = self.create()
+        data = self.volume()
+        parts = []
+        for disk in disks[:2]:
+            with open(disk, "rb") as file:
+                head = file.read(MIB)
+                file.seek(-MIB, os.SEEK_END)
+                parts.append((head, file.read()))
+        for disk, (head, tail) in zip(disks[:2], reversed(parts)):
+            with open(disk, "r+b") as file:
+                file.write(head)
+                file.seek(-MIB, os.SEEK_END)
+                file.write(tail)
+        self.reads_back(data)
+
+    def test_label_of_the_future(self):
+        disks = self.create()
+        self.volume()
+        for disk in disks:
+            subprocess.run([LABEL_EDIT, disk, "time_travel"], check=True, capture_output=True)
+        self.refused("import", "tank", says="time_travel")
+        self.refused("volume", "read", "tank/data", "out", says="time_travel")
+        before = self.checksums()
+        self.assertIn("time_travel", self.poolctl("status", "tank", "--check", code=2))
+        self.assertIn("time_travel", self.poolctl("list"))
+        self.assertEqual(self.checksums(), before)
+
+    def test_garbage_everywhere(self):
+        for index in range(6):
+            with open(self.path(f"d{index}"), "wb") as file:
+                file.write(os.urandom(64 * MIB))
+        before = self.checksums()
+        self.assertIn("No pools", self.poolctl("list"))
+        self.assertEqual(self.checksums(), before)
+
+    def test_renamed_and_moved(self):
+        disks = self.create()
+        data = self.volume()
+        for index, disk in enumerate(disks):
+            os.rename(disk, self.path(f"moved{5 - index}"))
+        self.assertEqual(self.status()["state"], "healthy")
+        self.reads_back(data)
+
+
+class SecondImport(PoolctlCase):
+    def test_second_import(self):
+        """While one process has the pool imported, all others are told so, at once."""
+        disks = self.create()
+        data = self.volume()
+        with subprocess.Popen(self.command("volume", "write", "tank/data"), stdin=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as owner:
+            owner.stdin.write(data[:MIB])
+            owner.stdin.flush()
+            self.wait_until_in_use()
+            started = time.monotonic()
+            for arguments in (("import", "tank"), ("import", "tank", "--force"), ("volume", "create", "tank/v", "1M"),
+                              ("volume", "read", "tank/data", "out"), ("scrub", "tank"), ("destroy", "tank", "--yes"),
+                              ("export", "tank")):
+                with self.subTest(arguments=arguments):
+                    self.refused(*arguments, says="tank", changes=True)
+            self.refused("create", "other", "raid6", *disks, "--force", changes=True)
+            self.poolctl("status", "tank", "--check", code=4)
+            self.assertIn("in use", self.poolctl("list"))
+            self.assertLess(time.monotonic() - started, TIME_LIMIT)
+            owner.stdin.write(data[MIB:])
+            owner.communicate(timeout=TIME_LIMIT)
+        self.assertEqual(owner.returncode, 0)
+        self.reads_back(data)
+
+    def wait_until_in_use(self):
+        limit = time.monotonic() + TIME_LIMIT
+        while self.document("list")["pools"][0]["in_use"] is False:
+            self.assertLess(time.monotonic(), limit, "the pool was never in use")
+            time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

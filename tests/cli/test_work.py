@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""poolctl at work on real images: what an administrator does, from create to undestroy."""
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from poolctl_case import MIB, TIME_LIMIT, PoolctlCase
+
+DAMAGE_DISK = os.environ.get("DAMAGE_DISK", "damage-disk")
+
+
+class Work(PoolctlCase):
+    def damage(self, *disks):
+        subprocess.run([DAMAGE_DISK, "--seed", "7", *disks], check=True, capture_output=True)
+
+    def scrub_finds_nothing(self):
+        job = self.document("scrub", "tank", "--wait")["jobs"][-1]
+        self.assertEqual((job["errors_found"], job["cells_repaired"], job["cells_unrepaired"]), (0, 0, 0))
+
+    def verify(self):
+        self.assertEqual(self.document("debug", "verify", "tank")["violations"], 0)
+
+    def test_dry_run(self):
+        disks = self.images(6)
+        before = self.checksums()
+        layout = self.document("create", "tank", "raid6", *disks, "-n")
+        self.assertEqual(self.checksums(), before)
+        self.assertEqual((layout["data_columns"], layout["parity_columns"], layout["disks_may_fail"]), (4, 2, 2))
+        self.assertLess(layout["usable_bytes"], 4 * 64 * MIB)
+        self.assertGreater(layout["usable_bytes"], 4 * 64 * MIB // 2)
+
+    def test_volumes(self):
+        self.create()
+        data = self.volume()
+        self.reads_back(data)
+        (volume,) = self.document("volume", "list", "tank")["volumes"]
+        self.assertEqual((volume["name"], volume["volume_bytes"]), ("tank/data", 32 * MIB))
+        self.poolctl("volume", "write", "tank/data", "--offset", "1M", input=b"x" * 5000)
+        data = data[:MIB] + b"x" * 5000 + data[MIB + 5000:]
+        self.reads_back(data)
+        self.refused("volume", "write", "tank/data", "--offset", "31M", input=bytes(2 * MIB), says="longer", changes=True)
+        self.refused("volume", "resize", "tank/data", "16M", says="--yes", code=2, changes=True)
+        self.poolctl("volume", "resize", "tank/data", "16M", "--yes")
+        self.reads_back(data[:16 * MIB])
+        self.refused("volume", "create", "tank/data", "1M", says="data", changes=True)
+        self.poolctl("volume", "destroy", "tank/data", "--yes")
+        self.assertEqual(self.poolctl("volume", "list", "tank", "-H"), "")
+        self.verify()
+
+    def test_read_changes_nothing(self):
+        self.create()
+        data = self.volume()
+        before = self.checksums()
+        self.reads_back(data)
+        self.poolctl("status")
+        self.poolctl("list")
+        self.poolctl("history", "tank")
+        self.poolctl("events", "tank")
+        self.poolctl("get", "tank")
+        self.poolctl("iostat", "tank")
+        self.poolctl("debug", "verify", "tank")
+        self.assertEqual(self.checksums(), before)
+
+    def test_damage_is_healed(self):
+        disks = self.create()
+        data = self.volume()
+        self.damage(*disks[:2])
+        self.reads_back(data)
+        result = self.document("scrub", "tank", "--wait")
+        self.assertGreater(result["jobs"][-1]["cells_repaired"], 0)
+        self.assertEqual(result["cells_unrepaired"], 0)
+        self.scrub_finds_nothing()
+        self.verify()
+        self.reads_back(data)
+
+    def test_damage_beyond_repair(self):
+        disks = self.create(profile="raid5", disks=self.images(4))
+        self.volume()
+        for disk in disks[:3]:
+            with open(disk, "r+b") as file:
+                file.seek(MIB)
+                file.write(os.urandom(30 * MIB))
+        self.poolctl("scrub", "tank", "--wait", code=3)
+        self.refused("volume", "read", "tank/data", "out", changes=True)
+
+    def test_disks_are_replaced(self):
+        disks = self.create()
+        data = self.volume()
+        for disk in disks[:2]:
+            os.remove(disk)
+        self.poolctl("status", "tank", "--check", code=1)
+        self.reads_back(data)
+        self.poolctl("replace", "tank", disks[0], self.path("n0"), "--create-size", "64M")
+        self.poolctl("replace", "tank", "#1", self.path("n1"), "--create-size", "64M", "--wait")
+        self.poolctl("status", "tank", "--check")
+        self.scrub_finds_nothing()
+        self.verify()
+        self.reads_back(data)
+        for disk in disks[2:4]:
+            os.remove(disk)
+        self.reads_back(data)
+
+    def test_offline_and_online(self):
+        disks = self.create()
+        data = self.volume()
+        self.poolctl("offline", "tank", "d3")
+        self.poolctl("status", "tank", "--check", code=1)
+        data = os.urandom(len(data))
+        self.poolctl("volume", "write", "tank/data", input=data)
+        self.poolctl("online", "tank", disks[3])
+        self.poolctl("status", "tank", "--check")
+        self.reads_back(data)
+        self.scrub_finds_nothing()
+        self.verify()
+
+    def test_destroy_and_undestroy(self):
+        self.create()
+        data = self.volume()
+        self.refused("destroy", "tank", says="--yes", code=2)
+        self.poolctl("destroy", "tank", "-n")
+        self.poolctl("destroy", "tank", "--yes")
+        self.assertIn("No pools", self.poolctl("list"))
+        self.assertIn("tank", self.poolctl("list", "--destroyed"))
+        self.refused("volume", "read", "tank/data", "out", says="tank")
+        self.poolctl("undestroy", "tank")
+        self.reads_back(data)
+
+    def test_history_and_properties(self):
+        self.create()
+        self.poolctl("volume", "create", "tank/data", "1M")
+        self.assertIn("volume create tank/data 1M", self.poolctl("history", "tank"))
+        for row in self.document("get", "tank")["properties"]:
+            self.assertTrue(row["name"] and row["help"], row)
+        self.poolctl("import", "tank")
+        self.assertIn("nothing to export", self.poolctl("export", "tank"))
+
+    def test_interrupted_write(self):
+        self.create()
+        data = self.volume()
+        with subprocess.Popen(self.command("volume", "write", "tank/data"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            process.stdin.write(data[:5 * MIB])
+            process.stdin.flush()
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            error = process.stderr.read().decode()
+            process.wait(TIME_LIMIT)
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("interrupted", error)
+        self.assertTrue(self.document("list")["pools"][0]["clean"], "the pool was not exported")
+        self.reads_back(data)
+
+    def test_killed_write(self):
+        """As after a crash: the pool is not clean, and all that was durable is there."""
+        self.create()
+        data = self.volume()
+        with subprocess.Popen(self.command("volume", "write", "tank/data"), stdin=subprocess.PIPE) as process:
+            process.stdin.write(data[:5 * MIB])
+            process.stdin.flush()
+            time.sleep(0.5)
+            process.kill()
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+        self.assertFalse(self.document("list")["pools"][0]["clean"])
+        self.reads_back(data)
+        self.poolctl("import", "tank")
+        self.assertTrue(self.document("list")["pools"][0]["clean"])
+        self.verify()
+
+    def test_reader_that_goes_away(self):
+        self.create()
+        self.volume()
+        with subprocess.Popen(self.command("volume", "read", "tank/data"), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            process.stdout.read(4096)
+            process.stdout.close()
+            error = process.stderr.read().decode()
+            process.wait(TIME_LIMIT)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("Broken pipe", error)
+        self.assertEqual(len(error.splitlines()), 1)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
