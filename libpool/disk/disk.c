@@ -145,15 +145,11 @@ void disk_complete(struct disk_io *io, int result)
 		disk->ops->close(disk);
 }
 
-bool disk_complete_detached(struct disk_io *io, int result)
+bool disk_forget(struct disk_io *io, int result)
 {
-	struct disk *disk = io->disk;
-
 	list_remove(&io->node);
 	io->late_result = result;
-	if (io->released)
-		io->released(io);
-	return list_empty(&disk->requests);
+	return list_empty(&io->disk->requests);
 }
 
 void disk_close(struct disk *disk)

@@ -46,7 +46,10 @@ struct disk_io {
 	struct rt_timer timer;
 	uint64_t submitted_ns, remaining_ns;
 	bool finished; /* done() was called */
-	void *backend;
+	union {
+		void *backend;
+		uint64_t backend_space[8]; /* for what the backend knows of the request, so that submission can't fail */
+	};
 };
 
 struct disk_counters {
@@ -95,10 +98,11 @@ void disk_submit(struct disk *disk, struct disk_io *io);
 /* For backends: the request ended. Engine thread, outside fibers or inside. */
 void disk_complete(struct disk_io *io, int result);
 /*
- * The same for a request of a closed disk after its rt has ended, in any one thread: only released() is called.
- * True if it was the last one, after which the backend frees the disk (ops->close is not called).
+ * For backends: the same for a request of a closed disk when the engine is gone, in one thread at a time. The
+ * backend then calls released() itself (which may not use io->disk any more). True if it was the disk's last
+ * request: the backend then frees the disk, ops->close is not called.
  */
-bool disk_complete_detached(struct disk_io *io, int result);
+bool disk_forget(struct disk_io *io, int result);
 
 /*
  * Blocking forms for fibers, over one buffer that the function keeps alive until released (hence refcounted).
