@@ -1,0 +1,49 @@
+/* The plan of one tree in a sync run: shared by its two halves, tree_plan.c (reading) and tree_sync.c (writing). */
+#ifndef LIBPOOL_OBJECT_TREE_SYNC_H
+#define LIBPOOL_OBJECT_TREE_SYNC_H
+
+#include "libpool/object/sync_internal.h"
+#include "libpool/object/tree_internal.h"
+
+/* A page that has been written: what its parent will hold of it. */
+struct tree_page {
+	struct tree_entry first; /* its lowest entry; the key counts */
+	struct raw_block_pointer pointer;
+	bool written;
+};
+
+struct tree_node {
+	struct tree_node *parent;
+	unsigned level, slot;    /* slot: index of its entry in the parent */
+	size_t first, end;       /* the changes below it */
+	struct block_pointer old; /* a hole: there is no such node on disk */
+	struct buffer *buffer;   /* its entries on disk, kept until the end: keys point into it */
+	unsigned count;
+	/* Its new content; entries NULL until then. */
+	struct tree_entry *entries;
+	size_t entry_count, bytes;
+	bool changed, appended; /* appended: only behind the last entry */
+	struct tree_page *pages;
+	size_t page_count;
+};
+
+struct tree_plan {
+	struct map_node **changes; /* tree_change, sorted */
+	size_t change_count;
+	struct array levels[TREE_LEVELS_MAX]; /* struct tree_node *, in the order of their keys */
+	struct tree_node *top;
+	bool done;
+};
+
+static inline const struct tree_change *tree_plan_change(const struct tree_plan *tree, size_t index)
+{
+	return container_of(tree->changes[index], struct tree_change, node);
+}
+
+/* A node of the plan, not in its level's array yet; freed with the plan if it gets there. */
+struct tree_node *tree_node_new(struct tree_node *parent, unsigned level, unsigned slot);
+void tree_node_free(struct tree_node *node);
+/* Reads the nodes from disk and checks them. */
+int tree_nodes_load(struct plan *plan, struct tree_node **nodes, size_t count);
+
+#endif
