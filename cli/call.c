@@ -33,19 +33,20 @@ int call_usage(struct call *call, const char *format, ...)
 static int confirm(struct call *call)
 {
 	const char *question = call->verb->question ? call->verb->question(call) : NULL;
-	char answer[16] = "";
+	char answer[16] = "", target[TARGET_TEXT_MAX];
 
 	if (!question || options_have(&call->options, OPTION_YES) ||
 	    options_have(&call->options, OPTION_DRY_RUN))
 		return 0;
+	target_print(&call->target, target);
 	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
 		return call_usage(
 		    call, "%s %s asks before it goes on, and there is no terminal to ask on: add --yes",
-		    call->verb->name, call->target.pool);
-	fprintf(stderr, "%s Type yes to go on: ", question);
+		    call->verb->name, target);
+	fprintf(stderr, "%s %s: %s Type yes to go on: ", call->verb->name, target, question);
 	if (!fgets(answer, sizeof(answer), stdin) || strcmp(answer, "yes\n") != 0)
 		return error_set(&call->error, -ECANCELED, "%s %s: not confirmed, nothing was changed",
-				 call->verb->name, call->target.pool);
+				 call->verb->name, target);
 	return 0;
 }
 
@@ -73,15 +74,22 @@ static int open_pool(struct call *call)
 /* After it succeeded; a history that can't be written doesn't undo what was done. */
 static void note_in_history(struct call *call)
 {
-	char text[1024];
+	char text[1024], target[TARGET_TEXT_MAX];
 
 	if (!call->verb->changes || !call->pool || options_have(&call->options, OPTION_DRY_RUN) ||
 	    options_have(&call->options, OPTION_READ_ONLY))
 		return;
-	snprintf(text, sizeof(text), "poolctl %s %s%s%s", call->verb->name, call->target.pool,
-		 call->target.volume[0] ? "/" : "", call->target.volume);
+	target_print(&call->target, target);
+	snprintf(text, sizeof(text), "poolctl %s %s", call->verb->name, target);
 	for (size_t i = 0; i < call->operand_count; i++)
 		text_append(text, sizeof(text), " %s", call->operands[i]);
+	for (int i = 0; i < OPTION_COUNT; i++) {
+		if (!options_have(&call->options, i) || (OPTIONS_COMMON >> i & 1))
+			continue;
+		text_append(text, sizeof(text), " --%s%s%s", option_descriptions[i].name,
+			    call->options.text[i] ? "=" : "",
+			    call->options.text[i] ? call->options.text[i] : "");
+	}
 	text[2 * LIBPOOL_TEXT_MAX - 1] = '\0'; /* the room of an entry */
 	libpool_history_add(call->pool, text, NULL);
 }
@@ -101,6 +109,15 @@ static int close_pool(struct call *call, int code)
 	error_complete(&error, closed, "exporting pool %s", call->target.pool);
 	call->error = error;
 	return closed;
+}
+
+/* Jobs need an owner of the pool; until one takes over, that is this process. */
+static void note_that_it_stays(const struct call *call)
+{
+	if (!options_have(&call->options, OPTION_WAIT) && !options_have(&call->options, OPTION_JSON))
+		fprintf(stderr,
+			"Nobody else has pool %s imported, so this command stays until its job is done.\n",
+			call->target.pool);
 }
 
 int call_run(struct call *call)
@@ -128,8 +145,10 @@ int call_run(struct call *call)
 		code = open_pool(call);
 	if (code == 0)
 		code = verb->work(call);
-	if (code == 0 && call->wait_kinds)
+	if (code == 0 && call->wait_kinds) {
+		note_that_it_stays(call);
 		code = wait_for_jobs(call, call->wait_kinds);
+	}
 	if (code == 0 && verb->finish)
 		code = verb->finish(call);
 	if (code == 0)

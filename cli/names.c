@@ -105,6 +105,12 @@ int target_parse(const char *text, enum target_form form, struct target *ret_tar
 	return 0;
 }
 
+void target_print(const struct target *target, char ret_text[TARGET_TEXT_MAX])
+{
+	snprintf(ret_text, TARGET_TEXT_MAX, "%s%s%s", target->pool, target->volume[0] ? "/" : "",
+		 target->volume);
+}
+
 void guid_print(const uint8_t guid[LIBPOOL_GUID_SIZE], char ret_text[GUID_TEXT_MAX])
 {
 	for (int i = 0; i < LIBPOOL_GUID_SIZE; i++)

@@ -12,7 +12,8 @@ struct target {
 	char volume[LIBPOOL_NAME_MAX + 1]; /* "" when none was given */
 };
 
-#define GUID_TEXT_MAX (2 * LIBPOOL_GUID_SIZE + 1)
+#define TARGET_TEXT_MAX (2 * LIBPOOL_NAME_MAX + 2)
+#define GUID_TEXT_MAX	(2 * LIBPOOL_GUID_SIZE + 1)
 
 enum target_form {
 	TARGET_NONE,	      /* the verb has no such operand */
@@ -30,6 +31,8 @@ enum target_form {
 int name_check(const char *name, const char *what, struct libpool_error *error);
 int target_parse(const char *text, enum target_form form, struct target *ret_target,
 		 struct libpool_error *error);
+/* "tank" or "tank/disk1" */
+void target_print(const struct target *target, char ret_text[TARGET_TEXT_MAX]);
 void guid_print(const uint8_t guid[LIBPOOL_GUID_SIZE], char ret_text[GUID_TEXT_MAX]);
 
 #endif

@@ -1,6 +1,5 @@
 /* What must always hold: stdout is never touched (it may carry the data), and nothing is left of a rewritten
  * line. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -83,16 +82,4 @@ void progress_end(struct progress *progress)
 	if (progress->terminal && progress->shown)
 		fputs("\r\033[K", stderr);
 	progress->shown = false;
-}
-
-void progress_note(const struct progress *progress, const char *format, ...)
-{
-	va_list arguments;
-
-	if (progress->silent)
-		return;
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fputc('\n', stderr);
 }

@@ -19,9 +19,6 @@ void progress_begin(struct progress *progress, const char *what, bool silent);
 void progress_update(struct progress *progress, uint64_t done, uint64_t total, uint64_t rate);
 /* Clears the line on a terminal. */
 void progress_end(struct progress *progress);
-/* One plain line on stderr, unless silent. */
-void progress_note(const struct progress *progress, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
 double progress_seconds(const struct progress *progress); /* since it began */
 
 #endif

@@ -8,7 +8,6 @@
 #include "cli/document.h"
 #include "cli/errors.h"
 #include "cli/jobs.h"
-#include "cli/progress.h"
 #include "cli/verbs.h"
 
 /* A disk as the library takes it, whatever is known of it. */
@@ -32,16 +31,6 @@ static int begin(struct call *call, struct libpool_disk_info *ret_disk, char ind
 	document_guid(call->document, "disk_id", ret_disk->guid);
 	document_flag(call->document, "dry_run", options_have(&call->options, OPTION_DRY_RUN));
 	return 0;
-}
-
-static void note_that_it_stays(struct call *call, const char *until)
-{
-	struct progress progress;
-
-	progress_begin(&progress, "", options_have(&call->options, OPTION_JSON));
-	if (!options_have(&call->options, OPTION_WAIT))
-		progress_note(&progress, "Nobody else has pool %s imported, so this command stays until %s.",
-			      call->target.pool, until);
 }
 
 static int replace(struct call *call, const char *old_disk, struct disk_files *files)
@@ -85,7 +74,6 @@ int replace_work(struct call *call)
 				call->target.pool, document_get_text(call->document, "new_disk"));
 		return 0;
 	}
-	note_that_it_stays(call, "the rebuild is done");
 	call->wait_kinds = JOB_BIT(LIBPOOL_JOB_REBUILD);
 	return 0;
 }
@@ -158,7 +146,6 @@ int online_work(struct call *call)
 	if (code < 0)
 		return error_complete(&call->error, code, "bringing disk %s of pool %s back", display,
 				      call->target.pool);
-	note_that_it_stays(call, "the disk is up to date");
 	call->wait_kinds = JOB_BIT(LIBPOOL_JOB_RESYNC) | JOB_BIT(LIBPOOL_JOB_REBUILD);
 	return 0;
 }

@@ -13,20 +13,13 @@ const struct column property_columns[] = {
     {"help", "MEANING", COLUMN_TEXT, true},   {NULL, NULL, COLUMN_TEXT, false},
 };
 
-/* "tank" or "tank/disk1" */
-static void object_name(const struct call *call, char text[2 * LIBPOOL_NAME_MAX + 2])
-{
-	snprintf(text, 2 * LIBPOOL_NAME_MAX + 2, "%s%s%s", call->target.pool,
-		 call->target.volume[0] ? "/" : "", call->target.volume);
-}
-
 static int load(struct call *call, struct libpool_property **ret_properties, size_t *ret_count)
 {
-	char object[2 * LIBPOOL_NAME_MAX + 2];
+	char object[TARGET_TEXT_MAX];
 	int code =
 	    libpool_properties(call->pool, call->target.volume, ret_properties, ret_count, &call->error);
 
-	object_name(call, object);
+	target_print(&call->target, object);
 	return error_complete(&call->error, code, "asking for the properties of %s", object);
 }
 
@@ -42,9 +35,9 @@ static const struct libpool_property *named(const struct libpool_property *prope
 
 static int unknown(struct call *call, const char *name, size_t length)
 {
-	char object[2 * LIBPOOL_NAME_MAX + 2];
+	char object[TARGET_TEXT_MAX];
 
-	object_name(call, object);
+	target_print(&call->target, object);
 	return error_set(&call->error, -ENOENT, "%s has no property '%.*s': see poolctl get %s", object,
 			 (int)length, name, object);
 }
@@ -52,9 +45,9 @@ static int unknown(struct call *call, const char *name, size_t length)
 static void add(struct call *call, const struct libpool_property *property)
 {
 	struct json_object *object = document_append_object(document_get(call->document, "properties"));
-	char name[2 * LIBPOOL_NAME_MAX + 2];
+	char name[TARGET_TEXT_MAX];
 
-	object_name(call, name);
+	target_print(&call->target, name);
 	document_text(object, "object", name);
 	document_text(object, "name", property->name);
 	document_text(object, "value", property->value);
@@ -126,10 +119,10 @@ static int check_settings(struct call *call)
 int set_work(struct call *call)
 {
 	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
-	char object[2 * LIBPOOL_NAME_MAX + 2], name[64];
+	char object[TARGET_TEXT_MAX], name[64];
 	int code = check_settings(call);
 
-	object_name(call, object);
+	target_print(&call->target, object);
 	for (size_t i = 0; code == 0 && !dry_run && i < call->operand_count; i++) {
 		const char *equals = strchr(call->operands[i], '=');
 

@@ -5,7 +5,6 @@
 #include "cli/document.h"
 #include "cli/errors.h"
 #include "cli/jobs.h"
-#include "cli/progress.h"
 #include "cli/verbs.h"
 
 static int control(struct call *call, bool pause)
@@ -36,7 +35,6 @@ int scrub_work(struct call *call)
 	struct libpool_scrub_options options = {.size = sizeof(options)};
 	bool pause = options_have(&call->options, OPTION_PAUSE),
 	     stop = options_have(&call->options, OPTION_STOP);
-	struct progress progress;
 	int code;
 
 	document_text(call->document, "pool", call->target.pool);
@@ -47,12 +45,6 @@ int scrub_work(struct call *call)
 	code = libpool_scrub_start(call->pool, &options, &call->error);
 	if (code < 0)
 		return error_complete(&call->error, code, "starting a scrub of pool %s", call->target.pool);
-	progress_begin(&progress, "scrub", options_have(&call->options, OPTION_JSON));
-	if (!options_have(&call->options, OPTION_WAIT))
-		progress_note(
-		    &progress,
-		    "Nobody else has pool %s imported, so this command stays until the scrub is done.",
-		    call->target.pool);
 	call->wait_kinds = JOB_BIT(LIBPOOL_JOB_SCRUB);
 	return 0;
 }

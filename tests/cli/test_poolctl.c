@@ -367,7 +367,7 @@ static void scrubbing(void **state)
 	fake_state.wait_steps = 3;
 	fake_state.cells_repaired = 5;
 	assert_int_equal(run("scrub tank"), 0);
-	assert_non_null(strstr(err, "stays until the scrub is done"));
+	assert_non_null(strstr(err, "stays until its job is done"));
 	says("scrub finished");
 	says("5 cells repaired");
 	fake_state.cells_unrepaired = 2;
@@ -406,7 +406,7 @@ static void disks(void **state)
 	assert_int_equal(run("online tank ./d4 --wait"), 0);
 	assert_int_equal(run("clear tank"), 0);
 	assert_int_equal(run("history tank -H -o text"), 0);
-	says("poolctl replace tank d3 new\n");
+	says("poolctl replace tank d3 new --create-size=64M --wait\n");
 	says("poolctl offline tank #1\n");
 }
 
