@@ -12,6 +12,8 @@ import unittest
 
 MIB = 1 << 20
 PROGRAM = os.environ.get("POOLCTL", "poolctl")
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/json.md"), encoding="utf-8") as schema_file:
+    SCHEMA = schema_file.read()
 TIME_LIMIT = float(os.environ.get("POOLCTL_TIME_LIMIT", "60"))
 
 
@@ -54,7 +56,18 @@ class PoolctlCase(unittest.TestCase):
     def document(self, *arguments, code=0):
         document = json.loads(self.poolctl(*arguments, "--json", code=code))
         self.assertEqual(document["schema"], 1)
+        self.is_documented(document)
         return document
+
+    def is_documented(self, value):
+        """Every member of a document is named in docs/json.md."""
+        if isinstance(value, list):
+            for element in value:
+                self.is_documented(element)
+        elif isinstance(value, dict):
+            for key, element in value.items():
+                self.assertRegex(SCHEMA, rf"[`\"]{key}[`\"]", f"docs/json.md says nothing about '{key}'")
+                self.is_documented(element)
 
     def refused(self, *arguments, says=(), code=1, changes=False, **options):
         """One clear line and this exit code, and, unless `changes`, every image as it was."""
