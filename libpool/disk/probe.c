@@ -244,7 +244,7 @@ static void probe_use(int descriptor, const char *path, const struct stat *statu
 	if (!how)
 		return;
 	probe->mounted = true;
-	snprintf(probe->what + length, sizeof(probe->what) - length, "%s%s%s%s", length ? ", " : "", how,
+	snprintf(probe->what + length, sizeof(probe->what) - length, "%s%s%s%.60s", length ? ", " : "", how,
 		 use.where[0] ? " " : "", use.where);
 }
 
