@@ -230,3 +230,23 @@ void store_txg_end(struct store *store)
 	store->last_txg = store->txg;
 	store->txg = 0;
 }
+
+int store_check_redundancy(struct store *store)
+{
+	for (uint32_t id = 0; id < alloc_segment_count(store->alloc); id++) {
+		const struct segment *segment = alloc_segment(store->alloc, id);
+		unsigned lost = 0;
+		if (!segment || !segment->placed_in_txg)
+			continue;
+		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
+			uint16_t index = segment->record.columns[c].disk;
+			const struct store_disk *disk = index == DISK_ABSENT ? NULL : &store->disks[index];
+			lost += !disk || !disk->disk || (disk->stale_from && disk->stale_from <= store->txg);
+		}
+		if (lost > segment->record.m) {
+			store_halt(store, "rows of this commit lack more columns than there is parity");
+			return -POOL_EHALTED;
+		}
+	}
+	return store->halted ? -POOL_EHALTED : 0;
+}

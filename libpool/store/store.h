@@ -71,6 +71,10 @@ bool store_halted(const struct store *store, const char **ret_why);
 /* The sync of a txg. */
 void store_txg_begin(struct store *store, uint64_t txg);
 void store_txg_end(struct store *store); /* its uberblock is durable */
+/* One more SYS segment, with its headers on their way. Inside a txg. */
+int store_open_sys(struct store *store);
+/* Before the uberblock: -POOL_EHALTED (and the pool is halted) if a row of this txg lacks more columns than there is parity. */
+int store_check_redundancy(struct store *store);
 /* Closes the batch of a class: its summary is placed (the writes go on). May wait. */
 int store_finish(struct store *store, enum segment_class class);
 /* Waits for every write so far. Failed ones have been recorded as stale columns; -POOL_EHALTED when a row lost too much. */

@@ -110,6 +110,14 @@ static int place_run(struct store *store, struct stream *stream, struct batch *b
 	return 0;
 }
 
+int store_open_sys(struct store *store)
+{
+	uint32_t id;
+	int status = alloc_segment_open(store->alloc, CLASS_SYS, &id);
+
+	return status == 0 ? unit_write_headers(store, id) : status;
+}
+
 int sys_cut(struct store *store, struct stream *stream)
 {
 	while (!list_empty(&stream->queue)) {
@@ -135,10 +143,7 @@ int sys_cut(struct store *store, struct stream *stream)
 			status = take_rows(store, cells, 1, &batch, &row);
 		}
 		if (status == -ENOSPC) {
-			uint32_t id;
-			status = alloc_segment_open(store->alloc, CLASS_SYS, &id);
-			if (status == 0)
-				status = unit_write_headers(store, id);
+			status = store_open_sys(store);
 			if (status < 0)
 				return status;
 			continue;

@@ -87,6 +87,11 @@ uint64_t core_commits(const struct core *core); /* of this import */
 bool core_imported_clean(const struct core *core);
 uint64_t core_next_dataset_id(struct core *core); /* hands out an id, made durable by the txg that is open */
 
+/* Space as of now, with what the txg in sync has taken. */
+void core_space(struct core *core, struct space *ret_space);
+/* Every placed block that belongs to the core itself: pages, logs, commit block (checkers; as of the last commit). */
+int core_walk_system(struct core *core, object_visit_function *visit, void *argument);
+
 /* ---- Transactions ---- */
 
 /*

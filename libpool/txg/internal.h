@@ -1,0 +1,98 @@
+/* What the files of txg/ share. Nothing outside includes this. */
+#ifndef LIBPOOL_TXG_INTERNAL_H
+#define LIBPOOL_TXG_INTERNAL_H
+
+#include "libpool/base/array.h"
+#include "libpool/format/dataset_record.h"
+#include "libpool/format/dva.h"
+#include "libpool/txg/core.h"
+
+#define RETRY_SPACE_COMMITS 4u
+
+/* The allocation log of one committed txg: kept until no page needs it. */
+struct log_entry {
+	uint64_t txg;
+	struct raw_block_pointer last;
+	struct array earlier; /* struct raw_block_pointer */
+};
+
+struct core {
+	struct core_options options;
+	struct rt *rt;
+	struct label *label; /* the configuration; disk_index and disk guid of none */
+	struct alloc *alloc;
+	struct store *store;
+	struct blocks *blocks;
+	struct objset *mos;
+	struct object *mos_objects[MOS_FIRST_FREE];
+	struct object *segtab, *livemap;
+	struct core_participant participant;
+	bool read_only, halted, stopping, stopped, imported_clean;
+	char halt_reason[256];
+
+	struct uberblock uberblock; /* the last one written */
+	uint64_t epoch;             /* of this import */
+	bool epoch_recorded;
+	uint64_t commits;
+	uint64_t next_dataset;
+
+	/* Handles and commits. */
+	uint64_t open_txg, committed_txg, wanted_txg; /* wanted: commit at least up to this one */
+	bool syncing;
+	uint64_t syncing_txg;
+	unsigned handles[2];         /* by txg & 1 */
+	bool touched[2];             /* a handle was taken */
+	int64_t dirty_bytes[2];
+	uint64_t reserved_cells[2];
+	uint64_t opened_ns;          /* when the open txg got its first handle */
+	struct space space;          /* as of the last commit */
+	struct rt_queue changed;     /* committed, halted, room */
+	struct rt_queue sync_wake;   /* the sync fiber waits here */
+	struct rt_queue released;    /* sync waits for handles */
+
+	/* What the commit block and its neighbours name. */
+	struct dnode segtab_dnode, livemap_dnode;
+	struct block_pointer commit_pointer; /* of the last commit: dead with the next */
+	bool has_commit;
+	struct array logs;                   /* struct log_entry, ascending txg */
+	struct log_entry log_now;            /* of the txg in sync */
+	uint64_t log_oldest;                 /* oldest txg whose log an import of the txg in sync needs */
+	uint64_t recent_txgs[3];             /* newest first, the last commit included */
+};
+
+/* labels.c */
+uint64_t label_area_offset(uint64_t disk_size, unsigned area);
+uint32_t disk_au_count(uint64_t disk_size, unsigned au_shift);
+/* Writes the label of every open configured disk: copy 0 in both areas, flush, copy 1, flush. */
+int labels_write(struct core *core);
+const struct label_disk *label_find_index(const struct label *label, unsigned index);
+
+/* uberblocks.c */
+/* Calls visit for every valid slot of a disk; stops at a non-zero return. */
+int uberblocks_scan(struct disk *disk, const struct label *label, int (*visit)(void *argument, const struct uberblock *uberblock),
+		    void *argument);
+/* Fills states and counts from the store's disks, writes to all ONLINE ones, repeats with failing ones listed. 0 or -POOL_EHALTED. */
+int uberblock_commit(struct core *core, struct uberblock *uberblock);
+/* Next sysmap slot, all disks, flush; fills the uberblock's sysmap fields. */
+int sysmap_write(struct core *core, struct uberblock *uberblock);
+int sysmap_load(struct core *core, const struct uberblock *uberblock);
+
+/* sync.c */
+int sync_txg(struct core *core, uint64_t txg);
+void core_kill(struct object_sync *sync, struct objset *objset, const struct block_pointer *pointer);
+void core_sync_fiber(void *argument);
+
+/* checkpoint.c: steps 8a to 8c. */
+int checkpoint_write(struct core *core, struct object_sync *sync, const struct final_layout *reserved, struct uberblock *uberblock,
+		     struct final_batch *ret_final, struct block_pointer *ret_summary);
+void logs_release(struct core *core);
+
+/* load.c: from an uberblock to the state in RAM. */
+int core_load(struct core *core, const struct uberblock *uberblock, struct pool_error *error);
+
+/* core.c */
+int core_new(const struct core_options *options, const struct label *label, struct core **ret_core);
+void core_free(struct core *core);
+int core_open_mos_objects(struct core *core);
+
+#endif

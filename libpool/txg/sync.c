@@ -1,0 +1,193 @@
+/*
+ * The commit of one txg, in one pass. The order is what crash safety rests on:
+ *
+ *   1  close the txg, wait for its handles
+ *   2-4  datasets: data, nodes level by level, dnodes, objset blocks; what they supersede is freed
+ *   6  the MOS: catalogue, batch map entries of earlier txgs, its own nodes
+ *   7  every write so far has ended; failed ones are recorded as stale columns
+ *   8  SYS: checkpoint pages (state of the last commit), the allocation log, the final batch
+ *   9  flush: everything the uberblock will name is on stable media before it
+ *   10  sysmap, when the SYS segments changed; flushed before the uberblock too
+ *   11  uberblock on a quorum of disks, with FUA: this instant commits the txg
+ *   12  what the txg freed becomes reusable in two commits; waiters are told
+ *
+ * A crash before 11 leaves the old uberblock and every block it reaches: rows of live cells aren't written to, and
+ * rows freed by T or by the two commits before it aren't handed out. A crash during 11 leaves the old or the new
+ * one, and both trees are whole. Nothing but T is ever committed as T: a commit that fails halts the pool.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "libpool/base/check.h"
+#include "libpool/format/dataset_record.h"
+#include "libpool/txg/internal.h"
+
+void core_kill(struct object_sync *sync, struct objset *objset, const struct block_pointer *pointer)
+{
+	struct core *core = sync->argument;
+
+	(void)objset;
+	if (!block_pointer_is_placed(pointer))
+		return;
+	int status = alloc_txg_free(core->alloc, pointer);
+	if (status < 0) {
+		core_halt(core, status == -ENOMEM ? "out of memory while freeing" : "a block was freed that is not live");
+		return;
+	}
+	block_forget(core->blocks, pointer);
+}
+
+struct map_change {
+	struct core *core;
+	int status;
+};
+
+static void batch_map_change(void *argument, uint32_t segment, const struct batch_index *batch, bool present)
+{
+	struct map_change *change = argument;
+	struct core *core = change->core;
+	struct batch_map_entry entry = { .segment = segment, .base = batch->base, .rows = batch->rows, .txg = batch->txg };
+	uint8_t key[BATCH_MAP_KEY_SIZE], value[BATCH_MAP_VALUE_SIZE];
+
+	if (change->status < 0)
+		return;
+	if (present) {
+		struct block_pointer summary;
+		alloc_summary_pointer(batch, &summary);
+		block_pointer_encode(&summary, &entry.summary);
+	}
+	batch_map_encode(&entry, key, value);
+	struct object *map = core->mos_objects[MOS_BATCH_MAP];
+	change->status = present ? tree_put(map, core->syncing_txg, key, sizeof(key), value, sizeof(value)) :
+				   tree_delete(map, core->syncing_txg, key, sizeof(key));
+}
+
+/* A SYS segment more when rows get scarce, and the rows of the final batch, before anything is placed. */
+static int reserve_final(struct core *core, struct final_layout *ret_reserved)
+{
+	for (unsigned attempt = 0; attempt < 3; attempt++) {
+		if (!alloc_sys_low(core->alloc) || attempt > 0) {
+			int status = alloc_sys_take(core->alloc, FINAL_BATCH_ROWS_MAX, &ret_reserved->segment, &ret_reserved->base);
+			if (status != -ENOSPC)
+				return status;
+		}
+		int status = store_open_sys(core->store);
+		/* Low is a wish; without space for another segment the rows that are left serve. */
+		if (status < 0 && (status != -ENOSPC || attempt > 0))
+			return status;
+	}
+	return -ENOSPC;
+}
+
+static int sync_metadata(struct core *core, struct object_sync *sync)
+{
+	struct map_change change = { core, 0 };
+	struct objset *mos = core->mos;
+	int status = 0;
+
+	if (core->participant.sync)
+		status = core->participant.sync(core->participant.argument, sync);
+	if (status == 0) {
+		alloc_batch_map_changes(core->alloc, batch_map_change, &change);
+		status = change.status;
+	}
+	if (status == 0)
+		status = objsets_sync(sync, &mos, 1);
+	static const enum segment_class classes[] = { CLASS_HOT, CLASS_COLD, CLASS_META };
+	for (unsigned i = 0; i < 3 && status == 0; i++)
+		status = store_finish(core->store, classes[i]);
+	return status;
+}
+
+static void uberblock_prepare(struct core *core, uint64_t txg, struct uberblock *uberblock)
+{
+	*uberblock = core->uberblock;
+	uberblock->flags = 0;
+	uberblock->txg = txg;
+	uberblock->rewrite = 0;
+	uberblock->time_ns = rt_realtime(core->rt);
+	uberblock->host = core->options.host;
+	uberblock->epoch = core->epoch;
+	if (core->epoch_recorded)
+		return;
+	unsigned kept = uberblock->history_count < UBERBLOCK_HISTORY_MAX ? uberblock->history_count : UBERBLOCK_HISTORY_MAX - 1;
+	memmove(&uberblock->history[1], &uberblock->history[0], kept * sizeof(uberblock->history[0]));
+	uberblock->history[0] = (struct uberblock_epoch){ core->epoch, txg };
+	uberblock->history_count = (uint16_t)(kept + 1);
+}
+
+static void commit_applied(struct core *core, uint64_t txg)
+{
+	unsigned slot = txg & 1;
+
+	for (unsigned i = 2; i > 0; i--)
+		core->recent_txgs[i] = core->recent_txgs[i - 1];
+	core->recent_txgs[0] = txg;
+	core->committed_txg = txg;
+	core->epoch_recorded = true;
+	core->commits++;
+	core->touched[slot] = false;
+	core->reserved_cells[slot] = 0;
+	core->syncing = false;
+	alloc_space(core->alloc, &core->space);
+	if (core->participant.committed)
+		core->participant.committed(core->participant.argument, txg);
+	rt_queue_wake_all(core->rt, &core->changed);
+}
+
+static int sync_steps(struct core *core, uint64_t txg)
+{
+	struct object_sync sync = { .txg = txg, .blocks = core->blocks, .kill = core_kill, .argument = core };
+	struct final_layout reserved = { 0 };
+	struct final_batch final;
+	struct block_pointer summary;
+	struct uberblock uberblock;
+
+	store_txg_begin(core->store, txg);
+	alloc_txg_begin(core->alloc, txg);
+	uberblock_prepare(core, txg, &uberblock);
+	int status = reserve_final(core, &reserved);
+	if (status == 0)
+		status = sync_metadata(core, &sync);
+	if (status == 0)
+		status = store_wait_writes(core->store);
+	if (status == 0)
+		status = checkpoint_write(core, &sync, &reserved, &uberblock, &final, &summary);
+	if (status < 0)
+		return status;
+	store_flush(core->store);
+	if (alloc_sysmap_dirty(core->alloc) && (status = sysmap_write(core, &uberblock)) < 0)
+		return status;
+	status = store_check_redundancy(core->store);
+	if (status == 0 && !core->halted)
+		status = uberblock_commit(core, &uberblock);
+	if (status < 0 || core->halted)
+		return status < 0 ? status : -POOL_EHALTED;
+	alloc_txg_commit(core->alloc, &final, &summary);
+	store_txg_end(core->store);
+	logs_release(core);
+	return 0;
+}
+
+int sync_txg(struct core *core, uint64_t txg)
+{
+	POOL_CHECK(core->open_txg == txg && txg > core->committed_txg);
+	core->syncing = true;
+	core->syncing_txg = txg;
+	core->open_txg = txg + 1;
+	rt_queue_wake_all(core->rt, &core->changed);
+	while (core->handles[txg & 1])
+		rt_queue_wait(core->rt, &core->released);
+	rt_no_block_begin(core->rt);
+	int status = sync_steps(core, txg);
+	rt_no_block_end(core->rt);
+	if (status < 0 || core->halted) {
+		const char *why = NULL;
+		if (store_halted(core->store, &why))
+			core_halt(core, why);
+		core->syncing = false;
+		return status < 0 ? status : -POOL_EHALTED;
+	}
+	commit_applied(core, txg);
+	return 0;
+}
