@@ -134,6 +134,14 @@ void overlay_account(struct overlay *overlay, int64_t before)
 		home->dirty(home->argument, overlay->txg, overlay->bytes - before);
 }
 
+void overlay_forget(const struct overlay *overlay)
+{
+	struct object_home *home = overlay->object->home;
+
+	if (home->dirty)
+		home->dirty(home->argument, overlay->txg, -overlay->bytes);
+}
+
 void object_overlays(const struct object *object, struct overlay *ret_overlays[2])
 {
 	struct overlay *first = object->overlays[0], *second = object->overlays[1];

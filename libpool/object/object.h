@@ -10,6 +10,14 @@
  *
  * Every changing call takes the number of the open txg, which the caller pins (the txg layer's
  * handle). Engine thread only; fibers; functions wait for reads unless said otherwise. 0 or negative errno.
+ *
+ * Order between txgs: two txgs can be written to at a time, T + 1 being open and T closed. In trees and dnodes a change
+ * of T + 1 counts before one of T whenever that came; in blobs a change of T that comes late is made in T + 1 too.
+ * Whoever needs one order for both (a directory entry and the link count) lets no operation of T + 1 begin before those
+ * of T have ended.
+ *
+ * Files: overlay.c the changes of a txg; blob_*.c, tree_*.c lookups, changes and plans; objset_sync.c the order of a
+ * sync; orphans.c what is killed later; walk.c. object_internal.h tells what they have in common.
  */
 #ifndef LIBPOOL_OBJECT_OBJECT_H
 #define LIBPOOL_OBJECT_OBJECT_H
@@ -32,12 +40,15 @@ struct objset_options {
 	void *argument;
 };
 
-/* An empty objset that becomes durable with the next sync in which it is dirty (it is marked dirty for txg). */
+/*
+ * An empty objset that becomes durable with the next sync in which it is dirty (it is marked dirty for txg). Numbers 1 to 14
+ * are for whoever defines what the objset is, 15 is used by this layer, and object_create gives out numbers from 16 on.
+ */
 int objset_create(struct rt *rt, struct blocks *blocks, const struct objset_options *options, uint64_t txg, struct objset **ret_objset);
 /* Waits. A hole as root is -POOL_EFORMAT. */
 int objset_open(struct rt *rt, struct blocks *blocks, const struct objset_options *options, const struct raw_block_pointer *root,
 		struct objset **ret_objset);
-/* All objects must be closed; unsynced deltas are dropped. */
+/* All objects must be closed; unsynced deltas are dropped. Waits for fibers that read ahead. */
 void objset_close(struct objset *objset);
 uint32_t objset_id(const struct objset *objset);
 /* The root as of the last finished sync. */
@@ -48,7 +59,7 @@ void *objset_user(const struct objset *objset);
 void objset_set_user(struct objset *objset, void *user);
 
 struct object_create_options {
-	uint64_t number;        /* 0: the next free one */
+	uint64_t number;        /* 0: the next free one. Never used again when its object is gone, unless asked for by number */
 	enum dnode_kind kind;
 	uint8_t block_shift;    /* blobs: 12 to 20 */
 	uint8_t indirect_shift; /* 0: 12 for blocks <= 16 KiB, else 14; trees: node size, 14 */
@@ -61,11 +72,15 @@ void object_close(struct object *object);
 uint64_t object_number(const struct object *object);
 void object_set_compression(struct object *object, uint8_t compression);
 /* Marks the object free in txg; its blocks are killed by the syncs of this and, when there are many, of the following txgs
- * (at most `OBJECT_KILLS_PER_SYNC` pointers each). Open handles read zeroes and -ENOENT from then on. */
+ * (at most `OBJECT_KILLS_PER_SYNC` pointers each, all objsets of the sync together). Open handles read zeroes and
+ * -ENOENT from then on. */
 int object_destroy(struct object *object, uint64_t txg);
 #define OBJECT_KILLS_PER_SYNC 65536u
 
-/* The newest state, deltas included. sectors counts what is on disk as of the last sync. */
+/*
+ * The newest state, deltas included; all zero (DNODE_FREE) after object_destroy. sectors, and the number of entries of a
+ * tree, are exact as of the last sync: what waits to be killed counts until it is.
+ */
 void object_info(const struct object *object, struct dnode *ret_dnode);
 int object_set_bonus(struct object *object, uint64_t txg, const void *bonus, size_t length);
 
@@ -116,12 +131,18 @@ struct object_sync {
  * Writes the deltas of sync->txg of all given objsets: level-0 data of all, then nodes level by level over all objects
  * of all objsets, then dnodes, then the objset blocks (one block_writes_place for each level). On return
  * objset_root is the new root of each. Waits; no delta of sync->txg may be added while it runs.
+ *
+ * Objsets that are neither dirty nor have pending kills are passed over. After an error nothing is changed for readers,
+ * but pointers have been given to kill: the txg must not be committed, and these objsets only be read from or closed.
  */
 int objsets_sync(struct object_sync *sync, struct objset **objsets, size_t count);
 /* More kills are waiting for later syncs (destroyed or punched objects): the txg layer keeps syncing. */
 bool objset_has_pending_kills(const struct objset *objset);
 
-/* Blobs without an objset, rooted elsewhere (segment table, live bitmaps): data and nodes in `class`. */
+/*
+ * Blobs without an objset, rooted elsewhere (segment table, live bitmaps): data and nodes in `class`. What is punched out of
+ * them is killed in one sync, however much it is.
+ */
 int object_new_bare(struct rt *rt, struct blocks *blocks, const struct dnode *dnode, uint8_t block_type, enum segment_class class,
 		    uint64_t number, struct object **ret_object);
 /* Like objsets_sync for one bare blob; *ret_dnode is its new record. objset in kill is NULL. */
@@ -129,7 +150,9 @@ int object_sync_bare(struct object_sync *sync, struct object *object, struct dno
 
 /*
  * Walks every placed pointer of an objset or bare blob as of the last finished sync, parents first (scrub --deep, checkers, destroy).
- * visit returns 0 to go on (and into children), 1 to skip children, negative to stop. Waits.
+ * visit returns 0 to go on (and into children), 1 to skip children, negative to stop. Waits. What waits to be killed is
+ * included, with the number of the object it belonged to. A node that can't be read is passed over and its error returned at
+ * the end; -POOL_ESTALE if a sync has ended meanwhile and what was to be walked is gone.
  */
 typedef int object_visit_function(void *argument, const struct block_pointer *pointer, const struct block_owner *owner);
 int objset_walk(struct objset *objset, object_visit_function *visit, void *argument);

@@ -73,6 +73,8 @@ struct overlay *object_overlay(struct object *object, uint64_t txg);
 struct overlay *object_overlay_if_any(const struct object *object, uint64_t txg);
 /* Tells the throttle what the overlay's memory grew by since `before`. */
 void overlay_account(struct overlay *overlay, int64_t before);
+/* And that all of it goes. */
+void overlay_forget(const struct overlay *overlay);
 /* Newest first; NULLs at the end. */
 void object_overlays(const struct object *object, struct overlay *ret_overlays[2]);
 struct object *objset_find(struct objset *objset, uint64_t number);

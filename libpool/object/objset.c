@@ -57,13 +57,12 @@ void objset_close(struct objset *objset)
 		return;
 	if (objset->home.background_count)
 		rt_group_wait(objset->home.rt, &objset->home.background);
-	for (int i = 0; i < 2; i++)
-		list_for_each(node, &objset->overlays[i]) {
-			struct overlay *overlay = container_of(node, struct overlay, node);
-
-			if (objset->home.dirty)
-				objset->home.dirty(objset->home.argument, overlay->txg, -overlay->bytes);
-		}
+	for (int i = 0; i < 2; i++) {
+		list_for_each(node, &objset->overlays[i])
+			overlay_forget(container_of(node, struct overlay, node));
+		if (objset->dnodes->overlays[i])
+			overlay_forget(objset->dnodes->overlays[i]); /* left by a sync that failed */
+	}
 	hash_table_each(&objset->objects, free_object_in_table, NULL);
 	hash_table_release(&objset->objects);
 	object_free(objset->dnodes);

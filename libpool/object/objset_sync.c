@@ -32,7 +32,6 @@ static struct plan *plan_new(struct sync_part *part, struct object *object, stru
 	plan->object = object;
 	plan->overlay = overlay;
 	plan->dnode = object->disk;
-	overlay->cells_change = 0;
 	return plan;
 }
 
@@ -326,8 +325,7 @@ static void switch_object(struct plan *plan, struct list *garbage)
 	if (list_linked(&overlay->node))
 		list_remove(&overlay->node);
 	list_push_back(garbage, &overlay->node);
-	if (plan->part->home->dirty)
-		plan->part->home->dirty(plan->part->home->argument, overlay->txg, -overlay->bytes);
+	overlay_forget(overlay);
 }
 
 /* One step: nothing here waits. */

@@ -39,6 +39,8 @@ int orphan_decode(const void *value, size_t length, struct orphan *ret_orphan)
 	if (length != sizeof(raw))
 		return -POOL_EFORMAT;
 	memcpy(&raw, value, sizeof(raw));
+	if (le64_get(raw.object) == 0 || le64_get(raw.object) == OBJECT_NUMBER_ORPHANS)
+		return -POOL_EFORMAT;
 	ret_orphan->pointer = raw.pointer;
 	ret_orphan->object = le64_get(raw.object);
 	ret_orphan->block = le64_get(raw.block);
@@ -147,15 +149,22 @@ static int kill_child(void *argument, const struct raw_block_pointer *raw, const
 	return array_push(&killing->part->orphans, &orphan);
 }
 
-/* How many orphans at the end of the stack to take at once: one, or some of those whose children are of level 0. */
-static size_t batch_size(const struct array *stack)
+/*
+ * How many orphans at the end of the stack to take at once: one, or some of those whose children are of level 0 and that
+ * `kills` suffice for.
+ */
+static size_t batch_size(const struct array *stack, size_t kills)
 {
 	size_t count = 0;
+	uint64_t needed = 0;
 
 	while (count < stack->count && count < BATCH_NODES) {
 		struct block_pointer pointer;
 
 		if (block_pointer_decode(&array_at(stack, struct orphan, stack->count - 1 - count)->pointer, &pointer) < 0 || pointer.level > 1)
+			break;
+		needed += pointer.level ? pointer.fill + 1 : 1;
+		if (needed > kills)
 			break;
 		count++;
 	}
@@ -193,7 +202,7 @@ static int kill_batch(struct killing *killing, struct batch *batch)
 	struct array *stack = &killing->part->orphans;
 	int result;
 
-	batch->count = batch_size(stack);
+	batch->count = batch_size(stack, killing->part->objset ? killing->part->run->kills_left : SIZE_MAX);
 	stack->count -= batch->count;
 	memcpy(batch->orphans, array_at(stack, struct orphan, stack->count), batch->count * sizeof(batch->orphans[0]));
 	result = read_batch(killing->part, batch);

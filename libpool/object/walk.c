@@ -10,6 +10,7 @@
 
 struct walk {
 	struct object_home *home;
+	bool objset;
 	const struct object *root; /* the object whose switch outdates the walk */
 	uint64_t generation;
 	object_visit_function *visit;
@@ -46,10 +47,11 @@ static int walk_dnodes(struct walk *walk, const struct buffer *block, uint64_t n
 {
 	for (unsigned i = 0; i < DNODES_PER_BLOCK; i++) {
 		struct dnode dnode;
+		uint64_t object = number * DNODES_PER_BLOCK + i;
 		int result = dnode_decode(block->data + i * DNODE_SIZE, &dnode);
 
 		if (result == 0 && dnode.kind != DNODE_FREE)
-			result = walk_root(walk, &dnode.root, number * DNODES_PER_BLOCK + i, 0);
+			result = object ? walk_root(walk, &dnode.root, object, 0) : -POOL_EFORMAT;
 		if (result == -POOL_EFORMAT && !walk->damage)
 			walk->damage = result;
 		if (result < 0 && result != -POOL_EFORMAT)
@@ -80,11 +82,16 @@ static int walk_orphans(struct walk *walk, const struct buffer *leaf)
 	return 0;
 }
 
+/*
+ * Only the blob of dnodes, which is walked as object 0, leads to dnodes, and only object 15 to orphans; so each step goes
+ * down, or on from dnodes to objects to orphans to their content, and a forged image can't make the walk run in circles.
+ */
 static bool has_pointers(const struct walk *walk, const struct block_pointer *pointer)
 {
-	if (!block_pointer_is_placed(pointer))
-		return pointer->type == TYPE_DNODES && block_pointer_is_embedded(pointer);
-	return pointer->level > 0 || pointer->type == TYPE_DNODES || (pointer->type == TYPE_TREE && walk->object == OBJECT_NUMBER_ORPHANS);
+	if (pointer->level > 0)
+		return block_pointer_is_placed(pointer);
+	return (pointer->type == TYPE_DNODES && walk->object == 0 && walk->objset) ||
+	       (pointer->type == TYPE_TREE && walk->object == OBJECT_NUMBER_ORPHANS && walk->objset);
 }
 
 static int walk_children(struct walk *walk, const struct block_pointer *pointer, const struct buffer *node, uint64_t block)
@@ -127,7 +134,7 @@ static int walk_pointer(void *argument, const struct raw_block_pointer *raw, con
 
 int objset_walk(struct objset *objset, object_visit_function *visit, void *argument)
 {
-	struct walk walk = { &objset->home, objset->dnodes, objset->dnodes->generation, visit, argument, 0, 0 };
+	struct walk walk = { &objset->home, true, objset->dnodes, objset->dnodes->generation, visit, argument, 0, 0 };
 	struct raw_block_pointer dnodes = objset->dnodes->disk.root;
 	struct block_owner owner = { .objset = objset->home.objset_id };
 	struct block_pointer root;
@@ -145,7 +152,7 @@ int objset_walk(struct objset *objset, object_visit_function *visit, void *argum
 
 int object_walk_bare(struct object *object, object_visit_function *visit, void *argument)
 {
-	struct walk walk = { object->home, object, object->generation, visit, argument, 0, 0 };
+	struct walk walk = { object->home, false, object, object->generation, visit, argument, 0, 0 };
 	struct raw_block_pointer root = object->disk.root;
 	int result = walk_root(&walk, &root, object->number, 0);
 

@@ -37,7 +37,7 @@ struct blocks {
 	uint64_t fail_read_at, fail_place_at; /* the read or placing of this number fails; 0 none */
 	int fail_with;
 	uint64_t walk;
-	bool in_sync;
+	bool forged; /* pointers may lead nowhere */
 };
 
 static inline uint64_t blocks_random(struct blocks *blocks, uint64_t below)
@@ -98,9 +98,9 @@ static inline struct fake_block *fake_block_find(struct blocks *blocks, const st
 	return NULL;
 }
 
-static inline void fake_delay(struct blocks *blocks)
+static inline void fake_delay(struct blocks *blocks, unsigned parts)
 {
-	if (blocks_random(blocks, 100) < blocks->delay_percent)
+	if (blocks_random(blocks, 100 * parts) < blocks->delay_percent)
 		rt_sleep(blocks->rt, 1 + blocks_random(blocks, 1000));
 }
 
@@ -132,8 +132,10 @@ int block_read(struct blocks *blocks, const struct block_pointer *pointer, const
 		return blocks->fail_with;
 	if (blocks->fail_read_at && blocks->reads > blocks->fail_read_at && blocks->fail_with == -POOL_EDAMAGED)
 		return blocks->fail_with;
-	fake_delay(blocks);
+	fake_delay(blocks, 1);
 	block = fake_block_find(blocks, pointer);
+	if (!block && blocks->forged)
+		return -POOL_EDAMAGED;
 	if (!block) {
 		blocks->stale_reads++;
 		assert_non_null(still_current); /* else: a pointer that should be pinned names a block that is gone */
@@ -197,7 +199,7 @@ static inline void fake_place_some(struct blocks *blocks, unsigned class, size_t
 
 void block_write_submit(struct blocks *blocks, struct block_write *write)
 {
-	fake_delay(blocks);
+	fake_delay(blocks, 30);
 	buffer_ref(write->data);
 	list_push_back(&blocks->pending[write->class], &write->node);
 	if (blocks_random(blocks, 8) == 0)
@@ -206,7 +208,7 @@ void block_write_submit(struct blocks *blocks, struct block_write *write)
 
 int block_writes_place(struct blocks *blocks, enum segment_class class)
 {
-	fake_delay(blocks);
+	fake_delay(blocks, 1);
 	if (++blocks->places == blocks->fail_place_at) {
 		struct list *node;
 

@@ -1,0 +1,246 @@
+/* Trees step by step: limits of keys and values, filling and emptying, pages in order, what the overlay hides. */
+#include "tests/unit/object/fake_blocks.h"
+
+#include "libpool/format/tree_node.h"
+#include "libpool/object/object_internal.h"
+
+static struct objset *new_objset(struct fake_test *test)
+{
+	struct objset_options options = fake_options(test);
+	struct objset *objset;
+
+	assert_int_equal(objset_create(test->rt, test->blocks, &options, 1, &objset), 0);
+	return objset;
+}
+
+static struct object *new_tree(struct objset *objset, uint64_t txg)
+{
+	struct object_create_options options = { .kind = DNODE_TREE };
+	struct object *object;
+
+	assert_int_equal(object_create(objset, txg, &options, &object), 0);
+	return object;
+}
+
+static void put_number(struct object *tree, uint64_t txg, uint32_t key, size_t length)
+{
+	uint8_t raw[4] = { (uint8_t)(key >> 24), (uint8_t)(key >> 16), (uint8_t)(key >> 8), (uint8_t)key }, value[OBJECT_VALUE_MAX];
+
+	memset(value, (int)(key % 251), length);
+	assert_int_equal(tree_put(tree, txg, raw, 4, value, length), 0);
+}
+
+static void delete_number(struct object *tree, uint64_t txg, uint32_t key)
+{
+	uint8_t raw[4] = { (uint8_t)(key >> 24), (uint8_t)(key >> 16), (uint8_t)(key >> 8), (uint8_t)key };
+
+	assert_int_equal(tree_delete(tree, txg, raw, 4), 0);
+}
+
+static uint64_t entries(struct object *tree)
+{
+	struct dnode dnode;
+
+	object_info(tree, &dnode);
+	return dnode.max_block;
+}
+
+static size_t count_forward(struct object *tree)
+{
+	uint8_t key[OBJECT_KEY_MAX], value[OBJECT_VALUE_MAX], before[OBJECT_KEY_MAX];
+	size_t key_length = 0, value_length, before_length, count = 0;
+
+	while (tree_next(tree, key, key_length, count > 0, key, &key_length, value, &value_length) == 0) {
+		if (count++)
+			assert_true(tree_key_compare(before, before_length, key, key_length) < 0);
+		memcpy(before, key, key_length);
+		before_length = key_length;
+	}
+	return count;
+}
+
+static void limits(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset *objset = new_objset(test);
+	struct object *tree = new_tree(objset, 1);
+	uint8_t key[OBJECT_KEY_MAX + 1] = { 0 }, value[OBJECT_VALUE_MAX + 1];
+	size_t length = 77;
+
+	memset(value, 5, sizeof(value));
+	assert_int_equal(tree_get(tree, "a", 1, value, 10, &length), -ENOENT);
+	assert_int_equal(tree_put(tree, 1, key, OBJECT_KEY_MAX + 1, value, 1), -EINVAL);
+	assert_int_equal(tree_put(tree, 1, key, 1, value, OBJECT_VALUE_MAX + 1), -EINVAL);
+	assert_int_equal(tree_put(tree, 1, key, 0, NULL, 0), 0); /* the empty key, the empty value */
+	assert_int_equal(tree_delete(tree, 1, "nothing", 7), 0);
+	for (size_t i = 1; i <= OBJECT_KEY_MAX; i++)
+		assert_int_equal(tree_put(tree, 1, key, i, value, i == 500 ? OBJECT_VALUE_MAX : i % 100), 0);
+	for (uint64_t txg = 1; txg <= 3; txg++) {
+		assert_int_equal(count_forward(tree), OBJECT_KEY_MAX + 1);
+		assert_int_equal(tree_get(tree, key, 500, value, OBJECT_VALUE_MAX - 1, &length), -ERANGE);
+		assert_int_equal(length, OBJECT_VALUE_MAX);
+		assert_int_equal(tree_get(tree, key, 500, value, OBJECT_VALUE_MAX, &length), 0);
+		assert_int_equal(value[OBJECT_VALUE_MAX - 1], 5);
+		assert_int_equal(tree_get(tree, NULL, 0, value, 0, &length), 0);
+		assert_int_equal(length, 0);
+		assert_int_equal(fake_sync(test->blocks, &objset, 1, txg), 0);
+		assert_int_equal(entries(tree), OBJECT_KEY_MAX + 1);
+	}
+	/* The same again changes nothing. */
+	uint64_t writes = test->blocks->writes;
+	memset(value, 5, sizeof(value));
+	assert_int_equal(tree_put(tree, 4, key, 500, value, OBJECT_VALUE_MAX), 0);
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 4), 0);
+	assert_int_equal(test->blocks->writes, writes);
+	/* All the largest: three to a page. */
+	for (unsigned i = 0; i < 200; i++) {
+		memset(key, (int)i, OBJECT_KEY_MAX);
+		assert_int_equal(tree_put(tree, 5, key, OBJECT_KEY_MAX, value, OBJECT_VALUE_MAX), 0);
+	}
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 5), 0);
+	assert_int_equal(count_forward(tree), OBJECT_KEY_MAX + 200);
+	assert_int_equal(entries(tree), OBJECT_KEY_MAX + 200); /* one of them was there */
+	object_close(tree);
+	objset_close(objset);
+}
+
+static void test_limits(void **state)
+{
+	(void)state;
+	fake_run(0, limits, 0, 100);
+	fake_run(0, limits, 20, 0);
+}
+
+static void fill_and_empty(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset *objset = new_objset(test);
+	struct object *tree = new_tree(objset, 1);
+	uint64_t txg = 1, number = object_number(tree);
+	struct dnode dnode;
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < 30000; i++) {
+			put_number(tree, txg, round == 1 ? 29999 - i : round == 2 ? (i * 7919u) % 30000 : i, 200);
+			if (i % 3000 == 2999)
+				assert_int_equal(fake_sync(test->blocks, &objset, 1, txg++), 0);
+		}
+		assert_int_equal(entries(tree), 30000);
+		object_info(tree, &dnode);
+		assert_true(dnode.levels >= 3);
+		assert_int_equal(count_forward(tree), 30000);
+		if (round == 0) { /* in order: full leaves */
+			struct block_pointer root;
+
+			assert_int_equal(block_pointer_decode(&tree->disk.root, &root), 0);
+			assert_true(root.fill < 30000u * 210 / 16352 * 108 / 100);
+		}
+		object_close(tree);
+		objset = fake_reopen(test, objset);
+		assert_int_equal(object_open(objset, number, &tree), 0);
+		for (uint32_t i = 0; i < 30000; i++) {
+			delete_number(tree, txg, round == 0 ? i : round == 1 ? 29999 - i : (i * 7919u) % 30000);
+			if (i % 3000 == 2999 || i == 29990) {
+				assert_int_equal(fake_sync(test->blocks, &objset, 1, txg++), 0);
+				assert_int_equal(entries(tree), 29999 - i);
+			}
+		}
+		object_info(tree, &dnode);
+		assert_int_equal(dnode.levels, 0);
+		assert_int_equal(dnode.sectors, 0);
+		assert_int_equal(count_forward(tree), 0);
+	}
+	object_close(tree);
+	objset_close(objset);
+}
+
+static void test_fill(void **state)
+{
+	(void)state;
+	fake_run(0, fill_and_empty, 1, 80);
+}
+
+/* Short leaves join, so a tree that was thinned out is small. */
+static void thin_out(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset *objset = new_objset(test);
+	struct object *tree = new_tree(objset, 1);
+	struct block_pointer root;
+	uint64_t txg = 2;
+
+	for (uint32_t i = 0; i < 20000; i++)
+		put_number(tree, 1, i, 100);
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 1), 0);
+	for (uint32_t part = 0; part < 20; part++, txg++) {
+		for (uint32_t i = part * 1000; i < (part + 1) * 1000; i++)
+			if (i % 20)
+				delete_number(tree, txg, i);
+		assert_int_equal(fake_sync(test->blocks, &objset, 1, txg), 0);
+	}
+	assert_int_equal(entries(tree), 1000);
+	assert_int_equal(count_forward(tree), 1000);
+	assert_int_equal(block_pointer_decode(&tree->disk.root, &root), 0);
+	assert_true(root.fill <= 3 * 1000 * 110 / 16352 + 2);
+	object_close(tree);
+	objset_close(objset);
+}
+
+static void test_thin(void **state)
+{
+	(void)state;
+	fake_run(0, thin_out, 0, 100);
+}
+
+static void overlays(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset *objset = new_objset(test);
+	struct object *tree = new_tree(objset, 1);
+	uint8_t key[OBJECT_KEY_MAX], value[OBJECT_VALUE_MAX];
+	size_t key_length, value_length;
+
+	for (uint32_t i = 0; i < 1000; i++)
+		put_number(tree, 1, i, 10);
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 1), 0);
+	for (uint32_t i = 0; i < 1000; i++)
+		if (i != 500)
+			delete_number(tree, 2 + i % 2, i);
+	put_number(tree, 2, 2000, 1);
+	delete_number(tree, 3, 2000);
+	delete_number(tree, 2, 3000);
+	put_number(tree, 3, 3000, 1);
+	for (uint64_t txg = 2; txg <= 4; txg++) {
+		assert_int_equal(tree_next(tree, NULL, 0, false, key, &key_length, value, &value_length), 0);
+		assert_int_equal(key[2] << 8 | key[3], 500);
+		assert_int_equal(tree_next(tree, key, key_length, true, key, &key_length, value, &value_length), 0);
+		assert_int_equal(key[2] << 8 | key[3], 3000);
+		assert_int_equal(tree_next(tree, key, key_length, true, key, &key_length, value, &value_length), -ENOENT);
+		assert_int_equal(fake_sync(test->blocks, &objset, 1, txg), 0);
+	}
+	assert_int_equal(entries(tree), 2);
+	assert_int_equal(object_destroy(tree, 5), 0);
+	assert_int_equal(tree_next(tree, NULL, 0, false, key, &key_length, value, &value_length), -ENOENT);
+	assert_int_equal(tree_get(tree, key, 4, value, 1, &value_length), -ENOENT);
+	assert_int_equal(tree_put(tree, 5, key, 4, value, 1), -ENOENT);
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 5), 0);
+	assert_int_equal(tree_get(tree, key, 4, value, 1, &value_length), -ENOENT);
+	object_close(tree);
+	objset_close(objset);
+}
+
+static void test_overlays(void **state)
+{
+	(void)state;
+	fake_run(0, overlays, 0, 100);
+	fake_run(0, overlays, 50, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_limits), cmocka_unit_test(test_fill), cmocka_unit_test(test_thin), cmocka_unit_test(test_overlays),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
