@@ -147,6 +147,8 @@ int core_commit_forced(struct core *core)
 
 void core_states_changed(struct core *core)
 {
+	if (core->stopping)
+		return; /* what isn't done goes on after the next import */
 	core->touched[core->open_txg & 1] = true;
 	if (core->wanted_txg < core->open_txg)
 		core->wanted_txg = core->open_txg;

@@ -1,0 +1,273 @@
+/*
+ * The catalogue: records of all datasets, in RAM and in the MOS, and what the sync of a txg does with them: sync dirty
+ * objsets, put changed records, and take destroyed datasets apart, a bounded part in each txg, which survives a crash
+ * because the record stays, marked, until nothing is left.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/dataset/internal.h"
+
+static void record_key(uint32_t id, uint8_t key[4])
+{
+	for (unsigned i = 0; i < 4; i++)
+		key[i] = (uint8_t)(id >> (24 - 8 * i));
+}
+
+struct dataset *dataset_add(struct datasets *datasets, const struct dataset_record *record)
+{
+	struct dataset *dataset = calloc(1, sizeof(*dataset));
+
+	if (!dataset)
+		return NULL;
+	dataset->owner = datasets;
+	dataset->record = dataset->synced = *record;
+	rt_mutex_init(&dataset->opening);
+	rt_queue_init(&dataset->gate);
+	list_push_back(&datasets->list, &dataset->node);
+	return dataset;
+}
+
+void dataset_free(struct dataset *dataset)
+{
+	if (dataset->blob)
+		object_close(dataset->blob);
+	if (dataset->objset)
+		objset_close(dataset->objset);
+	list_remove(&dataset->node);
+	free(dataset);
+}
+
+struct dataset *dataset_find(struct datasets *datasets, const char *name)
+{
+	list_for_each(node, &datasets->list) {
+		struct dataset *dataset = container_of(node, struct dataset, node);
+		if (!(dataset->record.flags & DATASET_DESTROYED) && strcmp(dataset->record.name, name) == 0)
+			return dataset;
+	}
+	return NULL;
+}
+
+void dataset_stage(struct dataset *dataset, uint64_t txg)
+{
+	dataset->staged[txg & 1] = dataset->record;
+	dataset->staged_dirty[txg & 1] = true;
+}
+
+int dataset_load(struct dataset *dataset)
+{
+	struct core *core = dataset->owner->core;
+	struct objset_options options = { .id = dataset->record.id, .data_class = CLASS_HOT,
+					  .metadata_compression = BLOCK_COMPRESS_AUTO, .dirty = core_dirty, .argument = core };
+	int status = 0;
+
+	rt_mutex_lock(core_rt(core), &dataset->opening);
+	if (!dataset->objset)
+		status = objset_open(core_rt(core), core_blocks(core), &options, &dataset->record.root, &dataset->objset);
+	if (status == 0 && !dataset->blob && !(dataset->record.flags & DATASET_DESTROYED)) {
+		status = object_open(dataset->objset, VOLUME_OBJECT, &dataset->blob);
+		if (status == 0)
+			object_set_compression(dataset->blob, dataset->record.compression_level);
+	}
+	rt_mutex_unlock(core_rt(core), &dataset->opening);
+	return status == -ENOENT ? -POOL_EFORMAT : status;
+}
+
+static int kill_visited(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
+{
+	struct object_sync *sync = argument;
+
+	(void)owner;
+	sync->kill(sync, NULL, pointer);
+	return 0;
+}
+
+/* A destroyed dataset whose content is gone: the rest of its objset, and its record. */
+static int dataset_vanish(struct dataset *dataset, struct object_sync *sync)
+{
+	struct core *core = dataset->owner->core;
+	uint8_t key[4];
+	int status = objset_walk(dataset->objset, kill_visited, sync);
+
+	if (status == -POOL_EDAMAGED)
+		status = 0; /* what can't be read can't be freed: its cells stay until a deep scrub finds them */
+	record_key(dataset->record.id, key);
+	if (status == 0)
+		status = tree_delete(core_mos_object(core, MOS_CATALOGUE), sync->txg, key, sizeof(key));
+	dataset->gone = status == 0;
+	return status;
+}
+
+static int dataset_put(struct dataset *dataset, uint64_t txg)
+{
+	struct core *core = dataset->owner->core;
+	struct dataset_record record = dataset->staged_dirty[txg & 1] ? dataset->staged[txg & 1] : dataset->synced;
+	uint8_t key[4], value[DATASET_RECORD_SIZE];
+
+	record.root = *objset_root(dataset->objset);
+	if (dataset->blob)
+		record.referenced_cells = volume_cells(dataset);
+	record_key(record.id, key);
+	dataset_record_encode(&record, value);
+	int status = tree_put(core_mos_object(core, MOS_CATALOGUE), txg, key, sizeof(key), value, sizeof(value));
+	if (status < 0)
+		return status;
+	dataset->staged_dirty[txg & 1] = false;
+	dataset->synced = record;
+	dataset->record.root = record.root;
+	dataset->record.referenced_cells = record.referenced_cells;
+	return 0;
+}
+
+static bool needs_sync(const struct dataset *dataset, uint64_t txg)
+{
+	return dataset->objset && !dataset->gone &&
+	       (objset_is_dirty(dataset->objset, txg) || objset_has_pending_kills(dataset->objset));
+}
+
+static int participant_sync(void *argument, struct object_sync *sync)
+{
+	struct datasets *datasets = argument;
+	struct array objsets;
+	int status = 0;
+
+	array_init(&objsets, sizeof(struct objset *));
+	list_for_each(node, &datasets->list) {
+		struct dataset *dataset = container_of(node, struct dataset, node);
+		/* Destroyed, and the last sync left nothing to kill: what remains are a few blocks of the objset itself. */
+		bool empty = dataset->synced.flags & DATASET_DESTROYED && dataset->objset && !dataset->gone &&
+			     !needs_sync(dataset, sync->txg);
+		if (status == 0 && empty)
+			status = dataset_vanish(dataset, sync);
+		else if (status == 0 && needs_sync(dataset, sync->txg))
+			status = array_push(&objsets, &dataset->objset);
+	}
+	if (status == 0 && objsets.count)
+		status = objsets_sync(sync, objsets.items, objsets.count);
+	list_for_each(node, &datasets->list) {
+		struct dataset *dataset = container_of(node, struct dataset, node);
+		if (status < 0 || dataset->gone || !dataset->objset)
+			continue;
+		bool moved = memcmp(objset_root(dataset->objset), &dataset->synced.root, sizeof(struct raw_block_pointer)) != 0;
+		if (moved || dataset->staged_dirty[sync->txg & 1])
+			status = dataset_put(dataset, sync->txg);
+	}
+	array_release(&objsets);
+	return status;
+}
+
+static void participant_committed(void *argument, uint64_t txg)
+{
+	struct datasets *datasets = argument;
+	bool more = false;
+
+	(void)txg;
+	list_for_each_safe(node, after, &datasets->list) {
+		struct dataset *dataset = container_of(node, struct dataset, node);
+		if (dataset->gone && dataset->open_count == 0)
+			dataset_free(dataset);
+		else if (dataset->objset && !dataset->gone)
+			more |= objset_has_pending_kills(dataset->objset) || dataset->synced.flags & DATASET_DESTROYED;
+	}
+	/* Freed space is wanted soon, but each txg takes only its share. */
+	if (more)
+		core_states_changed(datasets->core);
+}
+
+static int load_records(struct datasets *datasets, struct pool_error *error)
+{
+	struct object *catalogue = core_mos_object(datasets->core, MOS_CATALOGUE);
+	uint8_t *key = malloc(OBJECT_KEY_MAX), *value = malloc(OBJECT_VALUE_MAX);
+	size_t key_length = 0, value_length;
+	int status = key && value ? 0 : -ENOMEM;
+
+	for (bool after = false; status == 0; after = true) {
+		struct dataset_record record;
+		status = tree_next(catalogue, key, key_length, after, key, &key_length, value, &value_length);
+		if (status == -ENOENT) {
+			status = 0;
+			break;
+		}
+		if (status == 0)
+			status = dataset_record_decode(value, value_length, &record);
+		if (status == 0 && !dataset_add(datasets, &record))
+			status = -ENOMEM;
+	}
+	free(key);
+	free(value);
+	if (status < 0)
+		pool_error_set(error, status, "pool %s: the dataset catalogue can't be read: %s", core_label(datasets->core)->name,
+			       pool_error_string(status));
+	return status;
+}
+
+int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool_error *error)
+{
+	struct datasets *datasets = calloc(1, sizeof(*datasets));
+	bool dying = false;
+
+	if (!datasets)
+		return pool_error_set(error, -ENOMEM, "out of memory");
+	datasets->core = core;
+	list_init(&datasets->list);
+	int status = load_records(datasets, error);
+	if (status < 0) {
+		datasets_close(datasets);
+		return status;
+	}
+	list_for_each(node, &datasets->list) {
+		struct dataset *dataset = container_of(node, struct dataset, node);
+		if (dataset->record.flags & DATASET_DESTROYED && !core_read_only(core))
+			dying |= dataset_load(dataset) == 0;
+	}
+	struct core_participant participant = { .sync = participant_sync, .committed = participant_committed,
+						.argument = datasets };
+	core_set_participant(core, &participant);
+	if (dying)
+		core_states_changed(core);
+	*ret_datasets = datasets;
+	return 0;
+}
+
+void datasets_close(struct datasets *datasets)
+{
+	if (!datasets)
+		return;
+	if (!core_read_only(datasets->core) && !core_halted(datasets->core, NULL))
+		(void)core_commit(datasets->core);
+	core_set_participant(datasets->core, NULL);
+	while (!list_empty(&datasets->list))
+		dataset_free(container_of(datasets->list.next, struct dataset, node));
+	free(datasets);
+}
+
+unsigned datasets_open_volumes(const struct datasets *datasets)
+{
+	return datasets->open_volumes;
+}
+
+void dataset_name(struct datasets *datasets, uint32_t id, char ret_name[256])
+{
+	ret_name[0] = 0;
+	list_for_each(node, &datasets->list) {
+		const struct dataset *dataset = container_of(node, struct dataset, node);
+		if (dataset->record.id == id && !(dataset->record.flags & DATASET_DESTROYED))
+			memcpy(ret_name, dataset->record.name, 256);
+	}
+}
+
+int datasets_walk(struct datasets *datasets, object_visit_function *visit, void *argument)
+{
+	int status = objset_walk(core_mos(datasets->core), visit, argument);
+
+	list_for_each(node, &datasets->list) {
+		struct dataset *dataset = container_of(node, struct dataset, node);
+		if (status < 0 || dataset->gone)
+			continue;
+		status = dataset_load(dataset);
+		if (status == 0)
+			status = objset_walk(dataset->objset, visit, argument);
+	}
+	return status < 0 ? status : 0;
+}

@@ -1,0 +1,49 @@
+/* What the files of dataset/ share. Nothing outside includes this. */
+#ifndef LIBPOOL_DATASET_INTERNAL_H
+#define LIBPOOL_DATASET_INTERNAL_H
+
+#include "libpool/dataset/dataset.h"
+
+/*
+ * One dataset in RAM. `record` is the newest; what a txg changed is staged for that txg, since the open txg runs ahead of
+ * the one in sync and must not leak into it.
+ */
+struct dataset {
+	struct list node;
+	struct datasets *owner;
+	struct dataset_record record; /* newest; its root is that of the last sync */
+	struct dataset_record synced; /* as in the catalogue */
+	struct dataset_record staged[2]; /* by txg & 1 */
+	bool staged_dirty[2];
+	struct objset *objset; /* opened when needed, then kept */
+	struct object *blob;   /* volumes: the content */
+	struct rt_mutex opening;
+	unsigned open_count;
+	/* Requests under way; a resize waits for none and holds new ones off. */
+	unsigned requests;
+	bool gate_closed;
+	struct rt_queue gate;
+	bool gone;    /* removed from the catalogue by the txg in sync */
+};
+
+struct volume {
+	struct dataset *dataset;
+};
+
+struct datasets {
+	struct core *core;
+	struct list list;
+	unsigned open_volumes;
+};
+
+/* Opens the objset and, of a volume, its content. 0 or what the reads give. */
+int dataset_load(struct dataset *dataset);
+struct dataset *dataset_find(struct datasets *datasets, const char *name);
+struct dataset *dataset_add(struct datasets *datasets, const struct dataset_record *record);
+void dataset_free(struct dataset *dataset);
+/* volume.c: cells on disk of a volume's content. */
+uint64_t volume_cells(const struct dataset *dataset);
+/* The newest record becomes part of txg. */
+void dataset_stage(struct dataset *dataset, uint64_t txg);
+
+#endif

@@ -1,0 +1,47 @@
+/* What may be a name: of a pool, and of a dataset in it. Characters that paths, snapshots and shells give a meaning to stay free. */
+#include <errno.h>
+#include <string.h>
+
+#include "libpool/dataset/dataset.h"
+
+/* Length of the valid UTF-8 sequence at s (RFC 3629), or 0. */
+static unsigned utf8_length(const unsigned char *s)
+{
+	if (s[0] < 0x80)
+		return 1;
+	unsigned length = s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : 0;
+	for (unsigned i = 1; i < length; i++)
+		if ((s[i] & 0xC0) != 0x80)
+			return 0;
+	if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] >= 0xA0) || (s[0] == 0xF0 && s[1] < 0x90) ||
+	    (s[0] == 0xF4 && s[1] >= 0x90))
+		return 0;
+	return length;
+}
+
+int dataset_name_check(const char *what, const char *name, struct pool_error *error)
+{
+	size_t length = name ? strlen(name) : 0;
+
+	if (length == 0)
+		return pool_error_set(error, -EINVAL, "the name of a %s must not be empty", what);
+	if (length > POOL_NAME_MAX)
+		return pool_error_set(error, -ENAMETOOLONG, "the name of the %s has %zu bytes: at most %u are possible", what, length,
+				      POOL_NAME_MAX);
+	if (name[0] == '-' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return pool_error_set(error, -EINVAL, "%s is no name for a %s: it must not be \".\", \"..\" or begin with \"-\"", name,
+				      what);
+	for (size_t i = 0; i < length;) {
+		unsigned char c = (unsigned char)name[i];
+		unsigned step = utf8_length((const unsigned char *)name + i);
+		if (step == 0)
+			return pool_error_set(error, -EINVAL, "the name of the %s is not valid UTF-8 at byte %zu", what, i);
+		if (c < 0x20 || c == 0x7F)
+			return pool_error_set(error, -EINVAL, "the name of the %s has a control character at byte %zu", what, i);
+		if (strchr(" /\\@#%*?\"'", c))
+			return pool_error_set(error, -EINVAL, "the name of the %s has the character \"%c\", which names must not have",
+					      what, c);
+		i += step;
+	}
+	return 0;
+}

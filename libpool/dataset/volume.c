@@ -1,0 +1,258 @@
+/* Volumes: create, resize, destroy, open, list. Reading and writing: volume_io.c. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/base/check.h"
+#include "libpool/dataset/internal.h"
+
+#define RECORD_CELLS 16u /* what a change of the catalogue takes, generously */
+
+static int size_check(const char *name, uint64_t bytes, uint32_t block_bytes, uint64_t *ret_bytes, struct pool_error *error)
+{
+	if (block_bytes < CELL_SIZE || block_bytes > 128u << 10 || block_bytes & (block_bytes - 1))
+		return pool_error_set(error, -EINVAL,
+				      "volume %s: a block size of %u bytes is not possible: a power of two from 4 KiB to 128 KiB",
+				      name, block_bytes);
+	if (bytes == 0)
+		return pool_error_set(error, -EINVAL, "volume %s: a size of 0 is not possible", name);
+	if (bytes > VOLUME_SIZE_MAX)
+		return pool_error_set(error, -EFBIG, "volume %s: %llu bytes are too large: at most 2^60", name,
+				      (unsigned long long)bytes);
+	*ret_bytes = (bytes + block_bytes - 1) / block_bytes * block_bytes;
+	return 0;
+}
+
+static int hold_failed(struct datasets *datasets, const char *name, int status, struct pool_error *error)
+{
+	const char *why = pool_error_string(status);
+
+	(void)core_halted(datasets->core, &why);
+	return pool_error_set(error, status, "volume %s/%s: %s", core_label(datasets->core)->name, name, why);
+}
+
+int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, uint32_t block_bytes, uint8_t compression,
+		  struct pool_error *error)
+{
+	struct core *core = datasets->core;
+	struct dataset_record record = { .kind = DATASET_VOLUME, .compression_level = compression };
+	uint64_t txg;
+	int status = dataset_name_check("volume", name, error);
+
+	if (!block_bytes)
+		block_bytes = 16u << 10;
+	if (status == 0)
+		status = size_check(name, bytes, block_bytes, &record.volume_size, error);
+	if (status < 0)
+		return status;
+	if (dataset_find(datasets, name))
+		return pool_error_set(error, -EEXIST, "volume %s/%s exists already", core_label(core)->name, name);
+	status = core_hold(core, RECORD_CELLS, &txg);
+	if (status < 0)
+		return hold_failed(datasets, name, status, error);
+	if (dataset_find(datasets, name)) { /* made while this one waited */
+		core_release(core, txg);
+		return pool_error_set(error, -EEXIST, "volume %s/%s exists already", core_label(core)->name, name);
+	}
+	record.id = (uint32_t)core_next_dataset_id(core);
+	record.block_shift = (uint8_t)__builtin_ctz(block_bytes);
+	record.created_txg = txg;
+	record.created_ns = rt_realtime(core_rt(core));
+	snprintf(record.name, sizeof(record.name), "%s", name);
+	struct dataset *dataset = dataset_add(datasets, &record);
+	struct objset_options options = { .id = record.id, .data_class = CLASS_HOT, .metadata_compression = BLOCK_COMPRESS_AUTO,
+					  .dirty = core_dirty, .argument = core };
+	struct object_create_options object = { .number = VOLUME_OBJECT, .kind = DNODE_BLOB, .block_shift = record.block_shift,
+						.compression = compression };
+	status = dataset ? objset_create(core_rt(core), core_blocks(core), &options, txg, &dataset->objset) : -ENOMEM;
+	if (status == 0)
+		status = object_create(dataset->objset, txg, &object, &dataset->blob);
+	if (status == 0)
+		dataset_stage(dataset, txg);
+	else if (dataset)
+		dataset_free(dataset);
+	core_release(core, txg);
+	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
+}
+
+static int find_volume(struct datasets *datasets, const char *name, struct dataset **ret_dataset, struct pool_error *error)
+{
+	struct dataset *dataset = dataset_find(datasets, name);
+
+	if (!dataset)
+		return pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(datasets->core)->name, name);
+	int status = dataset_load(dataset);
+	if (status < 0)
+		return pool_error_set(error, status, "volume %s/%s can't be opened: %s", core_label(datasets->core)->name, name,
+				      pool_error_string(status));
+	*ret_dataset = dataset;
+	return 0;
+}
+
+/* No request is under way until gate_open. */
+static void gate_close(struct dataset *dataset)
+{
+	struct rt *rt = core_rt(dataset->owner->core);
+
+	while (dataset->gate_closed)
+		rt_queue_wait(rt, &dataset->gate);
+	dataset->gate_closed = true;
+	while (dataset->requests)
+		rt_queue_wait(rt, &dataset->gate);
+}
+
+static void gate_open(struct dataset *dataset)
+{
+	dataset->gate_closed = false;
+	rt_queue_wake_all(core_rt(dataset->owner->core), &dataset->gate);
+}
+
+int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, struct pool_error *error)
+{
+	struct core *core = datasets->core;
+	struct dataset *dataset;
+	uint64_t size, txg;
+	int status = find_volume(datasets, name, &dataset, error);
+
+	if (status == 0)
+		status = size_check(name, bytes, 1u << dataset->record.block_shift, &size, error);
+	if (status < 0)
+		return status;
+	dataset->open_count++; /* keeps it while this waits */
+	gate_close(dataset);
+	status = dataset->record.flags & DATASET_DESTROYED ? -ENOENT : core_hold(core, RECORD_CELLS, &txg);
+	if (status == 0) {
+		uint64_t old = dataset->record.volume_size;
+		if (size < old)
+			status = blob_punch(dataset->blob, txg, size, old - size);
+		if (status == 0) {
+			dataset->record.volume_size = size;
+			dataset_stage(dataset, txg);
+		}
+		core_release(core, txg);
+	}
+	gate_open(dataset);
+	dataset->open_count--;
+	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
+}
+
+int volume_destroy(struct datasets *datasets, const char *name, struct pool_error *error)
+{
+	struct core *core = datasets->core;
+	struct dataset *dataset;
+	uint64_t txg;
+	int status = find_volume(datasets, name, &dataset, error);
+
+	if (status < 0)
+		return status;
+	if (dataset->open_count)
+		return pool_error_set(error, -EBUSY, "volume %s/%s is open: close it first", core_label(core)->name, name);
+	dataset->open_count++;
+	status = core_hold(core, 0, &txg);
+	if (status == 0 && (dataset->open_count > 1 || dataset->record.flags & DATASET_DESTROYED)) {
+		core_release(core, txg);
+		status = dataset->open_count > 1 ? -EBUSY : -ENOENT;
+	} else if (status == 0) {
+		status = object_destroy(dataset->blob, txg);
+		if (status == 0) {
+			object_close(dataset->blob);
+			dataset->blob = NULL;
+			dataset->record.flags |= DATASET_DESTROYED;
+			dataset->record.destroyed_ns = rt_realtime(core_rt(core));
+			dataset_stage(dataset, txg);
+		}
+		core_release(core, txg);
+	}
+	dataset->open_count--;
+	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
+}
+
+int volume_set_compression(struct datasets *datasets, const char *name, uint8_t compression, struct pool_error *error)
+{
+	struct dataset *dataset;
+	uint64_t txg;
+	int status = find_volume(datasets, name, &dataset, error);
+
+	if (status < 0)
+		return status;
+	dataset->open_count++;
+	status = core_hold(datasets->core, RECORD_CELLS, &txg);
+	if (status == 0) {
+		dataset->record.compression_level = compression;
+		dataset_stage(dataset, txg);
+		if (dataset->blob)
+			object_set_compression(dataset->blob, compression);
+		core_release(datasets->core, txg);
+	}
+	dataset->open_count--;
+	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
+}
+
+uint64_t volume_cells(const struct dataset *dataset)
+{
+	struct dnode dnode;
+
+	object_info(dataset->blob, &dnode);
+	return dnode.sectors;
+}
+
+int volumes_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count)
+{
+	struct array records;
+
+	array_init(&records, sizeof(struct dataset_record));
+	list_for_each(node, &datasets->list) {
+		const struct dataset *dataset = container_of(node, struct dataset, node);
+		if (dataset->record.flags & DATASET_DESTROYED || dataset->record.kind != DATASET_VOLUME)
+			continue;
+		if (array_push(&records, &dataset->record) < 0) {
+			array_release(&records);
+			return -ENOMEM;
+		}
+	}
+	*ret_records = records.items;
+	*ret_count = records.count;
+	return 0;
+}
+
+int volume_open(struct datasets *datasets, const char *name, struct volume **ret_volume, struct pool_error *error)
+{
+	struct volume *volume = calloc(1, sizeof(*volume));
+	int status = volume ? find_volume(datasets, name, &volume->dataset, error) : -ENOMEM;
+
+	if (status == 0 && volume->dataset->record.flags & DATASET_DESTROYED)
+		status = pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(datasets->core)->name, name);
+	if (status < 0) {
+		free(volume);
+		return status;
+	}
+	volume->dataset->open_count++;
+	datasets->open_volumes++;
+	*ret_volume = volume;
+	return 0;
+}
+
+void volume_close(struct volume *volume)
+{
+	if (!volume)
+		return;
+	volume->dataset->open_count--;
+	volume->dataset->owner->open_volumes--;
+	free(volume);
+}
+
+const struct dataset_record *volume_record(const struct volume *volume)
+{
+	return &volume->dataset->record;
+}
+
+unsigned volume_open_count(const struct volume *volume)
+{
+	return volume->dataset->open_count;
+}
+
+uint64_t volume_used_cells(const struct volume *volume)
+{
+	return volume_cells(volume->dataset);
+}

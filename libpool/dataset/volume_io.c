@@ -1,0 +1,175 @@
+/*
+ * Reading and writing volumes. A large write is cut into pieces with a transaction handle each, so that none holds a
+ * txg open for long; each block is changed as a whole or not at all.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "libpool/dataset/internal.h"
+
+#define PIECE_BYTES (UINT64_C(1) << 20)
+
+static int request_begin(struct volume *volume, uint64_t offset, uint64_t length)
+{
+	struct dataset *dataset = volume->dataset;
+
+	while (dataset->gate_closed)
+		rt_queue_wait(core_rt(dataset->owner->core), &dataset->gate);
+	if (offset > dataset->record.volume_size || length > dataset->record.volume_size - offset)
+		return -EINVAL;
+	dataset->requests++;
+	return 0;
+}
+
+static void request_end(struct volume *volume)
+{
+	struct dataset *dataset = volume->dataset;
+
+	if (--dataset->requests == 0)
+		rt_queue_wake_all(core_rt(dataset->owner->core), &dataset->gate);
+}
+
+/* Worst case of cells that changing a byte range places. */
+static uint64_t range_cells(const struct dataset *dataset, uint64_t offset, uint64_t length)
+{
+	unsigned shift = dataset->record.block_shift;
+	uint64_t blocks = ((offset + length - 1) >> shift) - (offset >> shift) + 1;
+
+	return blocks << (shift - CELL_SHIFT);
+}
+
+int volume_read(struct volume *volume, uint64_t offset, size_t length, void *destination)
+{
+	int status = request_begin(volume, offset, length);
+
+	if (status < 0)
+		return status;
+	if (length)
+		status = blob_read(volume->dataset->blob, offset, length, destination);
+	request_end(volume);
+	return status;
+}
+
+int volume_read_block(struct volume *volume, uint64_t block, struct buffer **ret_buffer)
+{
+	unsigned shift = volume->dataset->record.block_shift;
+
+	if (block > VOLUME_SIZE_MAX >> shift)
+		return -EINVAL;
+	int status = request_begin(volume, block << shift, UINT64_C(1) << shift);
+	if (status < 0)
+		return status;
+	status = blob_read_block(volume->dataset->blob, block, ret_buffer);
+	request_end(volume);
+	return status;
+}
+
+int volume_write(struct volume *volume, uint64_t offset, size_t length, const void *source)
+{
+	struct dataset *dataset = volume->dataset;
+	struct core *core = dataset->owner->core;
+	const uint8_t *from = source;
+	int status = request_begin(volume, offset, length);
+
+	if (status < 0)
+		return status;
+	while (length && status == 0) {
+		size_t piece = (size_t)(PIECE_BYTES - offset % PIECE_BYTES);
+		uint64_t txg;
+		piece = piece < length ? piece : length;
+		status = core_hold(core, range_cells(dataset, offset, piece), &txg);
+		if (status < 0)
+			break;
+		status = blob_write(dataset->blob, txg, offset, piece, from);
+		core_release(core, txg);
+		offset += piece;
+		from += piece;
+		length -= piece;
+	}
+	request_end(volume);
+	return status;
+}
+
+int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, struct buffer *const *buffers)
+{
+	struct dataset *dataset = volume->dataset;
+	struct core *core = dataset->owner->core;
+	unsigned shift = dataset->record.block_shift, per_piece = (unsigned)(PIECE_BYTES >> shift);
+
+	if (first > VOLUME_SIZE_MAX >> shift)
+		return -EINVAL;
+	int status = request_begin(volume, first << shift, (uint64_t)count << shift);
+	if (status < 0)
+		return status;
+	for (unsigned done = 0; done < count && status == 0;) {
+		unsigned piece = count - done < per_piece ? count - done : per_piece;
+		uint64_t txg;
+		status = core_hold(core, (uint64_t)piece << (shift - CELL_SHIFT), &txg);
+		if (status < 0)
+			break;
+		for (unsigned i = 0; i < piece && status == 0; i++)
+			status = blob_write_block(dataset->blob, txg, first + done + i, buffers[done + i]);
+		core_release(core, txg);
+		done += piece;
+	}
+	request_end(volume);
+	return status;
+}
+
+/* The part of a punched range that is zeroed in place costs up to two blocks. */
+static int punch(struct volume *volume, uint64_t offset, uint64_t length)
+{
+	struct dataset *dataset = volume->dataset;
+	struct core *core = dataset->owner->core;
+	uint64_t block = UINT64_C(1) << dataset->record.block_shift, txg;
+	bool whole = offset % block == 0 && length % block == 0;
+	int status = core_hold(core, whole ? 0 : 2 * (block >> CELL_SHIFT), &txg);
+
+	if (status < 0)
+		return status;
+	status = blob_punch(dataset->blob, txg, offset, length);
+	core_release(core, txg);
+	return status;
+}
+
+int volume_zero(struct volume *volume, uint64_t offset, uint64_t length)
+{
+	int status = request_begin(volume, offset, length);
+
+	if (status < 0)
+		return status;
+	if (length)
+		status = punch(volume, offset, length);
+	request_end(volume);
+	return status;
+}
+
+int volume_trim(struct volume *volume, uint64_t offset, uint64_t length)
+{
+	int status = request_begin(volume, offset, length);
+
+	if (status < 0)
+		return status;
+	uint64_t block = UINT64_C(1) << volume->dataset->record.block_shift;
+	uint64_t first = (offset + block - 1) / block * block, end = (offset + length) / block * block;
+	if (end > first)
+		status = punch(volume, first, end - first);
+	request_end(volume);
+	return status;
+}
+
+int volume_flush(struct volume *volume)
+{
+	return core_commit(volume->dataset->owner->core);
+}
+
+int volume_seek(struct volume *volume, uint64_t offset, bool data, uint64_t *ret_offset)
+{
+	int status = request_begin(volume, offset, 0);
+
+	if (status < 0)
+		return status;
+	status = blob_seek(volume->dataset->blob, offset, volume->dataset->record.volume_size, data, ret_offset);
+	request_end(volume);
+	return status;
+}
