@@ -1,0 +1,164 @@
+/* See history.h. */
+#include "tests/sim/history.h"
+
+#include <stdlib.h>
+
+#include "tests/sim/clients.h"
+#include "tests/sim/faults.h"
+
+enum boot_end { END_EXPORT, END_ABANDON, END_KILL, END_POWER_OFF };
+
+/* How the present boot ends, if nothing ends it before. */
+static enum boot_end planned_end;
+
+struct power_event {
+	struct sim_event event;
+	struct world *world;
+	bool kill;
+};
+
+static void power_fire(struct sim_event *event)
+{
+	struct power_event *power = container_of(event, struct power_event, event);
+
+	if (power->kill)
+		world_kill(power->world);
+	else
+		sim_disks_power_off(power->world->set);
+}
+
+static void create_body(struct world *world)
+{
+	struct pool_error error = {0};
+
+	world->doing = "create";
+	world_expect(world, world_create(world, &error), &error, "create");
+}
+
+static void open_pool(struct world *world)
+{
+	struct pool_error error = {0};
+
+	world->doing = "import";
+	world_expect(world, world_import(world, &error), &error, "import");
+	world->doing = "recovery";
+	clients_recover(world, sim_random_below(&world->random, 3) == 0);
+}
+
+static void close_pool(struct world *world)
+{
+	struct pool_error error = {0};
+	const char *why = NULL;
+
+	world->doing = "close";
+	clients_close_volumes(world);
+	uint64_t begin = model_now(&world->model);
+	int result = world_export(world, &error);
+
+	if (result)
+		world_fail(world, "export: %s: %s (%s)", pool_error_string(result), error.text, why ? why : "");
+	model_durable(&world->model, NULL, begin);
+}
+
+static void history_body(struct world *world)
+{
+	open_pool(world);
+	world->doing = "clients";
+	world->clients_active = true;
+	faults_start(world);
+	clients_run(world, world->plan.clients, world->plan.operations);
+	world->clients_active = false;
+	world->doing = "end";
+	switch (planned_end) {
+	case END_EXPORT:
+		close_pool(world);
+		break;
+	case END_ABANDON:
+		clients_close_volumes(world);
+		world_abandon(world);
+		break;
+	case END_KILL:
+		world_kill(world);
+		rt_yield(world->rt);
+		break;
+	case END_POWER_OFF:
+		sim_disks_power_off(world->set);
+		rt_yield(world->rt);
+		break;
+	}
+}
+
+static void after_boot(struct world *world, enum world_end end, bool alive)
+{
+	world->clients_active = false;
+	if (end == WORLD_POWER_CUT)
+		world_power_cut(world, SIM_CRASH_ANY);
+	if (end != WORLD_ENDED || !alive)
+		model_crash(&world->model);
+}
+
+/* One boot that may be cut at any write. */
+static void boot(struct world *world)
+{
+	struct sim_random *random = &world->random;
+	struct power_event power = {.event.fire = power_fire, .world = world};
+	bool crashes = sim_random_chance(random, world->plan.crash_per_million);
+
+	planned_end = crashes ? (enum boot_end)sim_random_between(random, END_ABANDON, END_POWER_OFF) : END_EXPORT;
+	if (crashes && sim_random_below(random, 5)) {
+		uint64_t reach = UINT64_C(1) << sim_random_between(random, 1, 11);
+
+		sim_disks_cut_at(world->set, world->set->operations + sim_random_below(random, reach));
+	} else if (crashes) {
+		power.kill = sim_random_below(random, 2);
+		sim_env_schedule(world->sim, &power.event,
+				 world->sim->now_ns + sim_random_below(random, UINT64_C(1) << sim_random_between(random, 20, 33)));
+	}
+	enum world_end end = world_boot(world, history_body);
+
+	sim_env_cancel(world->sim, &power.event);
+	sim_disks_cut_at(world->set, UINT64_MAX);
+	after_boot(world, end, planned_end != END_ABANDON);
+}
+
+/* A pool whose creation may be interrupted: then it is there or not. */
+static void create(struct world *world)
+{
+	bool cut = sim_random_below(&world->random, 8) == 0;
+
+	if (cut) {
+		sim_disks_cut_at(world->set, sim_random_below(&world->random, 100));
+		enum world_end end = world_boot(world, create_body);
+
+		sim_disks_cut_at(world->set, UINT64_MAX);
+		if (end == WORLD_ENDED)
+			return;
+		after_boot(world, end, false);
+	}
+	if (world_boot(world, create_body) != WORLD_ENDED)
+		world_fail(world, "create was interrupted without a reason");
+}
+
+static void final_body(struct world *world)
+{
+	open_pool(world);
+	world->doing = "last check";
+	clients_check_all(world);
+	close_pool(world);
+}
+
+void history_run(struct world *world)
+{
+	faults_init(world);
+	create(world);
+	for (unsigned i = 0; i < world->plan.boots && world->step < world->until; i++) {
+		faults_between_boots(world);
+		boot(world);
+	}
+	faults_stop(world);
+	for (unsigned i = 0; i < 2; i++) {
+		if (world_boot(world, final_body) != WORLD_ENDED)
+			world_fail(world, "the last boot was interrupted without a reason");
+	}
+	world->statistics.blocks_checked = world->model.blocks_checked;
+}

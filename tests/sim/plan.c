@@ -1,0 +1,105 @@
+/* See plan.h. */
+#include "tests/sim/plan.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define KIB (UINT64_C(1) << 10)
+
+static uint64_t pick(struct sim_random *random, const uint64_t *values, size_t count)
+{
+	return values[sim_random_below(random, count)];
+}
+#define PICK(random, ...) \
+	pick(random, (const uint64_t[]){__VA_ARGS__}, sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+
+static void draw_geometry(struct plan *plan)
+{
+	struct sim_random random;
+
+	sim_random_stream(&random, plan->seed, "geometry", 0);
+	plan->m = (unsigned)PICK(&random, 0, 1, 1, 1, 2, 2, 2, 3);
+	unsigned least = plan->m + 1;
+
+	plan->disks = (unsigned)sim_random_between(&random, least, sim_random_below(&random, 3) ? least + 4 : 12);
+	if (plan->disks > 12)
+		plan->disks = 12;
+	plan->k = (unsigned)sim_random_between(&random, 1, plan->disks - plan->m);
+	if (plan->k > 6 && sim_random_below(&random, 2))
+		plan->k = 4;
+	plan->au_shift = (unsigned)PICK(&random, 18, 18, 18, 18, 18, 18, 19, 20);
+	uint64_t size = sim_random_between(&random, 64, 128) * MIB << (plan->au_shift - 18);
+
+	for (unsigned i = 0; i < plan->disks; i++) {
+		plan->disk_bytes[i] = sim_random_below(&random, 3) ? size : sim_random_between(&random, size / KIB, size * 2 / KIB) / 4 * 4 * KIB;
+		plan->fua[i] = sim_random_below(&random, 3) != 0;
+		plan->rotational[i] = sim_random_below(&random, 4) == 0;
+	}
+}
+
+static void draw_limits(struct plan *plan)
+{
+	struct sim_random random;
+
+	sim_random_stream(&random, plan->seed, "limits", 0);
+	plan->cache_limit = PICK(&random, 0, 64 * KIB, 512 * KIB, 8 * MIB, 64 * MIB);
+	plan->commit_interval_ns = PICK(&random, 2, 10, 50, 500, 5000) * NS_PER_MS;
+	plan->dirty_limit = PICK(&random, 512 * KIB, 2 * MIB, 8 * MIB, 64 * MIB);
+	plan->in_flight_limit = PICK(&random, 0, 1 * MIB, 4 * MIB);
+	plan->read_deadline_ns = PICK(&random, 0, 0, 100 * NS_PER_MS);
+	plan->write_deadline_ns = PICK(&random, 0, 0, 300 * NS_PER_MS);
+	plan->fifo = sim_random_below(&random, 4) == 0;
+	plan->buggify = sim_random_below(&random, 2) == 0;
+}
+
+static void draw_history(struct plan *plan)
+{
+	struct sim_random random;
+
+	sim_random_stream(&random, plan->seed, "history", 0);
+	plan->boots = (unsigned)sim_random_between(&random, 2, 8);
+	plan->clients = (unsigned)sim_random_between(&random, 1, 5);
+	plan->operations = (unsigned)PICK(&random, 10, 20, 30, 60) / plan->clients + 2;
+	plan->write_bytes_max = PICK(&random, 16 * KIB, 64 * KIB, 256 * KIB);
+	plan->volume_bytes_max = (uint32_t)PICK(&random, 256 * KIB, 1 * MIB, 3 * MIB);
+	plan->crash_per_million = (uint32_t)PICK(&random, 300000, 700000, 950000);
+	plan->crash_corrupts = (uint32_t)PICK(&random, 0, 0, 200000);
+}
+
+static void draw_faults(struct plan *plan)
+{
+	struct sim_random random;
+
+	sim_random_stream(&random, plan->seed, "faults", 0);
+	if (plan->m == 0 || sim_random_below(&random, 4) == 0)
+		return;
+	unsigned kinds = (unsigned)sim_random_between(&random, 1, 4);
+
+	for (unsigned i = 0; i < kinds; i++)
+		plan->fault_kinds |= 1u << sim_random_below(&random, SIM_FAULT_COUNT);
+	plan->heals = sim_random_below(&random, 3) != 0;
+}
+
+void plan_draw(struct plan *plan, uint64_t seed)
+{
+	*plan = (struct plan){.seed = seed};
+	draw_geometry(plan);
+	draw_limits(plan);
+	draw_history(plan);
+	draw_faults(plan);
+}
+
+void plan_print(const struct plan *plan, FILE *stream)
+{
+	fprintf(stream, "seed %" PRIu64 ": %u disks, %u+%u, AU %u KiB, cache %" PRIu64 " KiB, commit %" PRIu64 " ms, dirty %" PRIu64
+			" KiB, %u boots x %u clients x %u operations%s%s",
+		plan->seed, plan->disks, plan->k, plan->m, 1u << (plan->au_shift - 10), plan->cache_limit / KIB,
+		plan->commit_interval_ns / NS_PER_MS, plan->dirty_limit / KIB, plan->boots, plan->clients, plan->operations,
+		plan->fifo ? ", fifo" : "", plan->buggify ? ", buggify" : "");
+	for (unsigned fault = 0; fault < SIM_FAULT_COUNT; fault++) {
+		if (plan->fault_kinds >> fault & 1)
+			fprintf(stream, ", %s", sim_fault_name((enum sim_fault)fault));
+	}
+	fprintf(stream, "\n");
+}

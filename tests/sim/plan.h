@@ -1,0 +1,36 @@
+/*
+ * What a seed means: the pool's geometry, limits that are far too small, and which faults may happen. Drawn
+ * once from streams of their own, so that a change in one place doesn't change the plan of all seeds.
+ */
+#ifndef TESTS_SIM_PLAN_H
+#define TESTS_SIM_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "tests/sim/simdisk.h"
+
+struct plan {
+	uint64_t seed;
+	unsigned disks, k, m, au_shift;
+	uint64_t disk_bytes[16];
+	bool fua[16], rotational[16];
+
+	uint64_t cache_limit, commit_interval_ns, dirty_limit, in_flight_limit;
+	uint64_t read_deadline_ns, write_deadline_ns; /* 0: the default */
+	bool fifo, buggify;
+
+	unsigned boots, clients, operations; /* operations: of each client in each boot */
+	uint64_t write_bytes_max;
+	uint32_t volume_bytes_max;
+	uint32_t crash_per_million;    /* that a boot ends by a power cut or the death of the process */
+	uint32_t crash_corrupts;       /* see sim_disks */
+	uint32_t fault_kinds;          /* bits of 1 << enum sim_fault that this seed injects; 0: none */
+	bool heals;                    /* faults are repaired and checked now and then, so that others may follow */
+};
+
+void plan_draw(struct plan *plan, uint64_t seed);
+void plan_print(const struct plan *plan, FILE *stream);
+
+#endif

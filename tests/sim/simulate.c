@@ -1,0 +1,126 @@
+/*
+ * simulate: random histories of pools on simulated disks, each decided by its seed.
+ *
+ *	simulate --seed N [--trace] [--log] [--until STEP] [--abort]    one
+ *	simulate --seeds A..B [--jobs N] [--twice] [--keep-going]       many; prints those that fail, and how to replay them
+ *
+ * --until STEP: clients begin no operation from that one on. --twice: every seed must give the same events again.
+ * Exit code: 0, or 1 if a seed failed, 2 for wrong arguments.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/sim/history.h"
+#include "tests/sim/runner.h"
+
+struct settings {
+	uint64_t first, last, until;
+	unsigned jobs;
+	bool one, trace, log, aborts, twice, stops;
+};
+
+static struct settings settings = {.until = UINT64_MAX, .jobs = 1, .stops = false};
+
+static void run_seed(uint64_t seed, struct runner_result *ret_result)
+{
+	struct plan plan;
+
+	plan_draw(&plan, seed);
+	struct world *world = world_new(&plan);
+
+	world->until = settings.until;
+	world->keeps_core = settings.aborts;
+	world->verbose = settings.one;
+	if (settings.trace)
+		world->sim->trace = stdout;
+	if (settings.log)
+		world->set->log = stdout;
+	if (settings.one)
+		plan_print(&plan, stdout);
+	history_run(world);
+	ret_result->hash = sim_env_hash(world->sim);
+	ret_result->statistics = world->statistics;
+	if (settings.one)
+		printf("seed %" PRIu64 ": hash %016" PRIx64 "\n", seed, ret_result->hash);
+	world_free(world);
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: simulate --seed N [--trace] [--log] [--until STEP] [--abort]\n"
+			"       simulate --seeds A..B [--jobs N] [--twice] [--stop]\n");
+	return 2;
+}
+
+static bool parse(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"seed", required_argument, NULL, 's'}, {"seeds", required_argument, NULL, 'S'}, {"jobs", required_argument, NULL, 'j'},
+		{"until", required_argument, NULL, 'u'}, {"trace", no_argument, NULL, 't'},     {"log", no_argument, NULL, 'l'},
+		{"abort", no_argument, NULL, 'a'},      {"twice", no_argument, NULL, '2'},      {"stop", no_argument, NULL, 'x'},
+		{0},
+	};
+	int option;
+	bool given = false;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		switch (option) {
+		case 's':
+			settings.first = settings.last = strtoull(optarg, NULL, 0);
+			settings.one = given = true;
+			break;
+		case 'S':
+			given = sscanf(optarg, "%" SCNu64 "..%" SCNu64, &settings.first, &settings.last) == 2;
+			break;
+		case 'j':
+			settings.jobs = (unsigned)strtoul(optarg, NULL, 0);
+			break;
+		case 'u':
+			settings.until = strtoull(optarg, NULL, 0);
+			break;
+		case 't':
+			settings.trace = true;
+			break;
+		case 'l':
+			settings.log = true;
+			break;
+		case 'a':
+			settings.aborts = true;
+			break;
+		case '2':
+			settings.twice = true;
+			break;
+		case 'x':
+			settings.stops = true;
+			break;
+		default:
+			return false;
+		}
+	}
+	return given && optind == argc && settings.first <= settings.last && settings.jobs;
+}
+
+int main(int argc, char **argv)
+{
+	struct runner_result result;
+
+	if (!parse(argc, argv))
+		return usage();
+	if (settings.one) {
+		run_seed(settings.first, &result);
+		return 0;
+	}
+	struct runner_options options = {.program = argv[0],
+					 .first = settings.first,
+					 .last = settings.last,
+					 .jobs = settings.jobs,
+					 .twice = settings.twice,
+					 .stop_at_failure = settings.stops,
+					 .run = run_seed};
+
+	return runner_run(&options) ? 1 : 0;
+}

@@ -1,0 +1,260 @@
+/* The reference model accepts what may be, and contradicts what may not: an oracle that never says no proves nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/sim/content.h"
+#include "tests/sim/model.h"
+
+#define BLOCK 4096u
+
+static uint8_t content[16][BLOCK];
+
+static void fill_contents(void)
+{
+	for (unsigned i = 1; i < 16; i++)
+		content_fill(content[i], BLOCK, CONTENT_NOISE, 1, 0, i);
+}
+
+static struct model_volume *volume_new(struct model *model)
+{
+	model_init(model);
+	struct model_volume *volume = model_create_begin(model, "v", 8 * BLOCK, BLOCK);
+
+	model_create_end(model, volume, true);
+	volume->id = 1;
+	return volume;
+}
+
+static void put(struct model *model, struct model_volume *volume, uint64_t block, unsigned version)
+{
+	struct model_change change;
+
+	model_write_begin(model, volume, block * BLOCK, BLOCK, version ? content[version] : NULL, &change);
+	model_change_end(model, &change);
+}
+
+static void commit(struct model *model)
+{
+	model_durable(model, NULL, model_now(model));
+}
+
+struct found {
+	struct model *model;
+	const unsigned *versions; /* of each block */
+	bool good;
+};
+
+static void recover_one(struct model_block *block, void *argument)
+{
+	struct found *found = argument;
+
+	found->good = found->good && model_recover_block(found->model, block, content[found->versions[block->number]]);
+}
+
+/* Whether the model accepts a volume with these contents after a crash. */
+static bool recovers(struct model *model, const unsigned *versions, uint64_t bytes)
+{
+	struct model_volume *volume;
+	struct found found = {model, versions, true};
+
+	model_crash(model);
+	model_recover_begin(model);
+	if (!model_recover_volume(model, "v", 1, bytes, BLOCK, &volume))
+		return false;
+	model_each_block(volume, true, recover_one, &found);
+	return found.good && model_recover_end(model);
+}
+
+static void test_reads_see_the_last_write(void **state)
+{
+	struct model model;
+	struct model_volume *volume = volume_new(&model);
+	struct model_change change;
+
+	(void)state;
+	put(&model, volume, 0, 1);
+	assert_true(model_check_read(&model, volume, 0, BLOCK, content[1], model_now(&model)));
+	assert_false(model_check_read(&model, volume, 0, BLOCK, content[0], model_now(&model)));
+	assert_true(model_check_read(&model, volume, BLOCK, 10, content[0], model_now(&model)));
+	/* While a write runs, both; a read that began before the write ended may have either too. */
+	uint64_t before = model_now(&model);
+
+	model_write_begin(&model, volume, 0, BLOCK, content[2], &change);
+	assert_true(model_check_read(&model, volume, 0, BLOCK, content[1], before));
+	assert_true(model_check_read(&model, volume, 0, BLOCK, content[2], before));
+	model_change_end(&model, &change);
+	assert_true(model_check_read(&model, volume, 0, BLOCK, content[1], before));
+	assert_false(model_check_read(&model, volume, 0, BLOCK, content[1], model_now(&model)));
+	model_release(&model);
+}
+
+static void test_parts_of_blocks(void **state)
+{
+	struct model model;
+	struct model_volume *volume = volume_new(&model);
+	struct model_change change;
+	uint8_t expected[BLOCK];
+
+	(void)state;
+	put(&model, volume, 0, 1);
+	memcpy(expected, content[1], BLOCK);
+	memset(expected + 100, 7, 200);
+	memset(expected + 250, 0, 10);
+	model_write_begin(&model, volume, 100, 200, expected + 100, &change);
+	model_change_end(&model, &change);
+	model_write_begin(&model, volume, 250, 10, NULL, &change);
+	model_change_end(&model, &change);
+	assert_true(model_check_read(&model, volume, 0, BLOCK, expected, model_now(&model)));
+	model_trim_begin(&model, volume, 1, BLOCK, &change); /* no whole block */
+	assert_true(change.none);
+	model_release(&model);
+}
+
+static void test_durable_survives(void **state)
+{
+	struct model model;
+	struct model_volume *volume = volume_new(&model);
+
+	(void)state;
+	put(&model, volume, 0, 1);
+	commit(&model);
+	put(&model, volume, 0, 2);
+	assert_false(recovers(&model, (unsigned[8]){0}, 8 * BLOCK));
+	model_release(&model);
+
+	volume = volume_new(&model);
+	put(&model, volume, 0, 1);
+	commit(&model);
+	put(&model, volume, 0, 2);
+	assert_true(recovers(&model, (unsigned[8]){1}, 8 * BLOCK));
+	/* What was not found is gone for ever. */
+	assert_true(model_check_read(&model, volume, 0, BLOCK, content[1], model_now(&model)));
+	assert_false(model_check_read(&model, volume, 0, BLOCK, content[2], model_now(&model)));
+	model_release(&model);
+}
+
+static void test_only_prefixes(void **state)
+{
+	struct model model;
+	struct model_volume *volume = volume_new(&model);
+
+	(void)state;
+	commit(&model);
+	put(&model, volume, 0, 1);
+	put(&model, volume, 1, 2);
+	assert_false(recovers(&model, (unsigned[8]){0, 2}, 8 * BLOCK)); /* the second without the first */
+	model_release(&model);
+
+	volume = volume_new(&model);
+	commit(&model);
+	put(&model, volume, 0, 1);
+	put(&model, volume, 1, 2);
+	assert_true(recovers(&model, (unsigned[8]){1, 0}, 8 * BLOCK));
+	model_release(&model);
+
+	/* At the same time: either way. */
+	struct model_change first, second;
+
+	volume = volume_new(&model);
+	commit(&model);
+	model_write_begin(&model, volume, 0, BLOCK, content[1], &first);
+	model_write_begin(&model, volume, BLOCK, BLOCK, content[2], &second);
+	model_change_end(&model, &first);
+	model_change_end(&model, &second);
+	assert_true(recovers(&model, (unsigned[8]){0, 2}, 8 * BLOCK));
+	model_release(&model);
+}
+
+static void test_names_and_sizes(void **state)
+{
+	struct model model;
+	struct model_volume *volume = volume_new(&model), *found;
+
+	(void)state;
+	commit(&model);
+	/* Gone although durable. */
+	model_crash(&model);
+	model_recover_begin(&model);
+	assert_false(model_recover_end(&model));
+	model_release(&model);
+
+	/* Back although durably destroyed. */
+	volume = volume_new(&model);
+	model_destroy_begin(&model, volume);
+	model_destroy_end(&model, volume, true);
+	commit(&model);
+	model_recover_begin(&model);
+	assert_false(model_recover_volume(&model, "v", 1, 8 * BLOCK, BLOCK, &found));
+	model_release(&model);
+
+	/* Destroyed, and not durable: both ways. */
+	volume = volume_new(&model);
+	commit(&model);
+	put(&model, volume, 0, 1);
+	model_destroy_begin(&model, volume);
+	model_destroy_end(&model, volume, true);
+	assert_true(recovers(&model, (unsigned[8]){1}, 8 * BLOCK));
+	model_release(&model);
+
+	/* A size that wasn't asked for; and what was cut off is zeros when it comes back. */
+	volume = volume_new(&model);
+	put(&model, volume, 7, 1);
+	assert_true(model_resize_begin(&model, volume, 4 * BLOCK));
+	model_resize_end(&model, volume);
+	assert_true(model_resize_begin(&model, volume, 8 * BLOCK));
+	model_resize_end(&model, volume);
+	assert_true(model_check_read(&model, volume, 7 * BLOCK, BLOCK, content[0], model_now(&model)));
+	assert_false(model_check_read(&model, volume, 7 * BLOCK, BLOCK, content[1], model_now(&model)));
+	assert_false(recovers(&model, (unsigned[8]){0}, 5 * BLOCK));
+	model_release(&model);
+}
+
+static void test_seek(void **state)
+{
+	struct model model;
+	struct model_volume *volume = volume_new(&model);
+
+	(void)state;
+	put(&model, volume, 3, 1);
+	assert_true(model_check_seek(&model, volume, 0, true, 3 * BLOCK, model_now(&model)));
+	assert_true(model_check_seek(&model, volume, 0, true, 0, model_now(&model))); /* not provably a hole */
+	assert_false(model_check_seek(&model, volume, 0, true, 4 * BLOCK, model_now(&model)));
+	assert_true(model_check_seek(&model, volume, 3 * BLOCK, false, 4 * BLOCK, model_now(&model)));
+	assert_false(model_check_seek(&model, volume, 3 * BLOCK, false, 3 * BLOCK, model_now(&model)));
+	assert_true(model_check_seek(&model, volume, 3 * BLOCK, false, 8 * BLOCK, model_now(&model)));
+	assert_false(model_check_seek(&model, volume, 0, true, 9 * BLOCK, model_now(&model)));
+	model_release(&model);
+}
+
+static void test_failed_writes_settle(void **state)
+{
+	struct model model;
+	struct model_volume *volume = volume_new(&model);
+	struct model_change change;
+
+	(void)state;
+	put(&model, volume, 0, 1);
+	model_write_begin(&model, volume, 0, 2 * BLOCK, content[2], &change);
+	assert_true(model_settle(&model, volume, 0, content[1]));
+	assert_false(model_settle(&model, volume, 1, content[5]));
+	assert_true(model_settle(&model, volume, 1, content[0]));
+	assert_true(model_check_read(&model, volume, 0, BLOCK, content[1], model_now(&model)));
+	assert_false(model_check_read(&model, volume, 0, BLOCK, content[2], model_now(&model)));
+	model_release(&model);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reads_see_the_last_write), cmocka_unit_test(test_parts_of_blocks),
+		cmocka_unit_test(test_durable_survives),         cmocka_unit_test(test_only_prefixes),
+		cmocka_unit_test(test_names_and_sizes),          cmocka_unit_test(test_seek),
+		cmocka_unit_test(test_failed_writes_settle),
+	};
+
+	fill_contents();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

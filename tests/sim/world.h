@@ -1,0 +1,76 @@
+/*
+ * One simulated machine with one pool: its disks, its boots, and the pool as the present boot has it open.
+ * Random histories, scripted scenarios and counting tests all run in one of these. A contradiction ends the
+ * process with a line that says where (world_fail): each seed runs in a process of its own.
+ */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include "libpool/dataset/dataset.h"
+#include "tests/sim/model.h"
+#include "tests/sim/plan.h"
+
+#define WORLD_FAILED 3 /* exit code */
+#define WORLD_STATISTICS(X) \
+	X(boots) X(crashes) X(exports) X(imports_degraded) X(operations) X(reads) X(commits) X(no_space) X(faults) X(heals) \
+	X(device_writes) X(blocks_checked) X(verifies)
+
+struct world_statistics {
+#define WORLD_STATISTIC(name) uint64_t name;
+	WORLD_STATISTICS(WORLD_STATISTIC)
+#undef WORLD_STATISTIC
+};
+
+struct world {
+	struct plan plan;
+	struct sim_env *sim;
+	struct sim_disks *set;
+	struct model model;
+	struct sim_random random;
+	struct world_statistics statistics;
+	unsigned boot;
+	uint64_t step, until; /* operations of clients so far; none begins from `until` on */
+	const char *doing;    /* for messages */
+	bool clients_active;  /* faults may be injected */
+	bool verbose, keeps_core; /* keeps_core: abort on failure, for a debugger */
+
+	/* Of the present boot. */
+	struct rt *rt;
+	struct disk_provider *provider;
+	struct core *core; /* NULL: no pool is open */
+	struct datasets *datasets;
+	void (*body)(struct world *world);
+
+	uint32_t suspects; /* disks that faults may have hit since the last complete repair: at most m */
+	unsigned rot_columns; /* columns of one row that rotted elsewhere since then */
+};
+
+enum world_end {
+	WORLD_ENDED,     /* the body returned */
+	WORLD_POWER_CUT, /* what survives has not been decided yet */
+	WORLD_KILLED,    /* the process died */
+};
+
+struct world *world_new(const struct plan *plan);
+void world_free(struct world *world);
+/* Prints where and what, and ends the process. */
+_Noreturn void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Runs body in the first fiber of a new boot. A hang or deadlock is a failure. */
+enum world_end world_boot(struct world *world, void (*body)(struct world *world));
+/* After WORLD_POWER_CUT, or at any time between boots: the power goes. */
+void world_power_cut(struct world *world, enum sim_crash_mode mode);
+/* From a fiber or event: the process dies now; world_boot returns WORLD_KILLED. */
+void world_kill(struct world *world);
+
+/* In fibers. */
+struct core_options world_core_options(struct world *world);
+/* On all disks of the plan. 0 or the error. */
+int world_create(struct world *world, struct pool_error *error);
+/* Imports from all disks that are present, and opens the datasets. */
+int world_import(struct world *world, struct pool_error *error);
+int world_export(struct world *world, struct pool_error *error);
+/* As by the death of the process, but the fibers end. */
+void world_abandon(struct world *world);
+void world_expect(struct world *world, int result, const struct pool_error *error, const char *what);
+
+#endif
