@@ -95,11 +95,25 @@ static int compare_stripes(const void *a, const void *b)
 	return x->base < y->base ? -1 : x->base > y->base;
 }
 
+/* The batch's stripes in row order, which isn't the order of placement where single rows are reused. NULL without memory. */
+static struct stripe **stripes_sorted(const struct batch *batch)
+{
+	struct stripe **stripes = calloc(batch->stripe_count, sizeof(*stripes));
+	unsigned count = 0;
+
+	if (!stripes)
+		return NULL;
+	list_for_each(node, &batch->stripes)
+		stripes[count++] = container_of(node, struct stripe, batch_node);
+	qsort(stripes, count, sizeof(*stripes), compare_stripes);
+	return stripes;
+}
+
 /* The arrays of a summary, filled from the stripes in row order. */
 static int summary_fill(struct batch *batch, struct summary *summary)
 {
-	struct stripe **stripes = calloc(batch->stripe_count, sizeof(*stripes));
-	unsigned count = 0, width = batch->k + batch->m;
+	struct stripe **stripes = stripes_sorted(batch);
+	unsigned count = batch->stripe_count, width = batch->k + batch->m;
 	uint32_t cells = batch->rows * width;
 
 	summary->ranges = calloc(batch->stripe_count, sizeof(*summary->ranges));
@@ -110,9 +124,6 @@ static int summary_fill(struct batch *batch, struct summary *summary)
 		free(stripes);
 		return -ENOMEM;
 	}
-	list_for_each(node, &batch->stripes)
-		stripes[count++] = container_of(node, struct stripe, batch_node);
-	qsort(stripes, count, sizeof(*stripes), compare_stripes);
 	summary->cell_count = cells;
 	uint32_t cell = 0;
 	for (unsigned i = 0; i < count; i++) {
@@ -191,19 +202,20 @@ static int summary_build(struct batch *batch, struct stripe *last, struct block_
 
 static int batch_record(struct batch *batch, const struct block_pointer *pointer)
 {
+	struct stripe **stripes = stripes_sorted(batch);
 	struct array ranges;
-	int status = 0;
+	int status = stripes ? 0 : -ENOMEM;
 
 	array_init(&ranges, sizeof(struct summary_range));
-	list_for_each(node, &batch->stripes) {
-		const struct stripe *stripe = container_of(node, struct stripe, batch_node);
+	for (unsigned i = 0; status == 0 && i < batch->stripe_count; i++) {
 		struct summary_range *last = ranges.count ? array_at(&ranges, struct summary_range, ranges.count - 1) : NULL;
-		struct summary_range range = { stripe->base, stripe->height };
-		if (last && last->base + last->rows == stripe->base)
-			last->rows = (uint16_t)(last->rows + stripe->height);
-		else if (status == 0)
+		struct summary_range range = { stripes[i]->base, stripes[i]->height };
+		if (last && last->base + last->rows == range.base)
+			last->rows = (uint16_t)(last->rows + range.rows);
+		else
 			status = array_push(&ranges, &range);
 	}
+	free(stripes);
 	if (status == 0)
 		status = alloc_txg_batch(batch->store->alloc, batch->segment, ranges.items, (unsigned)ranges.count, pointer,
 					 batch->unused.items, batch->unused.count);
