@@ -172,7 +172,7 @@ void alloc_unpin(struct alloc *alloc, struct segment *segment)
 	if (--segment->pins > 0 || segment->released || segment->record.state == SEGMENT_NONE || !alloc_segment_is_free(segment))
 		return;
 	/* It died while it was pinned: its AUs are released now. */
-	alloc_release_columns(alloc, segment->id);
+	alloc_segment_died(alloc, segment);
 }
 
 void alloc_segment_touch(struct alloc *alloc, struct segment *segment)

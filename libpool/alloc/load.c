@@ -273,12 +273,15 @@ static int finish_segment(struct alloc *alloc, struct segment *segment)
 	}
 	if (!alloc_segment_is_free(segment))
 		return claim_columns(alloc, segment);
-	alloc_segment_drop_content(alloc, segment->id, segment);
-	if (segment->recently_freed) {
+	/* With its summaries still live it died just now: the first txg frees them, and the AUs wait for it. */
+	bool fresh = segment->bits && bitmap_count(segment->bits, 0, segment_bits(alloc, segment)) > 0;
+	if (segment->recently_freed || fresh) {
 		int status = claim_columns(alloc, segment);
-		alloc_release_columns(alloc, segment->id);
+		if (status == 0)
+			alloc_segment_died(alloc, segment);
 		return status;
 	}
+	alloc_segment_drop_content(alloc, segment->id, segment);
 	segment->released = true;
 	return array_push(&alloc->free_ids, &segment->id);
 }

@@ -194,6 +194,30 @@ void alloc_find_dying_summaries(struct alloc *alloc, struct segment *segment)
 	}
 }
 
+/*
+ * A segment without live cells: its AUs are released, and its summaries are freed by the next txg, the one that takes its
+ * batches out of the batch map. An import between the two knows the summaries from the map; after it, from the log.
+ */
+void alloc_segment_died(struct alloc *alloc, struct segment *segment)
+{
+	alloc_release_columns(alloc, segment->id);
+	for (size_t i = 0; i < segment->batch_count; i++) {
+		struct batch_index *batch = &segment->batches[i];
+		struct dva dva = dva_unpack(batch->summary_dva);
+		unsigned first_row = dva.base + dva.offset % dva.height;
+		if (batch->flags & BATCH_DYING || first_row < batch->base || first_row >= (unsigned)batch->base + batch->rows)
+			continue;
+		struct cell_run runs[COLUMNS_MAX];
+		unsigned count = dva_runs(dva, batch->summary_cells, runs);
+		for (unsigned r = 0; r < count; r++) {
+			struct cell_extent extent = { segment->id, (uint8_t)runs[r].column, runs[r].row, runs[r].rows };
+			if (array_push(&alloc->summaries_due, &extent) < 0)
+				POOL_CHECK(!"out of memory in the allocation state");
+		}
+		batch->flags |= BATCH_DYING;
+	}
+}
+
 static void apply_frees(struct alloc *alloc)
 {
 	for (size_t i = 0; i < alloc->txg_frees.count; i++) {
@@ -268,7 +292,6 @@ void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, cons
 		alloc_page_mark(alloc, false, id, alloc->txg);
 		alloc_page_mark(alloc, true, id, alloc->txg);
 	}
-	uint64_t txg = alloc->txg;
 	alloc->txg = 0; /* what is released below counts as freed by this commit */
 	for (size_t i = 0; i < alloc->touched.count; i++) {
 		struct segment *segment = alloc->segments[*array_at(&alloc->touched, uint32_t, i)];
@@ -276,9 +299,7 @@ void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, cons
 			alloc_find_dying_summaries(alloc, segment);
 		else if (segment->record.state != SEGMENT_NONE && alloc_segment_is_free(segment) && !segment->pins &&
 			 !segment->released) {
-			alloc_release_columns(alloc, segment->id);
-			alloc_segment_drop_content(alloc, segment->id, segment);
-			alloc_page_mark(alloc, true, segment->id, txg);
+			alloc_segment_died(alloc, segment);
 		}
 	}
 	/* A record that changed after the last take (rows of the final batch) goes into the next txg's log. */
