@@ -38,6 +38,9 @@ struct blocks {
 	int fail_with;
 	uint64_t walk;
 	bool forged; /* pointers may lead nowhere */
+	bool hold;   /* reads wait until it is false again */
+	unsigned held;
+	struct rt_queue held_reads;
 };
 
 static inline uint64_t blocks_random(struct blocks *blocks, uint64_t below)
@@ -55,6 +58,7 @@ static inline struct blocks *fake_blocks_new(struct rt *rt, uint64_t seed)
 	blocks->next = 1;
 	assert_int_equal(hash_table_init(&blocks->table, 1024), 0);
 	list_init(&blocks->killed);
+	rt_queue_init(&blocks->held_reads);
 	for (int i = 0; i < CLASS_COUNT; i++)
 		list_init(&blocks->pending[i]);
 	return blocks;
@@ -132,6 +136,10 @@ int block_read(struct blocks *blocks, const struct block_pointer *pointer, const
 		return blocks->fail_with;
 	if (blocks->fail_read_at && blocks->reads > blocks->fail_read_at && blocks->fail_with == -POOL_EDAMAGED)
 		return blocks->fail_with;
+	blocks->held++;
+	while (blocks->hold)
+		rt_queue_wait(blocks->rt, &blocks->held_reads);
+	blocks->held--;
 	fake_delay(blocks, 1);
 	block = fake_block_find(blocks, pointer);
 	if (!block && blocks->forged)
@@ -146,6 +154,12 @@ int block_read(struct blocks *blocks, const struct block_pointer *pointer, const
 		assert_false(block->killed);
 	*ret_buffer = buffer_ref(block->content);
 	return 0;
+}
+
+static inline void fake_release_reads(struct blocks *blocks)
+{
+	blocks->hold = false;
+	rt_queue_wake_all(blocks->rt, &blocks->held_reads);
 }
 
 static inline void fake_write_place(struct blocks *blocks, struct block_write *write)

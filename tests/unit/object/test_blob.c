@@ -360,9 +360,29 @@ static void late_writes(void *argument)
 	objset_close(objset);
 }
 
+/* And nothing of the newer txg gets into the older one with them. */
+static void late_write_alone(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset *objset = new_objset(test, 1);
+	struct object *object = new_blob(objset, 1, 12, 0);
+
+	put(object, 2, 0, 10, 2);
+	put(object, 1, 5, 10, 1);
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 1), 0);
+	object_close(object);
+	objset = fake_reopen(test, objset);
+	assert_int_equal(object_open(objset, 16, &object), 0);
+	expect(object, 0, 5, 0);
+	expect(object, 5, 10, 1);
+	object_close(object);
+	objset_close(objset);
+}
+
 static void test_late(void **state)
 {
 	(void)state;
+	fake_run(0, late_write_alone, 0, 100);
 	fake_run(0, late_writes, 0, 100);
 }
 

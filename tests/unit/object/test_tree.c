@@ -192,6 +192,48 @@ static void test_thin(void **state)
 	fake_run(0, thin_out, 0, 100);
 }
 
+/* A leaf that overflows in its middle becomes two of about the same size. */
+static void split(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset *objset = new_objset(test);
+	struct object *tree = new_tree(objset, 1);
+	struct block_pointer root;
+	struct buffer *node;
+
+	for (uint32_t i = 0; i < 140; i++)
+		put_number(tree, 1, i * 10, 100);
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 1), 0);
+	assert_int_equal(tree->disk.levels, 1);
+	for (uint32_t i = 0; i < 10; i++)
+		put_number(tree, 2, 701 + i * 10, 100);
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 2), 0);
+	assert_int_equal(tree->disk.levels, 2);
+	assert_int_equal(block_pointer_decode(&tree->disk.root, &root), 0);
+	node = fake_block_find(test->blocks, &root)->content;
+	assert_int_equal(tree_node_check(node->data, node->size, 1), 0);
+	assert_int_equal(tree_node_count(node->data, node->size, 1), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		struct block_pointer child;
+		struct tree_entry entry;
+		struct buffer *leaf;
+
+		assert_int_equal(tree_node_entry(node->data, node->size, i, &entry), 0);
+		assert_int_equal(block_pointer_decode((const struct raw_block_pointer *)entry.value, &child), 0);
+		leaf = fake_block_find(test->blocks, &child)->content;
+		assert_int_equal(tree_node_check(leaf->data, leaf->size, 0), 0);
+		assert_true(tree_node_count(leaf->data, leaf->size, 0) >= 74);
+	}
+	object_close(tree);
+	objset_close(objset);
+}
+
+static void test_split(void **state)
+{
+	(void)state;
+	fake_run(0, split, 0, 100);
+}
+
 static void overlays(void *argument)
 {
 	struct fake_test *test = argument;
@@ -240,6 +282,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_limits), cmocka_unit_test(test_fill), cmocka_unit_test(test_thin), cmocka_unit_test(test_overlays),
+		cmocka_unit_test(test_split),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
