@@ -32,8 +32,9 @@ struct stripe {
 
 /* Consecutive stripes of one segment, written with one request for each column. */
 struct write_unit {
+	struct list node;    /* in the store's units until released */
 	struct list stripes;
-	struct store *store;
+	struct store *store; /* NULL: gone before the device let go; then memory is freed and nothing else done */
 	uint32_t segment;
 	uint16_t base, rows;
 	uint8_t k, m;
@@ -102,6 +103,7 @@ struct store {
 	uint64_t last_txg; /* the last one that was */
 	struct stream streams[CLASS_COUNT];
 	struct list sys_batches;
+	struct list units;
 	uint64_t in_flight;          /* bytes of units not written */
 	struct rt_queue room;        /* writers that wait for in_flight to sink */
 	struct rt_group writes;      /* units and batch summaries that have begun */
@@ -134,6 +136,8 @@ bool stripe_row_is_late(const struct stripe *stripe, unsigned row);
 int unit_add(struct write_unit **unit, struct store *store, struct stripe *stripe, unsigned rows_max);
 void unit_close(struct write_unit **unit);
 void unit_encoded(struct write_unit *unit);
+/* The store goes; what devices still hold of its units is freed when they let go, whenever and wherever that is. */
+void units_orphan(struct store *store);
 /* The header row of a new segment. */
 int unit_write_headers(struct store *store, uint32_t segment);
 
@@ -160,6 +164,9 @@ void disk_count_error(struct store *store, unsigned index, bool write);
 bool payload_matches(const struct block_pointer *pointer, const void *payload);
 
 void summary_cache_free(struct store *store);
+/* The verified payload of a summary, decoded and kept; takes a reference. Pinned; 0, -POOL_EDAMAGED, -ENOMEM. */
+int summary_adopt(struct store *store, uint32_t segment, const struct block_pointer *pointer, struct buffer *payload,
+		  struct summary_entry **ret_entry);
 
 /* window.c */
 enum cell_state window_judge(const struct row_window *window, unsigned column, unsigned row);

@@ -32,6 +32,7 @@ int store_new(struct rt *rt, struct alloc *alloc, const struct store_options *op
 		list_init(&store->streams[i].queue);
 	}
 	list_init(&store->sys_batches);
+	list_init(&store->units);
 	rt_queue_init(&store->room);
 	rt_group_init(&store->writes);
 	*ret_store = store;
@@ -42,6 +43,7 @@ void store_free(struct store *store)
 {
 	if (!store)
 		return;
+	units_orphan(store);
 	summary_cache_free(store);
 	free(store);
 }
@@ -119,7 +121,7 @@ void disk_count_error(struct store *store, unsigned index, bool write)
 		disk->write_errors++;
 	else
 		disk->read_errors++;
-	if (++disk->consecutive_errors >= 3 && disk->state == DISK_ONLINE)
+	if (++disk->consecutive_errors >= 3 && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC))
 		store_disk_fail(store, index, write ? "writes fail" : "reads fail");
 }
 

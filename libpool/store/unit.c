@@ -31,6 +31,8 @@ static void unit_release(struct write_unit *unit)
 {
 	if (--unit->held > 0)
 		return;
+	if (unit->store)
+		list_remove(&unit->node);
 	struct list *node;
 	while ((node = list_pop_front(&unit->stripes))) {
 		struct stripe *stripe = container_of(node, struct stripe, unit_node);
@@ -66,7 +68,8 @@ static void column_failed(struct write_unit *unit, unsigned column)
 	unit->failed++;
 	if (unit->final)
 		store_disk_fail(store, index, "a write of the commit block failed"); /* its log is closed: no record fits */
-	if (disk->state == DISK_ONLINE || !disk->stale_from || disk->stale_from > unit->txg) {
+	/* RESYNC: the resync may have passed these rows, or may end before the next write to them would tell. */
+	if (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC || !disk->stale_from || disk->stale_from > unit->txg) {
 		struct stale_record stale = { unit->segment, (uint8_t)column, unit->base, unit->rows, unit->txg };
 		size_t count;
 		if (alloc_stale_add(store->alloc, &stale) < 0)
@@ -102,7 +105,7 @@ static void column_done(struct disk_io *io)
 		alloc_pin(alloc_segment(store->alloc, unit->segment));
 		write->pinned = true;
 		column_failed(unit, write->column);
-	} else if (write->attempts < 2 && disk->state == DISK_ONLINE) {
+	} else if (write->attempts < 2 && disk->state == DISK_ONLINE && io->result != -ECANCELED) {
 		write->again = true; /* submitted anew when the device has let go of the request */
 		return;
 	} else {
@@ -118,12 +121,12 @@ static void column_released(struct disk_io *io)
 	struct column_write *write = container_of(io, struct column_write, io);
 	struct write_unit *unit = write->unit;
 
-	if (write->again) {
+	if (write->again && unit->store) {
 		write->again = false;
 		column_submit(write);
 		return;
 	}
-	if (write->pinned)
+	if (write->pinned && unit->store)
 		alloc_unpin(unit->store->alloc, alloc_segment(unit->store->alloc, unit->segment));
 	free(write->io.iov);
 	free(write);
@@ -236,8 +239,17 @@ static struct write_unit *unit_new(struct store *store, uint32_t segment, unsign
 	*unit = (struct write_unit){ .store = store, .segment = segment, .base = (uint16_t)base, .k = (uint8_t)k,
 				     .m = (uint8_t)m, .txg = store->txg };
 	list_init(&unit->stripes);
+	list_push_back(&store->units, &unit->node);
 	rt_group_add(&store->writes);
 	return unit;
+}
+
+void units_orphan(struct store *store)
+{
+	struct list *node;
+
+	while ((node = list_pop_front(&store->units)))
+		container_of(node, struct write_unit, node)->store = NULL;
 }
 
 int unit_add(struct write_unit **unit, struct store *store, struct stripe *stripe, unsigned rows_max)
@@ -299,6 +311,7 @@ int unit_write_headers(struct store *store, uint32_t id)
 	if (!unit->header_cells) {
 		store->in_flight -= unit->bytes;
 		rt_group_done(store->rt, &store->writes, 0);
+		list_remove(&unit->node);
 		free(unit);
 		return -ENOMEM;
 	}
