@@ -41,7 +41,7 @@ struct write_unit {
 	uint64_t txg;
 	unsigned encoding;  /* stripes whose parity isn't ready */
 	bool closed;        /* no stripe is added any more */
-	bool submitted, header, final;
+	bool submitted, header, final, written;
 	unsigned outstanding; /* column requests not done */
 	unsigned held;        /* requests whose buffers the device may still use */
 	unsigned failed;      /* columns without their cells */
@@ -136,6 +136,8 @@ bool stripe_row_is_late(const struct stripe *stripe, unsigned row);
 int unit_add(struct write_unit **unit, struct store *store, struct stripe *stripe, unsigned rows_max);
 void unit_close(struct write_unit **unit);
 void unit_encoded(struct write_unit *unit);
+/* A copy of a block that was placed and whose row isn't written yet; NULL when it has to be read. */
+struct buffer *unit_payload(const struct store *store, const struct block_pointer *pointer);
 /* The store goes; what devices still hold of its units is freed when they let go, whenever and wherever that is. */
 void units_orphan(struct store *store);
 /* The header row of a new segment. */
@@ -145,6 +147,8 @@ int unit_write_headers(struct store *store, uint32_t segment);
 int batch_new(struct store *store, enum segment_class class, uint32_t segment, struct batch **ret_batch);
 unsigned batch_summary_cells(const struct batch *batch, unsigned more_rows, unsigned more_stripes, unsigned more_blocks,
 			     unsigned more_ranges);
+/* Cells of the summary, and rows of its stripe, when it follows `cells` cells with `blocks` blocks in the batch's last stripe. */
+unsigned batch_summary_fit(const struct batch *batch, unsigned cells, unsigned blocks, unsigned *ret_height);
 /* Adds the block at the stripe's fill to stripe and batch, and tells it its address. */
 int batch_add_block(struct batch *batch, struct stripe *stripe, struct store_block *block);
 /* The batch is complete but for its summary, whose cells are reserved at the end of `last`: built when all stripes are encoded. */

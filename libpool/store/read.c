@@ -153,6 +153,15 @@ int store_read(struct store *store, const struct block_pointer *pointer, unsigne
 	if (pointer->place < segment->record.alloc_txg)
 		return flags & STORE_READ_SPECULATIVE ? -POOL_ECHECKSUM : -POOL_EDAMAGED;
 	store->counters.read_blocks++;
+	/* Readers follow new pointers as soon as the objects have them, which is before their rows are on disk. */
+	if (pointer->place == store->txg && (payload = unit_payload(store, pointer))) {
+		if (payload_matches(pointer, payload->data)) {
+			*ret_payload = payload;
+			return 0;
+		}
+		buffer_unref(payload);
+		payload = NULL;
+	}
 	int status = read_plain(store, pointer, segment, &payload);
 	if (status == 0 && verify(store, pointer, payload)) {
 		*ret_payload = payload;

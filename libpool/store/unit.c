@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "libpool/base/check.h"
+#include "libpool/format/dva.h"
 #include "libpool/format/label.h"
 
 struct column_write {
@@ -47,6 +48,7 @@ static void unit_written(struct write_unit *unit)
 {
 	struct store *store = unit->store;
 
+	unit->written = true;
 	store->in_flight -= unit->bytes;
 	if (unit->failed > unit->m && !unit->header)
 		store_halt(store, "more columns of a row failed than there is parity");
@@ -242,6 +244,35 @@ static struct write_unit *unit_new(struct store *store, uint32_t segment, unsign
 	list_push_back(&store->units, &unit->node);
 	rt_group_add(&store->writes);
 	return unit;
+}
+
+/* The stripe that a block of the txg in sync was packed into, while its unit is not on disk. */
+static const struct stripe *unwritten_stripe(const struct store *store, struct dva dva)
+{
+	list_for_each(node, &store->units) {
+		const struct write_unit *unit = container_of(node, struct write_unit, node);
+		if (unit->segment != dva.segment || unit->written || unit->header)
+			continue;
+		list_for_each(stripe_node, &unit->stripes) {
+			const struct stripe *stripe = container_of(stripe_node, struct stripe, unit_node);
+			if (stripe->base == dva.base && stripe->height == dva.height)
+				return stripe;
+		}
+	}
+	return NULL;
+}
+
+struct buffer *unit_payload(const struct store *store, const struct block_pointer *pointer)
+{
+	struct dva dva = dva_unpack(pointer->dva);
+	const struct stripe *stripe = unwritten_stripe(store, dva);
+
+	if (!stripe || dva.offset + pointer->psect > stripe->fill)
+		return NULL;
+	struct buffer *payload = buffer_new((size_t)pointer->psect * CELL_SIZE);
+	for (unsigned i = 0; payload && i < pointer->psect; i++)
+		memcpy(payload->data + (size_t)i * CELL_SIZE, stripe->cells[dva.offset + i], CELL_SIZE);
+	return payload;
 }
 
 void units_orphan(struct store *store)

@@ -81,6 +81,8 @@ int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
 		if (status < 0)
 			return status;
 	}
+	while (core->quiescing && !core->halted)
+		rt_queue_wait(core->rt, &core->changed);
 	if (core->halted || core->stopping)
 		return -POOL_EHALTED;
 	uint64_t txg = core->open_txg;

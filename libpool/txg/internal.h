@@ -38,6 +38,7 @@ struct core {
 
 	/* Handles and commits. */
 	uint64_t open_txg, committed_txg, wanted_txg; /* wanted: commit at least up to this one */
+	bool quiescing;              /* the open txg waits for its handles: new ones wait for the next */
 	bool syncing;
 	uint64_t syncing_txg;
 	unsigned handles[2];         /* by txg & 1 */

@@ -172,12 +172,15 @@ static int sync_steps(struct core *core, uint64_t txg)
 int sync_txg(struct core *core, uint64_t txg)
 {
 	POOL_CHECK(core->open_txg == txg && txg > core->committed_txg);
+	/* No operation of T + 1 begins before those of T have ended: what both change is then in the order of time. */
+	core->quiescing = true;
+	while (core->handles[txg & 1])
+		rt_queue_wait(core->rt, &core->released);
+	core->quiescing = false;
 	core->syncing = true;
 	core->syncing_txg = txg;
 	core->open_txg = txg + 1;
 	rt_queue_wake_all(core->rt, &core->changed);
-	while (core->handles[txg & 1])
-		rt_queue_wait(core->rt, &core->released);
 	rt_no_block_begin(core->rt);
 	int status = sync_steps(core, txg);
 	rt_no_block_end(core->rt);
