@@ -89,7 +89,7 @@ static int open_children(struct plan *plan, struct tree_node *node)
 	while (next < node->end) {
 		const struct tree_change *change = tree_plan_change(plan->tree, next);
 		struct tree_entry beyond = { 0 };
-		struct tree_node *child;
+		struct tree_node *child = NULL;
 		unsigned slot;
 
 		result = tree_child(node->buffer->data, size, node->count, change->data, change->key_length, &slot);
