@@ -51,6 +51,22 @@ unsigned batch_summary_cells(const struct batch *batch, unsigned more_rows, unsi
 	return (unsigned)((size + CELL_SIZE - 1) / CELL_SIZE);
 }
 
+unsigned batch_summary_fit(const struct batch *batch, unsigned cells, unsigned blocks, unsigned *ret_height)
+{
+	unsigned height = (cells + batch->k - 1) / batch->k, summary_cells;
+
+	/* The summary describes its own rows too: more rows, more cells, until both agree. */
+	for (;;) {
+		summary_cells = batch_summary_cells(batch, height, 1, blocks, 1);
+		unsigned need = (cells + summary_cells + batch->k - 1) / batch->k;
+		if (need <= height)
+			break;
+		height = need;
+	}
+	*ret_height = height;
+	return summary_cells;
+}
+
 int batch_add_block(struct batch *batch, struct stripe *stripe, struct store_block *block)
 {
 	struct dva dva = { batch->segment, stripe->base, stripe->height, stripe->fill };

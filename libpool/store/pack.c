@@ -15,18 +15,22 @@
 
 #define META_STRIPE_ROWS 4u
 
-static unsigned stripe_rows_target(const struct store *store, enum segment_class class, unsigned k)
+static struct store_block *queue_first(const struct stream *stream)
 {
-	unsigned rows = class == CLASS_META ? META_STRIPE_ROWS : STRIPE_ROWS_MAX;
+	return list_empty(&stream->queue) ? NULL : container_of(stream->queue.next, struct store_block, node);
+}
 
+/* Rows of a full stripe: never fewer than the next block needs. */
+static unsigned stripe_rows_target(const struct store *store, const struct stream *stream, unsigned k)
+{
+	unsigned rows = stream->class == CLASS_META ? META_STRIPE_ROWS : STRIPE_ROWS_MAX;
+	const struct store_block *first = queue_first(stream);
+
+	if (first && rows * k < first->psect)
+		rows = (first->psect + k - 1) / k;
 	if (rows * k > STRIPE_CELLS_MAX)
 		rows = STRIPE_CELLS_MAX / k;
 	return rows < store->geometry.rows ? rows : store->geometry.rows - 1u;
-}
-
-static struct store_block *queue_first(struct stream *stream)
-{
-	return list_empty(&stream->queue) ? NULL : container_of(stream->queue.next, struct store_block, node);
 }
 
 static unsigned rows_left(const struct store *store, const struct stream *stream)
@@ -131,12 +135,7 @@ static int stream_close_batch(struct store *store, struct stream *stream)
 		free(batch);
 		return 0;
 	}
-	/* The summary describes its own stripe too: its size settles after one more look. */
-	unsigned cells = batch_summary_cells(batch, 0, 1, 0, 0), height = 0;
-	for (unsigned round = 0; round < 3; round++) {
-		height = (cells + batch->k - 1) / batch->k;
-		cells = batch_summary_cells(batch, height, 1, 0, 0);
-	}
+	unsigned height, cells = batch_summary_fit(batch, 0, 0, &height);
 	struct stripe *stripe = stream_new_stripe(store, stream, height);
 	stream->batch = NULL;
 	if (!stripe)
@@ -162,7 +161,7 @@ enum cut { CUT_DONE, CUT_AGAIN };
 static int stream_cut_stripe(struct store *store, struct stream *stream, bool last)
 {
 	struct batch *batch = stream->batch;
-	unsigned target = stripe_rows_target(store, stream->class, batch->k);
+	unsigned target = stripe_rows_target(store, stream, batch->k);
 	unsigned left = rows_left(store, stream), blocks, cells, height;
 
 	/* As many rows as leave room for the summary that describes them. */
@@ -192,11 +191,8 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 	}
 	unsigned summary_cells = 0;
 	if (last && cells == stream->queued_cells && cells + SUMMARY_CELLS_MAX <= STRIPE_CELLS_MAX) {
-		unsigned with = height;
-		for (unsigned round = 0; round < 3; round++) {
-			summary_cells = batch_summary_cells(batch, with, 1, blocks, 0);
-			with = (cells + summary_cells + batch->k - 1) / batch->k;
-		}
+		unsigned with;
+		summary_cells = batch_summary_fit(batch, cells, blocks, &with);
 		if (with <= left && with <= STRIPE_ROWS_MAX && with * batch->k <= STRIPE_CELLS_MAX)
 			height = with;
 		else
@@ -240,7 +236,7 @@ static int stream_cut(struct store *store, struct stream *stream, bool tail, boo
 				return status;
 		}
 		const struct segment *segment = alloc_segment(store->alloc, stream->segment);
-		unsigned target = stripe_rows_target(store, stream->class, segment->record.k);
+		unsigned target = stripe_rows_target(store, stream, segment->record.k);
 		if (!tail && stream->queued_cells < target * segment->record.k)
 			return 0;
 		if (!stream->batch) {

@@ -25,11 +25,9 @@ static struct batch *find_batch(struct store *store, uint32_t segment)
 static int finish_one(struct store *store, struct batch *batch)
 {
 	struct stream *stream = &store->streams[CLASS_SYS];
-	unsigned cells = 1;
+	unsigned height, cells = batch_summary_fit(batch, 0, 0, &height);
 
 	list_remove(&batch->node);
-	for (unsigned round = 0; round < 3; round++)
-		cells = batch_summary_cells(batch, cells, 1, 0, 1);
 	POOL_CHECK(cells <= batch->summary_rows);
 	if (cells < batch->summary_rows)
 		alloc_sys_give_back(store->alloc, batch->segment, batch->summary_base + cells, batch->summary_rows - cells);
