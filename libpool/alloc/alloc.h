@@ -164,7 +164,7 @@ void alloc_page_written(struct alloc *alloc, bool livemap, size_t page); /* in t
 /* Oldest txg whose log an import must apply if the txg in sync commits now. */
 uint64_t alloc_log_oldest(const struct alloc *alloc, uint64_t txg);
 
-/* Import: pages, then logs newest last, then the index of batches, then finish. */
+/* Import: SYS, pages of the segment table, live bitmaps, logs newest last, the index of batches, then finish. */
 int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_t *raw, size_t size);
 /* SYS segments as the sysmap has them; authoritative over pages and logs. Called first. */
 int alloc_load_sys(struct alloc *alloc, const struct sysmap_segment *entry);

@@ -303,6 +303,8 @@ int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, cons
 				return -ENOMEM;
 		}
 		if (segment->record.state == SEGMENT_NONE) {
+			if (segment->bits)
+				return -POOL_EFORMAT;
 			segment->released = true;
 			status = array_push(&alloc->free_ids, &id);
 			continue;

@@ -36,29 +36,35 @@ size_t alloc_livemap_pages(const struct alloc *alloc)
 	return page_count(alloc, true);
 }
 
+static int reserve(struct alloc *alloc, int kind, size_t need)
+{
+	size_t have = alloc->page_capacity[kind];
+
+	if (need <= have)
+		return 0;
+	size_t capacity = have ? have * 2 : 16;
+	while (capacity < need)
+		capacity *= 2;
+	uint64_t *first = realloc(alloc->page_first[kind], capacity * 8);
+	if (first)
+		alloc->page_first[kind] = first;
+	uint64_t *loaded = realloc(alloc->page_loaded[kind], capacity * 8);
+	if (loaded)
+		alloc->page_loaded[kind] = loaded;
+	if (!first || !loaded)
+		return -ENOMEM;
+	memset(first + have, 0, (capacity - have) * 8);
+	memset(loaded + have, 0, (capacity - have) * 8);
+	alloc->memory += (capacity - have) * 16;
+	alloc->page_capacity[kind] = capacity;
+	return 0;
+}
+
 int alloc_pages_grow(struct alloc *alloc)
 {
-	for (int kind = 0; kind < 2; kind++) {
-		size_t need = page_count(alloc, kind), have = alloc->page_capacity[kind];
-		if (need <= have)
-			continue;
-		size_t capacity = have ? have * 2 : 16;
-		while (capacity < need)
-			capacity *= 2;
-		uint64_t *first = realloc(alloc->page_first[kind], capacity * 8);
-		if (first)
-			alloc->page_first[kind] = first;
-		uint64_t *loaded = realloc(alloc->page_loaded[kind], capacity * 8);
-		if (loaded)
-			alloc->page_loaded[kind] = loaded;
-		if (!first || !loaded)
-			return -ENOMEM;
-		memset(first + have, 0, (capacity - have) * 8);
-		memset(loaded + have, 0, (capacity - have) * 8);
-		alloc->memory += (capacity - have) * 16;
-		alloc->page_capacity[kind] = capacity;
-	}
-	return 0;
+	int status = reserve(alloc, 0, page_count(alloc, false));
+
+	return status < 0 ? status : reserve(alloc, 1, page_count(alloc, true));
 }
 
 void alloc_page_mark(struct alloc *alloc, bool livemap, uint32_t segment, uint64_t txg)
@@ -133,6 +139,10 @@ int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_
 	uint32_t first = (uint32_t)(page * per_page);
 	uint64_t page_txg;
 
+	if (page >= SEGMENTS_MAX / per_page + 1)
+		return -POOL_EFORMAT;
+	if (reserve(alloc, livemap, page + 1) < 0)
+		return -ENOMEM;
 	if (!livemap) {
 		if (size < SEGTAB_PAGE_SIZE || segtab_page_header_decode(raw, page, &page_txg) < 0)
 			return -POOL_EFORMAT;
@@ -147,20 +157,21 @@ int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_
 				return first + i >= SEGMENTS_MAX ? -POOL_EFORMAT : -ENOMEM;
 			alloc_load_record(segment, &record);
 		}
-		if (page < alloc->page_capacity[0])
-			alloc->page_loaded[0][page] = page_txg;
+		alloc->page_loaded[0][page] = page_txg;
 		return 0;
 	}
 	if (size < LIVEMAP_PAGE_SIZE || livemap_header_decode(raw, page, &page_txg) < 0)
 		return -POOL_EFORMAT;
-	if (page < alloc->page_capacity[1])
-		alloc->page_loaded[1][page] = page_txg;
+	alloc->page_loaded[1][page] = page_txg;
 	const uint8_t *widths = raw + LIVEMAP_HEADER_SIZE, *bits = widths + per_page;
 	for (unsigned i = 0; i < per_page; i++) {
 		size_t bytes = (size_t)widths[i] * alloc->geometry.rows / 8;
-		struct segment *segment = alloc_segment(alloc, first + i);
 		if (widths[i] > COLUMNS_MAX || bits + bytes > raw + size)
 			return -POOL_EFORMAT;
+		/* The record may come from a log only: its page may be older than the segment. */
+		struct segment *segment = bytes ? alloc_segment_make(alloc, first + i) : NULL;
+		if (bytes && !segment)
+			return first + i >= SEGMENTS_MAX ? -POOL_EFORMAT : -ENOMEM;
 		/* A bitmap older than the segment is that of an earlier life. */
 		if (bytes && segment && !segment->bits && segment->record.alloc_txg <= page_txg) {
 			segment->bits = malloc(bytes);
