@@ -288,8 +288,11 @@ static void orphan(struct sim_disk *disk)
 		request->handle = NULL;
 		if (!powered_off && !request->hung)
 			sim_request_end(request, request->error);
-		if (released)
-			disk_complete_detached(io, -ECANCELED);
+		if (!released)
+			continue;
+		disk_forget(io, -ECANCELED);
+		if (io->released)
+			io->released(io);
 	}
 }
 
