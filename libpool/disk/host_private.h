@@ -71,6 +71,7 @@ struct host_disk {
 	struct host_mailbox *mailbox;
 	int descriptor, slot; /* slot: of the ring's registered files, or -1 */
 	bool locked;
+	bool may_block; /* see host_opened */
 	pthread_mutex_t forget_lock; /* for disk.requests, once the engine is gone */
 	struct host_workers *workers; /* NULL until the first request that needs a thread */
 };
@@ -111,6 +112,7 @@ uint64_t uring_syscalls(const struct uring *uring);
 struct host_opened {
 	int descriptor;
 	bool locked;
+	bool may_block; /* a file whose file system isn't known never to block a submission: threads do its I/O */
 	struct disk_info info;
 };
 

@@ -26,7 +26,7 @@ static void host_submit(struct disk *base, struct disk_io *io)
 	struct host_disk *disk = container_of(base, struct host_disk, disk);
 	bool needs_ioctl = io->operation == DISK_TRIM && !base->info.is_file;
 
-	if (disk->host->uring && !needs_ioctl)
+	if (disk->host->uring && !needs_ioctl && !disk->may_block)
 		uring_submit(disk->host->uring, disk, io);
 	else
 		host_threads_submit(disk, io);
@@ -148,6 +148,7 @@ static int host_provider_open(struct disk_provider *provider, struct rt *rt, con
 	disk->mailbox = host_mailbox_ref(host->mailbox);
 	disk->descriptor = open->opened.descriptor;
 	disk->locked = open->opened.locked;
+	disk->may_block = open->opened.may_block;
 	open->opened.descriptor = -1;
 	disk->slot = host->uring ? uring_register_file(host->uring, disk->descriptor) : -1;
 	pthread_mutex_init(&disk->forget_lock, NULL);
