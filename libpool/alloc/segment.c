@@ -44,10 +44,13 @@ static unsigned candidates_find(const struct alloc *alloc, struct candidate *ret
 	return count;
 }
 
-/* An id that was never used, or whose AUs have been released for two commits. */
-static int64_t id_take(struct alloc *alloc)
+/*
+ * An id that was never used, or whose AUs have been released for two commits. SYS takes only new ones: its record comes from
+ * the sysmap, without the txg of its birth, so an import couldn't tell log records of an earlier life from its own.
+ */
+static int64_t id_take(struct alloc *alloc, enum segment_class class)
 {
-	if (alloc->free_ids.count)
+	if (alloc->free_ids.count && class != CLASS_SYS)
 		return *array_at(&alloc->free_ids, uint32_t, --alloc->free_ids.count);
 	return alloc->segment_count < SEGMENTS_MAX ? (int64_t)alloc->segment_count : -ENOSPC;
 }
@@ -79,7 +82,7 @@ int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *
 		return -ENOSPC;
 	if (count < k + m && !one_disk_mirror)
 		k = count > m ? count - m : 1;
-	int64_t id = id_take(alloc);
+	int64_t id = id_take(alloc, class);
 	if (id < 0)
 		return (int)id;
 	struct segment *segment = alloc_segment_make(alloc, (uint32_t)id);
