@@ -32,7 +32,8 @@ static uint64_t formable(const uint32_t *aus, unsigned count, unsigned width)
 
 /*
  * Data cells of all segments that can be formed: of full width first, then narrower ones from the disks that
- * have AUs left (those which took part in every segment, hence fewer than the width).
+ * have AUs left (those which took part in every segment, hence fewer than the width). With m disks or fewer, each
+ * segment has one data column and lacks others, as alloc_segment_open makes them: a degraded pool stays writable.
  */
 static uint64_t formable_cells(const struct geometry *geometry, uint32_t *aus, unsigned count, uint64_t *ret_segments)
 {
@@ -41,6 +42,10 @@ static uint64_t formable_cells(const struct geometry *geometry, uint32_t *aus, u
 
 	*ret_segments = 0;
 	qsort(aus, count, sizeof(*aus), compare_descending);
+	if (count && count <= m) {
+		*ret_segments = formable(aus, count, count);
+		return *ret_segments * (geometry->rows - 1u);
+	}
 	while (k >= 1) {
 		while (count && aus[count - 1] == 0)
 			count--;
