@@ -168,12 +168,26 @@ static void do_seek(struct client *client, struct model_volume *volume)
 
 /* ---- changes ---- */
 
+static void note_no_space(struct world *world)
+{
+	struct space space;
+
+	world->statistics.no_space++;
+	if (!world->verbose)
+		return;
+	core_space(world->core, &space);
+	printf("step %" PRIu64 ": no space: usable %" PRIu64 ", reserve %" PRIu64 ", live %" PRIu64 ", available %" PRIu64
+	       " cells; %" PRIu64 " free segments, floor %" PRIu64 ", %" PRIu64 " AUs deferred\n",
+	       world->step, space.usable_cells, space.reserve_cells, space.live_cells, space.available_cells, space.free_segments,
+	       space.floor_segments, space.deferred_aus);
+}
+
 /* After a change that failed for lack of space: what became of each block. */
 static void settle(struct world *world, struct model_volume *volume, const struct model_change *change)
 {
 	uint8_t *data = sim_allocate(volume->block_bytes);
 
-	world->statistics.no_space++;
+	note_no_space(world);
 	for (uint64_t number = change->first; !change->none && number <= change->last; number++) {
 		int result = volume_read(volume->handle, number * volume->block_bytes, volume->block_bytes, data);
 

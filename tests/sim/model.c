@@ -403,28 +403,38 @@ bool model_check_read(struct model *model, struct model_volume *volume, uint64_t
 	return true;
 }
 
-/* Whether a range was all zeros at some time since begin, block by block. */
+/* Whether a block's part of a range was all zeros at some time since begin. */
+static bool block_may_be_zero(const struct model_block *block, uint64_t offset, uint64_t end, uint64_t begin)
+{
+	uint64_t size = block->volume->block_bytes, start = block->number * size;
+	uint64_t from = start > offset ? 0 : offset - start, to = start + size < end ? size : end - start;
+
+	for (unsigned i = first_visible(block, begin); i < block->count; i++) {
+		const struct model_content *content = block->versions[i].content;
+
+		if (!content || all_zero(content->bytes + from, to - from))
+			return true;
+	}
+	return false;
+}
+
+/* Whether a range was all zeros at some time since begin, block by block; else the first that wasn't. */
 static bool may_be_zero(struct model_volume *volume, uint64_t offset, uint64_t end, uint64_t begin, uint64_t *ret_block)
 {
-	uint32_t size = volume->block_bytes;
+	struct block_list list = {sim_allocate((volume->blocks.count + 1) * sizeof(*list.blocks)), 0, false};
+	uint64_t least = UINT64_MAX;
 
-	for (uint64_t number = offset / size; number * size < end; number++) {
-		struct model_block *block = block_find(volume, number);
-		bool zero = !block;
-		uint64_t from = number * size > offset ? 0 : offset % size;
-		uint64_t to = (number + 1) * size < end ? size : end - number * size;
+	hash_table_each(&volume->blocks, collect, &list);
+	for (size_t i = 0; i < list.count; i++) {
+		const struct model_block *block = list.blocks[i];
 
-		for (unsigned i = block ? first_visible(block, begin) : 0; block && i < block->count && !zero; i++) {
-			const struct model_content *content = block->versions[i].content;
-
-			zero = !content || all_zero(content->bytes + from, to - from);
-		}
-		if (!zero) {
-			*ret_block = number;
-			return false;
-		}
+		if (block->number >= offset / volume->block_bytes && block->number * volume->block_bytes < end && block->number < least &&
+		    !block_may_be_zero(block, offset, end, begin))
+			least = block->number;
 	}
-	return true;
+	free(list.blocks);
+	*ret_block = least;
+	return least == UINT64_MAX;
 }
 
 bool model_check_seek(struct model *model, struct model_volume *volume, uint64_t offset, bool data, uint64_t found, uint64_t begin)

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SECONDS_MAX 300u
+#define SECONDS_MAX 60u
 #define SHOWN_MAX 4000u
 
 struct child {

@@ -224,6 +224,7 @@ int world_import(struct world *world, struct pool_error *error)
 
 int world_export(struct world *world, struct pool_error *error)
 {
+	core_stop(world->core);
 	datasets_close(world->datasets);
 	int result = core_export(world->core, error);
 
@@ -235,6 +236,8 @@ int world_export(struct world *world, struct pool_error *error)
 
 void world_abandon(struct world *world)
 {
+	core_halt(world->core, "abandoned");
+	core_stop(world->core);
 	datasets_close(world->datasets);
 	core_abandon(world->core);
 	world->datasets = NULL;
