@@ -171,8 +171,8 @@ void alloc_unpin(struct alloc *alloc, struct segment *segment)
 	POOL_CHECK(segment->pins > 0);
 	if (--segment->pins > 0 || segment->released || segment->record.state == SEGMENT_NONE || !alloc_segment_is_free(segment))
 		return;
-	/* It died while it was pinned: its AUs are released now. */
-	alloc_segment_died(alloc, segment);
+	/* It died while it was pinned: its AUs are released now. The txg in sync may be too far to free its summaries. */
+	alloc_segment_died(alloc, segment, alloc->sequence + (alloc->txg ? 1 : 0));
 }
 
 void alloc_segment_touch(struct alloc *alloc, struct segment *segment)
@@ -229,7 +229,7 @@ static void defer_au(struct alloc *alloc, uint32_t id, struct segment_column col
 		POOL_CHECK(!"out of memory in the allocation state");
 }
 
-void alloc_release_columns(struct alloc *alloc, uint32_t id)
+void alloc_release_columns(struct alloc *alloc, uint32_t id, uint64_t sequence)
 {
 	struct segment *segment = alloc->segments[id];
 	unsigned columns = segment->record.k + segment->record.m;
@@ -238,7 +238,7 @@ void alloc_release_columns(struct alloc *alloc, uint32_t id)
 		return;
 	segment->released = true;
 	for (unsigned c = 0; c < columns; c++)
-		defer_au(alloc, id, segment->record.columns[c], alloc->sequence, c + 1 == columns);
+		defer_au(alloc, id, segment->record.columns[c], sequence, c + 1 == columns);
 }
 
 void alloc_column_move(struct alloc *alloc, uint32_t id, unsigned column, struct segment_column to)
@@ -259,7 +259,7 @@ void alloc_column_move(struct alloc *alloc, uint32_t id, unsigned column, struct
 		alloc->sysmap_dirty = true;
 }
 
-/* Entries whose two later commits exist. The order is that of freeing, so the first young one ends the work. */
+/* Entries whose two later commits exist. */
 void alloc_deferred_mature(struct alloc *alloc)
 {
 	size_t kept = 0;

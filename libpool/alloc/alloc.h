@@ -61,7 +61,7 @@ struct segment {
 	bool placed_in_txg; /* rows were given out in the txg in sync */
 	bool touched;       /* in the list of those to look at when the txg commits */
 	bool released;      /* FREE and its AUs are given up (perhaps deferred) */
-	bool recently_freed; /* import: a recent log frees cells of it */
+	uint64_t freed_txg;  /* import: the newest of the recent logs that frees cells of it, 0: none */
 };
 
 struct alloc_disk {

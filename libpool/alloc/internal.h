@@ -56,6 +56,7 @@ struct alloc {
 	uint64_t *page_first[2];  /* 0 segtab, 1 livemap: first txg that the page on disk lacks, 0 clean */
 	size_t page_capacity[2];
 	uint64_t *page_loaded[2]; /* import: page_txg of the page on disk */
+	uint64_t recent_txgs[3];  /* import: those whose frees are deferred, newest first */
 
 	uint64_t live_cells;
 	size_t memory;
@@ -78,8 +79,8 @@ struct segment *alloc_segment_make(struct alloc *alloc, uint32_t id);
 int alloc_segment_need_bits(struct alloc *alloc, struct segment *segment);
 void alloc_segment_drop_content(struct alloc *alloc, uint32_t id, struct segment *segment);
 void alloc_touch(struct alloc *alloc, uint32_t id);
-/* The AUs of a segment without live cells go to the deferred list. */
-void alloc_release_columns(struct alloc *alloc, uint32_t id);
+/* The AUs of a segment without live cells go to the deferred list, as freed by commit `sequence`. */
+void alloc_release_columns(struct alloc *alloc, uint32_t id, uint64_t sequence);
 void alloc_page_mark(struct alloc *alloc, bool livemap, uint32_t segment, uint64_t txg);
 int alloc_pages_grow(struct alloc *alloc);
 size_t alloc_page_of(const struct alloc *alloc, bool livemap, uint32_t segment);
@@ -99,7 +100,7 @@ int alloc_apply_batch(struct alloc *alloc, uint32_t id, const struct summary_ran
 		      const struct cell_extent *unused, size_t unused_count);
 int alloc_sys_register(struct alloc *alloc, uint32_t id);
 void alloc_deferred_mature(struct alloc *alloc);
-void alloc_segment_died(struct alloc *alloc, struct segment *segment);
+void alloc_segment_died(struct alloc *alloc, struct segment *segment, uint64_t sequence);
 void alloc_find_dying_summaries(struct alloc *alloc, struct segment *segment);
 
 #endif

@@ -11,18 +11,23 @@
 
 #include "libpool/format/dva.h"
 
+/* SYS as the sysmap says, but neither page nor log has said since when: what they say is of an earlier life. */
+static bool life_unknown(const struct segment *segment)
+{
+	return segment->busy && segment->record.alloc_txg == 0;
+}
+
 void alloc_load_record(struct segment *segment, const struct segment_record *record)
 {
 	struct segment_record sys = segment->record;
 
+	if (segment->busy && record->state != SEGMENT_SYS)
+		return;
 	segment->record = *record;
 	if (!segment->busy)
 		return;
-	segment->record.state = SEGMENT_SYS;
-	segment->record.class = CLASS_SYS;
 	segment->record.k = sys.k;
 	segment->record.m = sys.m;
-	segment->record.flags = sys.flags;
 	memcpy(segment->record.columns, sys.columns, sizeof(sys.columns));
 }
 
@@ -70,12 +75,12 @@ static int load_segment(struct log_load *load, const struct alloc_record *record
 	if (!segment)
 		return record->segment >= SEGMENTS_MAX ? -POOL_EFORMAT : -ENOMEM;
 	size_t page = alloc_page_of(alloc, false, segment->id);
-	if (alloc->page_loaded[0][page] < load->txg) {
-		bool new_life = record->record.alloc_txg > segment->record.alloc_txg;
-		if (new_life && record->record.alloc_txg > alloc->page_loaded[1][alloc_page_of(alloc, true, segment->id)])
-			alloc_segment_drop_content(alloc, segment->id, segment);
-		alloc_load_record(segment, &record->record);
-	}
+	if (alloc->page_loaded[0][page] >= load->txg || (segment->busy && record->record.state != SEGMENT_SYS))
+		return 0;
+	bool new_life = record->record.alloc_txg > segment->record.alloc_txg;
+	if (new_life && record->record.alloc_txg > alloc->page_loaded[1][alloc_page_of(alloc, true, segment->id)])
+		alloc_segment_drop_content(alloc, segment->id, segment);
+	alloc_load_record(segment, &record->record);
 	alloc_page_mark(alloc, false, segment->id, load->txg);
 	return 0;
 }
@@ -88,6 +93,8 @@ static int load_batch_bits(struct log_load *load, uint32_t id, uint64_t txg, con
 
 	if (!segment)
 		return -POOL_EFORMAT;
+	if (life_unknown(segment))
+		return 0;
 	for (unsigned i = 0; i < range_count; i++)
 		if (ranges[i].base == 0 || ranges[i].base + ranges[i].rows > alloc->geometry.rows)
 			return -POOL_EFORMAT;
@@ -130,12 +137,13 @@ static int load_free(struct log_load *load, const struct cell_extent *extent)
 
 	if (!segment || extent->row == 0 || extent->row + extent->rows > alloc->geometry.rows)
 		return -POOL_EFORMAT;
-	if (segment->record.alloc_txg > load->txg)
+	if (segment->record.alloc_txg > load->txg || life_unknown(segment))
 		return 0;
 	if (load->recent) {
-		segment->recently_freed = true;
+		segment->freed_txg = load->txg;
 		if (segment->busy) {
-			struct deferred rows = { .segment = segment->id, .disk = DISK_ABSENT, .row = extent->row, .rows = extent->rows };
+			struct deferred rows = { .sequence = load->txg, .segment = segment->id, .disk = DISK_ABSENT, .row = extent->row,
+						 .rows = extent->rows };
 			if (array_push(&alloc->deferred, &rows) < 0)
 				return -ENOMEM;
 		}
@@ -183,6 +191,10 @@ int alloc_load_log(struct alloc *alloc, uint64_t txg, const uint8_t *records, si
 {
 	struct log_load load = { alloc, txg, recent, last };
 
+	if (recent && alloc->recent_txgs[0] != txg) {
+		memmove(&alloc->recent_txgs[1], &alloc->recent_txgs[0], 2 * sizeof(uint64_t));
+		alloc->recent_txgs[0] = txg;
+	}
 	return alloc_records_each(records, size, alloc->geometry.rows, load_record, &load);
 }
 
@@ -252,12 +264,24 @@ static int load_final(struct alloc *alloc, uint64_t txg, const struct final_batc
 	int status = alloc_apply_batch(alloc, final->segment, &range, 1, NULL, 0);
 	if (status == 0)
 		status = load_index(alloc, final->segment, txg, &range, 1, &final->summary);
+	/* The next log records it, and a page that has it must come before that log is dropped. */
+	alloc_page_mark(alloc, true, final->segment, txg);
 	alloc->previous_final = *final;
 	alloc->previous_final_due = true;
 	return status;
 }
 
-static int finish_segment(struct alloc *alloc, struct segment *segment)
+/* Number of the commit of one of the recent txgs. */
+static uint64_t sequence_of(const struct alloc *alloc, uint64_t txg)
+{
+	uint64_t later = 0;
+
+	while (later < 3 && alloc->recent_txgs[later] > txg)
+		later++;
+	return alloc->sequence > later ? alloc->sequence - later : 0;
+}
+
+static int finish_live(struct alloc *alloc, struct segment *segment)
 {
 	if (segment->bits && segment->bits_k != segment->record.k)
 		return -POOL_EFORMAT;
@@ -271,14 +295,21 @@ static int finish_segment(struct alloc *alloc, struct segment *segment)
 				bitmap_set(segment->busy, row);
 		alloc_find_dying_summaries(alloc, segment);
 	}
-	if (!alloc_segment_is_free(segment))
-		return claim_columns(alloc, segment);
-	/* With its summaries still live it died just now: the first txg frees them, and the AUs wait for it. */
+	return alloc_segment_is_free(segment) ? 0 : claim_columns(alloc, segment);
+}
+
+/* Died just now, with summaries that the first txg frees, or a short time ago: its AUs wait as they would have. */
+static int finish_dead(struct alloc *alloc, struct segment *segment)
+{
 	bool fresh = segment->bits && bitmap_count(segment->bits, 0, segment_bits(alloc, segment)) > 0;
-	if (segment->recently_freed || fresh) {
+	uint64_t sequence = segment->freed_txg ? sequence_of(alloc, segment->freed_txg) : 0;
+
+	if (fresh && sequence < alloc->sequence)
+		sequence = alloc->sequence;
+	if (sequence && sequence + 2 > alloc->sequence) {
 		int status = claim_columns(alloc, segment);
 		if (status == 0)
-			alloc_segment_died(alloc, segment);
+			alloc_segment_died(alloc, segment, sequence);
 		return status;
 	}
 	alloc_segment_drop_content(alloc, segment->id, segment);
@@ -292,7 +323,7 @@ int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, cons
 	int status = load_final(alloc, txg, final);
 	for (size_t i = 0; i < alloc->deferred.count && status == 0; i++) {
 		struct deferred *rows = array_at(&alloc->deferred, struct deferred, i);
-		rows->sequence = sequence;
+		rows->sequence = sequence_of(alloc, rows->sequence);
 		bitmap_set_range(alloc->segments[rows->segment]->busy, rows->row, rows->rows);
 	}
 	for (uint32_t id = 0; id < alloc->segment_count && status == 0; id++) {
@@ -302,15 +333,15 @@ int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, cons
 			if (!segment)
 				return -ENOMEM;
 		}
-		if (segment->record.state == SEGMENT_NONE) {
-			if (segment->bits)
-				return -POOL_EFORMAT;
-			segment->released = true;
-			status = array_push(&alloc->free_ids, &id);
-			continue;
-		}
-		status = finish_segment(alloc, segment);
-		segment->recently_freed = false;
+		if (segment->record.state != SEGMENT_NONE)
+			status = finish_live(alloc, segment);
+		else if (segment->bits)
+			status = -POOL_EFORMAT;
 	}
+	for (uint32_t id = 0; id < alloc->segment_count && status == 0; id++)
+		if (alloc_segment_is_free(alloc->segments[id]))
+			status = finish_dead(alloc, alloc->segments[id]);
+	if (status == 0)
+		alloc_deferred_mature(alloc);
 	return status;
 }

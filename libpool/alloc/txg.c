@@ -165,7 +165,8 @@ size_t alloc_txg_record_bytes(const struct alloc *alloc)
 		if (!batch->recorded)
 			bytes += 128 + batch->range_count * 4 + batch->unused_count * 8;
 	}
-	return bytes + (alloc->txg_frees.count - alloc->txg_frees_taken) * 8 + 32 + alloc->stale.count * 32;
+	size_t frees = alloc->txg_frees.count - alloc->txg_frees_taken;
+	return bytes + frees * 8 + (frees / 1000 + 1) * 8 + alloc->stale.count * 32; /* a head for each 1000 */
 }
 
 /* SYS batches in which nothing but the summary is live: the next txg frees the summary. */
@@ -198,9 +199,9 @@ void alloc_find_dying_summaries(struct alloc *alloc, struct segment *segment)
  * A segment without live cells: its AUs are released, and its summaries are freed by the next txg, the one that takes its
  * batches out of the batch map. An import between the two knows the summaries from the map; after it, from the log.
  */
-void alloc_segment_died(struct alloc *alloc, struct segment *segment)
+void alloc_segment_died(struct alloc *alloc, struct segment *segment, uint64_t sequence)
 {
-	alloc_release_columns(alloc, segment->id);
+	alloc_release_columns(alloc, segment->id, sequence);
 	for (size_t i = 0; i < segment->batch_count; i++) {
 		struct batch_index *batch = &segment->batches[i];
 		struct dva dva = dva_unpack(batch->summary_dva);
@@ -299,7 +300,7 @@ void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, cons
 			alloc_find_dying_summaries(alloc, segment);
 		else if (segment->record.state != SEGMENT_NONE && alloc_segment_is_free(segment) && !segment->pins &&
 			 !segment->released) {
-			alloc_segment_died(alloc, segment);
+			alloc_segment_died(alloc, segment, alloc->sequence);
 		}
 	}
 	/* A record that changed after the last take (rows of the final batch) goes into the next txg's log. */
