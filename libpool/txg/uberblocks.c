@@ -32,6 +32,8 @@ static int slot_write_area(struct slot_write *write, unsigned area)
 		uberblock_encode(copy, &disk->guid, buffer->data);
 		uint64_t offset = label_area_offset(disk->size, area) + UBERBLOCK_OFFSET + (uint64_t)copy->slot * UBERBLOCK_SIZE;
 		status = disk_write(disk->disk, offset, UBERBLOCK_SIZE, buffer, 0, true);
+		if (status == 0 && !disk->disk->info.fua)
+			status = disk_flush(disk->disk);
 	}
 	free(copy);
 	buffer_unref(buffer);
