@@ -42,6 +42,7 @@ struct write_unit {
 	unsigned encoding;  /* stripes whose parity isn't ready */
 	bool closed;        /* no stripe is added any more */
 	bool submitted, header, final, written;
+	bool given_up; /* a stripe couldn't be filled */
 	unsigned outstanding; /* column requests not done */
 	unsigned held;        /* requests whose buffers the device may still use */
 	unsigned failed;      /* columns without their cells */
@@ -63,8 +64,10 @@ struct batch {
 	struct array unused;  /* struct cell_extent */
 	unsigned rows;        /* all stripes so far */
 	unsigned stripe_count;
+	unsigned unused_bound; /* extents that `unused` will have at most */
 	unsigned encoding;    /* stripes not encoded */
 	struct rt_queue encoded;
+	struct stripe *last;   /* holds the summary */
 	/* SYS: rows kept for the summary. */
 	uint16_t summary_base, summary_rows;
 	bool final;           /* described by the uberblock, not by the log */
@@ -116,6 +119,9 @@ struct store {
 
 extern const uint8_t store_zero_cell[CELL_SIZE];
 
+/* pack.c: units that wait for more stripes are written as they are. */
+void store_push_out(struct store *store);
+
 void store_emit(struct store *store, enum store_event event, unsigned disk, uint64_t count, const char *text);
 
 /* stripe.c */
@@ -136,6 +142,8 @@ bool stripe_row_is_late(const struct stripe *stripe, unsigned row);
 int unit_add(struct write_unit **unit, struct store *store, struct stripe *stripe, unsigned rows_max);
 void unit_close(struct write_unit **unit);
 void unit_encoded(struct write_unit *unit);
+/* Takes back what unit_add did for a stripe that can't be filled: the pool halts, its unit is never written. */
+void unit_give_up(struct stripe *stripe);
 /* A copy of a block that was placed and whose row isn't written yet; NULL when it has to be read. */
 struct buffer *unit_payload(const struct store *store, const struct block_pointer *pointer);
 /* The store goes; what devices still hold of its units is freed when they let go, whenever and wherever that is. */
@@ -152,7 +160,9 @@ unsigned batch_summary_fit(const struct batch *batch, unsigned cells, unsigned b
 /* Adds the block at the stripe's fill to stripe and batch, and tells it its address. */
 int batch_add_block(struct batch *batch, struct stripe *stripe, struct store_block *block);
 /* The batch is complete but for its summary, whose cells are reserved at the end of `last`: built when all stripes are encoded. */
-int batch_finish(struct batch *batch, struct stripe *last);
+void batch_finish(struct batch *batch, struct stripe *last);
+/* One that was never finished, whose stripes are encoded or never will be. */
+void batch_free(struct batch *batch);
 
 /* sys_pack.c */
 int sys_cut(struct store *store, struct stream *stream);

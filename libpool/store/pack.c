@@ -74,6 +74,7 @@ static struct stripe *stream_new_stripe(struct store *store, struct stream *stre
 	list_push_back(&batch->stripes, &stripe->batch_node);
 	batch->rows += height;
 	batch->stripe_count++;
+	batch->unused_bound += height < batch->k ? batch->k : 1;
 	return stripe;
 }
 
@@ -132,19 +133,20 @@ static int stream_close_batch(struct store *store, struct stream *stream)
 		return 0;
 	if (batch->stripe_count == 0) {
 		stream->batch = NULL;
-		free(batch);
+		batch_free(batch);
 		return 0;
 	}
 	unsigned height, cells = batch_summary_fit(batch, 0, 0, &height);
 	struct stripe *stripe = stream_new_stripe(store, stream, height);
-	stream->batch = NULL;
 	if (!stripe)
 		return -ENOMEM;
+	stream->batch = NULL;
 	stripe->summary_first = 0;
 	stripe->summary_cells = stripe->fill = (uint16_t)cells;
 	stripe_encode(stripe);
 	unit_close(&stream->unit);
-	return batch_finish(batch, stripe);
+	batch_finish(batch, stripe);
+	return 0;
 }
 
 /* Rows that must stay free for the summary when `rows` more rows, `blocks` more blocks come. */
@@ -174,8 +176,10 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 		if (--limit == 0)
 			break;
 	}
-	bool too_large = cells && batch_summary_cells(batch, height + SUMMARY_CELLS_MAX / batch->k + 1, 2, blocks, 0) >
-					  SUMMARY_CELLS_MAX;
+	/* Both records of the batch have their bounds: the summary on disk, and the log's with the cells that hold nothing. */
+	bool too_large = cells && (batch_summary_cells(batch, height + SUMMARY_CELLS_MAX / batch->k + 1, 2, blocks, 0) >
+					   SUMMARY_CELLS_MAX ||
+				   batch->unused_bound + 2u * batch->k > ALLOC_BATCH_UNUSED_MAX);
 	if (limit == 0 || cells == 0 || (too_large && batch->stripe_count)) {
 		bool fresh = batch->stripe_count == 0;
 		bool full = limit == 0 || cells == 0;
@@ -202,8 +206,10 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 	if (!stripe)
 		return -ENOMEM;
 	int status = stripe_fill(stream, stripe, cells);
-	if (status < 0)
+	if (status < 0) {
+		unit_give_up(stripe);
 		return status;
+	}
 	if (summary_cells) {
 		stripe->summary_first = stripe->fill;
 		stripe->summary_cells = (uint16_t)summary_cells;
@@ -213,7 +219,7 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 	stripe_encode(stripe);
 	if (summary_cells) {
 		unit_close(&stream->unit);
-		return batch_finish(batch, stripe);
+		batch_finish(batch, stripe);
 	}
 	return CUT_DONE;
 }
@@ -255,6 +261,14 @@ static int stream_cut(struct store *store, struct stream *stream, bool tail, boo
 	return 0;
 }
 
+/* Blocks that got no address are their submitters' again. */
+static void queue_forget(struct stream *stream)
+{
+	while (list_pop_front(&stream->queue))
+		;
+	stream->queued_cells = 0;
+}
+
 static void place_failed(struct store *store, int status)
 {
 	if (store->place_error == 0)
@@ -266,8 +280,10 @@ void store_place(struct store *store, enum segment_class class, struct store_blo
 {
 	struct stream *stream = &store->streams[class];
 
-	while (store->in_flight > store->options.in_flight_limit && !store->halted)
+	while (store->in_flight > store->options.in_flight_limit && !store->halted) {
+		store_push_out(store);
 		rt_queue_wait(store->rt, &store->room);
+	}
 	list_push_back(&stream->queue, &block->node);
 	stream->queued_cells += block->psect;
 	if (class == CLASS_SYS || store->halted)
@@ -281,12 +297,16 @@ int store_cut(struct store *store, enum segment_class class)
 {
 	struct stream *stream = &store->streams[class];
 
-	if (store->halted)
+	if (store->halted) {
+		queue_forget(stream);
 		return store->place_error ? store->place_error : -POOL_EHALTED;
+	}
 	/* Data is placed once in a txg: its last stripe carries the summary. Metadata comes level by level. */
 	int status = class == CLASS_SYS ? sys_cut(store, stream) : stream_cut(store, stream, true, class != CLASS_META);
-	if (status < 0)
+	if (status < 0) {
 		place_failed(store, status);
+		queue_forget(stream);
+	}
 	return status;
 }
 
@@ -295,16 +315,24 @@ int store_finish(struct store *store, enum segment_class class)
 	struct stream *stream = &store->streams[class];
 	int status = store_cut(store, class);
 
-	if (status == 0)
+	if (status == 0) {
 		status = class == CLASS_SYS ? sys_finish(store) : stream_close_batch(store, stream);
-	if (status < 0)
-		place_failed(store, status);
+		if (status < 0)
+			place_failed(store, status);
+	}
 	unit_close(&stream->unit);
 	return status;
 }
 
+void store_push_out(struct store *store)
+{
+	for (unsigned i = 0; i < CLASS_COUNT; i++)
+		unit_close(&store->streams[i].unit);
+}
+
 int store_wait_writes(struct store *store)
 {
+	store_push_out(store);
 	(void)rt_group_wait(store->rt, &store->writes);
 	return store->halted ? -POOL_EHALTED : 0;
 }
@@ -312,6 +340,22 @@ int store_wait_writes(struct store *store)
 void store_retire(struct store *store, enum segment_class class)
 {
 	store->streams[class].retire = true;
+}
+
+bool store_close_segment(struct store *store, uint32_t segment)
+{
+	for (unsigned i = 0; i < CLASS_COUNT; i++) {
+		struct stream *stream = &store->streams[i];
+		if (!stream->has_segment || stream->segment != segment)
+			continue;
+		if (stream->batch) {
+			stream->retire = true;
+			return false;
+		}
+		stream_drop_segment(store, stream);
+	}
+	alloc_segment_close(store->alloc, segment);
+	return true;
 }
 
 void store_resume(struct store *store)

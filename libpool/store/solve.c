@@ -13,7 +13,7 @@
 
 static bool good(enum cell_state state)
 {
-	return state == CELL_GOOD || state == CELL_REBUILT;
+	return state == CELL_GOOD || state == CELL_REBUILT || state == CELL_DEAD;
 }
 
 static bool row_needs(const struct row_window *window, uint32_t wanted, unsigned row)
@@ -158,15 +158,12 @@ int window_solve(struct row_window *window, uint32_t wanted)
 	for (unsigned lacking; (lacking = columns_lacking(window, wanted)) > 0;) {
 		uint32_t more = 0;
 		/* Data first: those cells always have a CRC, and need no arithmetic. */
+		uint32_t present = window_present(window);
 		for (unsigned c = 0; c < (unsigned)window->k + window->m && lacking; c++) {
-			const struct segment *segment = alloc_segment(store->alloc, window->segment);
 			if (asked >> c & 1 || wanted >> c & 1)
 				continue;
 			asked |= 1u << c;
-			bool any = false;
-			for (unsigned r = 0; r < window->rows && !any; r++)
-				any = cell_present(store, segment, c, window->row + r, window->place);
-			if (!any)
+			if (!(present >> c & 1))
 				continue;
 			more |= 1u << c;
 			lacking--;
@@ -187,7 +184,8 @@ int window_solve(struct row_window *window, uint32_t wanted)
 			if (!window->columns[c])
 				return -ENOMEM;
 			for (unsigned r = 0; r < window->rows; r++)
-				window->state[c][r] = CELL_ABSENT;
+				if (window->state[c][r] != CELL_DEAD)
+					window->state[c][r] = CELL_ABSENT;
 		}
 	struct solve_job job = { .window = window, .wanted = wanted & all };
 	if (window->rows >= 16)

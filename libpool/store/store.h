@@ -50,7 +50,7 @@ enum store_event { STORE_DISK_FAULTY, STORE_HEALED, STORE_DAMAGED, STORE_STALE, 
 typedef void store_event_function(void *argument, enum store_event event, unsigned disk, uint64_t count, const char *text);
 
 int store_new(struct rt *rt, struct alloc *alloc, const struct store_options *options, struct store **ret_store);
-/* No request may be wanted any more; those in flight end on their own. */
+/* After store_wait_writes. No request may be wanted any more; those that devices still hold end on their own. */
 void store_free(struct store *store);
 struct rt *store_rt(struct store *store);
 struct alloc *store_alloc(struct store *store);
@@ -83,6 +83,11 @@ int store_wait_writes(struct store *store);
 void store_flush(struct store *store);
 /* The next placed block of a class starts a new segment. */
 void store_retire(struct store *store, enum segment_class class);
+/*
+ * Nothing more is placed into a segment that a column move wants: OPEN becomes FULL. False while a batch is being
+ * built in it; ask again after a commit. What the txg in sync has placed there is committed with that txg.
+ */
+bool store_close_segment(struct store *store, uint32_t segment);
 /* After import: streams go on in the OPEN segments that have rows left. */
 void store_resume(struct store *store);
 

@@ -17,33 +17,6 @@ const struct summary *summary_of(const struct summary_entry *entry)
 	return entry->summary;
 }
 
-static int summary_load(struct store *store, const struct batch_index *batch, uint32_t segment, struct summary_entry **ret_entry)
-{
-	struct block_pointer pointer;
-	struct buffer *payload;
-
-	alloc_summary_pointer(batch, &pointer);
-	int status = store_read(store, &pointer, 0, &payload);
-	if (status < 0)
-		return status;
-	struct summary_entry *entry = calloc(1, sizeof(*entry));
-	struct summary *summary = calloc(1, sizeof(*summary));
-	status = entry && summary ? summary_decode(payload->data, payload->size, store->geometry.rows, summary) : -ENOMEM;
-	if (status == 0 && (summary->segment != segment || summary->txg != pointer.place)) {
-		summary_release(summary);
-		status = -POOL_EDAMAGED;
-	}
-	if (status < 0) {
-		free(entry);
-		free(summary);
-		buffer_unref(payload);
-		return status == -POOL_EFORMAT ? -POOL_EDAMAGED : status;
-	}
-	*entry = (struct summary_entry){ .dva = pointer.dva, .place = pointer.place, .summary = summary, .payload = payload };
-	*ret_entry = entry;
-	return 0;
-}
-
 static struct summary_entry *find(struct store *store, uint64_t dva, uint64_t place)
 {
 	for (unsigned i = 0; i < SUMMARY_CACHE_ENTRIES; i++) {
@@ -54,46 +27,90 @@ static struct summary_entry *find(struct store *store, uint64_t dva, uint64_t pl
 	return NULL;
 }
 
+static struct summary_entry *hand_out(struct store *store, struct summary_entry *entry)
+{
+	entry->references++;
+	entry->used = ++store->summary_clock;
+	return entry;
+}
+
+/* Into the least recently used slot whose entry nobody holds; without one it lives as long as it is held. */
+static void insert(struct store *store, struct summary_entry *entry)
+{
+	unsigned slot = SUMMARY_CACHE_ENTRIES;
+
+	for (unsigned i = 0; i < SUMMARY_CACHE_ENTRIES; i++) {
+		const struct summary_entry *old = store->summaries[i];
+		if (old && old->references)
+			continue;
+		if (slot == SUMMARY_CACHE_ENTRIES || !old || (store->summaries[slot] && old->used < store->summaries[slot]->used))
+			slot = i;
+		if (!old)
+			break;
+	}
+	if (slot == SUMMARY_CACHE_ENTRIES)
+		return;
+	if (store->summaries[slot])
+		entry_free(store->summaries[slot]);
+	store->summaries[slot] = entry;
+	entry->cached = true;
+}
+
+int summary_adopt(struct store *store, uint32_t segment, const struct block_pointer *pointer, struct buffer *payload,
+		  struct summary_entry **ret_entry)
+{
+	struct summary_entry *there = find(store, pointer->dva, pointer->place);
+
+	if (there) {
+		*ret_entry = hand_out(store, there);
+		return 0;
+	}
+	struct summary_entry *entry = calloc(1, sizeof(*entry));
+	struct summary *summary = calloc(1, sizeof(*summary));
+	int status = entry && summary ? summary_decode(payload->data, payload->size, store->geometry.rows, summary) : -ENOMEM;
+	if (status == 0 && (summary->segment != segment || summary->txg != pointer->place)) {
+		summary_release(summary);
+		status = -POOL_EDAMAGED;
+	}
+	if (status < 0) {
+		free(entry);
+		free(summary);
+		return status == -POOL_EFORMAT ? -POOL_EDAMAGED : status;
+	}
+	*entry = (struct summary_entry){ .dva = pointer->dva, .place = pointer->place, .summary = summary,
+					 .payload = buffer_ref(payload) };
+	insert(store, entry);
+	*ret_entry = hand_out(store, entry);
+	return 0;
+}
+
+struct summary_entry *summary_cached(struct store *store, const struct batch_index *batch)
+{
+	struct summary_entry *entry = find(store, batch->summary_dva, batch->txg);
+
+	return entry ? hand_out(store, entry) : NULL;
+}
+
 int summary_get(struct store *store, const struct segment *segment, unsigned row, struct summary_entry **ret_entry)
 {
 	const struct batch_index *batch = alloc_batch_find(segment, row);
+	struct block_pointer pointer;
+	struct buffer *payload;
 
 	if (!batch)
 		return -ENOENT;
-	struct summary_entry *entry = find(store, batch->summary_dva, batch->txg);
-	if (!entry) {
-		struct batch_index copy = *batch;
-		int status = summary_load(store, &copy, segment->id, &entry);
-		if (status < 0)
-			return status;
-		struct summary_entry *there = find(store, entry->dva, entry->place);
-		if (there) {
-			entry_free(entry);
-			entry = there;
-		} else {
-			unsigned slot = SUMMARY_CACHE_ENTRIES;
-			for (unsigned i = 0; i < SUMMARY_CACHE_ENTRIES; i++) {
-				const struct summary_entry *old = store->summaries[i];
-				if (old && old->references)
-					continue;
-				if (slot == SUMMARY_CACHE_ENTRIES || !old ||
-				    (store->summaries[slot] && old->used < store->summaries[slot]->used))
-					slot = i;
-				if (!old)
-					break;
-			}
-			if (slot < SUMMARY_CACHE_ENTRIES) {
-				if (store->summaries[slot])
-					entry_free(store->summaries[slot]);
-				store->summaries[slot] = entry;
-				entry->cached = true;
-			}
-		}
+	struct summary_entry *entry = summary_cached(store, batch);
+	if (entry) {
+		*ret_entry = entry;
+		return 0;
 	}
-	entry->references++;
-	entry->used = ++store->summary_clock;
-	*ret_entry = entry;
-	return 0;
+	alloc_summary_pointer(batch, &pointer);
+	int status = store_read(store, &pointer, 0, &payload);
+	if (status < 0)
+		return status;
+	status = summary_adopt(store, segment->id, &pointer, payload, ret_entry);
+	buffer_unref(payload);
+	return status;
 }
 
 void summary_put(struct store *store, struct summary_entry *entry)

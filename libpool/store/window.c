@@ -34,6 +34,35 @@ void window_release(struct row_window *window)
 	}
 }
 
+void window_skip(struct row_window *window, unsigned row)
+{
+	for (unsigned c = 0; c < COLUMNS_MAX; c++)
+		window->state[c][row] = CELL_DEAD;
+}
+
+static bool can_ask(const struct row_window *window, const struct segment *segment, unsigned column, unsigned row)
+{
+	uint16_t index = segment->record.columns[column].disk;
+
+	if (window->ignore_stale >> column & 1 && index != DISK_ABSENT) {
+		const struct disk *disk = window->store->disks[index].disk;
+		return disk && !disk->abandoned_reads && !disk->abandoned_writes;
+	}
+	return cell_present(window->store, segment, column, window->row + row, window->place);
+}
+
+uint32_t window_present(const struct row_window *window)
+{
+	const struct segment *segment = alloc_segment(window->store->alloc, window->segment);
+	uint32_t mask = 0;
+
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
+		for (unsigned r = 0; r < window->rows && !(mask >> c & 1); r++)
+			if (window->state[c][r] != CELL_DEAD && can_ask(window, segment, c, r))
+				mask |= 1u << c;
+	return mask;
+}
+
 uint8_t *window_cell(const struct row_window *window, unsigned column, unsigned row)
 {
 	return window->columns[column]->data + (size_t)row * CELL_SIZE;
@@ -86,6 +115,27 @@ static void judge_run(void *argument)
 		for (unsigned r = 0; job->mask >> c & 1 && r < job->window->rows; r++)
 			if (job->window->state[c][r] == CELL_READ)
 				job->window->state[c][r] = (uint8_t)window_judge(job->window, c, r);
+}
+
+/* Judges what was read; wrong content counts against the disk. */
+static void judge_columns(struct row_window *window, uint32_t mask)
+{
+	struct store *store = window->store;
+	const struct segment *segment = alloc_segment(store->alloc, window->segment);
+	struct judge_job job = { window, mask };
+
+	for (unsigned c = 0; c < COLUMNS_MAX; c++)
+		if (mask >> c & 1 && !memchr(window->state[c], CELL_READ, window->rows))
+			job.mask &= ~(1u << c);
+	if (window->rows >= 16)
+		rt_work(store->rt, judge_run, &job);
+	else
+		judge_run(&job);
+	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
+		uint16_t index = segment->record.columns[c].disk;
+		for (unsigned r = 0; job.mask >> c & 1 && index != DISK_ABSENT && r < window->rows; r++)
+			store->disks[index].checksum_errors += window->state[c][r] == CELL_BAD;
+	}
 }
 
 /* Reads runs of present cells of the mask's columns. Failed runs are read again cell by cell. */
@@ -163,7 +213,7 @@ int window_read(struct row_window *window, uint32_t mask)
 			return -ENOMEM;
 		fresh |= 1u << c;
 		for (unsigned r = 0; r < window->rows; r++)
-			if (!cell_present(store, segment, c, window->row + r, window->place))
+			if (window->state[c][r] == CELL_UNREAD && !can_ask(window, segment, c, r))
 				window->state[c][r] = CELL_ABSENT;
 	}
 	read_cells(window, fresh, false);
@@ -192,17 +242,24 @@ int window_read(struct row_window *window, uint32_t mask)
 			    fresh_buffer(window, c) < 0)
 				return -ENOMEM;
 	}
-	struct judge_job job = { window, fresh };
-	if (window->rows >= 16)
-		rt_work(store->rt, judge_run, &job);
-	else
-		judge_run(&job);
-	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
-		uint16_t index = segment->record.columns[c].disk;
-		for (unsigned r = 0; fresh >> c & 1 && index != DISK_ABSENT && r < window->rows; r++)
-			store->disks[index].checksum_errors += window->state[c][r] == CELL_BAD;
-	}
+	judge_columns(window, fresh);
 	return 0;
+}
+
+void window_set_summary(struct row_window *window, struct summary_entry *summary)
+{
+	uint32_t mask = 0;
+
+	window->summary = summary;
+	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
+		if (!window->columns[c])
+			continue;
+		mask |= 1u << c;
+		for (unsigned r = 0; r < window->rows; r++)
+			if (window->state[c][r] == CELL_UNVERIFIED)
+				window->state[c][r] = CELL_READ;
+	}
+	judge_columns(window, mask);
 }
 
 unsigned window_count(const struct row_window *window, uint32_t mask, enum cell_state state)

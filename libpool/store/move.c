@@ -1,0 +1,96 @@
+/*
+ * Columns written to another place, and the headers of AUs. Nothing here is durable before the disk is flushed, and
+ * nothing refers to it before its segment record names the new place. Writes count like those of a txg: a flush
+ * that fails, of whomever, makes the disk faulty from the oldest write on that no flush had covered.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "libpool/format/label.h"
+#include "libpool/store/internal.h"
+
+static int write_cells(struct store *store, struct segment_column to, unsigned row, unsigned rows, struct buffer *buffer,
+		       size_t buffer_offset)
+{
+	struct store_disk *disk = &store->disks[to.disk];
+
+	if (!disk->disk || disk->disk->info.read_only || store->read_only ||
+	    (disk->state != DISK_ONLINE && disk->state != DISK_RESYNC))
+		return -EROFS;
+	if (!disk->unflushed_txg)
+		disk->unflushed_txg = store->txg ? store->txg : store->last_txg + 1;
+	disk->write_sequence++;
+	int status = disk_write(disk->disk, store_cell_offset(store, to.au, row), (uint64_t)rows * CELL_SIZE, buffer,
+				buffer_offset, false);
+	if (status == 0)
+		disk->consecutive_errors = 0;
+	else if (disk->disk && disk_abandoned_writes(disk->disk))
+		store_disk_fail(store, to.disk, "a write is overdue");
+	else if (status != -ECANCELED)
+		disk_count_error(store, to.disk, true);
+	return status;
+}
+
+int window_write(struct row_window *window, unsigned column, struct segment_column to)
+{
+	for (unsigned r = 0; r < window->rows;) {
+		unsigned stop = r;
+		while (stop < window->rows &&
+		       (window->state[column][stop] == CELL_GOOD || window->state[column][stop] == CELL_REBUILT))
+			stop++;
+		if (stop == r) {
+			r++;
+			continue;
+		}
+		int status = write_cells(window->store, to, window->row + r, stop - r, window->columns[column],
+					 (size_t)r * CELL_SIZE);
+		if (status < 0)
+			return status;
+		r = stop;
+	}
+	return 0;
+}
+
+int store_write_au_header(struct store *store, const struct segment *segment, unsigned column, struct segment_column to,
+			  uint64_t txg)
+{
+	const struct segment_record *record = &segment->record;
+	struct au_header header = { .pool = store->geometry.pool, .disk = store->disks[to.disk].guid, .segment = segment->id,
+				    .column = (uint8_t)column, .k = record->k, .m = record->m, .class = record->class,
+				    .alloc_txg = record->alloc_txg, .sequence = txg };
+	struct buffer *buffer = buffer_new_zero(CELL_SIZE);
+
+	if (!buffer)
+		return -ENOMEM;
+	memcpy(header.columns, record->columns, sizeof(header.columns));
+	header.columns[column] = to;
+	au_header_encode(&header, buffer->data);
+	int status = write_cells(store, to, 0, 1, buffer, 0);
+	buffer_unref(buffer);
+	return status;
+}
+
+int store_check_au_header(struct store *store, const struct segment *segment, unsigned column)
+{
+	struct segment_column at = segment->record.columns[column];
+	struct buffer *buffer = buffer_new(CELL_SIZE);
+	struct rt_group group;
+	struct au_header header;
+	int status = 0;
+
+	if (!buffer)
+		return -ENOMEM;
+	rt_group_init(&group);
+	cells_read_start(store, at, 0, 1, buffer, 0, &group, &status);
+	if (group.pending)
+		(void)rt_group_wait(store->rt, &group);
+	if (status == 0)
+		status = au_header_decode(buffer->data, &header);
+	if (status == 0 && (memcmp(&header.pool, &store->geometry.pool, sizeof(header.pool)) != 0 ||
+			    memcmp(&header.disk, &store->disks[at.disk].guid, sizeof(header.disk)) != 0 ||
+			    header.segment != segment->id || header.column != column ||
+			    header.alloc_txg != segment->record.alloc_txg))
+		status = -POOL_EFORMAT;
+	buffer_unref(buffer);
+	return status;
+}
