@@ -1,0 +1,230 @@
+/*
+ * What windows say about cells: settling a window that was read, whose block a lost cell is, and the records of cells
+ * that could not be made.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/base/bitmap.h"
+#include "libpool/format/dva.h"
+#include "scrub/internal.h"
+
+/* Fewer than make the disk with most of them faulty. Cells beyond are refused by their CRC when somebody asks. */
+#define STALE_RECORDS_KEPT (STALE_RECORDS_MAX - 56u)
+
+uint32_t columns_in_state(const struct row_window *window, enum cell_state state)
+{
+	uint32_t mask = 0;
+
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
+		if (memchr(window->state[c], state, window->rows))
+			mask |= 1u << c;
+	return mask;
+}
+
+static bool in_service(struct store *store, unsigned index)
+{
+	if (index == DISK_ABSENT)
+		return false;
+	const struct store_disk *disk = store_disk(store, index);
+	return disk->disk && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC);
+}
+
+uint32_t columns_in_service(struct store *store, const struct segment *segment)
+{
+	uint32_t mask = 0;
+
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
+		if (in_service(store, segment->record.columns[c].disk))
+			mask |= 1u << c;
+	return mask;
+}
+
+const struct summary_block *block_at(const struct summary *summary, unsigned column, unsigned row, uint64_t *ret_dva)
+{
+	const struct summary_stripe *stripe = NULL;
+
+	for (uint32_t i = 0; i < summary->stripe_count && !stripe; i++)
+		if (row >= summary->stripes[i].base && row < (unsigned)summary->stripes[i].base + summary->stripes[i].height)
+			stripe = &summary->stripes[i];
+	if (!stripe || column >= summary->k)
+		return NULL;
+	unsigned cell = column * stripe->height + row - stripe->base;
+	for (uint32_t i = 0; i < summary->block_count; i++) {
+		const struct summary_block *block = &summary->blocks[i];
+		if (block->row < stripe->base || block->row >= (unsigned)stripe->base + stripe->height)
+			continue;
+		unsigned offset = (unsigned)block->column * stripe->height + block->row - stripe->base;
+		if (cell < offset || cell >= offset + block->psect)
+			continue;
+		*ret_dva = dva_pack((struct dva){ summary->segment, stripe->base, stripe->height, (uint16_t)offset });
+		return block;
+	}
+	return NULL;
+}
+
+static bool is_good(enum cell_state state)
+{
+	return state == CELL_GOOD || state == CELL_REBUILT || state == CELL_DEAD;
+}
+
+void report_lost_row(const struct job_host *host, const struct row_window *window, unsigned row)
+{
+	const struct segment *segment = alloc_segment(store_alloc(host->store), window->segment);
+	unsigned rows = alloc_geometry(store_alloc(host->store))->rows;
+	uint64_t last = 0;
+
+	for (unsigned c = 0; c < window->k && host->damage; c++) {
+		if (is_good((enum cell_state)window->state[c][row]) || !segment->bits ||
+		    !bitmap_get(segment->bits, (size_t)c * rows + window->row + row))
+			continue;
+		struct job_damage damage = { .segment = window->segment, .row = (uint16_t)(window->row + row),
+					     .column = (uint8_t)c, .place = window->place };
+		if (window->summary)
+			damage.block = block_at(summary_of(window->summary), c, window->row + row, &damage.dva);
+		if (damage.dva && damage.dva == last)
+			continue;
+		last = damage.dva;
+		host->damage(host->argument, &damage);
+	}
+}
+
+void report_lost_summary(struct job *job, const struct job_host *host, uint32_t segment, const struct batch_index *batch)
+{
+	struct dva dva = dva_unpack(batch->summary_dva);
+	struct job_damage damage = { .segment = segment, .row = (uint16_t)(dva.base + dva.offset % dva.height),
+				     .column = (uint8_t)(dva.offset / dva.height), .place = batch->txg, .dva = batch->summary_dva };
+
+	job->errors_found += batch->summary_cells;
+	job->cells_unrepaired += batch->summary_cells;
+	if (host->damage)
+		host->damage(host->argument, &damage);
+}
+
+/* Data columns without which parity that has no CRC can't be checked. */
+static uint32_t data_for_late_parity(const struct row_window *window)
+{
+	uint32_t mask = 0;
+
+	for (unsigned r = 0; r < window->rows; r++) {
+		bool late = false;
+		for (unsigned c = window->k; c < (unsigned)window->k + window->m; c++)
+			late |= window->state[c][r] == CELL_UNVERIFIED;
+		for (unsigned c = 0; late && c < window->k; c++)
+			if (!is_good((enum cell_state)window->state[c][r]))
+				mask |= 1u << c;
+	}
+	return mask;
+}
+
+static int solve(struct row_window *window, uint32_t columns)
+{
+	int status = columns ? window_solve(window, columns) : 0;
+
+	return status == -POOL_EDAMAGED ? 0 : status; /* states tell */
+}
+
+static int solve_wrong(struct row_window *window)
+{
+	return solve(window, columns_in_state(window, CELL_BAD) | columns_in_state(window, CELL_UNREADABLE));
+}
+
+/* Cells that were wrong or unreadable, those of a disk that failed meanwhile apart; lost rows are reported. */
+static unsigned count_errors(const struct job_host *host, const struct row_window *window)
+{
+	const struct segment *segment = alloc_segment(store_alloc(host->store), window->segment);
+	uint32_t serving = columns_in_service(host->store, segment);
+	unsigned found = 0;
+
+	for (unsigned r = 0; r < window->rows; r++) {
+		bool lost = false;
+		for (unsigned c = 0; c < (unsigned)window->k + window->m; c++) {
+			uint8_t state = window->state[c][r];
+			uint8_t was = state == CELL_REBUILT ? window->origin[c][r] : state;
+			if (was == CELL_BAD || (was == CELL_UNREADABLE && serving >> c & 1))
+				found++;
+			lost |= state == CELL_BAD || state == CELL_UNREADABLE;
+		}
+		if (lost)
+			report_lost_row(host, window, r);
+	}
+	return found;
+}
+
+int settle_window(struct job *job, const struct job_host *host, struct row_window *window)
+{
+	window_check_late_parity(window);
+	int status = solve_wrong(window);
+	if (status == 0 && columns_in_state(window, CELL_UNVERIFIED)) {
+		status = solve(window, data_for_late_parity(window));
+		window_check_late_parity(window);
+		if (status == 0)
+			status = solve_wrong(window);
+	}
+	if (status < 0)
+		return status;
+	unsigned found = count_errors(host, window);
+	if (found == 0)
+		return 0;
+	unsigned healed = window_heal(window, (1u << (window->k + window->m)) - 1);
+	job->errors_found += found;
+	job->cells_repaired += healed;
+	job->cells_unrepaired += found > healed ? found - healed : 0;
+	return 0;
+}
+
+int note_lost(struct array *lost, uint32_t segment, unsigned column, unsigned row, uint64_t place)
+{
+	struct stale_record record = { segment, (uint8_t)column, (uint16_t)row, 1, place };
+	struct stale_record *last = lost->count ? array_at(lost, struct stale_record, lost->count - 1) : NULL;
+
+	if (last && last->segment == segment && last->column == column && last->place == place &&
+	    (unsigned)last->base + last->rows == row) {
+		last->rows++;
+		return 0;
+	}
+	return array_push(lost, &record);
+}
+
+void record_lost(struct alloc *alloc, const struct array *lost)
+{
+	size_t count;
+
+	for (size_t i = 0; i < lost->count; i++) {
+		(void)alloc_stale(alloc, &count);
+		if (count >= STALE_RECORDS_KEPT || alloc_stale_add(alloc, array_at(lost, struct stale_record, i)) < 0)
+			return;
+	}
+}
+
+void forget_stale(struct alloc *alloc, uint32_t segment, unsigned column, uint64_t committed)
+{
+	struct stale_record kept[STALE_RECORDS_MAX];
+	size_t count, keep = 0;
+	const struct stale_record *all = alloc_stale(alloc, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (all[i].segment == segment && all[i].column == column && all[i].place > committed && keep < STALE_RECORDS_MAX)
+			kept[keep++] = all[i];
+	alloc_stale_clear(alloc, segment, column);
+	for (size_t i = 0; i < keep; i++)
+		(void)alloc_stale_add(alloc, &kept[i]); /* there was room for it a moment ago */
+}
+
+void update_degraded(struct alloc *alloc, struct segment *segment)
+{
+	size_t count;
+	const struct stale_record *stale = alloc_stale(alloc, &count);
+	bool degraded = false;
+
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
+		degraded |= segment->record.columns[c].disk == DISK_ABSENT;
+	for (size_t i = 0; i < count; i++)
+		degraded |= stale[i].segment == segment->id;
+	uint16_t flags = (uint16_t)((segment->record.flags & ~SEGMENT_DEGRADED) | (degraded ? SEGMENT_DEGRADED : 0));
+	if (flags == segment->record.flags)
+		return;
+	segment->record.flags = flags;
+	alloc_segment_touch(alloc, segment);
+}

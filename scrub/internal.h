@@ -1,0 +1,127 @@
+/* What the files of scrub/ share. Nothing outside includes this. */
+#ifndef SCRUB_INTERNAL_H
+#define SCRUB_INTERNAL_H
+
+#include "libpool/store/window.h"
+#include "scrub/scrub.h"
+
+#define ROWS_MAX (1u << (AU_SHIFT_MAX - CELL_SHIFT))
+#define ROW_WORDS (ROWS_MAX / 64)
+
+/* ---- job.c ---- */
+
+void job_begin(struct job *job, const struct job_host *host);
+/* Sets state and end, saves; returns status. */
+int job_end(struct job *job, const struct job_host *host, int status);
+/* So many bytes more are done: counts for progress and throttle. */
+void job_account(struct job *job, const struct job_host *host, uint64_t bytes);
+/* Throttled, paused, cancelled or halted: the caller lets go of all pins and calls job_rest. */
+bool job_must_rest(const struct job *job, const struct job_host *host);
+/* Sleeps as long as it takes. 0, -ECANCELED, -POOL_EHALTED. */
+int job_rest(struct job *job, const struct job_host *host);
+
+/* ---- plan.c: what is to be looked at in one segment ---- */
+
+/* At most WINDOW_ROWS_MAX rows, some of which may be skipped. */
+struct row_piece {
+	uint16_t batch, row, rows;
+	bool summary; /* all rows of the batch's summary, and the first piece of its batch */
+};
+
+/* A copy: the index changes while its user waits. Pieces are grouped by batch. */
+struct segment_plan {
+	uint32_t segment;
+	uint64_t alloc_txg;
+	uint64_t rows[ROW_WORDS];
+	unsigned row_count;
+	struct array batches; /* struct batch_index: one for each summary */
+	struct array pieces;  /* struct row_piece */
+};
+
+/* Not free, not a log, with something live. */
+bool segment_has_content(const struct segment *segment);
+bool row_is_live(const struct alloc *alloc, const struct segment *segment, unsigned row);
+/* Rows with a live cell; returns how many. */
+unsigned live_rows(const struct alloc *alloc, const struct segment *segment, uint64_t *ret_rows);
+/*
+ * All rows with a live cell (of `filter`, if given) that a batch of a committed txg has. 0 or -ENOMEM; the plan is to be
+ * released in any case.
+ */
+int plan_make(const struct alloc *alloc, const struct segment *segment, uint64_t committed, const uint64_t *filter,
+	      struct segment_plan *plan);
+void plan_release(struct segment_plan *plan);
+/* The segment is still what the plan was made for. */
+bool plan_holds(const struct segment_plan *plan, const struct segment *segment);
+/* Opens a window on a piece; rows that aren't live any more, or of another batch, are skipped. Returns how many are left. */
+unsigned plan_window(const struct segment_plan *plan, const struct row_piece *piece, struct store *store,
+		     const struct segment *segment, struct summary_entry *summary, struct row_window *window);
+
+/* ---- cells.c: what windows say about cells ---- */
+
+uint32_t columns_in_state(const struct row_window *window, enum cell_state state);
+/* Columns whose disk takes part: ONLINE or RESYNC. */
+uint32_t columns_in_service(struct store *store, const struct segment *segment);
+/*
+ * The columns of the mask were read: solves and heals what is wrong, checks parity that has no CRC, counts in the job,
+ * reports what is lost. 0 or -ENOMEM.
+ */
+int settle_window(struct job *job, const struct job_host *host, struct row_window *window);
+/* Tells the host of every live block with a cell in this row (from the window's first) that isn't good. */
+void report_lost_row(const struct job_host *host, const struct row_window *window, unsigned row);
+/* The block whose cell this is, or NULL; *ret_dva is its address. */
+const struct summary_block *block_at(const struct summary *summary, unsigned column, unsigned row, uint64_t *ret_dva);
+void report_lost_summary(struct job *job, const struct job_host *host, uint32_t segment, const struct batch_index *batch);
+/* Adds a cell to a list of struct stale_record, to the last one where it follows that. 0 or -ENOMEM. */
+int note_lost(struct array *lost, uint32_t segment, unsigned column, unsigned row, uint64_t place);
+/* Records cells that could not be made as absent, as far as there is room for records. */
+void record_lost(struct alloc *alloc, const struct array *lost);
+/* Drops the records of a column but for those of later txgs. */
+void forget_stale(struct alloc *alloc, uint32_t segment, unsigned column, uint64_t committed);
+/* DEGRADED says what the columns and the stale records say. */
+void update_degraded(struct alloc *alloc, struct segment *segment);
+
+/* ---- move.c, finish.c: columns of one segment to other places ---- */
+
+struct column_move {
+	uint32_t segment;
+	uint64_t alloc_txg;
+	uint8_t column;
+	struct segment_column to;
+	struct array lost; /* struct stale_record: cells that could not be made */
+};
+
+struct mover {
+	struct job *job;
+	const struct job_host *host;
+	struct store *store;
+	struct alloc *alloc;
+	struct array written; /* struct column_move: on their targets, not flushed; grouped by segment, each pinned once */
+	unsigned written_segments;
+	uint64_t written_since_ns;
+	unsigned unsaved; /* segments whose records no commit has */
+	uint64_t unsaved_since_ns;
+	unsigned moved;   /* columns, since the job began */
+};
+
+void mover_init(struct mover *mover, struct job *job, const struct job_host *host);
+/*
+ * Copies or rebuilds the columns of the mask (all wanted ones of a segment together) into AUs of other disks, and
+ * notes them in `written`; the segment stays pinned until moves_finish. Columns for which there is no disk are left out.
+ * 0; -EAGAIN: the segment is free or changed, nothing to do; -ENOSPC: no disk for any; -EIO and others: a write failed; -ENOMEM.
+ */
+int move_columns(struct mover *mover, uint32_t segment, uint32_t columns);
+/* Whether a column of the segment could go somewhere. */
+bool move_is_possible(struct store *store, const struct segment *segment, unsigned column, unsigned leaving);
+/* Flushes what was written and hands the columns over; no pin is left. Commits when `commit`, or when enough has gathered. */
+int moves_finish(struct mover *mover, bool commit);
+/* Enough was written for moves_finish. */
+bool moves_are_due(const struct mover *mover);
+/* A flush of one disk; a failure makes it faulty. */
+int flush_disk(struct store *store, unsigned index);
+
+/* ---- stale.c ---- */
+
+/* Rewrites cells whose write failed, in place, where the column's disk is ONLINE; else, or if that fails too, elsewhere. Commits. */
+int repair_stale(struct mover *mover);
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * A job: scrub, rebuild or resync, as the pool layer starts, shows, stops and keeps it.
+ *
+ * The functions of scrub.h run in a fiber that the pool layer spawns, and return when the job has ended, was
+ * cancelled, or can't go on. What must always hold: a job holds no pin on a segment while it sleeps or is paused;
+ * cancel and pause take effect within one segment; what a job has done is never lost by stopping it. A scrub goes on at
+ * its cursor; the progress of a rebuild is the segment table, that of a resync stale_from.
+ */
+#ifndef SCRUB_JOB_H
+#define SCRUB_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libpool/format/summary.h"
+#include "libpool/store/store.h"
+
+enum job_kind { JOB_SCRUB = 1, JOB_REBUILD = 2, JOB_RESYNC = 3 };
+enum job_state { JOB_RUNNING = 1, JOB_PAUSED = 2, JOB_FINISHED = 3, JOB_CANCELLED = 4, JOB_FAILED = 5 };
+
+#define JOB_SAVE_SEGMENTS 64u /* the cursor is saved this often */
+
+struct job {
+	/* Kept across imports. */
+	uint64_t id;
+	uint8_t kind, state;
+	bool deep;                 /* scrub: walk all trees too, when the cells are done */
+	uint16_t disk;             /* rebuild: every column leaves this disk; resync: the one that returns; DISK_ABSENT: none */
+	uint16_t target;           /* rebuild: where columns go if there is room; DISK_ABSENT: anywhere */
+	uint32_t cursor;           /* scrub: segments below are done */
+	uint64_t bytes_per_second; /* throttle; 0: none */
+	uint64_t total_bytes, done_bytes;
+	uint64_t errors_found;     /* cells: wrong or unreadable, or (rebuild) that could not be made */
+	uint64_t cells_repaired, cells_unrepaired;
+	uint64_t started_ns, ended_ns; /* real time */
+
+	/* Of this run. */
+	bool pause_requested, cancel_requested; /* by job_pause and job_cancel */
+	struct rt_queue wake;
+	uint64_t throttle_ns;      /* monotonic: what is done so far is paid for by then */
+	uint64_t rate_ns, rate_done, rate; /* sampled */
+	unsigned unsaved;          /* segments since the last save */
+	int error;                 /* why it FAILED */
+};
+
+/* A block, or parity of a row, that is lost: more of its row is wrong than there is parity. */
+struct job_damage {
+	uint32_t segment;
+	uint16_t row;
+	uint8_t column;
+	uint64_t place;                    /* txg of the batch */
+	uint64_t dva;                      /* of the block; 0: unknown */
+	const struct summary_block *block; /* its owner as the summary names it; NULL: unknown, or no block's */
+};
+
+/* What a job needs from the pool around it. Callbacks run in the job's fibers, may wait, and may be NULL but for commit and committed. */
+struct job_host {
+	struct rt *rt;
+	struct store *store;
+	void *argument;
+	int (*commit)(void *argument);         /* a whole commit, even if nothing is dirty */
+	uint64_t (*committed)(void *argument); /* the last committed txg */
+	int (*save)(void *argument, const struct job *job);
+	int (*deep)(void *argument, struct job *job);
+	void (*damage)(void *argument, const struct job_damage *damage);
+	void (*event)(void *argument, const struct job *job, const char *text);
+};
+
+struct core;
+/* commit and committed as the core has them; the rest stays as it is. */
+void job_host_init(struct job_host *host, struct core *core);
+
+/* A new job, not started; what isn't given is zero or DISK_ABSENT. */
+void job_init(struct job *job, uint64_t id, enum job_kind kind);
+void job_pause(struct job *job, struct rt *rt);
+void job_resume(struct job *job, struct rt *rt);
+void job_cancel(struct job *job, struct rt *rt);
+/* Bytes per second now, and the time to go (0: unknown). */
+uint64_t job_rate(struct job *job, struct rt *rt);
+uint64_t job_eta_ns(struct job *job, struct rt *rt);
+
+/*
+ * The persistent form: a value of the MOS_JOBS tree, little endian. Key: id, u64 big endian.
+ * Decoding gives a job that isn't running: RUNNING is kept as state, for the pool layer to start it again.
+ */
+#define JOB_KEY_SIZE 8u
+#define JOB_RECORD_SIZE 128u
+#define JOB_RECORD_VERSION 1u
+void job_key_encode(uint64_t id, uint8_t *ret_key);
+void job_encode(const struct job *job, uint8_t *ret_raw);
+/* 0 or -POOL_EFORMAT. */
+int job_decode(const uint8_t *key, size_t key_size, const uint8_t *raw, size_t size, struct job *ret_job);
+
+#endif

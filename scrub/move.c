@@ -1,0 +1,382 @@
+/*
+ * The column move: the one primitive behind rebuild, replacement and removal of disks.
+ *
+ *   1  the segment takes no more rows: OPEN is closed; what the txg in sync placed in it is committed first
+ *   2  pinned: no row is reused, no AU released, nobody else moves a column
+ *   3  an AU is reserved for each column; its header and all rows with a live cell are written: copied from the old
+ *      place while that can be read and is right, else made from k cells of the row that are right; judged by the summary
+ *   4  flushed, then (finish.c) the segment's record names the new places; a commit makes that durable
+ *
+ * A crash before the commit leaves the old columns, and AUs that nobody names. After it the old AUs wait for two
+ * later commits. A cell that can't be made is reported and stays absent by a stale record: nothing wrong is served.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/base/check.h"
+#include "libpool/format/dva.h"
+#include "scrub/internal.h"
+
+#define SETTLE_COMMITS_MAX 8u
+
+void mover_init(struct mover *mover, struct job *job, const struct job_host *host)
+{
+	*mover = (struct mover){ .job = job, .host = host, .store = host->store, .alloc = store_alloc(host->store) };
+	array_init(&mover->written, sizeof(struct column_move));
+}
+
+/* ---- Targets ---- */
+
+static bool disk_takes_columns(struct store *store, unsigned index)
+{
+	const struct alloc_disk *disk = alloc_disk(store_alloc(store), index);
+	const struct store_disk *slot = store_disk(store, index);
+
+	return disk && disk->usable && disk->au_free && slot->disk && slot->state == DISK_ONLINE;
+}
+
+static bool in_segment(const struct segment *segment, unsigned index)
+{
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
+		if (segment->record.columns[c].disk == index)
+			return true;
+	return false;
+}
+
+/* Some AUs stay free, so that moving columns never takes the last segments that a commit needs. */
+static uint32_t floor_aus(const struct alloc_disk *disk)
+{
+	return disk->au_count / 64 > 2 ? disk->au_count / 64 : 2;
+}
+
+/* The preferred disk, else the one with most free AUs outside the segment, else a column's own, when it works. */
+static unsigned choose_target(struct store *store, const struct segment *segment, unsigned column, unsigned preferred,
+			      unsigned leaving, const struct column_move *chosen, unsigned chosen_count)
+{
+	unsigned best = DISK_ABSENT;
+	uint32_t most = 0;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct alloc_disk *disk = alloc_disk(store_alloc(store), i);
+		bool taken = in_segment(segment, i) || i == leaving;
+		for (unsigned j = 0; j < chosen_count; j++)
+			taken |= chosen[j].to.disk == i;
+		if (taken || !disk_takes_columns(store, i))
+			continue;
+		if (i == preferred)
+			return i;
+		if (disk->au_free > floor_aus(disk) && disk->au_free > most) {
+			most = disk->au_free;
+			best = i;
+		}
+	}
+	unsigned own = segment->record.columns[column].disk;
+	if (best == DISK_ABSENT && own != DISK_ABSENT && own != leaving && disk_takes_columns(store, own))
+		return own;
+	return best;
+}
+
+bool move_is_possible(struct store *store, const struct segment *segment, unsigned column, unsigned leaving)
+{
+	return choose_target(store, segment, column, DISK_ABSENT, leaving, NULL, 0) != DISK_ABSENT;
+}
+
+/* Gives reserved AUs back, but for those that a write may still reach. */
+static void release_targets(struct mover *mover, struct column_move *moves, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct store_disk *disk = store_disk(mover->store, moves[i].to.disk);
+		if (!disk->disk || !disk_abandoned_writes(disk->disk))
+			alloc_au_release(mover->alloc, moves[i].to.disk, moves[i].to.au);
+		array_release(&moves[i].lost);
+	}
+}
+
+static unsigned reserve_targets(struct mover *mover, const struct segment *segment, uint32_t columns, struct column_move *moves)
+{
+	unsigned count = 0;
+
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
+		if (!(columns >> c & 1))
+			continue;
+		unsigned disk = choose_target(mover->store, segment, c, mover->job->target, mover->job->disk, moves, count);
+		int64_t au = disk == DISK_ABSENT ? -ENOSPC : alloc_au_reserve(mover->alloc, disk);
+		if (au < 0)
+			continue;
+		moves[count] = (struct column_move){ .segment = segment->id, .alloc_txg = segment->record.alloc_txg,
+						     .column = (uint8_t)c, .to = { (uint16_t)disk, (uint32_t)au } };
+		array_init(&moves[count++].lost, sizeof(struct stale_record));
+	}
+	return count;
+}
+
+/* ---- Rows ---- */
+
+struct row_copy {
+	struct mover *mover;
+	const struct segment_plan *plan;
+	struct segment *segment;
+	struct summary_entry *summary; /* of the batch at hand */
+	bool blind;                    /* which is lost: what is read is trusted, for the blocks' own checksums to judge */
+	uint32_t columns;
+	struct column_move *moves;
+	unsigned move_count;
+	struct row_window *window, *again;
+};
+
+/* The first k columns that are there, those to be moved last: what rows are made from when nothing can judge them yet. */
+static int read_sources(struct row_copy *copy, struct row_window *window)
+{
+	uint32_t present = window_present(window), mask = 0;
+	unsigned count = 0;
+
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (unsigned c = 0; c < (unsigned)window->k + window->m && count < window->k; c++) {
+			bool moving = copy->columns >> c & 1;
+			if (!(present >> c & 1) || moving != (pass == 1))
+				continue;
+			mask |= 1u << c;
+			count++;
+		}
+	return window_read(window, mask);
+}
+
+static int solve(struct row_copy *copy, struct row_window *window)
+{
+	int status = copy->blind ? read_sources(copy, window) : 0;
+
+	if (status == 0 && copy->blind)
+		window_trust(window);
+	if (status == 0)
+		status = window_solve(window, copy->columns);
+	return status == -POOL_EDAMAGED ? 0 : status; /* states tell */
+}
+
+static bool cell_is_made(const struct row_window *window, unsigned column, unsigned row)
+{
+	uint8_t state = window->state[column][row];
+
+	return state == CELL_GOOD || state == CELL_REBUILT;
+}
+
+/* Skips the rows of `again` that `window` has for all wanted columns; returns how many are left. */
+static unsigned skip_made_rows(const struct row_copy *copy, const struct row_window *window, struct row_window *again)
+{
+	unsigned left = 0;
+
+	for (unsigned r = 0; r < window->rows; r++) {
+		bool made = true;
+		if (again->state[0][r] == CELL_DEAD)
+			continue;
+		for (unsigned c = 0; c < COLUMNS_MAX; c++)
+			made &= !(copy->columns >> c & 1) || cell_is_made(window, c, r);
+		if (made)
+			window_skip(again, r);
+		else
+			left++;
+	}
+	return left;
+}
+
+/* Cells of wanted columns that neither window has. */
+static int note_lost_rows(struct row_copy *copy, const struct row_window *window, const struct row_window *again)
+{
+	struct job *job = copy->mover->job;
+
+	for (unsigned r = 0; r < window->rows; r++) {
+		bool lost = false;
+		for (unsigned i = 0; i < copy->move_count; i++) {
+			unsigned c = copy->moves[i].column;
+			if (window->state[c][r] == CELL_DEAD || cell_is_made(window, c, r) || (again && cell_is_made(again, c, r)))
+				continue;
+			int status = note_lost(&copy->moves[i].lost, window->segment, c, window->row + r, window->place);
+			if (status < 0)
+				return status;
+			job->errors_found++;
+			job->cells_unrepaired++;
+			lost = true;
+		}
+		if (lost)
+			report_lost_row(copy->mover->host, again ? again : window, r);
+	}
+	return 0;
+}
+
+static int write_rows(struct row_copy *copy, struct row_window *window)
+{
+	int status = 0;
+
+	for (unsigned i = 0; i < copy->move_count && status == 0; i++)
+		if (window->columns[copy->moves[i].column])
+			status = window_write(window, copy->moves[i].column, copy->moves[i].to);
+	return status;
+}
+
+/* The piece with the summary's own rows: k columns are read, the summary is found in them, and judges them. */
+static int make_summary_rows(struct row_copy *copy, const struct row_piece *piece)
+{
+	const struct batch_index *batch = array_at(&copy->plan->batches, struct batch_index, piece->batch);
+	struct mover *mover = copy->mover;
+	int status = read_sources(copy, copy->window);
+
+	if (status == 0)
+		status = window_find_summary(copy->window, batch, &copy->summary);
+	if (status == -POOL_EDAMAGED)
+		status = summary_get(mover->store, copy->segment, piece->row, &copy->summary);
+	if (status == -POOL_EDAMAGED || status == -ENOENT) {
+		report_lost_summary(mover->job, mover->host, copy->segment->id, batch);
+		copy->blind = true;
+		status = 0;
+	} else if (status == 0) {
+		window_set_summary(copy->window, copy->summary);
+	}
+	return status == 0 ? solve(copy, copy->window) : status;
+}
+
+/* Copied from the old places where those can be read, made from other columns where not. *ret_again: `again` was used. */
+static int make_rows(struct row_copy *copy, const struct row_piece *piece, bool *ret_again)
+{
+	uint32_t old = copy->columns & columns_in_service(copy->mover->store, copy->segment) & window_present(copy->window);
+	int status = 0;
+
+	if (!old)
+		return solve(copy, copy->window);
+	status = window_read(copy->window, old);
+	if (status < 0)
+		return status;
+	(void)plan_window(copy->plan, piece, copy->mover->store, copy->segment, copy->summary, copy->again);
+	if (skip_made_rows(copy, copy->window, copy->again) == 0)
+		return 0;
+	*ret_again = true;
+	return solve(copy, copy->again);
+}
+
+static int copy_piece(struct row_copy *copy, const struct row_piece *piece)
+{
+	bool again = false;
+	unsigned rows = plan_window(copy->plan, piece, copy->mover->store, copy->segment, copy->summary, copy->window);
+
+	if (rows == 0)
+		return 0;
+	int status = piece->summary && !copy->summary ? make_summary_rows(copy, piece) : make_rows(copy, piece, &again);
+	if (status == 0)
+		status = write_rows(copy, copy->window);
+	if (status == 0 && again)
+		status = write_rows(copy, copy->again);
+	if (status == 0)
+		status = note_lost_rows(copy, copy->window, again ? copy->again : NULL);
+	window_release(copy->window);
+	if (again)
+		window_release(copy->again);
+	if (status == 0)
+		job_account(copy->mover->job, copy->mover->host, (uint64_t)rows * copy->move_count * CELL_SIZE);
+	return status;
+}
+
+static int copy_rows(struct row_copy *copy)
+{
+	struct mover *mover = copy->mover;
+	int status = 0, batch = -1;
+
+	for (size_t i = 0; i < copy->plan->pieces.count && status == 0; i++) {
+		const struct row_piece *piece = array_at(&copy->plan->pieces, struct row_piece, i);
+		if (piece->batch != batch) {
+			const struct batch_index *index = array_at(&copy->plan->batches, struct batch_index, piece->batch);
+			batch = piece->batch;
+			summary_put(mover->store, copy->summary);
+			copy->summary = summary_cached(mover->store, index);
+			copy->blind = false;
+			if (!copy->summary && !piece->summary)
+				status = summary_get(mover->store, copy->segment, piece->row, &copy->summary);
+			if (status == -POOL_EDAMAGED || status == -ENOENT) {
+				report_lost_summary(mover->job, mover->host, copy->segment->id, index);
+				copy->blind = true;
+				status = 0;
+			}
+		}
+		if (status == 0)
+			status = copy_piece(copy, piece);
+	}
+	summary_put(mover->store, copy->summary);
+	copy->summary = NULL;
+	return status;
+}
+
+/* ---- The segment ---- */
+
+/* Nothing is placed in it any more, and all that was is committed. It is pinned on return. */
+static int segment_settle(struct mover *mover, struct segment *segment)
+{
+	uint64_t alloc_txg = segment->record.alloc_txg;
+	bool sys = segment->record.state == SEGMENT_SYS;
+	int status = 0;
+
+	if (sys)
+		alloc_pin(segment); /* rows of SYS segments are given out one by one: none from now on */
+	for (unsigned i = 0; i < SETTLE_COMMITS_MAX && status == 0; i++) {
+		if (segment->record.alloc_txg != alloc_txg || alloc_segment_is_free(segment)) {
+			status = -EAGAIN;
+			break;
+		}
+		if ((sys || store_close_segment(mover->store, segment->id)) && !segment->placed_in_txg) {
+			if (!sys)
+				alloc_pin(segment);
+			return 0;
+		}
+		status = mover->host->commit(mover->host->argument);
+	}
+	if (sys)
+		alloc_unpin(mover->alloc, segment);
+	return status < 0 ? status : -EAGAIN;
+}
+
+static int copy_columns(struct mover *mover, struct segment *segment, struct column_move *moves, unsigned count)
+{
+	struct segment_plan *plan = malloc(sizeof(*plan));
+	struct row_copy copy = { .mover = mover, .plan = plan, .segment = segment, .moves = moves, .move_count = count,
+				 .window = malloc(sizeof(struct row_window)), .again = malloc(sizeof(struct row_window)) };
+	uint64_t committed = mover->host->committed(mover->host->argument);
+	int status = -ENOMEM;
+
+	if (plan && copy.window && copy.again) {
+		status = plan_make(mover->alloc, segment, committed, NULL, plan);
+		for (unsigned i = 0; i < count; i++)
+			copy.columns |= 1u << moves[i].column;
+		for (unsigned i = 0; i < count && status == 0; i++)
+			status = store_write_au_header(mover->store, segment, moves[i].column, moves[i].to, committed + 1);
+		if (status == 0)
+			status = copy_rows(&copy);
+		plan_release(plan);
+	}
+	free(plan);
+	free(copy.window);
+	free(copy.again);
+	return status;
+}
+
+int move_columns(struct mover *mover, uint32_t id, uint32_t columns)
+{
+	struct segment *segment = alloc_segment(mover->alloc, id);
+	struct column_move moves[COLUMNS_MAX];
+
+	if (!segment || alloc_segment_is_free(segment) || segment->record.state == SEGMENT_LOG)
+		return -EAGAIN;
+	int status = segment_settle(mover, segment);
+	if (status < 0)
+		return status;
+	unsigned count = reserve_targets(mover, segment, columns, moves);
+	status = count ? copy_columns(mover, segment, moves, count) : -ENOSPC;
+	if (status == 0)
+		status = array_reserve(&mover->written, mover->written.count + count);
+	if (status < 0) {
+		release_targets(mover, moves, count);
+		alloc_unpin(mover->alloc, segment);
+		return status;
+	}
+	for (unsigned i = 0; i < count; i++)
+		POOL_CHECK(array_push(&mover->written, &moves[i]) == 0);
+	if (mover->written_segments++ == 0)
+		mover->written_since_ns = rt_now(mover->host->rt);
+	return 0;
+}

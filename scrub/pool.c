@@ -1,0 +1,89 @@
+/* Jobs and checkers of a whole pool: what they need, taken from the core and the datasets. */
+#include <errno.h>
+#include <stdbool.h>
+
+#include "libpool/dataset/dataset.h"
+#include "scrub/job.h"
+#include "scrub/verify.h"
+
+#define REST_ATTEMPTS_MAX 16u
+
+static int commit(void *argument)
+{
+	return core_commit_forced(argument);
+}
+
+static uint64_t committed(void *argument)
+{
+	return core_committed_txg(argument);
+}
+
+void job_host_init(struct job_host *host, struct core *core)
+{
+	*host = (struct job_host){ .rt = core_rt(core), .store = core_store(core), .argument = core, .commit = commit,
+				   .committed = committed };
+}
+
+struct pool_walk {
+	struct core *core;
+	struct datasets *datasets;
+	bool held;
+	uint64_t txg;
+};
+
+static uint64_t walk_committed(void *argument)
+{
+	return core_committed_txg(((struct pool_walk *)argument)->core);
+}
+
+static int walk(void *argument, object_visit_function *visit, void *visit_argument)
+{
+	struct pool_walk *pool = argument;
+	int status = core_walk_system(pool->core, visit, visit_argument);
+
+	return status < 0 ? status : datasets_walk(pool->datasets, visit, visit_argument);
+}
+
+/* Cells of committed rows can be looked at while the pool goes on. */
+static void walked(void *argument)
+{
+	struct pool_walk *pool = argument;
+
+	if (pool->held)
+		core_release(pool->core, pool->txg);
+	pool->held = false;
+}
+
+/* A handle of the open txg while none is in sync: nothing is committed until it is released. */
+static int hold_still(struct core *core, uint64_t *ret_txg)
+{
+	for (unsigned i = 0; i < REST_ATTEMPTS_MAX; i++) {
+		/* After one commit of this import numbers follow one another. */
+		int status = core_commit_forced(core);
+		if (status == 0)
+			status = core_hold(core, 0, ret_txg);
+		if (status < 0)
+			return status;
+		if (core_committed_txg(core) + 1 == *ret_txg)
+			return 0;
+		core_release(core, *ret_txg);
+	}
+	return -EBUSY;
+}
+
+int verify_pool(struct core *core, struct datasets *datasets, unsigned what, struct verify_result *ret_result)
+{
+	struct pool_walk pool = { .core = core, .datasets = datasets };
+	struct verify_source source = { .rt = core_rt(core), .store = core_store(core), .argument = &pool,
+					.committed = walk_committed, .walk = walk, .walked = walked };
+
+	if (what & VERIFY_DEEP && !core_read_only(core)) {
+		int status = hold_still(core, &pool.txg);
+		if (status < 0)
+			return status;
+		pool.held = true;
+	}
+	int status = verify_run(&source, what, ret_result);
+	walked(&pool); /* if it didn't get that far */
+	return status;
+}

@@ -1,0 +1,232 @@
+/*
+ * Rebuild: which columns have to go where, in which order. The segment table is the only record of progress: a rebuild that
+ * was cut off begins again by looking at it, and finds less.
+ *
+ * Several segments are worked on at the same time, so that all disks are busy; those that lack most columns come first.
+ * SYS segments are done one by one, because each takes no rows meanwhile.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "scrub/internal.h"
+
+#define SEGMENTS_AT_ONCE_MAX 8u
+#define YIELD_SEGMENTS 256u
+#define FRUITLESS_PASSES_MAX 2u
+
+struct rebuild_item {
+	uint32_t segment, columns;
+	uint8_t missing;
+};
+
+struct rebuild {
+	struct mover mover;
+	unsigned tasks;
+	struct rt_queue ended;
+	int fatal;  /* -ENOMEM, -POOL_EHALTED */
+	int failed; /* the last reason why a column could not be moved in this pass */
+};
+
+struct move_task {
+	struct rebuild *rebuild;
+	struct rebuild_item item;
+};
+
+/* The columns of a segment that have to move; *ret_missing counts those without a disk that works. */
+static uint32_t wanted_columns(struct store *store, const struct segment *segment, unsigned leaving, uint8_t *ret_missing)
+{
+	uint32_t mask = 0;
+
+	*ret_missing = 0;
+	if (!segment || alloc_segment_is_free(segment) || segment->record.state == SEGMENT_LOG)
+		return 0;
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
+		uint16_t disk = segment->record.columns[c].disk;
+		/* A column without a disk waits until there is one. */
+		if (disk == DISK_ABSENT ? move_is_possible(store, segment, c, leaving) : disk == leaving)
+			mask |= 1u << c;
+		if (disk == DISK_ABSENT || store_disk(store, disk)->state != DISK_ONLINE)
+			++*ret_missing;
+	}
+	return mask;
+}
+
+bool rebuild_is_needed(struct store *store, unsigned leaving)
+{
+	struct alloc *alloc = store_alloc(store);
+	size_t count;
+	const struct stale_record *stale = alloc_stale(alloc, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct segment *segment = alloc_segment(alloc, stale[i].segment);
+		uint16_t disk = segment ? segment->record.columns[stale[i].column].disk : DISK_ABSENT;
+		if (disk != DISK_ABSENT && store_disk(store, disk)->state == DISK_ONLINE)
+			return true;
+	}
+	for (uint32_t id = 0; id < alloc_segment_count(alloc); id++) {
+		const struct segment *segment = alloc_segment(alloc, id);
+		uint8_t missing;
+		uint32_t columns = wanted_columns(store, segment, leaving, &missing);
+		for (unsigned c = 0; c < COLUMNS_MAX; c++)
+			if (columns >> c & 1 && move_is_possible(store, segment, c, leaving))
+				return true;
+	}
+	return false;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+	const struct rebuild_item *x = a, *y = b;
+
+	if (x->missing != y->missing)
+		return x->missing > y->missing ? -1 : 1;
+	return x->segment < y->segment ? -1 : x->segment > y->segment;
+}
+
+static int list_items(struct rebuild *rebuild, struct array *items)
+{
+	struct mover *mover = &rebuild->mover;
+	uint64_t rows[ROW_WORDS], bytes = 0;
+
+	array_init(items, sizeof(struct rebuild_item));
+	for (uint32_t id = 0; id < alloc_segment_count(mover->alloc); id++) {
+		const struct segment *segment = alloc_segment(mover->alloc, id);
+		struct rebuild_item item = { .segment = id };
+		item.columns = wanted_columns(mover->store, segment, mover->job->disk, &item.missing);
+		if (item.columns) {
+			bytes += (uint64_t)live_rows(mover->alloc, segment, rows) *
+				 (unsigned)__builtin_popcount(item.columns) * CELL_SIZE;
+			if (array_push(items, &item) < 0)
+				return -ENOMEM;
+		}
+		if (id % YIELD_SEGMENTS == 0)
+			rt_yield(mover->host->rt);
+	}
+	if (items->count)
+		qsort(items->items, items->count, sizeof(struct rebuild_item), compare_items);
+	mover->job->total_bytes = mover->job->done_bytes + bytes;
+	return 0;
+}
+
+static void move_result(struct rebuild *rebuild, int status)
+{
+	if (status == -ENOMEM || status == -POOL_EHALTED)
+		rebuild->fatal = status;
+	else if (status < 0 && status != -EAGAIN)
+		rebuild->failed = status;
+}
+
+static void move_fiber(void *argument)
+{
+	struct move_task *task = argument;
+	struct rebuild *rebuild = task->rebuild;
+
+	move_result(rebuild, move_columns(&rebuild->mover, task->item.segment, task->item.columns));
+	free(task);
+	rebuild->tasks--;
+	rt_queue_wake_all(rebuild->mover.host->rt, &rebuild->ended);
+}
+
+static void wait_for_tasks(struct rebuild *rebuild, unsigned at_most)
+{
+	while (rebuild->tasks > at_most)
+		rt_queue_wait(rebuild->mover.host->rt, &rebuild->ended);
+}
+
+/* As many as keep all disks busy: each reads k columns and writes one. */
+static unsigned segments_at_once(struct store *store)
+{
+	unsigned online = 0, k = alloc_geometry(store_alloc(store))->k;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		online += store_disk(store, i)->configured && store_disk(store, i)->state == DISK_ONLINE;
+	unsigned count = 2 + online / (k + 1);
+	return count < SEGMENTS_AT_ONCE_MAX ? count : SEGMENTS_AT_ONCE_MAX;
+}
+
+static int start_item(struct rebuild *rebuild, const struct rebuild_item *item)
+{
+	struct mover *mover = &rebuild->mover;
+	const struct segment *segment = alloc_segment(mover->alloc, item->segment);
+
+	if (segment->record.state == SEGMENT_SYS) {
+		wait_for_tasks(rebuild, 0);
+		move_result(rebuild, move_columns(mover, item->segment, item->columns));
+		return moves_finish(mover, false);
+	}
+	wait_for_tasks(rebuild, segments_at_once(mover->store) - 1);
+	if (moves_are_due(mover)) {
+		int status = moves_finish(mover, false);
+		if (status < 0)
+			return status;
+	}
+	struct move_task *task = malloc(sizeof(*task));
+	if (!task)
+		return -ENOMEM;
+	*task = (struct move_task){ rebuild, *item };
+	rebuild->tasks++;
+	if (rt_spawn(mover->host->rt, "rebuild segment", move_fiber, task) < 0)
+		move_fiber(task);
+	return 0;
+}
+
+/* All that has to move now, once. *ret_moved: columns. */
+static int pass(struct rebuild *rebuild, size_t *ret_items, unsigned *ret_moved)
+{
+	struct mover *mover = &rebuild->mover;
+	struct array items;
+	unsigned before = mover->moved;
+	int status = list_items(rebuild, &items);
+
+	rebuild->failed = 0;
+	for (size_t i = 0; i < items.count && status == 0; i++) {
+		if (job_must_rest(mover->job, mover->host)) {
+			wait_for_tasks(rebuild, 0);
+			status = moves_finish(mover, mover->job->cancel_requested || mover->job->pause_requested);
+			if (status == 0)
+				status = job_rest(mover->job, mover->host);
+		}
+		if (status == 0)
+			status = start_item(rebuild, array_at(&items, struct rebuild_item, i));
+		if (status == 0)
+			status = rebuild->fatal;
+		if (++mover->job->unsaved >= JOB_SAVE_SEGMENTS && mover->host->save) {
+			mover->job->unsaved = 0;
+			(void)mover->host->save(mover->host->argument, mover->job);
+		}
+	}
+	wait_for_tasks(rebuild, 0);
+	int finished = moves_finish(mover, true);
+	*ret_items = items.count;
+	*ret_moved = mover->moved - before;
+	array_release(&items);
+	return status < 0 ? status : finished < 0 ? finished : rebuild->fatal;
+}
+
+int rebuild_run(struct job *job, const struct job_host *host)
+{
+	struct rebuild rebuild = { .tasks = 0 };
+	struct mover *mover = &rebuild.mover;
+	bool was_usable = false;
+	unsigned fruitless = 0, moved;
+	size_t items = 1;
+
+	mover_init(mover, job, host);
+	rt_queue_init(&rebuild.ended);
+	job_begin(job, host);
+	if (job->disk != DISK_ABSENT && alloc_disk(mover->alloc, job->disk)) {
+		was_usable = alloc_disk(mover->alloc, job->disk)->usable;
+		alloc_disk_set_usable(mover->alloc, job->disk, false);
+	}
+	int status = repair_stale(mover);
+	while (status == 0 && items && fruitless < FRUITLESS_PASSES_MAX) {
+		status = pass(&rebuild, &items, &moved);
+		fruitless = moved ? 0 : fruitless + 1;
+	}
+	if (status == 0 && items)
+		status = rebuild.failed ? rebuild.failed : -EIO;
+	array_release(&mover->written);
+	if (status < 0 && was_usable && store_disk(mover->store, job->disk)->state == DISK_ONLINE)
+		alloc_disk_set_usable(mover->alloc, job->disk, true);
+	return job_end(job, host, status);
+}

@@ -1,0 +1,304 @@
+/*
+ * Scrub: every row with a live cell, in the order of segments and, within one, of rows. The summary of a batch is taken
+ * from the rows that are read anyway, so each cell is read once. No tree is walked and nothing is decoded unless a
+ * cell is wrong.
+ *
+ * Windows are handled by fibers of their own, some at a time, so that the disks stay busy while CRCs are checked on
+ * workers. Each holds a pin of its segment until its last write has ended; before the job sleeps, all have ended.
+ */
+#include "scrub/scrub.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "scrub/internal.h"
+
+#define WINDOWS_MAX 3u
+#define YIELD_SEGMENTS 256u
+
+struct scrub {
+	struct job *job;
+	const struct job_host *host;
+	struct store *store;
+	struct alloc *alloc;
+	unsigned windows; /* fibers on windows */
+	unsigned tasks;   /* all fibers */
+	struct rt_queue ended;
+	int error;        /* -ENOMEM of a fiber */
+};
+
+struct window_task {
+	struct scrub *scrub;
+	struct segment *segment;
+	struct summary_entry *summary;
+	struct row_window window;
+	unsigned rows;
+};
+
+struct header_task {
+	struct scrub *scrub;
+	struct segment *segment;
+	unsigned column;
+};
+
+static void task_ended(struct scrub *scrub, struct segment *segment)
+{
+	alloc_unpin(scrub->alloc, segment);
+	scrub->tasks--;
+	rt_queue_wake_all(scrub->host->rt, &scrub->ended);
+}
+
+static void drain(struct scrub *scrub)
+{
+	while (scrub->tasks)
+		rt_queue_wait(scrub->host->rt, &scrub->ended);
+}
+
+static void account_rows(struct scrub *scrub, const struct row_window *window, unsigned rows)
+{
+	job_account(scrub->job, scrub->host, (uint64_t)rows * (window->k + window->m) * CELL_SIZE);
+}
+
+static void window_fiber(void *argument)
+{
+	struct window_task *task = argument;
+	struct scrub *scrub = task->scrub;
+	int status = window_read(&task->window, columns_in_service(scrub->store, task->segment));
+
+	if (status == 0)
+		status = settle_window(scrub->job, scrub->host, &task->window);
+	if (status < 0)
+		scrub->error = status;
+	account_rows(scrub, &task->window, task->rows);
+	window_release(&task->window);
+	summary_put(scrub->store, task->summary);
+	struct segment *segment = task->segment;
+	free(task);
+	scrub->windows--;
+	task_ended(scrub, segment);
+}
+
+/* The AU's header is a cell outside of every row: it is written anew from the segment table. */
+static void header_fiber(void *argument)
+{
+	struct header_task *task = argument;
+	struct scrub *scrub = task->scrub;
+	struct job *job = scrub->job;
+	struct segment *segment = task->segment;
+	struct segment_column column = segment->record.columns[task->column];
+	int status = store_check_au_header(scrub->store, segment, task->column);
+
+	if (status < 0 && status != -ENOMEM && columns_in_service(scrub->store, segment) >> task->column & 1) {
+		job->errors_found++;
+		if (store_write_au_header(scrub->store, segment, task->column, column,
+					  scrub->host->committed(scrub->host->argument) + 1) == 0)
+			job->cells_repaired++;
+		else
+			job->cells_unrepaired++;
+	}
+	free(task);
+	task_ended(scrub, segment);
+}
+
+static void check_headers(struct scrub *scrub, struct segment *segment)
+{
+	uint32_t mask = columns_in_service(scrub->store, segment);
+
+	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
+		struct header_task *task = mask >> c & 1 ? malloc(sizeof(*task)) : NULL;
+		if (!task)
+			continue;
+		*task = (struct header_task){ scrub, segment, c };
+		alloc_pin(segment);
+		scrub->tasks++;
+		if (rt_spawn(scrub->host->rt, "scrub header", header_fiber, task) < 0)
+			header_fiber(task);
+	}
+}
+
+/* With the segment pinned once by the caller, which it still is afterwards, unless what it was planned for is gone: -EAGAIN. */
+static int breathe(struct scrub *scrub, const struct segment_plan *plan, struct segment *segment)
+{
+	if (!job_must_rest(scrub->job, scrub->host))
+		return scrub->error;
+	drain(scrub);
+	alloc_unpin(scrub->alloc, segment);
+	int status = job_rest(scrub->job, scrub->host);
+	alloc_pin(segment);
+	if (status == 0 && !plan_holds(plan, segment))
+		status = -EAGAIN;
+	return status;
+}
+
+static int start_window(struct scrub *scrub, const struct segment_plan *plan, struct segment *segment,
+			const struct row_piece *piece, struct summary_entry *summary)
+{
+	while (scrub->windows >= WINDOWS_MAX)
+		rt_queue_wait(scrub->host->rt, &scrub->ended);
+	struct window_task *task = malloc(sizeof(*task));
+	if (!task)
+		return -ENOMEM;
+	task->scrub = scrub;
+	task->segment = segment;
+	task->rows = plan_window(plan, piece, scrub->store, segment, summary, &task->window);
+	if (task->rows == 0) {
+		free(task);
+		return 0;
+	}
+	/* A reference of its own. */
+	task->summary = summary_cached(scrub->store, array_at(&plan->batches, struct batch_index, piece->batch));
+	if (task->summary)
+		task->window.summary = task->summary;
+	alloc_pin(segment);
+	scrub->tasks++;
+	scrub->windows++;
+	/* One that left the cache lives as long as the caller holds it: the window must be done by then. */
+	if (!task->summary || rt_spawn(scrub->host->rt, "scrub window", window_fiber, task) < 0)
+		window_fiber(task);
+	return 0;
+}
+
+/* The piece that has the summary: read, understood, judged by it. *ret_summary is NULL when it is lost. */
+static int scrub_summary_piece(struct scrub *scrub, const struct segment_plan *plan, struct segment *segment,
+			       const struct row_piece *piece, struct summary_entry **ret_summary)
+{
+	const struct batch_index *batch = array_at(&plan->batches, struct batch_index, piece->batch);
+	struct row_window *window = malloc(sizeof(*window));
+	struct summary_entry *summary = summary_cached(scrub->store, batch);
+
+	if (!window) {
+		summary_put(scrub->store, summary);
+		return -ENOMEM;
+	}
+	unsigned rows = plan_window(plan, piece, scrub->store, segment, summary, window);
+	int status = rows ? window_read(window, columns_in_service(scrub->store, segment)) : 0;
+	if (status == 0 && rows && !summary) {
+		status = window_find_summary(window, batch, &summary);
+		if (status == -POOL_EDAMAGED)
+			status = summary_get(scrub->store, segment, piece->row, &summary);
+		if (status == 0)
+			window_set_summary(window, summary);
+	}
+	if (status == 0 && rows)
+		status = settle_window(scrub->job, scrub->host, window);
+	else if (status == -POOL_EDAMAGED || status == -ENOENT) {
+		report_lost_summary(scrub->job, scrub->host, segment->id, batch);
+		status = 0;
+	}
+	account_rows(scrub, window, rows);
+	window_release(window);
+	free(window);
+	if (status < 0)
+		summary_put(scrub->store, summary);
+	else
+		*ret_summary = summary;
+	return status;
+}
+
+static int scrub_batches(struct scrub *scrub, const struct segment_plan *plan, struct segment *segment)
+{
+	struct summary_entry *summary = NULL;
+	int status = 0, batch = -1;
+
+	for (size_t i = 0; i < plan->pieces.count && status == 0; i++) {
+		const struct row_piece *piece = array_at(&plan->pieces, struct row_piece, i);
+		status = breathe(scrub, plan, segment);
+		if (status < 0)
+			break;
+		if (piece->batch != batch) {
+			batch = piece->batch;
+			summary_put(scrub->store, summary);
+			summary = NULL;
+			if (piece->summary) {
+				status = scrub_summary_piece(scrub, plan, segment, piece, &summary);
+				continue;
+			}
+			status = summary_get(scrub->store, segment, piece->row, &summary);
+			if (status == -POOL_EDAMAGED || status == -ENOENT) {
+				report_lost_summary(scrub->job, scrub->host, segment->id,
+						    array_at(&plan->batches, struct batch_index, piece->batch));
+				status = 0;
+			}
+		}
+		if (status == 0 && summary)
+			status = start_window(scrub, plan, segment, piece, summary);
+	}
+	summary_put(scrub->store, summary);
+	return status;
+}
+
+static int scrub_segment(struct scrub *scrub, uint32_t id)
+{
+	struct segment *segment = alloc_segment(scrub->alloc, id);
+	struct segment_plan *plan;
+
+	if (!segment_has_content(segment))
+		return 0;
+	plan = malloc(sizeof(*plan));
+	if (!plan)
+		return -ENOMEM;
+	alloc_pin(segment);
+	int status = plan_make(scrub->alloc, segment, scrub->host->committed(scrub->host->argument), NULL, plan);
+	if (status == 0 && plan->pieces.count) {
+		check_headers(scrub, segment);
+		status = scrub_batches(scrub, plan, segment);
+	}
+	plan_release(plan);
+	free(plan);
+	alloc_unpin(scrub->alloc, segment);
+	return status == -EAGAIN ? 0 : status;
+}
+
+/* What is ahead from the cursor on. */
+static uint64_t count_bytes(struct scrub *scrub)
+{
+	uint64_t rows[ROW_WORDS], bytes = 0;
+
+	for (uint32_t id = scrub->job->cursor; id < alloc_segment_count(scrub->alloc); id++) {
+		const struct segment *segment = alloc_segment(scrub->alloc, id);
+		if (segment_has_content(segment))
+			bytes += (uint64_t)live_rows(scrub->alloc, segment, rows) *
+				 (segment->record.k + segment->record.m) * CELL_SIZE;
+		if (id % YIELD_SEGMENTS == 0)
+			rt_yield(scrub->host->rt);
+	}
+	return bytes;
+}
+
+int scrub_run(struct job *job, const struct job_host *host)
+{
+	struct scrub scrub = { .job = job, .host = host, .store = host->store, .alloc = store_alloc(host->store) };
+	int status = 0;
+
+	rt_queue_init(&scrub.ended);
+	job_begin(job, host);
+	job->total_bytes = job->done_bytes + count_bytes(&scrub);
+	uint64_t repaired = job->cells_repaired;
+	while (status == 0 && job->cursor < alloc_segment_count(scrub.alloc)) {
+		if (job_must_rest(job, host)) {
+			drain(&scrub);
+			status = job_rest(job, host);
+		}
+		if (status == 0)
+			status = scrub_segment(&scrub, job->cursor);
+		if (status == 0 && scrub.error)
+			status = scrub.error;
+		if (status < 0)
+			break;
+		job->cursor++;
+		if (++job->unsaved >= JOB_SAVE_SEGMENTS && host->save) {
+			drain(&scrub);
+			(void)host->save(host->argument, job);
+			job->unsaved = 0;
+		}
+	}
+	drain(&scrub);
+	if (status == 0)
+		status = scrub.error;
+	if (status == 0 && job->deep && host->deep)
+		status = host->deep(host->argument, job);
+	/* What was rewritten is flushed with a commit; one that isn't possible (read-only) is no failure of the scrub. */
+	if (job->cells_repaired != repaired)
+		(void)host->commit(host->argument);
+	return job_end(job, host, status);
+}

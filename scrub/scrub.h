@@ -1,0 +1,32 @@
+/*
+ * The jobs. Each runs in the fiber that calls it, spawns helpers, and has none left when it returns. engine.md 4.13.
+ * All return 0, -ECANCELED, -POOL_EHALTED, -ENOMEM or what is said below, with the job's state and end set.
+ */
+#ifndef SCRUB_SCRUB_H
+#define SCRUB_SCRUB_H
+
+#include "scrub/job.h"
+
+/*
+ * Reads every written cell of every row with a live cell once, data and parity, dead cells of such rows too,
+ * judges it by its batch's summary, and rewrites what is wrong. Rows that the txg in sync places are left to a later
+ * scrub; cells that count as absent are rebuild's work.
+ */
+int scrub_run(struct job *job, const struct job_host *host);
+
+/*
+ * Gives every row its redundancy back: first the cells whose write failed (STALE), in place; then columns without a
+ * disk, and every column of job->disk, onto job->target or onto any disk with room: those segments first that
+ * lack most. A disk that is being left gets no new segments while the job runs. -ENOSPC: some columns found no place; -EIO: some could not be written.
+ */
+int rebuild_run(struct job *job, const struct job_host *host);
+/* Whether a rebuild of `disk` (DISK_ABSENT: of no disk in particular) would find anything to do now. */
+bool rebuild_is_needed(struct store *store, unsigned disk);
+
+/*
+ * job->disk is in state RESYNC: brings every batch since its stale_from up to date, then makes the disk
+ * ONLINE in a commit. -EIO: the disk failed again.
+ */
+int resync_run(struct job *job, const struct job_host *host);
+
+#endif

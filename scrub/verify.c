@@ -1,0 +1,309 @@
+/*
+ * Reachability: the blocks that the trees reach, and the summaries of all batches, are exactly what the live bitmaps say
+ * (I1: no leak, no double use); each live row lies in one batch (I2); columns lie on different disks and no AU has two
+ * owners (I7). Everything is recomputed from pointers; nothing is taken from the bookkeeping that is being checked.
+ */
+#include "scrub/verify.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/base/bitmap.h"
+#include "libpool/format/dva.h"
+#include "scrub/verify_internal.h"
+
+#define READS_MAX 8u
+
+static void note(struct verify *verify, bool first, const char *format, va_list arguments)
+{
+	if (first)
+		vsnprintf(verify->result.first, sizeof(verify->result.first), format, arguments);
+}
+
+void verify_violation(struct verify *verify, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	note(verify, verify->result.violations++ == 0, format, arguments);
+	va_end(arguments);
+}
+
+void verify_damage(struct verify *verify, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	note(verify, verify->result.first[0] == 0, format, arguments);
+	va_end(arguments);
+}
+
+/* ---- The walk ---- */
+
+static int need_maps(struct verify *verify, const struct segment *segment)
+{
+	struct reached *reached = &verify->segments[segment->id];
+	size_t words = BITMAP_WORDS((size_t)segment->record.k * verify->rows);
+
+	if (reached->cells)
+		return 0;
+	reached->cells = calloc(words, 8);
+	reached->starts = calloc(words, 8);
+	return reached->cells && reached->starts ? 0 : -ENOMEM;
+}
+
+/* Marks the cells of a block; all must be live and nobody else's. */
+static int reach(struct verify *verify, uint64_t address, unsigned psect, uint64_t place, const char *what)
+{
+	struct dva dva = dva_unpack(address);
+	struct segment *segment = alloc_segment(verify->alloc, dva.segment);
+	struct cell_run runs[COLUMNS_MAX];
+
+	if (!segment || dva.segment >= verify->segment_count || segment->record.state == SEGMENT_NONE || psect == 0 ||
+	    !dva_valid(dva, psect, segment->record.k, verify->rows)) {
+		verify_violation(verify, "%s %llx of txg %llu: not an address", what, (unsigned long long)address,
+				 (unsigned long long)place);
+		return 0;
+	}
+	if (place < segment->record.alloc_txg) {
+		verify_violation(verify, "%s %llx of txg %llu: segment %u is of txg %llu", what, (unsigned long long)address,
+				 (unsigned long long)place, dva.segment, (unsigned long long)segment->record.alloc_txg);
+		return 0;
+	}
+	int status = need_maps(verify, segment);
+	if (status < 0)
+		return status;
+	struct reached *reached = &verify->segments[dva.segment];
+	unsigned count = dva_runs(dva, psect, runs);
+	for (unsigned i = 0; i < count; i++) {
+		size_t first = (size_t)runs[i].column * verify->rows + runs[i].row;
+		if (bitmap_count(reached->cells, first, runs[i].rows))
+			verify_violation(verify, "%s %llx of txg %llu: shares cells of segment %u, column %u, row %u with another block",
+					 what, (unsigned long long)address, (unsigned long long)place, dva.segment,
+					 runs[i].column, runs[i].row);
+		if (!segment->bits || bitmap_count(segment->bits, first, runs[i].rows) != runs[i].rows)
+			verify_violation(verify, "%s %llx of txg %llu: reachable, but not live: segment %u, column %u, row %u", what,
+					 (unsigned long long)address, (unsigned long long)place, dva.segment, runs[i].column,
+					 runs[i].row);
+		const struct batch_index *batch = alloc_batch_find(segment, runs[i].row);
+		if (!batch || batch->txg != place)
+			verify_violation(verify, "%s %llx of txg %llu: its batch is of txg %llu", what, (unsigned long long)address,
+					 (unsigned long long)place, batch ? (unsigned long long)batch->txg : 0ull);
+		bitmap_set_range(reached->cells, first, runs[i].rows);
+		if (i == 0)
+			bitmap_set(reached->starts, first);
+	}
+	return 0;
+}
+
+struct read_task {
+	struct verify *verify;
+	struct block_pointer pointer;
+	struct block_owner owner;
+};
+
+static void read_fiber(void *argument)
+{
+	struct read_task *task = argument;
+	struct verify *verify = task->verify;
+	struct buffer *payload = NULL;
+	int status = store_read(verify->store, &task->pointer, 0, &payload);
+
+	buffer_unref(payload);
+	if (status == -ENOMEM) {
+		verify->error = status;
+	} else if (status < 0) {
+		verify->result.damaged_blocks++;
+		verify_damage(verify, "block %llx of txg %llu can't be read: objset %u, object %llu, level %u, block %llu",
+			      (unsigned long long)task->pointer.dva, (unsigned long long)task->pointer.place, task->owner.objset,
+			      (unsigned long long)task->owner.object, task->owner.level, (unsigned long long)task->owner.block);
+	}
+	free(task);
+	verify->reads--;
+	rt_queue_wake_all(verify->rt, &verify->ended);
+}
+
+static int start_read(struct verify *verify, const struct block_pointer *pointer, const struct block_owner *owner)
+{
+	struct read_task *task = malloc(sizeof(*task));
+
+	if (!task)
+		return -ENOMEM;
+	*task = (struct read_task){ verify, *pointer, { 0 } };
+	if (owner)
+		task->owner = *owner;
+	while (verify->reads >= READS_MAX)
+		rt_queue_wait(verify->rt, &verify->ended);
+	verify->reads++;
+	if (rt_spawn(verify->rt, "verify read", read_fiber, task) < 0)
+		read_fiber(task);
+	return verify->error;
+}
+
+static int visit(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
+{
+	struct verify *verify = argument;
+	int status = 0;
+
+	if (!block_pointer_is_placed(pointer))
+		return 0;
+	verify->result.blocks_checked++;
+	if (verify->what & VERIFY_REACHABLE)
+		status = reach(verify, pointer->dva, pointer->psect, pointer->place, "block");
+	if (status == 0 && verify->what & VERIFY_BLOCKS)
+		status = start_read(verify, pointer, owner);
+	return status;
+}
+
+/* ---- Against the bookkeeping ---- */
+
+static int reach_summaries(struct verify *verify, const struct segment *segment)
+{
+	unsigned before = 0;
+
+	for (unsigned i = 0; i < segment->batch_count; i++) {
+		const struct batch_index *batch = &segment->batches[i];
+		bool again = false;
+		if (batch->base < before || batch->rows == 0 || (unsigned)batch->base + batch->rows > verify->rows)
+			verify_violation(verify, "segment %u: batch ranges overlap at row %u", segment->id, batch->base);
+		before = (unsigned)batch->base + batch->rows;
+		for (unsigned j = 0; j < i && !again; j++)
+			again = segment->batches[j].summary_dva == batch->summary_dva && segment->batches[j].txg == batch->txg;
+		if (again)
+			continue;
+		if (dva_unpack(batch->summary_dva).segment != segment->id)
+			verify_violation(verify, "segment %u: the summary of row %u lies in another segment", segment->id, batch->base);
+		int status = reach(verify, batch->summary_dva, batch->summary_cells, batch->txg, "summary");
+		if (status < 0)
+			return status;
+	}
+	return 0;
+}
+
+static void compare_segment(struct verify *verify, const struct segment *segment)
+{
+	const struct reached *reached = &verify->segments[segment->id];
+	size_t bits = (size_t)segment->record.k * verify->rows;
+
+	for (size_t bit = 0; segment->bits && (bit = bitmap_next_set(segment->bits, bit, bits)) != BITMAP_NONE; bit++) {
+		unsigned column = (unsigned)(bit / verify->rows), row = (unsigned)(bit % verify->rows);
+		if (!alloc_batch_find(segment, row))
+			verify_violation(verify, "segment %u: live cell in column %u, row %u lies in no batch", segment->id, column, row);
+		if (!reached->cells || !bitmap_get(reached->cells, bit))
+			verify_violation(verify, "segment %u (class %u): cell in column %u, row %u is live, but nothing reaches it",
+					 segment->id, segment->record.class, column, row);
+	}
+}
+
+static void check_columns(struct verify *verify, const struct segment *segment, uint64_t **claimed)
+{
+	const struct segment_record *record = &segment->record;
+
+	for (unsigned c = 0; c < (unsigned)record->k + record->m; c++) {
+		struct segment_column at = record->columns[c];
+		if (at.disk == DISK_ABSENT)
+			continue;
+		const struct alloc_disk *disk = alloc_disk(verify->alloc, at.disk);
+		if (!disk || at.au >= disk->au_count) {
+			verify_violation(verify, "segment %u: column %u lies outside of disk %u", segment->id, c, at.disk);
+			continue;
+		}
+		for (unsigned o = 0; o < c; o++)
+			if (record->columns[o].disk == at.disk && (record->k > 1 || alloc_geometry(verify->alloc)->m))
+				verify_violation(verify, "segment %u: columns %u and %u lie on disk %u", segment->id, o, c, at.disk);
+		if (!bitmap_get(disk->au_used, at.au))
+			verify_violation(verify, "segment %u: AU %u of disk %u counts as free", segment->id, at.au, at.disk);
+		if (bitmap_get(claimed[at.disk], at.au))
+			verify_violation(verify, "segment %u: AU %u of disk %u belongs to another segment too", segment->id, at.au, at.disk);
+		bitmap_set(claimed[at.disk], at.au);
+	}
+}
+
+static int check_segments(struct verify *verify)
+{
+	uint64_t **claimed = calloc(DISKS_MAX, sizeof(*claimed));
+	int status = claimed ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < DISKS_MAX && status == 0; i++) {
+		const struct alloc_disk *disk = alloc_disk(verify->alloc, i);
+		if (disk && !(claimed[i] = calloc(BITMAP_WORDS(disk->au_count), 8)))
+			status = -ENOMEM;
+	}
+	for (uint32_t id = 0; id < verify->segment_count && status == 0; id++) {
+		const struct segment *segment = alloc_segment(verify->alloc, id);
+		if (!segment || alloc_segment_is_free(segment)) {
+			if (verify->segments[id].cells && bitmap_next_set(verify->segments[id].cells, 0, verify->rows) != BITMAP_NONE)
+				verify_violation(verify, "segment %u is free, but blocks in it are reachable", id);
+			continue;
+		}
+		check_columns(verify, segment, claimed);
+		if (!verify->walked_txg)
+			continue;
+		status = reach_summaries(verify, segment);
+		if (status == 0)
+			compare_segment(verify, segment);
+	}
+	for (unsigned i = 0; claimed && i < DISKS_MAX; i++)
+		free(claimed[i]);
+	free(claimed);
+	return status;
+}
+
+static int verify_reachable(struct verify *verify)
+{
+	uint64_t txg = verify->source->committed(verify->source->argument);
+	int status = verify->source->walk(verify->source->argument, visit, verify);
+
+	while (verify->reads)
+		rt_queue_wait(verify->rt, &verify->ended);
+	if (status == 0)
+		status = verify->error;
+	if (status == -POOL_EDAMAGED || status == -POOL_EFORMAT || status == -POOL_ECHECKSUM) {
+		/* What lies below isn't known: nothing can be said about leaks. */
+		verify->result.damaged_blocks++;
+		verify_damage(verify, "a metadata block can't be read: the blocks below it are not known");
+		status = 0;
+	} else if (status == 0 && verify->source->committed(verify->source->argument) != txg) {
+		status = -EBUSY;
+	} else if (status == 0) {
+		verify->walked_txg = txg;
+	}
+	return status == 0 && verify->what & VERIFY_REACHABLE ? check_segments(verify) : status;
+}
+
+static int begin(const struct verify_source *source, unsigned what, struct verify *verify)
+{
+	*verify = (struct verify){ .source = source, .rt = source->rt, .store = source->store,
+				   .alloc = store_alloc(source->store), .what = what };
+	rt_queue_init(&verify->ended);
+	verify->rows = alloc_geometry(verify->alloc)->rows;
+	verify->segment_count = alloc_segment_count(verify->alloc);
+	verify->segments = calloc(verify->segment_count + 1u, sizeof(*verify->segments));
+	return verify->segments ? 0 : -ENOMEM;
+}
+
+int verify_run(const struct verify_source *source, unsigned what, struct verify_result *ret_result)
+{
+	struct verify *verify = malloc(sizeof(*verify));
+	int status = verify ? begin(source, what, verify) : -ENOMEM;
+
+	if (status == 0 && what & (VERIFY_REACHABLE | VERIFY_BLOCKS))
+		status = verify_reachable(verify);
+	if (source->walked)
+		source->walked(source->argument);
+	if (status == 0 && what & VERIFY_CELLS)
+		status = verify_cells(verify);
+	if (status == 0)
+		*ret_result = verify->result;
+	for (uint32_t id = 0; verify && verify->segments && id < verify->segment_count; id++) {
+		free(verify->segments[id].cells);
+		free(verify->segments[id].starts);
+	}
+	if (verify)
+		free(verify->segments);
+	free(verify);
+	return status;
+}

@@ -1,0 +1,369 @@
+/* Scrub: reads each written cell once, finds and heals what is wrong, and names what is lost. */
+#include "tests/unit/scrub/support.h"
+
+static const struct world_options geometries[] = {
+	{.k = 4, .m = 2, .disks = 7, .seed = 1}, {.k = 1, .m = 1, .disks = 2, .seed = 2}, {.k = 2, .m = 1, .disks = 3, .seed = 3},
+	{.k = 1, .m = 2, .disks = 4, .seed = 4}, {.k = 3, .m = 3, .disks = 6, .seed = 5}, {.k = 3, .m = 0, .disks = 3, .seed = 6},
+};
+#define GEOMETRIES (sizeof(geometries) / sizeof(geometries[0]))
+
+static void each_geometry(void (*body)(struct world *world), bool unchecked)
+{
+	for (size_t i = 0; i < GEOMETRIES; i++) {
+		struct world_options options = geometries[i];
+		options.unchecked = unchecked;
+		options.disk_size = DATA_START + LABEL_AREA_SIZE + (UINT64_C(256) << 18);
+		struct world *world = world_new(&options);
+		world_run(world, body);
+		world_free(world);
+	}
+}
+
+/* ---- exactly once ---- */
+
+static uint64_t expected_cells(struct world *world)
+{
+	uint64_t cells = 0;
+
+	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++) {
+		const struct segment *segment = bench_segment(world, id);
+		unsigned rows = segment ? bench_live_rows(world, segment) : 0;
+		if (rows) /* and the header of each AU */
+			cells += (uint64_t)(rows + 1) * (segment->record.k + segment->record.m);
+	}
+	return cells;
+}
+
+static void once_body(struct world *world)
+{
+	struct bench bench;
+
+	bench_init(&bench, world);
+	bench_fill(&bench, 12, 60);
+	for (unsigned pass = 0; pass < 2; pass++) {
+		uint64_t before = bench_bytes_read(world), writes = world->disks->operations;
+		bench_job(&bench, JOB_SCRUB);
+		assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
+		assert_int_equal(bench_bytes_read(world) - before, expected_cells(world) * CELL_SIZE);
+		assert_int_equal(world->disks->operations, writes);
+		assert_int_equal(bench.job.errors_found, 0);
+		assert_int_equal(bench.job.state, JOB_FINISHED);
+		assert_int_equal(bench.job.done_bytes, bench.job.total_bytes);
+		assert_int_equal(bench.damage.count, 0);
+	}
+	bench_check_no_pins(world);
+	bench_release(&bench);
+}
+
+static void test_each_cell_once(void **state)
+{
+	(void)state;
+	each_geometry(once_body, true);
+}
+
+static void degraded_body(struct world *world)
+{
+	struct bench bench;
+
+	bench_init(&bench, world);
+	bench_fill(&bench, 6, 60);
+	world_lose_disk(world, 1);
+	bench_fill(&bench, 3, 60);
+	uint64_t expected = 0;
+	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++) {
+		const struct segment *segment = bench_segment(world, id);
+		unsigned rows = segment ? bench_live_rows(world, segment) : 0, columns = 0;
+		for (unsigned c = 0; segment && c < (unsigned)segment->record.k + segment->record.m; c++)
+			columns += segment->record.columns[c].disk != 1 && segment->record.columns[c].disk != DISK_ABSENT;
+		expected += rows ? (uint64_t)(rows + 1) * columns : 0;
+	}
+	uint64_t before = bench_bytes_read(world);
+	bench_job(&bench, JOB_SCRUB);
+	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
+	assert_int_equal(bench_bytes_read(world) - before, expected * CELL_SIZE);
+	assert_int_equal(bench.job.errors_found, 0); /* absent cells are no errors */
+	bench_release(&bench);
+}
+
+static void test_once_without_a_disk(void **state)
+{
+	struct world_options options = {.k = 3, .m = 2, .disks = 6, .seed = 8, .unchecked = true};
+	struct world *world = world_new(&options);
+
+	(void)state;
+	world_run(world, degraded_body);
+	world_free(world);
+}
+
+/* ---- repair ---- */
+
+/* Spoils up to m cells in some of the live rows; returns how many cells. */
+static unsigned spoil(struct world *world, uint32_t per_million)
+{
+	unsigned count = 0;
+
+	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++) {
+		const struct segment *segment = bench_segment(world, id);
+		unsigned columns = segment ? segment->record.k + segment->record.m : 0;
+		for (unsigned row = 1; segment && row < world->geometry.rows; row++) {
+			if (!bench_row_is_live(world, segment, row) || !sim_random_chance(&world->random, per_million))
+				continue;
+			unsigned wrong = (unsigned)sim_random_between(&world->random, 1, segment->record.m);
+			unsigned first = (unsigned)sim_random_below(&world->random, columns);
+			for (unsigned i = 0; i < wrong; i++) {
+				unsigned disk;
+				uint64_t offset = world_cell_offset(world, id, (first + i) % columns, row, &disk);
+				if (sim_random_chance(&world->random, 100000))
+					sim_disk_set_unreadable(world_disk(world, disk), offset, CELL_SIZE);
+				else
+					sim_disk_rot(world_disk(world, disk), offset);
+				count++;
+			}
+		}
+	}
+	return count;
+}
+
+static unsigned spoil_headers(struct world *world)
+{
+	unsigned count = 0;
+
+	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++) {
+		const struct segment *segment = bench_segment(world, id);
+		if (!segment || !bench_live_rows(world, segment) || segment->record.alloc_txg == world->committed)
+			continue;
+		world_rot(world, id, id % (segment->record.k + segment->record.m), 0);
+		count++;
+	}
+	return count;
+}
+
+static void repair_body(struct world *world)
+{
+	struct bench bench;
+
+	if (world->options.m == 0)
+		return;
+	bench_init(&bench, world);
+	bench_fill(&bench, 8, 60);
+	unsigned spoilt = spoil(world, 150000) + spoil_headers(world);
+	assert_true(spoilt > 20);
+	bench_job(&bench, JOB_SCRUB);
+	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
+	assert_int_equal(bench.job.errors_found, spoilt);
+	assert_int_equal(bench.job.cells_repaired, spoilt);
+	assert_int_equal(bench.job.cells_unrepaired, 0);
+	assert_int_equal(bench.damage.count, 0);
+	assert_int_equal(bench.commits, 1); /* what was healed is flushed */
+	bench_check_all(&bench);
+	bench_job(&bench, JOB_SCRUB);
+	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
+	assert_int_equal(bench.job.errors_found, 0);
+	bench_release(&bench);
+}
+
+static void test_repair(void **state)
+{
+	(void)state;
+	each_geometry(repair_body, false);
+}
+
+/* ---- loss ---- */
+
+static void loss_body(struct world *world)
+{
+	struct bench bench;
+
+	bench_init(&bench, world);
+	world_begin(world);
+	struct world_block *lost = world_place(world, CLASS_HOT, 1);
+	world_place(world, CLASS_HOT, 7);
+	world_place(world, CLASS_HOT, 90);
+	world_commit(world);
+	struct dva dva = dva_unpack(lost->pointer.dva);
+	/* The block's own cell and two more of its row: one too many. */
+	world_rot(world, dva.segment, 0, dva.base);
+	world_rot(world, dva.segment, 4, dva.base);
+	world_rot(world, dva.segment, 5, dva.base);
+	bench_job(&bench, JOB_SCRUB);
+	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
+	assert_int_equal(bench.job.errors_found, 3);
+	assert_int_equal(bench.job.cells_unrepaired, 3);
+	assert_int_equal(bench.damage.count, 1);
+	assert_int_equal(bench.named, 1);
+	const struct job_damage *damage = array_at(&bench.damage, struct job_damage, 0);
+	assert_int_equal(damage->dva, lost->pointer.dva);
+	assert_int_equal(damage->place, lost->pointer.place);
+	assert_int_equal(damage->row, dva.base);
+	assert_int_equal(world_read(world, lost, 0), -POOL_EDAMAGED);
+	for (size_t i = 1; i < world->blocks.count; i++)
+		assert_int_equal(world_read(world, world_block(world, i), 0), 0);
+	bench_release(&bench);
+}
+
+static void test_loss(void **state)
+{
+	struct world_options options = {.k = 4, .m = 2, .disks = 6, .seed = 9, .unchecked = true};
+	struct world *world = world_new(&options);
+
+	(void)state;
+	world_run(world, loss_body);
+	world_free(world);
+}
+
+/* ---- life of the job ---- */
+
+static void life_body(struct world *world)
+{
+	struct bench bench;
+
+	bench_init(&bench, world);
+	bench_fill(&bench, 8, 60);
+	bench_job(&bench, JOB_SCRUB);
+	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
+	uint64_t bytes = bench.job.done_bytes;
+
+	/* Throttled to take four seconds. */
+	bench_job(&bench, JOB_SCRUB);
+	bench.job.bytes_per_second = bytes / 4;
+	uint64_t start = rt_now(world->rt);
+	bench_start(&bench, scrub_run);
+	rt_sleep(world->rt, 2 * NS_PER_S);
+	assert_false(bench.ended);
+	assert_in_range(bench.job.done_bytes, bytes / 4, bytes * 3 / 4);
+	assert_in_range(job_rate(&bench.job, world->rt), bytes / 8, bytes / 2);
+	assert_in_range(job_eta_ns(&bench.job, world->rt), NS_PER_S / 2, 8 * NS_PER_S);
+	bench_check_no_pins(world); /* it sleeps */
+
+	job_pause(&bench.job, world->rt);
+	rt_sleep(world->rt, NS_PER_S);
+	assert_int_equal(bench.job.state, JOB_PAUSED);
+	bench_check_no_pins(world);
+	uint64_t done = bench.job.done_bytes;
+	rt_sleep(world->rt, 100 * NS_PER_S);
+	assert_int_equal(bench.job.done_bytes, done);
+	bench_txg(&bench, 40, 30); /* the world goes on while it rests */
+	job_resume(&bench.job, world->rt);
+	assert_int_equal(bench_wait(&bench), 0);
+	assert_int_equal(bench.job.errors_found, 0);
+	assert_in_range(rt_now(world->rt) - start, 104 * NS_PER_S, 109 * NS_PER_S);
+
+	/* Cancelled, taken up again at its cursor from its persistent form. */
+	bench_job(&bench, JOB_SCRUB);
+	bench.job.bytes_per_second = bytes / 4;
+	bench_start(&bench, scrub_run);
+	rt_sleep(world->rt, 2 * NS_PER_S);
+	job_cancel(&bench.job, world->rt);
+	assert_int_equal(bench_wait(&bench), -ECANCELED);
+	assert_int_equal(bench.job.state, JOB_CANCELLED);
+	assert_true(bench.job.cursor > 0);
+	uint8_t raw[JOB_RECORD_SIZE], key[JOB_KEY_SIZE];
+	job_encode(&bench.job, raw);
+	job_key_encode(bench.job.id, key);
+	assert_int_equal(job_decode(key, sizeof(key), raw, sizeof(raw), &bench.job), 0);
+	bench.job.bytes_per_second = 0;
+	uint64_t before = bench_bytes_read(world);
+	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
+	assert_true(bench_bytes_read(world) - before < bytes);
+	assert_true(bench.saves >= 4);
+	bench_check_all(&bench);
+	bench_release(&bench);
+}
+
+static void test_life(void **state)
+{
+	struct world_options options = {.k = 3, .m = 1, .disks = 4, .seed = 10, .plain = true};
+	struct world *world = world_new(&options);
+
+	(void)state;
+	world_run(world, life_body);
+	world_free(world);
+}
+
+/* ---- beside writers ---- */
+
+static void writers_body(struct world *world)
+{
+	struct bench bench;
+
+	if (world->options.m == 0)
+		return;
+	bench_init(&bench, world);
+	bench_fill(&bench, 6, 50);
+	for (unsigned round = 0; round < 6; round++) {
+		unsigned spoilt = round % 2 ? spoil(world, 50000) : 0;
+		bench_job(&bench, JOB_SCRUB);
+		bench_start(&bench, scrub_run);
+		unsigned txgs = 0;
+		while (!bench.ended && txgs++ < 6)
+			bench_txg(&bench, 40, 25);
+		assert_int_equal(bench_wait(&bench), 0);
+		assert_int_equal(bench.damage.count, 0);
+		assert_true(bench.job.errors_found <= spoilt);
+		assert_int_equal(bench.job.cells_repaired, bench.job.errors_found);
+	}
+	bench_job(&bench, JOB_SCRUB);
+	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
+	bench_check_all(&bench);
+	bench_release(&bench);
+}
+
+static void test_beside_writers(void **state)
+{
+	(void)state;
+	each_geometry(writers_body, false);
+}
+
+/* ---- the record ---- */
+
+static void test_record(void **state)
+{
+	uint8_t raw[JOB_RECORD_SIZE], again[JOB_RECORD_SIZE], key[JOB_KEY_SIZE];
+	struct job job, back;
+
+	(void)state;
+	job_init(&job, UINT64_C(0x0102030405060708), JOB_REBUILD);
+	job.state = JOB_PAUSED;
+	job.deep = true;
+	job.disk = 3;
+	job.cursor = 77;
+	job.bytes_per_second = 5;
+	job.total_bytes = UINT64_C(1) << 50;
+	job.done_bytes = 12345;
+	job.errors_found = 9;
+	job.cells_repaired = 8;
+	job.cells_unrepaired = 1;
+	job.started_ns = 1000;
+	job.ended_ns = 2000;
+	job_encode(&job, raw);
+	job_key_encode(job.id, key);
+	assert_int_equal(key[0], 1);
+	assert_int_equal(job_decode(key, sizeof(key), raw, sizeof(raw), &back), 0);
+	assert_int_equal(back.id, job.id);
+	assert_int_equal(back.target, DISK_ABSENT);
+	job_encode(&back, again);
+	assert_memory_equal(raw, again, sizeof(raw));
+
+	assert_int_equal(job_decode(key, 7, raw, sizeof(raw), &back), -POOL_EFORMAT);
+	assert_int_equal(job_decode(key, sizeof(key), raw, sizeof(raw) - 1, &back), -POOL_EFORMAT);
+	static const struct {
+		unsigned at;
+		uint8_t value;
+	} wrong[] = {{0, 2}, {2, 0}, {2, 4}, {3, 0}, {3, 6}, {4, 2}, {5, 1}, {9, 9}, {11, 3}, {15, 2}, {80, 1}, {127, 1}};
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		memcpy(again, raw, sizeof(raw));
+		again[wrong[i].at] = wrong[i].value;
+		assert_int_equal(job_decode(key, sizeof(key), again, sizeof(again), &back), -POOL_EFORMAT);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_each_cell_once), cmocka_unit_test(test_once_without_a_disk), cmocka_unit_test(test_repair),
+		cmocka_unit_test(test_loss),	       cmocka_unit_test(test_life),		   cmocka_unit_test(test_beside_writers),
+		cmocka_unit_test(test_record),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
