@@ -160,6 +160,9 @@ int core_create(const struct core_options *options, const struct core_create *cr
 		status = create_mos(core, 1);
 	if (status == 0)
 		status = sync_txg(core, 1);
+	/* One more: rewrites of the last uberblock, torn in both areas, must leave each disk one that proves its history. */
+	if (status == 0)
+		status = sync_txg(core, 2);
 	if (status == 0) {
 		/* The labels last: only now are the disks members of a pool, and the pool is one that was exported. */
 		struct uberblock uberblock = core->uberblock;
