@@ -30,7 +30,7 @@ int batch_new(struct store *store, enum segment_class class, uint32_t segment, s
 	return 0;
 }
 
-static void batch_free(struct batch *batch)
+void batch_free(struct batch *batch)
 {
 	struct list *node;
 
@@ -239,23 +239,21 @@ static int batch_record(struct batch *batch, const struct block_pointer *pointer
 	return status;
 }
 
-struct finish_argument {
-	struct batch *batch;
-	struct stripe *last;
-};
-
 static void batch_finish_fiber(void *argument)
 {
-	struct finish_argument *finish = argument;
-	struct batch *batch = finish->batch;
-	struct stripe *last = finish->last;
+	struct batch *batch = argument;
+	struct stripe *last = batch->last;
 	struct store *store = batch->store;
 	struct block_pointer pointer;
+	int status = 0;
 
-	free(finish);
 	while (batch->encoding)
 		rt_queue_wait(store->rt, &batch->encoded);
-	int status = summary_build(batch, last, &pointer);
+	list_for_each(node, &batch->stripes)
+		if (status == 0)
+			status = note_unused(batch, container_of(node, struct stripe, batch_node));
+	if (status == 0)
+		status = summary_build(batch, last, &pointer);
 	if (status == 0) {
 		stripe_encode_late(last);
 		if (batch->final)
@@ -270,26 +268,14 @@ static void batch_finish_fiber(void *argument)
 	rt_group_done(store->rt, &store->writes, 0);
 }
 
-int batch_finish(struct batch *batch, struct stripe *last)
+void batch_finish(struct batch *batch, struct stripe *last)
 {
 	struct store *store = batch->store;
-	struct finish_argument *finish = malloc(sizeof(*finish));
-	int status = 0;
 
-	list_for_each(node, &batch->stripes) {
-		int one = note_unused(batch, container_of(node, struct stripe, batch_node));
-		status = one < 0 ? one : status;
-	}
+	batch->last = last;
 	store->counters.summary_cells += last->summary_cells;
 	store->counters.parity_cells += (uint64_t)batch->rows * batch->m;
-	if (!finish || status < 0) {
-		free(finish);
-		store_halt(store, "out of memory while closing a batch");
-		return -ENOMEM;
-	}
-	*finish = (struct finish_argument){ batch, last };
 	rt_group_add(&store->writes);
-	if (rt_spawn(store->rt, "summary", batch_finish_fiber, finish) < 0)
-		batch_finish_fiber(finish); /* no stack left: in ours */
-	return 0;
+	if (rt_spawn(store->rt, "summary", batch_finish_fiber, batch) < 0)
+		batch_finish_fiber(batch); /* no stack left: in ours */
 }

@@ -49,6 +49,7 @@ int store_final_write(struct store *store, const struct final_layout *layout, st
 	struct stripe *stripe = stripe_new(store, layout->segment, layout->base, layout->height, batch->k, batch->m);
 	if (!stripe || unit_add(&unit, store, stripe, UNIT_ROWS_MAX) < 0) {
 		stripe_unref(stripe);
+		batch_free(batch);
 		store_halt(store, "out of memory while writing the commit block");
 		return -ENOMEM;
 	}
@@ -62,6 +63,10 @@ int store_final_write(struct store *store, const struct final_layout *layout, st
 		status = batch_add_block(batch, stripe, &blocks[1]);
 	if (status < 0) {
 		store_halt(store, "out of memory while writing the commit block");
+		unit_give_up(stripe);
+		unit_close(&unit);
+		(void)store_wait_writes(store);
+		batch_free(batch);
 		return status;
 	}
 	stripe->summary_first = stripe->fill;
@@ -69,9 +74,8 @@ int store_final_write(struct store *store, const struct final_layout *layout, st
 	stripe->fill = (uint16_t)(stripe->fill + layout->summary_cells);
 	stripe_encode(stripe);
 	unit_close(&unit);
-	status = batch_finish(batch, stripe);
-	if (status == 0)
-		status = store_wait_writes(store);
+	batch_finish(batch, stripe);
+	status = store_wait_writes(store);
 	if (status < 0)
 		return status;
 	POOL_CHECK(summary.psect == layout->summary_cells);

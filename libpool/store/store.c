@@ -41,8 +41,16 @@ int store_new(struct rt *rt, struct alloc *alloc, const struct store_options *op
 
 void store_free(struct store *store)
 {
+	struct list *node;
+
 	if (!store)
 		return;
+	/* A commit that was given up leaves batches that were never finished. */
+	for (unsigned i = 0; i < CLASS_COUNT; i++)
+		if (store->streams[i].batch)
+			batch_free(store->streams[i].batch);
+	while ((node = list_pop_front(&store->sys_batches)))
+		batch_free(container_of(node, struct batch, node));
 	units_orphan(store);
 	summary_cache_free(store);
 	free(store);
@@ -132,6 +140,8 @@ void store_halt(struct store *store, const char *why)
 	store->halted = true;
 	snprintf(store->halt_reason, sizeof(store->halt_reason), "%s", why);
 	store_emit(store, STORE_HALT, 0, 0, store->halt_reason);
+	store_push_out(store); /* without a write: whoever waits for them goes on */
+	rt_queue_wake_all(store->rt, &store->room);
 }
 
 void store_set_read_only(struct store *store)

@@ -27,7 +27,6 @@ static int finish_one(struct store *store, struct batch *batch)
 	struct stream *stream = &store->streams[CLASS_SYS];
 	unsigned height, cells = batch_summary_fit(batch, 0, 0, &height);
 
-	list_remove(&batch->node);
 	POOL_CHECK(cells <= batch->summary_rows);
 	if (cells < batch->summary_rows)
 		alloc_sys_give_back(store->alloc, batch->segment, batch->summary_base + cells, batch->summary_rows - cells);
@@ -44,7 +43,9 @@ static int finish_one(struct store *store, struct batch *batch)
 	batch->stripe_count++;
 	stripe->summary_cells = stripe->fill = (uint16_t)cells;
 	stripe_encode(stripe);
-	return batch_finish(batch, stripe);
+	list_remove(&batch->node);
+	batch_finish(batch, stripe);
+	return 0;
 }
 
 /* Rows for `cells` in some segment, and its batch. -ENOSPC when no SYS segment has such a run. */
@@ -99,8 +100,10 @@ static int place_run(struct store *store, struct stream *stream, struct batch *b
 	while (stripe->fill < cells) {
 		struct store_block *block = container_of(list_pop_front(&stream->queue), struct store_block, node);
 		int status = batch_add_block(batch, stripe, block);
-		if (status < 0)
+		if (status < 0) {
+			unit_give_up(stripe);
 			return status;
+		}
 		stream->queued_cells -= block->psect;
 		block->placed(block);
 	}
@@ -127,6 +130,8 @@ int sys_cut(struct store *store, struct stream *stream)
 		if (store->halted)
 			return -POOL_EHALTED;
 		unsigned room = store->geometry.rows - 1u - SYS_SUMMARY_CELLS;
+		if (first > room)
+			return -EINVAL; /* a block that no segment has room for */
 		list_for_each(node, &stream->queue) {
 			unsigned cells = container_of(node, struct store_block, node)->psect;
 			if (all + cells > STRIPE_ROWS_MAX || all + cells > room)
@@ -134,8 +139,8 @@ int sys_cut(struct store *store, struct stream *stream)
 			all += cells;
 			all_blocks++;
 		}
-		unsigned cells = all ? all : first;
-		int status = take_rows(store, cells, all_blocks ? all_blocks : 1, &batch, &row);
+		unsigned cells = all;
+		int status = take_rows(store, cells, all_blocks, &batch, &row);
 		if (status == -ENOSPC && cells != first) {
 			cells = first;
 			status = take_rows(store, cells, 1, &batch, &row);

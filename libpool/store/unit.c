@@ -204,6 +204,10 @@ static void unit_submit(struct write_unit *unit)
 
 	unit->submitted = true;
 	unit->outstanding = unit->held = 1; /* ours: outstanding until the end of this function, held until written */
+	if (store->halted || unit->given_up) {
+		unit_written(unit); /* it will never be committed */
+		return;
+	}
 	for (unsigned c = 0; c < columns; c++) {
 		unit->columns[c] = segment->record.columns[c];
 		uint16_t index = unit->columns[c].disk;
@@ -304,6 +308,12 @@ int unit_add(struct write_unit **unit, struct store *store, struct stripe *strip
 	list_push_back(&open->stripes, &stripe->unit_node);
 	stripe->references++;
 	return 0;
+}
+
+void unit_give_up(struct stripe *stripe)
+{
+	stripe->unit->given_up = true;
+	unit_encoded(stripe->unit);
 }
 
 void unit_encoded(struct write_unit *unit)
