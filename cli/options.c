@@ -66,11 +66,11 @@ static int take(int option, const char *argument, struct options *options, struc
 	case OPTION_KIND_TEXT:
 		return 0;
 	case OPTION_KIND_SIZE:
-		return size_parse(argument, what, 1, &options->number[option], error);
+		return size_read(argument, what, 1, &options->number[option], error);
 	case OPTION_KIND_OFFSET:
-		return size_parse(argument, what, 0, &options->number[option], error);
+		return size_read(argument, what, 0, &options->number[option], error);
 	case OPTION_KIND_NUMBER:
-		return number_parse(argument, what, 1, &options->number[option], error);
+		return number_read(argument, what, 1, &options->number[option], error);
 	case OPTION_KIND_FOLDERS:
 		if (options->folder_count == FOLDERS_MAX)
 			return error_set(error, -EINVAL, "more than %d folders: name fewer", FOLDERS_MAX);

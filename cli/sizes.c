@@ -70,8 +70,8 @@ static int suffix_shift(const char *suffix)
 	return 10 * (int)(found - suffixes + 1);
 }
 
-int size_parse(const char *text, const char *what, uint64_t smallest, uint64_t *ret_size,
-	       struct libpool_error *error)
+int size_read(const char *text, const char *what, uint64_t smallest, uint64_t *ret_size,
+	      struct libpool_error *error)
 {
 	const char *position = text;
 	uint64_t whole, fraction = 0, unit, size;
@@ -115,8 +115,8 @@ int size_parse(const char *text, const char *what, uint64_t smallest, uint64_t *
 	return 0;
 }
 
-int number_parse(const char *text, const char *what, uint64_t smallest, uint64_t *ret_number,
-		 struct libpool_error *error)
+int number_read(const char *text, const char *what, uint64_t smallest, uint64_t *ret_number,
+		struct libpool_error *error)
 {
 	const char *position = text;
 	uint64_t number;

@@ -13,13 +13,13 @@
  * Strict: the whole text has to be a number with at most one suffix, between `smallest` and 2^60, and a
  * fraction has to come out as whole bytes. `what` names the thing in the error ("volume size"). 0 or -EINVAL.
  */
-int size_parse(const char *text, const char *what, uint64_t smallest, uint64_t *ret_size,
-	       struct libpool_error *error);
+int size_read(const char *text, const char *what, uint64_t smallest, uint64_t *ret_size,
+	      struct libpool_error *error);
 /* A plain decimal number, without suffix. */
-int number_parse(const char *text, const char *what, uint64_t smallest, uint64_t *ret_number,
-		 struct libpool_error *error);
+int number_read(const char *text, const char *what, uint64_t smallest, uint64_t *ret_number,
+		struct libpool_error *error);
 
-/* Three significant digits: "512B", "1.50G", "15.2G", "152G". size_parse reads them back. */
+/* Three significant digits: "512B", "1.50G", "15.2G", "152G". size_read reads them back. */
 void size_print(uint64_t bytes, char ret_text[QUANTITY_TEXT_MAX]);
 /* "3.2 s", "4:05", "2:10:00", "3 d 04 h". */
 void duration_print(double seconds, char ret_text[QUANTITY_TEXT_MAX]);

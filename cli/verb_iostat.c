@@ -94,9 +94,9 @@ static int interval(struct call *call, uint64_t *ret_seconds, uint64_t *ret_samp
 	*ret_seconds = 0;
 	*ret_samples = call->operand_count == 1 ? UINT64_MAX : 1;
 	if (call->operand_count > 0)
-		code = number_parse(call->operands[0], "interval", 1, ret_seconds, &call->error);
+		code = number_read(call->operands[0], "interval", 1, ret_seconds, &call->error);
 	if (code == 0 && call->operand_count > 1)
-		code = number_parse(call->operands[1], "count", 1, ret_samples, &call->error);
+		code = number_read(call->operands[1], "count", 1, ret_samples, &call->error);
 	if (code == 0 && *ret_seconds > 86400)
 		code = error_set(&call->error, -EINVAL,
 				 "interval '%s' is longer than a day: give fewer seconds", call->operands[0]);

@@ -47,7 +47,7 @@ static int find(struct call *call, struct libpool_volume_info *ret_info)
 /* Both take a SIZE. */
 int volume_size_check(struct call *call)
 {
-	int code = size_parse(call->operands[0], "volume size", 1, &call->size, &call->error);
+	int code = size_read(call->operands[0], "volume size", 1, &call->size, &call->error);
 
 	if (code == 0 && call->options.number[OPTION_BLOCK_SIZE] > UINT32_MAX)
 		return call_usage(call, "--block-size %s is too large: 4K to 128K",

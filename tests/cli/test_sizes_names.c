@@ -17,7 +17,7 @@ static void accepts(const char *text, uint64_t expected)
 	struct libpool_error error = {0};
 	uint64_t size = 0;
 
-	assert_int_equal(size_parse(text, "size", 0, &size, &error), 0);
+	assert_int_equal(size_read(text, "size", 0, &size, &error), 0);
 	assert_true(size == expected);
 }
 
@@ -26,7 +26,7 @@ static void refuses(const char *text, const char *reason)
 	struct libpool_error error = {0};
 	uint64_t size = 4711;
 
-	assert_int_equal(size_parse(text, "volume size", 1, &size, &error), -EINVAL);
+	assert_int_equal(size_read(text, "volume size", 1, &size, &error), -EINVAL);
 	assert_true(size == 4711);
 	assert_non_null(strstr(error.text, reason));
 	assert_non_null(strstr(error.text, "volume size"));
@@ -94,7 +94,7 @@ static void sizes_print_as_they_are_typed(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		size_print(cases[i].bytes, text);
 		assert_string_equal(text, cases[i].text);
-		assert_int_equal(size_parse(text, "size", 0, &parsed, NULL), 0);
+		assert_int_equal(size_read(text, "size", 0, &parsed, NULL), 0);
 	}
 	duration_print(2.04, text);
 	assert_string_equal(text, "2.0 s");
