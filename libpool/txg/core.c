@@ -212,8 +212,10 @@ static void close_disks(struct core *core)
 	}
 }
 
-static void stop_sync(struct core *core)
+void core_stop(struct core *core)
 {
+	if (core->read_only)
+		return;
 	core->stopping = true;
 	rt_queue_wake_all(core->rt, &core->sync_wake);
 	while (!core->stopped)
@@ -225,7 +227,7 @@ int core_export(struct core *core, struct pool_error *error)
 	int status = 0;
 
 	if (!core->read_only) {
-		stop_sync(core);
+		core_stop(core);
 		if (core->halted) {
 			status = pool_error_set(error, -POOL_EHALTED, "pool %s: halted: %s; exported without a last commit",
 						core->label->name, core->halt_reason);
@@ -248,8 +250,7 @@ int core_export(struct core *core, struct pool_error *error)
 void core_abandon(struct core *core)
 {
 	core_halt(core, "abandoned");
-	if (!core->read_only)
-		stop_sync(core);
+	core_stop(core);
 	close_disks(core);
 	core_free(core);
 }

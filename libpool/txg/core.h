@@ -62,6 +62,11 @@ struct core_import {
 };
 int core_import(const struct core_options *options, const struct core_import *import, struct core **ret_core, struct pool_error *error);
 /*
+ * Commits what is dirty (unless halted) and ends the sync: from then on no participant is called, and no transaction begins.
+ * Before datasets are closed, which a sync under way still uses.
+ */
+void core_stop(struct core *core);
+/*
  * Export: commits, marks the uberblock as cleanly exported, closes disks. The core is gone in any case.
  * Datasets must be closed.
  */

@@ -107,7 +107,7 @@ void core_release(struct core *core, uint64_t txg)
 static int wait_committed(struct core *core, uint64_t txg)
 {
 	while (core->committed_txg < txg) {
-		if (core->halted)
+		if (core->halted || core->stopped)
 			return -POOL_EHALTED;
 		rt_queue_wait(core->rt, &core->changed);
 	}
