@@ -12,6 +12,7 @@
 
 struct engine;
 
+/* What it points at must live as long as the engines made with it. */
 struct engine_host {
 	struct rt *rt;
 	struct disk_provider *provider;
@@ -27,8 +28,13 @@ int engine_find(const struct engine_host *host, struct libpool_found **ret_found
 int engine_set_destroyed(const struct engine_host *host, const char *name, bool destroyed, struct pool_error *error);
 int engine_import(const struct engine_host *host, const struct libpool_import_options *options, struct engine **ret_engine,
 		  struct pool_error *error);
-int engine_export(struct engine *engine, struct pool_error *error); /* the engine is gone in any case */
+/* -EBUSY, and nothing has changed, while volumes are open. Otherwise the engine is gone, whatever is returned. */
+int engine_export(struct engine *engine, struct pool_error *error);
 void engine_abandon(struct engine *engine);
+/* About to be closed: whoever waits for jobs is told so (-ECANCELED). Never waits. */
+void engine_hurry(struct engine *engine);
+/* Nothing is written any more; reads of what can be read go on. Never waits. */
+void engine_halt(struct engine *engine, const char *why);
 
 struct core *engine_core(struct engine *engine);
 struct datasets *engine_datasets(struct engine *engine);
@@ -57,7 +63,10 @@ int engine_clear(struct engine *engine, const char *disk, struct pool_error *err
 
 int engine_verify(struct engine *engine, struct libpool_verify_result *ret_result, struct pool_error *error);
 
-/* Profile names: "raid6", "raid6:4+2" ... For a given number of disks. 0, or -EINVAL with a text. */
+/*
+ * Profile names: "raid6", "raid6:4+2" ... For a given number of disks. 0, or -EINVAL with a text. Without a
+ * width: all disks, up to 16; of more disks, segments of 12.
+ */
 int profile_parse(const char *text, unsigned disk_count, unsigned *ret_k, unsigned *ret_m, struct pool_error *error);
 void profile_format(unsigned k, unsigned m, char *ret_text, size_t size);
 

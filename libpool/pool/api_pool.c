@@ -1,0 +1,317 @@
+/*
+ * Life of a pool's handle: create, find, import, close, destroy; and the way of every call to the engine.
+ *
+ * What must always hold: the engine's thread ends only when no call is running and none can begin; closing closes
+ * the volumes that are still open, so it never fails because of them, and their handles stay valid for libpool_volume_close.
+ */
+#include "libpool/pool/api_pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- calls ---- */
+
+int api_begin(struct libpool_pool *pool, struct libpool_volume *volume)
+{
+	int result = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	if (pool->closed || (volume && volume->closed)) {
+		result = -ENODEV;
+	} else {
+		pool->calls++;
+		if (volume)
+			volume->calls++;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return result;
+}
+
+void api_end(struct libpool_pool *pool, struct libpool_volume *volume)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->calls--;
+	if (volume)
+		volume->calls--;
+	if (pool->closed || (volume && volume->closed))
+		pthread_cond_broadcast(&pool->idle);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+struct call {
+	struct api_request request;
+	struct libpool_pool *pool;
+	api_function *function;
+	void *arguments;
+	struct pool_error error;
+};
+
+/* Whatever failed because the pool is halted: people want to know why it is. */
+static void tell_halted(struct engine *engine, struct pool_error *error)
+{
+	const char *why = NULL;
+
+	if (!core_halted(engine_core(engine), &why) || strstr(error->text, why))
+		return;
+	*error = (struct pool_error){0};
+	pool_error_set(error, -POOL_EHALTED, "pool %s is halted: %s; close it, check its disks, import it again",
+		       core_label(engine_core(engine))->name, why);
+}
+
+static void call_fiber(struct api_request *request)
+{
+	struct call *call = container_of(request, struct call, request);
+
+	request->result = call->function(call->pool, request->thread->engine, call->arguments, &call->error);
+	if (request->result == -POOL_EHALTED)
+		tell_halted(request->thread->engine, &call->error);
+}
+
+int api_run(struct libpool_pool *pool, struct libpool_volume *volume, api_function *function, void *arguments,
+	    struct libpool_error *ret_error)
+{
+	struct call call = {.pool = pool, .function = function, .arguments = arguments};
+	int result = pool ? api_begin(pool, volume) : -EINVAL;
+
+	if (result < 0)
+		return api_error(ret_error, result, NULL);
+	result = api_call(pool->thread, &call.request, call_fiber);
+	api_end(pool, volume);
+	return api_error(ret_error, result, &call.error);
+}
+
+/* ---- calls without an open pool ---- */
+
+struct host_call {
+	struct api_request request;
+	const struct libpool_create_options *create;
+	struct libpool_layout *layout;
+	const struct libpool_import_options *import;
+	const char *name;
+	bool destroyed;
+	struct libpool_found *found;
+	size_t count;
+	struct pool_error error;
+};
+
+static int host_run(const struct libpool_host *host, struct host_call *call, void (*function)(struct api_request *request),
+		    struct libpool_error *ret_error)
+{
+	struct api_thread *thread;
+	int result = api_thread_start(host, &thread, &call->error);
+
+	if (result == 0) {
+		result = api_call(thread, &call->request, function);
+		api_thread_stop(thread);
+	}
+	return api_error(ret_error, result, &call->error);
+}
+
+static void create_fiber(struct api_request *request)
+{
+	struct host_call *call = container_of(request, struct host_call, request);
+
+	request->result = engine_create(&request->thread->host, call->create, call->layout, &call->error);
+}
+
+int libpool_create(const struct libpool_host *host, const struct libpool_create_options *options, struct libpool_layout *ret_layout,
+		   struct libpool_error *error)
+{
+	struct libpool_create_options copy;
+	struct libpool_layout layout;
+	struct host_call call = {.create = &copy, .layout = &layout};
+	int result = options ? api_options_copy(&copy, sizeof(copy), options) : -EINVAL;
+
+	if (result == 0 && ret_layout)
+		result = api_result_check(ret_layout);
+	if (result < 0)
+		return api_error(error, result, NULL);
+	result = host_run(host, &call, create_fiber, error);
+	if (result == 0 && ret_layout)
+		api_result_copy(ret_layout, &layout, sizeof(layout));
+	return result;
+}
+
+static void find_fiber(struct api_request *request)
+{
+	struct host_call *call = container_of(request, struct host_call, request);
+
+	request->result = engine_find(&request->thread->host, &call->found, &call->count, &call->error);
+}
+
+int libpool_find(const struct libpool_host *host, struct libpool_found **ret_found, size_t *ret_count, struct libpool_error *error)
+{
+	struct host_call call = {.found = NULL};
+	int result = ret_found && ret_count ? host_run(host, &call, find_fiber, error) : api_error(error, -EINVAL, NULL);
+
+	if (result == 0) {
+		*ret_found = call.found;
+		*ret_count = call.count;
+	}
+	return result;
+}
+
+static void destroy_fiber(struct api_request *request)
+{
+	struct host_call *call = container_of(request, struct host_call, request);
+
+	request->result = engine_set_destroyed(&request->thread->host, call->name, call->destroyed, &call->error);
+}
+
+static int set_destroyed(const struct libpool_host *host, const char *name, bool destroyed, struct libpool_error *error)
+{
+	struct host_call call = {.name = name, .destroyed = destroyed};
+
+	return name ? host_run(host, &call, destroy_fiber, error) : api_error(error, -EINVAL, NULL);
+}
+
+int libpool_destroy(const struct libpool_host *host, const char *name, struct libpool_error *error)
+{
+	return set_destroyed(host, name, true, error);
+}
+
+int libpool_undestroy(const struct libpool_host *host, const char *name, struct libpool_error *error)
+{
+	return set_destroyed(host, name, false, error);
+}
+
+/* ---- import ---- */
+
+static void import_fiber(struct api_request *request)
+{
+	struct host_call *call = container_of(request, struct host_call, request);
+	struct api_thread *thread = request->thread;
+
+	request->result = engine_import(&thread->host, call->import, &thread->engine, &call->error);
+	/* An invariant that failed before there was a pool to halt. */
+	if (request->result == 0 && thread->broken[0])
+		engine_halt(thread->engine, thread->broken);
+}
+
+static struct libpool_pool *pool_new(void)
+{
+	struct libpool_pool *pool = calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return NULL;
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->idle, NULL);
+	list_init(&pool->volumes);
+	pool->references = 1;
+	return pool;
+}
+
+static void pool_free(struct libpool_pool *pool)
+{
+	pthread_cond_destroy(&pool->idle);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+}
+
+void api_pool_unref(struct libpool_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	unsigned left = --pool->references;
+
+	pthread_mutex_unlock(&pool->lock);
+	if (left == 0)
+		pool_free(pool);
+}
+
+int libpool_import(const struct libpool_host *host, const struct libpool_import_options *options, libpool_pool **ret_pool,
+		   struct libpool_error *error)
+{
+	struct libpool_import_options copy;
+	struct host_call call = {.import = &copy};
+	struct libpool_pool *pool;
+	int result = options && ret_pool ? api_options_copy(&copy, sizeof(copy), options) : -EINVAL;
+
+	if (result < 0)
+		return api_error(error, result, NULL);
+	pool = pool_new();
+	if (!pool)
+		return api_error(error, -ENOMEM, NULL);
+	result = api_thread_start(host, &pool->thread, &call.error);
+	if (result == 0) {
+		result = api_call(pool->thread, &call.request, import_fiber);
+		if (result < 0)
+			api_thread_stop(pool->thread);
+	}
+	if (result < 0) {
+		pool_free(pool);
+		return api_error(error, result, &call.error);
+	}
+	*ret_pool = pool;
+	return 0;
+}
+
+/* ---- close ---- */
+
+struct closing {
+	struct api_request request;
+	struct libpool_pool *pool;
+	struct pool_error error;
+	bool abandon;
+};
+
+/* Calls that wait for something far away end. */
+static void hurry_fiber(struct api_request *request)
+{
+	struct closing *closing = container_of(request, struct closing, request);
+
+	engine_hurry(request->thread->engine);
+	if (closing->abandon)
+		engine_halt(request->thread->engine, "abandoned");
+}
+
+static void close_fiber(struct api_request *request)
+{
+	struct closing *closing = container_of(request, struct closing, request);
+	struct engine *engine = request->thread->engine;
+
+	list_for_each(node, &closing->pool->volumes) {
+		struct libpool_volume *volume = container_of(node, struct libpool_volume, node);
+
+		volume_close(volume->volume);
+		volume->volume = NULL;
+	}
+	if (closing->abandon)
+		engine_abandon(engine);
+	else
+		request->result = engine_export(engine, &closing->error);
+	if (request->result == -EBUSY) /* can't be: all volumes were closed */
+		engine_abandon(engine);
+	request->thread->engine = NULL;
+}
+
+static int pool_close(struct libpool_pool *pool, bool abandon, struct libpool_error *error)
+{
+	struct closing closing = {.pool = pool, .abandon = abandon};
+	int result;
+
+	pthread_mutex_lock(&pool->lock);
+	pool->closed = true;
+	pthread_mutex_unlock(&pool->lock);
+	api_call(pool->thread, &closing.request, hurry_fiber);
+	pthread_mutex_lock(&pool->lock);
+	while (pool->calls)
+		pthread_cond_wait(&pool->idle, &pool->lock);
+	pthread_mutex_unlock(&pool->lock);
+	result = api_call(pool->thread, &closing.request, close_fiber);
+	api_thread_stop(pool->thread);
+	pool->thread = NULL;
+	api_error(error, result, &closing.error);
+	api_pool_unref(pool);
+	return result;
+}
+
+int libpool_close(libpool_pool *pool, struct libpool_error *error)
+{
+	return pool ? pool_close(pool, false, error) : 0;
+}
+
+void libpool_abandon(libpool_pool *pool)
+{
+	if (pool)
+		pool_close(pool, true, NULL);
+}

@@ -1,0 +1,41 @@
+/*
+ * The handles behind libpool.h. A pool's handle lives as long as anybody refers to it: its user until libpool_close, and
+ * each of its volume handles. After the close all of them say -ENODEV.
+ */
+#ifndef LIBPOOL_POOL_API_POOL_H
+#define LIBPOOL_POOL_API_POOL_H
+
+#include "libpool/pool/api_text.h"
+#include "libpool/pool/api_thread.h"
+
+struct libpool_pool {
+	struct api_thread *thread; /* gone once closed and no call is running */
+	pthread_mutex_t lock;      /* of what follows, and of the counts in volumes */
+	pthread_cond_t idle;       /* a count of calls went down while somebody waits for it */
+	unsigned references;       /* the user's one and that of each volume handle */
+	unsigned calls;            /* running */
+	bool closed;
+	struct list volumes;       /* struct libpool_volume; engine thread */
+};
+
+struct libpool_volume {
+	struct libpool_pool *pool;
+	struct list node;
+	struct volume *volume;     /* engine thread; NULL when the pool is gone */
+	unsigned block_shift;      /* constant */
+	unsigned calls;            /* running, under the pool's lock */
+	bool closed;
+};
+
+/* A call on the pool (volume NULL) or on a volume begins: 0, or -ENODEV. What begins must end. */
+int api_begin(struct libpool_pool *pool, struct libpool_volume *volume);
+void api_end(struct libpool_pool *pool, struct libpool_volume *volume);
+void api_pool_unref(struct libpool_pool *pool);
+
+/* One call of the fiber side with its arguments. */
+typedef int api_function(struct libpool_pool *pool, struct engine *engine, void *arguments, struct pool_error *error);
+/* Runs it in the engine, on behalf of the pool or of one of its volumes. Error text included. */
+int api_run(struct libpool_pool *pool, struct libpool_volume *volume, api_function *function, void *arguments,
+	    struct libpool_error *ret_error);
+
+#endif

@@ -1,0 +1,464 @@
+/*
+ * Properties: one table knows all of them, with default, check, effect and help. Those that are set are records of the
+ * MOS ("pool" 0 name); those of volumes live in their dataset's record.
+ *
+ * What must always hold: a value that is stored passed its check; a property that would have no effect in this version
+ * is refused, not accepted and ignored.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/pool/internal.h"
+#include "libpool/pool/text.h"
+
+/* What the functions of the table see. */
+struct subject {
+	struct engine *engine;
+	const struct dataset_record *volume; /* NULL: the pool */
+};
+
+struct property {
+	const char *name;
+	const char *fallback; /* the default; NULL: a figure */
+	/* 0 with the text as it is to be stored, or an error with a text. */
+	int (*check)(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error);
+	/* Makes the value hold; of pool properties it has been stored before. NULL: nothing to do. */
+	int (*apply)(const struct subject *subject, const char *value, struct pool_error *error);
+	/* The value now; NULL: as stored. */
+	int (*get)(const struct subject *subject, char *ret_value);
+	const char *help;
+};
+
+/* ---- checks and effects ---- */
+
+static int check_comment(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
+{
+	(void)subject;
+	for (const char *c = value; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 127)
+			return pool_error_set(error, -EINVAL, "property comment: no control characters, please");
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", value);
+	return 0;
+}
+
+static int check_multihost(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
+{
+	(void)subject;
+	if (!strcmp(value, "on"))
+		return pool_error_set(error, -EOPNOTSUPP, "property multihost: heartbeats are not written by this version: only 'off' "
+							  "can be set; keep other hosts from the disks by other means");
+	if (strcmp(value, "off") != 0)
+		return pool_error_set(error, -EINVAL, "property multihost: '%.40s' is neither on nor off", value);
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "off");
+	return 0;
+}
+
+static int check_degraded(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
+{
+	(void)subject;
+	if (!strcmp(value, "narrow") || !strcmp(value, "readonly"))
+		return pool_error_set(error, -EOPNOTSUPP, "property degraded: '%s' has no effect in this version yet: only 'allow' can be "
+							  "set",
+				      value);
+	if (strcmp(value, "allow") != 0)
+		return pool_error_set(error, -EINVAL, "property degraded: '%.40s' is none of allow, narrow, readonly", value);
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "allow");
+	return 0;
+}
+
+static int check_rate(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
+{
+	uint64_t bytes = 0;
+
+	(void)subject;
+	if (strcmp(value, "none") != 0 && !size_parse(value, &bytes))
+		return pool_error_set(error, -EINVAL, "property scrub-rate: '%.40s' is no size: bytes per second as in 100M, or none", value);
+	if (bytes)
+		size_format(bytes, ret_value, LIBPOOL_TEXT_MAX);
+	else
+		snprintf(ret_value, LIBPOOL_TEXT_MAX, "none");
+	return 0;
+}
+
+static int apply_rate(const struct subject *subject, const char *value, struct pool_error *error)
+{
+	uint64_t bytes = 0;
+
+	(void)error;
+	if (!size_parse(value, &bytes))
+		bytes = 0;
+	jobs_set_scrub_rate(subject->engine, bytes);
+	return 0;
+}
+
+static int check_cache(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
+{
+	uint64_t bytes;
+
+	(void)subject;
+	if (!strcmp(value, "auto"))
+		snprintf(ret_value, LIBPOOL_TEXT_MAX, "auto");
+	else if (size_parse(value, &bytes))
+		size_format(bytes, ret_value, LIBPOOL_TEXT_MAX);
+	else
+		return pool_error_set(error, -EINVAL, "property cache-size: '%.40s' is no size: bytes as in 4G, or auto", value);
+	return 0;
+}
+
+static int apply_cache(const struct subject *subject, const char *value, struct pool_error *error)
+{
+	struct engine *engine = subject->engine;
+	uint64_t bytes;
+
+	(void)error;
+	if (!size_parse(value, &bytes) || bytes > engine->cache_limit_host)
+		bytes = engine->cache_limit_host;
+	engine->cache_limit = bytes;
+	blocks_set_cache_limit(core_blocks(engine->core), bytes);
+	return 0;
+}
+
+static int check_compression(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
+{
+	uint8_t level;
+
+	(void)subject;
+	if (!compression_parse(value, &level))
+		return pool_error_set(error, -EINVAL, "property compression: '%.40s' is none of off, auto, zstd-1 to zstd-19", value);
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", value);
+	return 0;
+}
+
+static int apply_compression(const struct subject *subject, const char *value, struct pool_error *error)
+{
+	uint8_t level = 0;
+
+	compression_parse(value, &level);
+	return volume_set_compression(subject->engine->datasets, subject->volume->name, level, error);
+}
+
+static int check_volsize(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
+{
+	uint64_t bytes;
+
+	(void)subject;
+	if (!size_parse(value, &bytes) || bytes == 0)
+		return pool_error_set(error, -EINVAL, "property volsize: '%.40s' is no size: bytes as in 10G", value);
+	size_format(bytes, ret_value, LIBPOOL_TEXT_MAX);
+	return 0;
+}
+
+static int apply_volsize(const struct subject *subject, const char *value, struct pool_error *error)
+{
+	uint64_t bytes = 0;
+
+	size_parse(value, &bytes);
+	return volume_resize(subject->engine->datasets, subject->volume->name, bytes, error);
+}
+
+/* ---- figures ---- */
+
+static int get_name(const struct subject *subject, char *ret_value)
+{
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", core_label(subject->engine->core)->name);
+	return 0;
+}
+
+static int get_id(const struct subject *subject, char *ret_value)
+{
+	if (subject->volume)
+		snprintf(ret_value, LIBPOOL_TEXT_MAX, "%u", subject->volume->id);
+	else
+		guid_format(&core_label(subject->engine->core)->pool, ret_value);
+	return 0;
+}
+
+static int get_profile(const struct subject *subject, char *ret_value)
+{
+	const struct label *label = core_label(subject->engine->core);
+
+	profile_format(label->k, label->m, ret_value, LIBPOOL_TEXT_MAX);
+	return 0;
+}
+
+static int get_created(const struct subject *subject, char *ret_value)
+{
+	time_format(subject->volume ? subject->volume->created_ns : core_label(subject->engine->core)->created_ns, ret_value,
+		    LIBPOOL_TEXT_MAX);
+	return 0;
+}
+
+static int get_space(const struct subject *subject, char *ret_value, size_t member)
+{
+	struct libpool_pool_info *info = calloc(1, sizeof(*info));
+	int result = info ? engine_info(subject->engine, info) : -ENOMEM;
+
+	if (result == 0)
+		size_format_rounded(*(const uint64_t *)((const char *)info + member), ret_value, LIBPOOL_TEXT_MAX);
+	free(info);
+	return result;
+}
+
+#define GET_SPACE(member)                                                                          \
+	static int get_##member(const struct subject *subject, char *ret_value)                    \
+	{                                                                                          \
+		return get_space(subject, ret_value, offsetof(struct libpool_pool_info, member));  \
+	}
+GET_SPACE(raw_bytes)
+GET_SPACE(usable_bytes)
+GET_SPACE(used_bytes)
+GET_SPACE(free_bytes)
+GET_SPACE(reserve_bytes)
+GET_SPACE(au_bytes)
+
+static int get_compression(const struct subject *subject, char *ret_value)
+{
+	compression_format(subject->volume->compression_level, ret_value, LIBPOOL_TEXT_MAX);
+	return 0;
+}
+
+static int get_volsize(const struct subject *subject, char *ret_value)
+{
+	size_format(subject->volume->volume_size, ret_value, LIBPOOL_TEXT_MAX);
+	return 0;
+}
+
+static int get_blocksize(const struct subject *subject, char *ret_value)
+{
+	size_format(UINT64_C(1) << subject->volume->block_shift, ret_value, LIBPOOL_TEXT_MAX);
+	return 0;
+}
+
+static int get_used(const struct subject *subject, char *ret_value)
+{
+	size_format_rounded(subject->volume->referenced_cells * CELL_SIZE, ret_value, LIBPOOL_TEXT_MAX);
+	return 0;
+}
+
+/* ---- the tables ---- */
+
+static const struct property pool_properties[] = {
+	{"comment", "", check_comment, NULL, NULL, "Free text, shown with the pool."},
+	{"cache-size", "auto", check_cache, apply_cache, NULL, "Limit of the pool's cache; auto: as much as the host allows, which is also the upper bound."},
+	{"degraded", "allow", check_degraded, NULL, NULL, "Whether writes go on while disks are missing: allow."},
+	{"multihost", "off", check_multihost, NULL, NULL, "Heartbeats on the disks that keep other hosts from importing the pool: off."},
+	{"scrub-rate", "none", check_rate, apply_rate, NULL, "Bytes per second that a scrub reads at most; none: as fast as the disks allow."},
+	{"name", NULL, NULL, NULL, get_name, "Name of the pool."},
+	{"id", NULL, NULL, NULL, get_id, "Its id, which no other pool has; it can be used in place of the name."},
+	{"profile", NULL, NULL, NULL, get_profile, "Redundancy: data and parity columns."},
+	{"created", NULL, NULL, NULL, get_created, "When it was created."},
+	{"unit", NULL, NULL, NULL, get_au_bytes, "Allocation unit of a disk: what is moved and rebuilt as one piece."},
+	{"raw", NULL, NULL, NULL, get_raw_bytes, "Capacity of all disks together."},
+	{"usable", NULL, NULL, NULL, get_usable_bytes, "Room for data, parity and reserve apart."},
+	{"used", NULL, NULL, NULL, get_used_bytes, "Data that is stored, its pointers included, parity apart."},
+	{"free", NULL, NULL, NULL, get_free_bytes, "What can still be written."},
+	{"reserve", NULL, NULL, NULL, get_reserve_bytes, "Kept free, so that deleting and repairing always work."},
+};
+
+static const struct property volume_properties[] = {
+	{"compression", "auto", check_compression, apply_compression, get_compression, "Of what is written from now on: off, auto, zstd-1 to zstd-19."},
+	{"volsize", "", check_volsize, apply_volsize, get_volsize, "Size of the volume; it may grow and shrink."},
+	{"blocksize", NULL, NULL, NULL, get_blocksize, "Block size, chosen when the volume was created."},
+	{"used", NULL, NULL, NULL, get_used, "Space on disk as of the last commit, pointers included, parity apart."},
+	{"created", NULL, NULL, NULL, get_created, "When it was created."},
+	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool."},
+};
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+static const struct property *table_of(bool of_volume, size_t *ret_count)
+{
+	*ret_count = of_volume ? COUNT(volume_properties) : COUNT(pool_properties);
+	return of_volume ? volume_properties : pool_properties;
+}
+
+static const struct property *property_find(bool of_volume, const char *name)
+{
+	size_t count;
+	const struct property *table = table_of(of_volume, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(table[i].name, name))
+			return &table[i];
+	return NULL;
+}
+
+/* ---- storage ---- */
+
+/* "pool" 0 name */
+static size_t pool_key(const char *name, char *ret_key, size_t size)
+{
+	memcpy(ret_key, "pool", 5);
+	snprintf(ret_key + 5, size - 5, "%s", name);
+	return 5 + strlen(ret_key + 5);
+}
+
+/* -ENOENT when it isn't set. */
+static int stored_value(struct engine *engine, const char *name, char *ret_value)
+{
+	char key[80], value[OBJECT_VALUE_MAX];
+	size_t length;
+	int result = tree_get(core_mos_object(engine->core, MOS_PROPERTIES), key, pool_key(name, key, sizeof(key)), value,
+			      sizeof(value), &length);
+
+	if (result == 0)
+		snprintf(ret_value, LIBPOOL_TEXT_MAX, "%.*s", (int)length, value);
+	return result;
+}
+
+int property_get(struct engine *engine, const char *name, char ret_value[LIBPOOL_TEXT_MAX])
+{
+	const struct property *property = property_find(false, name);
+	int result = property && property->fallback ? stored_value(engine, name, ret_value) : -EINVAL;
+
+	if (result == -ENOENT) {
+		snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", property->fallback);
+		return 0;
+	}
+	return result;
+}
+
+int property_load(struct engine *engine)
+{
+	struct subject subject = {engine, NULL};
+
+	for (size_t i = 0; i < COUNT(pool_properties); i++) {
+		const struct property *property = &pool_properties[i];
+		char value[LIBPOOL_TEXT_MAX];
+
+		if (!property->apply)
+			continue;
+		int result = property_get(engine, property->name, value);
+
+		if (result == 0)
+			result = property->apply(&subject, value, NULL);
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+/* ---- the calls ---- */
+
+/* The record of the volume a call is about; *ret_record stays untouched for the pool itself. */
+static int find_subject(struct engine *engine, const char *dataset, struct dataset_record *record, struct subject *ret_subject,
+			struct pool_error *error)
+{
+	struct dataset_record *records;
+	size_t count, i = 0;
+	int result;
+
+	*ret_subject = (struct subject){engine, NULL};
+	if (!dataset || !dataset[0])
+		return 0;
+	result = volumes_list(engine->datasets, &records, &count);
+	if (result < 0)
+		return pool_error_set(error, result, "reading the list of volumes: %s", pool_error_string(result));
+	while (i < count && strcmp(records[i].name, dataset) != 0)
+		i++;
+	if (i < count) {
+		*record = records[i];
+		ret_subject->volume = record;
+	}
+	free(records);
+	if (i == count)
+		return pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(engine->core)->name, dataset);
+	return 0;
+}
+
+static int fill(const struct subject *subject, const struct property *property, struct libpool_property *ret_property)
+{
+	int result = 0;
+	bool is_set = false;
+
+	*ret_property = (struct libpool_property){.size = sizeof(*ret_property), .read_only = !property->fallback};
+	snprintf(ret_property->name, sizeof(ret_property->name), "%s", property->name);
+	snprintf(ret_property->help, sizeof(ret_property->help), "%s", property->help);
+	if (property->get) {
+		result = property->get(subject, ret_property->value);
+		is_set = property->fallback && strcmp(property->fallback, ret_property->value) != 0;
+	} else {
+		result = stored_value(subject->engine, property->name, ret_property->value);
+		is_set = result == 0;
+		if (result == -ENOENT) {
+			snprintf(ret_property->value, sizeof(ret_property->value), "%s", property->fallback);
+			result = 0;
+		}
+	}
+	snprintf(ret_property->source, sizeof(ret_property->source), "%s",
+		 !property->fallback ? "-" : is_set ? "local" : "default");
+	return result;
+}
+
+int engine_properties(struct engine *engine, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count,
+		      struct pool_error *error)
+{
+	struct dataset_record *record = malloc(sizeof(*record));
+	struct libpool_property *all = NULL;
+	struct subject subject;
+	size_t count = 0;
+	int result = record ? find_subject(engine, dataset, record, &subject, error) : -ENOMEM;
+
+	if (result == 0) {
+		const struct property *table = table_of(subject.volume != NULL, &count);
+
+		all = calloc(count, sizeof(*all));
+		result = all ? 0 : -ENOMEM;
+		for (size_t i = 0; i < count && result == 0; i++)
+			result = fill(&subject, &table[i], &all[i]);
+	}
+	free(record);
+	if (result < 0) {
+		free(all);
+		return error && error->code ? result
+					    : pool_error_set(error, result, "reading the properties: %s", pool_error_string(result));
+	}
+	*ret_properties = all;
+	*ret_count = count;
+	return 0;
+}
+
+static int set_of_pool(const struct subject *subject, const struct property *property, const char *value, bool reset,
+		       struct pool_error *error)
+{
+	char key[80];
+	size_t length = pool_key(property->name, key, sizeof(key));
+	int result = engine_mos_put(subject->engine, MOS_PROPERTIES, key, length, reset ? NULL : value, reset ? 0 : strlen(value));
+
+	if (result < 0)
+		return pool_error_set(error, result, "property %s can't be set: %s", property->name, pool_error_string(result));
+	return property->apply ? property->apply(subject, value, error) : 0;
+}
+
+int engine_property_set(struct engine *engine, const char *dataset, const char *name, const char *value, struct pool_error *error)
+{
+	struct dataset_record *record = malloc(sizeof(*record));
+	const struct property *property;
+	struct subject subject;
+	char checked[LIBPOOL_TEXT_MAX];
+	int result = record ? find_subject(engine, dataset, record, &subject, error) : -ENOMEM;
+
+	if (result < 0) {
+		free(record);
+		return result;
+	}
+	property = property_find(subject.volume != NULL, name);
+	bool reset = property && property->fallback && property->fallback[0] && !strcmp(value, "default");
+
+	if (!property)
+		result = pool_error_set(error, -ENOENT, "%s has no property %.60s", subject.volume ? "a volume" : "a pool", name);
+	else if (!property->fallback)
+		result = pool_error_set(error, -EPERM, "property %s is a figure and can't be set", name);
+	else if (strlen(value) >= LIBPOOL_TEXT_MAX)
+		result = pool_error_set(error, -EINVAL, "property %s: the value is too long: at most %d bytes", name, LIBPOOL_TEXT_MAX - 1);
+	else
+		result = property->check(&subject, reset ? property->fallback : value, checked, error);
+	if (result == 0 && core_read_only(engine->core))
+		result = pool_error_set(error, -EROFS, "property %s can't be set: the pool is imported read-only", name);
+	if (result == 0)
+		result = subject.volume ? property->apply(&subject, checked, error)
+					: set_of_pool(&subject, property, checked, reset, error);
+	free(record);
+	return result;
+}

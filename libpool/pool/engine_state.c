@@ -1,0 +1,219 @@
+/* What people see of a pool: figures, health with its reason and what to do about it, and the disks. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/pool/internal.h"
+
+/* Disks by what is wrong with them. */
+struct tally {
+	unsigned configured, online, by_state[DISK_OFFLINE + 1];
+	unsigned first_bad; /* index; DISK_ABSENT: none */
+};
+
+static struct tally tally_disks(struct engine *engine)
+{
+	struct tally tally = {.first_bad = DISK_ABSENT};
+
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct store_disk *disk = store_disk(core_store(engine->core), i);
+
+		if (!disk->configured)
+			continue;
+		tally.configured++;
+		if (disk->state <= DISK_OFFLINE)
+			tally.by_state[disk->state]++;
+		if (disk->state == DISK_ONLINE && disk->disk)
+			tally.online++;
+		else if (tally.first_bad == DISK_ABSENT)
+			tally.first_bad = i;
+	}
+	return tally;
+}
+
+static uint64_t stale_cells(struct engine *engine)
+{
+	size_t count;
+	const struct stale_record *stale = alloc_stale(core_alloc(engine->core), &count);
+	uint64_t cells = 0;
+
+	for (size_t i = 0; i < count; i++)
+		cells += stale[i].rows;
+	return cells;
+}
+
+/* The worst thing first. */
+static void judge(struct engine *engine, const struct tally *tally, struct libpool_pool_info *info)
+{
+	const char *why = "", *pool = info->name;
+	char disk[LIBPOOL_PATH_MAX] = "";
+
+	if (tally->first_bad != DISK_ABSENT)
+		engine_disk_text(engine, tally->first_bad, disk, sizeof(disk));
+	info->health = LIBPOOL_DEGRADED;
+	if (core_halted(engine->core, &why)) {
+		info->health = LIBPOOL_UNUSABLE;
+		info->halted = 1;
+		snprintf(info->problem, sizeof(info->problem), "the pool is halted: %.200s", why);
+		snprintf(info->action, sizeof(info->action), "export it, check its disks and cables, import it again");
+	} else if (info->damaged_ranges) {
+		snprintf(info->problem, sizeof(info->problem), "%llu blocks can't be read", (unsigned long long)info->damaged_ranges);
+		snprintf(info->action, sizeof(info->action), "restore what poolctl status -v %.100s names, then scrub", pool);
+	} else if (tally->by_state[DISK_FAULTY]) {
+		snprintf(info->problem, sizeof(info->problem), "%u of %u disks failed: %.160s", tally->by_state[DISK_FAULTY],
+			 tally->configured, disk);
+		snprintf(info->action, sizeof(info->action), "replace it: poolctl replace %.60s %.80s NEW", pool, disk);
+	} else if (tally->by_state[DISK_MISSING]) {
+		snprintf(info->problem, sizeof(info->problem), "%u of %u disks are missing: %.160s", tally->by_state[DISK_MISSING],
+			 tally->configured, disk);
+		snprintf(info->action, sizeof(info->action), "attach it again, or replace it: poolctl replace %.60s %.80s NEW", pool,
+			 disk);
+	} else if (tally->by_state[DISK_OFFLINE]) {
+		snprintf(info->problem, sizeof(info->problem), "disk %.160s was taken offline", disk);
+		snprintf(info->action, sizeof(info->action), "bring it back: poolctl online %.60s %.80s", pool, disk);
+	} else if (tally->by_state[DISK_RESYNC]) {
+		snprintf(info->problem, sizeof(info->problem), "disk %.160s is being brought up to date", disk);
+		snprintf(info->action, sizeof(info->action), "wait: poolctl wait %.100s", pool);
+	} else if (info->stale_cells || info->segments_degraded) {
+		snprintf(info->problem, sizeof(info->problem), "parts of the data lack redundancy: they are being repaired");
+		snprintf(info->action, sizeof(info->action), "wait: poolctl wait %.100s", pool);
+	} else {
+		info->health = LIBPOOL_HEALTHY;
+	}
+}
+
+static void fill_space(struct engine *engine, struct libpool_pool_info *info)
+{
+	struct space space;
+
+	core_space(engine->core, &space);
+	info->raw_bytes = space.raw_aus * info->au_bytes;
+	info->usable_bytes = (space.usable_cells - (space.reserve_cells < space.usable_cells ? space.reserve_cells : space.usable_cells)) *
+			     CELL_SIZE;
+	info->used_bytes = space.live_cells * CELL_SIZE;
+	info->free_bytes = space.available_cells * CELL_SIZE;
+	info->reserve_bytes = space.reserve_cells * CELL_SIZE;
+	info->segments = space.segments;
+	info->segments_free = space.free_segments;
+	info->segments_degraded = space.degraded_segments;
+	info->allocation_memory = space.memory_bytes;
+}
+
+int engine_info(struct engine *engine, struct libpool_pool_info *ret_info)
+{
+	const struct label *label = core_label(engine->core);
+	const struct blocks_counters *counters = blocks_counters(core_blocks(engine->core));
+	struct tally tally = tally_disks(engine);
+
+	*ret_info = (struct libpool_pool_info){
+		.size = sizeof(*ret_info),
+		.read_only = core_read_only(engine->core),
+		.data_columns = label->k,
+		.parity_columns = label->m,
+		.disk_count = tally.configured,
+		.disks_online = tally.online,
+		.au_bytes = UINT64_C(1) << label->au_shift,
+		.txg = core_committed_txg(engine->core),
+		.commits = core_commits(engine->core),
+		.commit_time_ns = core_commit_time(engine->core),
+		.stale_cells = stale_cells(engine),
+		.damaged_ranges = damage_count(engine),
+		.cache_bytes = counters->cached_bytes,
+		.cache_limit = engine->cache_limit,
+		.cache_hits = counters->hits,
+		.cache_misses = counters->misses,
+	};
+	snprintf(ret_info->name, sizeof(ret_info->name), "%s", label->name);
+	memcpy(ret_info->guid, label->pool.bytes, sizeof(ret_info->guid));
+	profile_format(label->k, label->m, ret_info->profile, sizeof(ret_info->profile));
+	fill_space(engine, ret_info);
+	judge(engine, &tally, ret_info);
+	return 0;
+}
+
+static uint64_t mean(uint64_t sum, uint64_t count)
+{
+	return count ? sum / count : 0;
+}
+
+static void fill_counters(const struct disk *disk, uint64_t overdue_cleared, struct libpool_disk_info *info)
+{
+	const struct disk_counters *counters = &disk->counters;
+
+	snprintf(info->serial, sizeof(info->serial), "%s", disk->info.serial);
+	info->reads = counters->reads;
+	info->writes = counters->writes;
+	info->flushes = counters->flushes;
+	info->bytes_read = counters->bytes_read;
+	info->bytes_written = counters->bytes_written;
+	info->overdue = counters->overdue > overdue_cleared ? counters->overdue - overdue_cleared : 0;
+	info->read_latency_ns = mean(counters->read_ns, counters->reads);
+	info->write_latency_ns = mean(counters->write_ns, counters->writes);
+}
+
+static void fill_disk(struct engine *engine, const struct label_disk *configured, struct libpool_disk_info *info)
+{
+	const struct store_disk *disk = store_disk(core_store(engine->core), configured->index);
+	const struct alloc_disk *space = alloc_disk(core_alloc(engine->core), configured->index);
+
+	*info = (struct libpool_disk_info){
+		.size = sizeof(*info),
+		.index = configured->index,
+		.state = disk->configured ? disk->state : DISK_MISSING,
+		.role = configured->role,
+		.disk_bytes = configured->size,
+		.read_errors = disk->read_errors,
+		.write_errors = disk->write_errors,
+		.checksum_errors = disk->checksum_errors,
+		.flush_errors = disk->flush_errors,
+	};
+	memcpy(info->guid, configured->guid.bytes, sizeof(info->guid));
+	snprintf(info->path, sizeof(info->path), "%s", engine_disk_path(engine, configured->index));
+	if (space)
+		info->allocated_bytes = (uint64_t)(space->au_count - space->au_free) << core_label(engine->core)->au_shift;
+	if (disk->disk)
+		fill_counters(disk->disk, engine->overdue_cleared[configured->index], info);
+}
+
+int engine_disks(struct engine *engine, struct libpool_disk_info **ret_disks, size_t *ret_count)
+{
+	const struct label *label = core_label(engine->core);
+	struct libpool_disk_info *all = calloc(label->disk_count + 1u, sizeof(*all));
+	size_t count = 0;
+
+	if (!all)
+		return -ENOMEM;
+	for (unsigned i = 0; i < label->disk_count; i++)
+		if (label->disks[i].state != DISK_REMOVED && label->disks[i].index < DISKS_MAX)
+			fill_disk(engine, &label->disks[i], &all[count++]);
+	*ret_disks = all;
+	*ret_count = count;
+	return 0;
+}
+
+static void clear_disk(struct engine *engine, unsigned index)
+{
+	struct store_disk *disk = store_disk(core_store(engine->core), index);
+
+	disk->read_errors = disk->write_errors = disk->checksum_errors = disk->flush_errors = 0;
+	engine->overdue_cleared[index] = disk->disk ? disk->disk->counters.overdue : 0;
+}
+
+int engine_clear(struct engine *engine, const char *disk, struct pool_error *error)
+{
+	unsigned index;
+
+	if (disk && disk[0]) {
+		int result = engine_disk_find(engine, disk, &index, error);
+
+		if (result < 0)
+			return result;
+		clear_disk(engine, index);
+		return 0;
+	}
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		if (store_disk(core_store(engine->core), i)->configured)
+			clear_disk(engine, i);
+	damage_clear_all(engine);
+	return 0;
+}

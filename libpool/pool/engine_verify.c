@@ -1,0 +1,30 @@
+/* engine_verify: the checkers of scrub/verify over the pool while it is imported. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libpool/pool/internal.h"
+#include "scrub/verify.h"
+
+int engine_verify(struct engine *engine, struct libpool_verify_result *ret_result, struct pool_error *error)
+{
+	struct verify_result *result = calloc(1, sizeof(*result));
+	int status = result ? verify_pool(engine->core, engine->datasets, VERIFY_FULL, result) : -ENOMEM;
+
+	if (status == 0) {
+		*ret_result = (struct libpool_verify_result){
+			.size = sizeof(*ret_result),
+			.blocks_checked = result->blocks_checked,
+			.cells_checked = result->cells_checked,
+			.rows_checked = result->rows_checked,
+			.violations = result->violations,
+			/* A cell that is wrong may be of no block: parity, or dead. It is damage all the same. */
+			.damaged_blocks = result->damaged_blocks + result->damaged_cells,
+		};
+		snprintf(ret_result->first, sizeof(ret_result->first), "%.*s", (int)sizeof(ret_result->first) - 1, result->first);
+	}
+	free(result);
+	if (status < 0)
+		return pool_error_set(error, status, "pool %s can't be verified: %s", core_label(engine->core)->name,
+				      pool_error_string(status));
+	return 0;
+}

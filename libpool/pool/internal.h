@@ -1,0 +1,160 @@
+/* What the files of the fiber side share. Nothing outside pool/ includes this. */
+#ifndef LIBPOOL_POOL_INTERNAL_H
+#define LIBPOOL_POOL_INTERNAL_H
+
+#include "libpool/base/array.h"
+#include "libpool/pool/engine.h"
+#include "libpool/pool/records.h"
+
+#define ENGINE_EVENTS_MAX 1000u        /* kept in RAM */
+#define ENGINE_HISTORY_MAX 10000u      /* entries of MOS_HISTORY */
+#define ENGINE_EVENTS_PERSISTED 1000u  /* events of one import that go into it */
+#define ENGINE_DAMAGE_MAX 10000u       /* entries of the damage list */
+#define ENGINE_SMALL_CELLS 16u         /* what a transaction on one small record of the MOS reserves */
+
+struct jobs;
+
+/* One unreadable block. */
+struct damage_entry {
+	struct damage_record record;
+	bool stored;    /* MOS_DAMAGE has it */
+	bool gone;      /* cleared: to be deleted from MOS_DAMAGE, then from here */
+	bool announced; /* an event told of it */
+};
+
+struct engine {
+	const struct engine_host *host;
+	struct rt *rt;
+	struct disk_provider *provider;
+	struct core *core;
+	struct datasets *datasets;
+	bool stopping, hurried;
+	uint64_t imported_ns;
+	uint64_t cache_limit_host; /* what the host allows */
+	uint64_t cache_limit;      /* what is in force */
+
+	/* Background fibers; export waits for them. */
+	struct rt_group fibers;
+
+	/* The keeper carries what was noted without waiting (events, damage, paths of disks) to the MOS. */
+	struct rt_queue keeper_wake;
+	bool keeper_asked;
+
+	/* One sequence for events and history. */
+	uint64_t sequence;
+	struct array events;      /* struct libpool_event, a ring of at most ENGINE_EVENTS_MAX */
+	size_t events_next;       /* where the next one goes once the ring is full */
+	uint64_t events_stored;   /* up to this sequence they are in MOS_HISTORY, or need not be */
+	unsigned events_persisted;
+	struct rt_mutex history_lock;
+	bool history_counted;
+	uint64_t history_count;
+
+	struct array damage;      /* struct damage_entry */
+	bool damage_dirty;
+	uint64_t damage_lost;     /* reports beyond ENGINE_DAMAGE_MAX */
+
+	char *paths[DISKS_MAX];   /* last known, by disk index; NULL: none */
+	bool paths_dirty;
+	uint64_t overdue_cleared[DISKS_MAX];
+	struct rt_mutex disks_lock; /* one change of the set of disks at a time */
+
+	struct jobs *jobs;
+};
+
+/* ---- engine_import.c, engine_export.c ---- */
+
+/* Starts a background fiber that export waits for. */
+int engine_spawn(struct engine *engine, const char *name, fiber_function *function, void *argument);
+/* Frees the struct and what it holds in RAM; all background fibers have ended. */
+void engine_free(struct engine *engine);
+/* Ends the background fibers; what they were doing is saved where that is possible. */
+void engine_stop_background(struct engine *engine);
+
+/* ---- engine_keeper.c ---- */
+
+int keeper_start(struct engine *engine);
+void keeper_ask(struct engine *engine);
+/* Whether the MOS can be changed now. */
+bool engine_is_writable(struct engine *engine);
+/* One put (or with value NULL: delete) in a transaction of its own. */
+int engine_mos_put(struct engine *engine, unsigned object, const void *key, size_t key_length, const void *value, size_t value_length);
+/* What was noted goes to the MOS. Errors are left for the next time. */
+void events_store(struct engine *engine);
+void damage_store(struct engine *engine);
+void paths_store(struct engine *engine);
+
+/* ---- engine_history.c ---- */
+
+/* Finds where the sequence goes on. */
+int history_load(struct engine *engine);
+int history_put(struct engine *engine, uint64_t sequence, const void *record, size_t length);
+/* Appends the events that it has with after < sequence < before. */
+int history_events(struct engine *engine, uint64_t after, uint64_t before, struct array *events);
+
+/* ---- engine_events.c ---- */
+
+void engine_eventf(struct engine *engine, unsigned severity, const char *kind, const char *object, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+void events_attach(struct engine *engine); /* to the store's callback */
+
+/* ---- engine_damage.c ---- */
+
+int damage_load(struct engine *engine);
+void damage_attach(struct engine *engine); /* to the block layer's callback */
+/* Notes a block that can't be read (error < 0), or that it can be again. Never waits. */
+void damage_report(struct engine *engine, const struct block_pointer *pointer, const struct block_owner *owner, int error);
+/* After a scrub: tries to read each entry again; what can be read is no damage any more. Waits. */
+void damage_recheck(struct engine *engine, bool scrub_was_clean);
+void damage_clear_all(struct engine *engine);
+size_t damage_count(const struct engine *engine);
+
+/* ---- engine_paths.c ---- */
+
+int paths_load(struct engine *engine);
+/* Fills what is known from the open disks; asks the keeper when something is new. */
+void paths_note(struct engine *engine);
+/* The disk has left the pool. */
+void paths_forget(struct engine *engine, unsigned index);
+const char *engine_disk_path(struct engine *engine, unsigned index); /* "" if unknown */
+/* For people: the path, else "#3". */
+void engine_disk_text(struct engine *engine, unsigned index, char *ret_text, size_t size);
+/* A configured disk by path, last path, guid in hex or "#index". -ENOENT with a text. */
+int engine_disk_find(struct engine *engine, const char *text, unsigned *ret_index, struct pool_error *error);
+
+/* ---- guid.c ---- */
+
+#define GUID_TEXT_SIZE 33u
+void guid_format(const struct guid *guid, char ret_text[GUID_TEXT_SIZE]);
+bool guid_parse(const char *text, struct guid *ret_guid); /* 32 hex digits, dashes are skipped */
+static inline bool guid_equal(const struct guid *a, const struct guid *b)
+{
+	for (int i = 0; i < 16; i++)
+		if (a->bytes[i] != b->bytes[i])
+			return false;
+	return true;
+}
+
+/* ---- engine_property.c ---- */
+
+/* The value of a pool's property, or its default. */
+int property_get(struct engine *engine, const char *name, char ret_value[LIBPOOL_TEXT_MAX]);
+int property_load(struct engine *engine); /* applies those that have an effect here */
+
+/* ---- engine_jobs.c ---- */
+
+int jobs_open(struct engine *engine);  /* loads what was running and starts it again */
+void jobs_stop(struct engine *engine); /* saves cursors, waits for the fibers */
+void jobs_free(struct engine *engine);
+/* A disk came back, or segments lack columns: starts what is due. */
+void jobs_kick(struct engine *engine);
+void jobs_set_scrub_rate(struct engine *engine, uint64_t bytes_per_second);
+/* Rebuilds every column of `from`; then the disk leaves the pool. `to` is preferred. */
+int jobs_replace(struct engine *engine, unsigned from, unsigned to, struct pool_error *error);
+int jobs_resync(struct engine *engine, unsigned index, struct pool_error *error);
+/* Ends a resync of this disk, if there is one, and waits for that. */
+void jobs_cancel_resync(struct engine *engine, unsigned index);
+/* Whether a rebuild that empties this disk is under way. */
+bool jobs_replacing(struct engine *engine, unsigned index);
+
+#endif
