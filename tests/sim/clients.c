@@ -114,19 +114,22 @@ static enum content_kind pick_kind(struct client *client)
 static void read_and_check(struct world *world, struct model_volume *volume, uint64_t offset, uint64_t length)
 {
 	uint8_t *data = sim_allocate(length);
-	uint64_t begin = model_now(&world->model);
+	struct model_observer observer;
+
+	model_observe(&world->model, &observer);
 	int result = volume_read(volume->handle, offset, length, data);
 
 	if (result)
 		fail_call(world, "read", volume, offset, length, result, NULL);
-	check(world, model_check_read(&world->model, volume, offset, length, data, begin));
+	check(world, model_check_read(&world->model, &observer, volume, offset, length, data));
 	world->statistics.reads++;
 	free(data);
 }
 
 static void do_read(struct client *client, struct model_volume *volume)
 {
-	uint64_t offset, length, begin;
+	struct model_observer observer;
+	uint64_t offset, length;
 	struct buffer *buffer = NULL;
 
 	pick_range(client, volume, 524288, &offset, &length);
@@ -137,13 +140,13 @@ static void do_read(struct client *client, struct model_volume *volume)
 		uint64_t number = offset / volume->block_bytes;
 		uint8_t *zeros = sim_allocate(volume->block_bytes);
 
-		begin = model_now(&client->world->model);
+		model_observe(&client->world->model, &observer);
 		int result = volume_read_block(volume->handle, number, &buffer);
 
 		if (result)
 			fail_call(client->world, "read of a block", volume, number, 1, result, NULL);
-		check(client->world, model_check_read(&client->world->model, volume, number * volume->block_bytes, volume->block_bytes,
-						      buffer ? buffer->data : zeros, begin));
+		check(client->world, model_check_read(&client->world->model, &observer, volume, number * volume->block_bytes,
+						      volume->block_bytes, buffer ? buffer->data : zeros));
 		buffer_unref(buffer);
 		free(zeros);
 	}
@@ -157,12 +160,14 @@ static void do_seek(struct client *client, struct model_volume *volume)
 
 	pick_range(client, volume, 1, &offset, &length);
 	volume->users++;
-	uint64_t begin = model_now(&client->world->model);
+	struct model_observer observer;
+
+	model_observe(&client->world->model, &observer);
 	int result = volume_seek(volume->handle, offset, data, &found);
 
 	if (result)
 		fail_call(client->world, "seek", volume, offset, 0, result, NULL);
-	check(client->world, model_check_seek(&client->world->model, volume, offset, data, found, begin));
+	check(client->world, model_check_seek(&client->world->model, &observer, volume, offset, data, found));
 	volume->users--;
 }
 
@@ -543,12 +548,15 @@ static void check_holes(struct world *world, struct model_volume *volume)
 	uint64_t size = model_size(volume), at = 0;
 
 	for (unsigned i = 0; i < 64 && at < size; i++) {
-		uint64_t begin = model_now(&world->model), found;
+		struct model_observer observer;
+		uint64_t found;
+
+		model_observe(&world->model, &observer);
 		int result = volume_seek(volume->handle, at, true, &found);
 
 		if (result)
 			fail_call(world, "seek", volume, at, 0, result, NULL);
-		check(world, model_check_seek(&world->model, volume, at, true, found, begin));
+		check(world, model_check_seek(&world->model, &observer, volume, at, true, found));
 		if (found >= size)
 			return;
 		found -= found % volume->block_bytes;

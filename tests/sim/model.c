@@ -93,6 +93,9 @@ void block_keep(struct model *model, struct model_block *block, unsigned first, 
 	}
 	memmove(block->versions, block->versions + first, (last - first + 1) * sizeof(*block->versions));
 	block->count = last - first + 1;
+	block->durable = block->durable > first ? block->durable - first : 0;
+	if (block->durable >= block->count)
+		block->durable = block->count - 1;
 	if (block->count == 1 && list_linked(&block->unsettled))
 		list_remove(&block->unsettled);
 }
@@ -117,6 +120,7 @@ void model_init(struct model *model)
 	*model = (struct model){.clock = 1};
 	list_init(&model->volumes);
 	list_init(&model->unsettled);
+	list_init(&model->observers);
 }
 
 void volume_forget(struct model_volume *volume)
@@ -315,6 +319,8 @@ bool model_settle(struct model *model, struct model_volume *volume, uint64_t num
 	free(last->content);
 	if (--block->count == 1)
 		list_remove(&block->unsettled);
+	if (block->durable >= block->count)
+		block->durable = block->count - 1;
 	return true;
 }
 
@@ -369,6 +375,12 @@ uint64_t model_now(struct model *model)
 	return ++model->clock;
 }
 
+void model_observe(struct model *model, struct model_observer *observer)
+{
+	observer->begin = ++model->clock;
+	list_push_back(&model->observers, &observer->node);
+}
+
 /* The oldest version that an observation which began then may see: the last one that had ended. */
 static unsigned first_visible(const struct model_block *block, uint64_t begin)
 {
@@ -379,10 +391,13 @@ static unsigned first_visible(const struct model_block *block, uint64_t begin)
 	return first;
 }
 
-bool model_check_read(struct model *model, struct model_volume *volume, uint64_t offset, uint64_t length, const void *data,
-		      uint64_t begin)
+bool model_check_read(struct model *model, struct model_observer *observer, struct model_volume *volume, uint64_t offset,
+		      uint64_t length, const void *data)
 {
 	uint32_t size = volume->block_bytes;
+	uint64_t begin = observer->begin;
+
+	list_remove(&observer->node);
 
 	for (uint64_t done = 0; done < length;) {
 		size_t at = (offset + done) % size;
@@ -437,10 +452,12 @@ static bool may_be_zero(struct model_volume *volume, uint64_t offset, uint64_t e
 	return least == UINT64_MAX;
 }
 
-bool model_check_seek(struct model *model, struct model_volume *volume, uint64_t offset, bool data, uint64_t found, uint64_t begin)
+bool model_check_seek(struct model *model, struct model_observer *observer, struct model_volume *volume, uint64_t offset, bool data,
+		      uint64_t found)
 {
-	uint64_t size = model_size(volume), block = 0, end;
+	uint64_t size = model_size(volume), block = 0, end, begin = observer->begin;
 
+	list_remove(&observer->node);
 	if (found < offset || found > size) {
 		snprintf(model->problem, sizeof(model->problem), "volume %s: seek from %" PRIu64 " gave %" PRIu64 ", size %" PRIu64,
 			 volume->name, offset, found, size);
@@ -453,8 +470,12 @@ bool model_check_seek(struct model *model, struct model_volume *volume, uint64_t
 	if (end > size)
 		end = size;
 	if (offset < end && !may_be_zero(volume, offset, end, begin, &block)) {
-		snprintf(model->problem, sizeof(model->problem), "volume %s: seek for %s says that block %" PRIu64 " is a hole (it gave %" PRIu64 ")",
-			 volume->name, data ? "data" : "a hole", block, found);
+		static const uint8_t zeros[64];
+		char how[128];
+
+		snprintf(how, sizeof(how), "seek for %s from %" PRIu64 " at %" PRIu64 " gave %" PRIu64 ", found",
+			 data ? "data" : "a hole", offset, begin, found);
+		describe_mismatch(model, volume, block, 0, zeros, sizeof(zeros), how);
 		return false;
 	}
 	return true;
@@ -464,11 +485,19 @@ bool model_check_seek(struct model *model, struct model_volume *volume, uint64_t
 
 void model_durable(struct model *model, struct model_volume *only, uint64_t begin)
 {
+	uint64_t oldest = list_empty(&model->observers) ? UINT64_MAX
+							: container_of(model->observers.next, struct model_observer, node)->begin;
+
 	list_for_each_safe(node, next, &model->unsettled) {
 		struct model_block *block = container_of(node, struct model_block, unsettled);
 
-		if (!only || block->volume == only)
-			block_keep(model, block, first_visible(block, begin), block->count - 1);
+		if (only && block->volume != only)
+			continue;
+		unsigned durable = first_visible(block, begin), seen = first_visible(block, oldest);
+
+		if (durable > block->durable)
+			block->durable = durable;
+		block_keep(model, block, seen < block->durable ? seen : block->durable, block->count - 1);
 	}
 	/* The namespace is durable with every flush. */
 	list_for_each_safe(node, next, &model->volumes) {

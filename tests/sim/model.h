@@ -25,7 +25,7 @@
 
 /* Content of one block, owned by one version; zeros are NULL. */
 struct model_content {
-	uint8_t bytes[1]; /* block_bytes of them */
+	uint8_t bytes[32]; /* block_bytes of them */
 };
 
 struct model_version {
@@ -40,6 +40,7 @@ struct model_block {
 	struct list unsettled; /* in model->unsettled when it has more than one version */
 	struct model_version *versions;
 	unsigned count, capacity;
+	unsigned durable; /* those before this one are gone for good, but a read that began earlier may still see them */
 };
 
 struct model_size {
@@ -72,8 +73,15 @@ struct model_lock {
 	uint64_t first, last;
 };
 
+/* A read or seek under way, since `begin`. */
+struct model_observer {
+	struct list node;
+	uint64_t begin;
+};
+
 struct model {
 	uint64_t clock;
+	struct list observers;
 	struct list volumes;
 	struct list unsettled;
 	char problem[512];
@@ -112,12 +120,14 @@ bool model_settle(struct model *model, struct model_volume *volume, uint64_t blo
 
 /* ---- observations ---- */
 
-/* The time to remember before an observation or a commit is asked for. */
+/* The time to remember before a commit is asked for. */
 uint64_t model_now(struct model *model);
-/* What was read, by a read that was asked for at `begin` and has just returned. */
-bool model_check_read(struct model *model, struct model_volume *volume, uint64_t offset, uint64_t length, const void *data,
-		      uint64_t begin);
-bool model_check_seek(struct model *model, struct model_volume *volume, uint64_t offset, bool data, uint64_t found, uint64_t begin);
+void model_observe(struct model *model, struct model_observer *observer);
+/* What was read, by a read that has just returned; it ends the observation. */
+bool model_check_read(struct model *model, struct model_observer *observer, struct model_volume *volume, uint64_t offset,
+		      uint64_t length, const void *data);
+bool model_check_seek(struct model *model, struct model_observer *observer, struct model_volume *volume, uint64_t offset, bool data,
+		      uint64_t found);
 /* A commit (volume NULL) or flush of one volume that was asked for at `begin` was acknowledged. */
 void model_durable(struct model *model, struct model_volume *volume, uint64_t begin);
 

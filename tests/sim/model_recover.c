@@ -78,6 +78,7 @@ void describe_mismatch(struct model *model, const struct model_volume *volume, u
 void model_crash(struct model *model)
 {
 	model->crashes++;
+	list_init(&model->observers);
 	list_for_each(node, &model->volumes) {
 		struct model_volume *volume = container_of(node, struct model_volume, node);
 
@@ -90,6 +91,11 @@ void model_crash(struct model *model)
 
 void model_recover_begin(struct model *model)
 {
+	list_for_each_safe(node, next, &model->unsettled) {
+		struct model_block *block = container_of(node, struct model_block, unsettled);
+
+		block_keep(model, block, block->durable, block->count - 1);
+	}
 	latest_in = (struct bound){.time = 0};
 	earliest_out = (struct bound){.time = UINT64_MAX};
 	list_for_each(node, &model->volumes)

@@ -60,9 +60,9 @@ static void draw_history(struct plan *plan)
 	sim_random_stream(&random, plan->seed, "history", 0);
 	plan->boots = (unsigned)sim_random_between(&random, 2, 8);
 	plan->clients = (unsigned)sim_random_between(&random, 1, 5);
-	plan->operations = (unsigned)PICK(&random, 10, 20, 30, 60) / plan->clients + 2;
+	plan->operations = (unsigned)PICK(&random, 10, 30, 60, 120, 250) / plan->clients + 2;
 	plan->write_bytes_max = PICK(&random, 16 * KIB, 64 * KIB, 256 * KIB);
-	plan->volume_bytes_max = (uint32_t)PICK(&random, 256 * KIB, 1 * MIB, 3 * MIB);
+	plan->volume_bytes_max = (uint32_t)PICK(&random, 256 * KIB, 1 * MIB, 3 * MIB, 6 * MIB);
 	plan->crash_per_million = (uint32_t)PICK(&random, 300000, 700000, 950000);
 	plan->crash_corrupts = (uint32_t)PICK(&random, 0, 0, 200000);
 }

@@ -41,6 +41,25 @@ static void commit(struct model *model)
 	model_durable(model, NULL, model_now(model));
 }
 
+/* A read that takes no time, or one that began before (`since`, which it ends). */
+static bool reads(struct model *model, struct model_volume *volume, uint64_t offset, uint64_t length, const void *data,
+		  struct model_observer *since)
+{
+	struct model_observer now;
+
+	if (!since)
+		model_observe(model, &now);
+	return model_check_read(model, since ? since : &now, volume, offset, length, data);
+}
+
+static bool seeks(struct model *model, struct model_volume *volume, uint64_t offset, bool data, uint64_t found)
+{
+	struct model_observer now;
+
+	model_observe(model, &now);
+	return model_check_seek(model, &now, volume, offset, data, found);
+}
+
 struct found {
 	struct model *model;
 	const unsigned *versions; /* of each block */
@@ -76,18 +95,24 @@ static void test_reads_see_the_last_write(void **state)
 
 	(void)state;
 	put(&model, volume, 0, 1);
-	assert_true(model_check_read(&model, volume, 0, BLOCK, content[1], model_now(&model)));
-	assert_false(model_check_read(&model, volume, 0, BLOCK, content[0], model_now(&model)));
-	assert_true(model_check_read(&model, volume, BLOCK, 10, content[0], model_now(&model)));
-	/* While a write runs, both; a read that began before the write ended may have either too. */
-	uint64_t before = model_now(&model);
+	assert_true(reads(&model, volume, 0, BLOCK, content[1], NULL));
+	assert_false(reads(&model, volume, 0, BLOCK, content[0], NULL));
+	assert_true(reads(&model, volume, BLOCK, 10, content[0], NULL));
+	/* While a write runs, both; a read that began before the write ended may have either too, even after a commit. */
+	struct model_observer before[4];
 
+	for (unsigned i = 0; i < 4; i++)
+		model_observe(&model, &before[i]);
 	model_write_begin(&model, volume, 0, BLOCK, content[2], &change);
-	assert_true(model_check_read(&model, volume, 0, BLOCK, content[1], before));
-	assert_true(model_check_read(&model, volume, 0, BLOCK, content[2], before));
+	assert_true(reads(&model, volume, 0, BLOCK, content[1], &before[0]));
+	assert_true(reads(&model, volume, 0, BLOCK, content[2], &before[1]));
 	model_change_end(&model, &change);
-	assert_true(model_check_read(&model, volume, 0, BLOCK, content[1], before));
-	assert_false(model_check_read(&model, volume, 0, BLOCK, content[1], model_now(&model)));
+	commit(&model);
+	assert_true(reads(&model, volume, 0, BLOCK, content[1], &before[2]));
+	assert_false(reads(&model, volume, 0, BLOCK, content[1], NULL));
+	/* What only that read may see is not what a crash may bring back. */
+	put(&model, volume, 0, 3);
+	assert_false(recovers(&model, (unsigned[8]){1}, 8 * BLOCK));
 	model_release(&model);
 }
 
@@ -107,7 +132,7 @@ static void test_parts_of_blocks(void **state)
 	model_change_end(&model, &change);
 	model_write_begin(&model, volume, 250, 10, NULL, &change);
 	model_change_end(&model, &change);
-	assert_true(model_check_read(&model, volume, 0, BLOCK, expected, model_now(&model)));
+	assert_true(reads(&model, volume, 0, BLOCK, expected, NULL));
 	model_trim_begin(&model, volume, 1, BLOCK, &change); /* no whole block */
 	assert_true(change.none);
 	model_release(&model);
@@ -131,8 +156,8 @@ static void test_durable_survives(void **state)
 	put(&model, volume, 0, 2);
 	assert_true(recovers(&model, (unsigned[8]){1}, 8 * BLOCK));
 	/* What was not found is gone for ever. */
-	assert_true(model_check_read(&model, volume, 0, BLOCK, content[1], model_now(&model)));
-	assert_false(model_check_read(&model, volume, 0, BLOCK, content[2], model_now(&model)));
+	assert_true(reads(&model, volume, 0, BLOCK, content[1], NULL));
+	assert_false(reads(&model, volume, 0, BLOCK, content[2], NULL));
 	model_release(&model);
 }
 
@@ -206,8 +231,8 @@ static void test_names_and_sizes(void **state)
 	model_resize_end(&model, volume);
 	assert_true(model_resize_begin(&model, volume, 8 * BLOCK));
 	model_resize_end(&model, volume);
-	assert_true(model_check_read(&model, volume, 7 * BLOCK, BLOCK, content[0], model_now(&model)));
-	assert_false(model_check_read(&model, volume, 7 * BLOCK, BLOCK, content[1], model_now(&model)));
+	assert_true(reads(&model, volume, 7 * BLOCK, BLOCK, content[0], NULL));
+	assert_false(reads(&model, volume, 7 * BLOCK, BLOCK, content[1], NULL));
 	assert_false(recovers(&model, (unsigned[8]){0}, 5 * BLOCK));
 	model_release(&model);
 }
@@ -219,13 +244,13 @@ static void test_seek(void **state)
 
 	(void)state;
 	put(&model, volume, 3, 1);
-	assert_true(model_check_seek(&model, volume, 0, true, 3 * BLOCK, model_now(&model)));
-	assert_true(model_check_seek(&model, volume, 0, true, 0, model_now(&model))); /* not provably a hole */
-	assert_false(model_check_seek(&model, volume, 0, true, 4 * BLOCK, model_now(&model)));
-	assert_true(model_check_seek(&model, volume, 3 * BLOCK, false, 4 * BLOCK, model_now(&model)));
-	assert_false(model_check_seek(&model, volume, 3 * BLOCK, false, 3 * BLOCK, model_now(&model)));
-	assert_true(model_check_seek(&model, volume, 3 * BLOCK, false, 8 * BLOCK, model_now(&model)));
-	assert_false(model_check_seek(&model, volume, 0, true, 9 * BLOCK, model_now(&model)));
+	assert_true(seeks(&model, volume, 0, true, 3 * BLOCK));
+	assert_true(seeks(&model, volume, 0, true, 0)); /* not provably a hole */
+	assert_false(seeks(&model, volume, 0, true, 4 * BLOCK));
+	assert_true(seeks(&model, volume, 3 * BLOCK, false, 4 * BLOCK));
+	assert_false(seeks(&model, volume, 3 * BLOCK, false, 3 * BLOCK));
+	assert_true(seeks(&model, volume, 3 * BLOCK, false, 8 * BLOCK));
+	assert_false(seeks(&model, volume, 0, true, 9 * BLOCK));
 	model_release(&model);
 }
 
@@ -241,8 +266,8 @@ static void test_failed_writes_settle(void **state)
 	assert_true(model_settle(&model, volume, 0, content[1]));
 	assert_false(model_settle(&model, volume, 1, content[5]));
 	assert_true(model_settle(&model, volume, 1, content[0]));
-	assert_true(model_check_read(&model, volume, 0, BLOCK, content[1], model_now(&model)));
-	assert_false(model_check_read(&model, volume, 0, BLOCK, content[2], model_now(&model)));
+	assert_true(reads(&model, volume, 0, BLOCK, content[1], NULL));
+	assert_false(reads(&model, volume, 0, BLOCK, content[2], NULL));
 	model_release(&model);
 }
 
