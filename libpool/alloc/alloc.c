@@ -171,6 +171,9 @@ void alloc_unpin(struct alloc *alloc, struct segment *segment)
 	POOL_CHECK(segment->pins > 0);
 	if (--segment->pins > 0 || segment->released || segment->record.state == SEGMENT_NONE || !alloc_segment_is_free(segment))
 		return;
+	/* While an import loads the state, nothing is counted yet: a segment that was read from only seems to be free. */
+	if (alloc->sequence == 0 && alloc->txg == 0)
+		return;
 	/* It died while it was pinned: its AUs are released now. The txg in sync may be too far to free its summaries. */
 	alloc_segment_died(alloc, segment, alloc->sequence + (alloc->txg ? 1 : 0));
 }
