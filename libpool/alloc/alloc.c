@@ -23,6 +23,8 @@ int alloc_new(const struct geometry *geometry, struct alloc **ret_alloc)
 	array_init(&alloc->txg_frees, sizeof(struct cell_extent));
 	array_init(&alloc->touched, sizeof(uint32_t));
 	array_init(&alloc->deferred, sizeof(struct deferred));
+	array_init(&alloc->moved, sizeof(struct moved_record));
+	array_init(&alloc->recent_columns, sizeof(struct recent_column));
 	array_init(&alloc->stale, sizeof(struct stale_record));
 	array_init(&alloc->summaries_due, sizeof(struct cell_extent));
 	array_init(&alloc->map_deletions, sizeof(struct map_deletion));
@@ -50,7 +52,7 @@ void alloc_free_all(struct alloc *alloc)
 		free(alloc->disks[i].au_used);
 	struct array *arrays[] = { &alloc->free_ids,   &alloc->sys_ids, &alloc->txg_batches, &alloc->txg_ranges,
 				   &alloc->txg_unused, &alloc->txg_frees, &alloc->touched,   &alloc->deferred,
-				   &alloc->stale,      &alloc->summaries_due, &alloc->map_deletions, &alloc->map_dirty };
+				   &alloc->stale,      &alloc->summaries_due, &alloc->map_deletions, &alloc->map_dirty, &alloc->moved, &alloc->recent_columns };
 	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
 		array_release(arrays[i]);
 	for (int i = 0; i < 2; i++) {
@@ -248,9 +250,13 @@ void alloc_column_move(struct alloc *alloc, uint32_t id, unsigned column, struct
 {
 	struct segment *segment = alloc->segments[id];
 
-	if (segment->record.columns[column].disk != DISK_ABSENT)
+	if (segment->record.columns[column].disk != DISK_ABSENT) {
+		struct moved_record before = { id, segment->record };
 		/* The record is in the next commit's log, or, when that log is closed already, in the one after. */
 		defer_au(alloc, id, segment->record.columns[column], alloc->sequence + (alloc->txg ? 2 : 1), false);
+		if (array_push(&alloc->moved, &before) < 0)
+			POOL_CHECK(!"out of memory in the allocation state");
+	}
 	segment->record.columns[column] = to;
 	bool absent = false;
 	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)

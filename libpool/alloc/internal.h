@@ -23,6 +23,19 @@ struct deferred {
 	bool last_of_segment; /* the id becomes reusable with this one */
 };
 
+/* A segment as it was before a column moved: the log has it too, so that an import knows the old AU. */
+struct moved_record {
+	uint32_t segment;
+	struct segment_record record;
+};
+
+/* A place that a column had according to a recent log. */
+struct recent_column {
+	uint64_t txg, alloc_txg;
+	uint32_t segment;
+	struct segment_column column;
+};
+
 struct map_deletion {
 	uint32_t segment;
 	uint16_t base;
@@ -47,6 +60,8 @@ struct alloc {
 	struct final_batch previous_final;
 
 	struct array deferred;
+	struct array moved;    /* struct moved_record: due in the log, before the records of now */
+	struct array recent_columns; /* import: struct recent_column */
 	struct array stale;
 	struct array summaries_due; /* cell_extent: summaries whose batches died: freed by the next txg */
 

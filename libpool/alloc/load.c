@@ -67,6 +67,19 @@ static bool bits_lack(const struct alloc *alloc, const struct segment *segment, 
 	return segment->record.alloc_txg <= txg && alloc->page_loaded[1][page] < txg;
 }
 
+/* A column that moved leaves its old AU to the records before: two later commits must exist before it is used again. */
+static int note_columns(struct log_load *load, const struct alloc_record *record)
+{
+	struct recent_column entry = { .txg = load->txg, .alloc_txg = record->record.alloc_txg, .segment = record->segment };
+
+	for (unsigned c = 0; c < (unsigned)record->record.k + record->record.m; c++) {
+		entry.column = record->record.columns[c];
+		if (entry.column.disk != DISK_ABSENT && array_push(&load->alloc->recent_columns, &entry) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int load_segment(struct log_load *load, const struct alloc_record *record)
 {
 	struct alloc *alloc = load->alloc;
@@ -74,6 +87,8 @@ static int load_segment(struct log_load *load, const struct alloc_record *record
 
 	if (!segment)
 		return record->segment >= SEGMENTS_MAX ? -POOL_EFORMAT : -ENOMEM;
+	if (load->recent && note_columns(load, record) < 0)
+		return -ENOMEM;
 	size_t page = alloc_page_of(alloc, false, segment->id);
 	if (alloc->page_loaded[0][page] >= load->txg || (segment->busy && record->record.state != SEGMENT_SYS))
 		return 0;
@@ -317,6 +332,32 @@ static int finish_dead(struct alloc *alloc, struct segment *segment)
 	return array_push(&alloc->free_ids, &segment->id);
 }
 
+/* What recent logs name, the segment of that life doesn't have any more, and nobody else has: left by a column that moved. */
+static int finish_moved(struct alloc *alloc)
+{
+	for (size_t i = alloc->recent_columns.count; i-- > 0;) {
+		const struct recent_column *entry = array_at(&alloc->recent_columns, struct recent_column, i);
+		const struct segment *segment = alloc->segments[entry->segment];
+		struct deferred left = { .sequence = sequence_of(alloc, entry->txg), .segment = entry->segment,
+					 .au = entry->column.au, .disk = entry->column.disk };
+		struct alloc_disk *disk = &alloc->disks[entry->column.disk];
+		bool own = false;
+		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
+			own |= segment->record.columns[c].disk == left.disk && segment->record.columns[c].au == left.au;
+		if (own || segment->record.alloc_txg != entry->alloc_txg || !disk->configured || left.au >= disk->au_count ||
+		    bitmap_get(disk->au_used, left.au) || left.sequence + 2 <= alloc->sequence)
+			continue;
+		bitmap_set(disk->au_used, left.au);
+		disk->au_free--;
+		disk->au_deferred++;
+		if (array_push(&alloc->deferred, &left) < 0)
+			return -ENOMEM;
+	}
+	array_release(&alloc->recent_columns);
+	array_init(&alloc->recent_columns, sizeof(struct recent_column));
+	return 0;
+}
+
 int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, const struct final_batch *final)
 {
 	alloc->sequence = sequence;
@@ -341,6 +382,8 @@ int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, cons
 	for (uint32_t id = 0; id < alloc->segment_count && status == 0; id++)
 		if (alloc_segment_is_free(alloc->segments[id]))
 			status = finish_dead(alloc, alloc->segments[id]);
+	if (status == 0)
+		status = finish_moved(alloc);
 	if (status == 0)
 		alloc_deferred_mature(alloc);
 	return status;

@@ -121,6 +121,15 @@ int alloc_txg_take_records(struct alloc *alloc, bool last, struct array *bytes)
 		status = alloc_record_append(bytes, &record);
 		alloc->previous_final_due = false;
 	}
+	for (size_t i = 0; i < alloc->moved.count && status == 0; i++) {
+		const struct moved_record *before = array_at(&alloc->moved, struct moved_record, i);
+		memset(&record, 0, sizeof(record));
+		record.type = ALLOC_SEGMENT;
+		record.segment = before->segment;
+		record.record = before->record;
+		status = alloc_record_append(bytes, &record);
+	}
+	array_clear(&alloc->moved);
 	for (size_t i = 0; i < alloc->touched.count && status == 0; i++) {
 		struct segment *segment = alloc->segments[*array_at(&alloc->touched, uint32_t, i)];
 		if (!segment->record_dirty)
@@ -157,6 +166,7 @@ size_t alloc_txg_record_bytes(const struct alloc *alloc)
 {
 	size_t bytes = alloc->previous_final_due ? 96 : 0;
 
+	bytes += alloc->moved.count * (16 + SEGMENT_RECORD_SIZE);
 	for (size_t i = 0; i < alloc->touched.count; i++)
 		if (alloc->segments[*array_at(&alloc->touched, uint32_t, i)]->record_dirty)
 			bytes += 16 + SEGMENT_RECORD_SIZE;

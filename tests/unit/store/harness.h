@@ -113,6 +113,7 @@ struct world {
 	uint64_t next_seed;
 	uint64_t halts, stale_events, faulty_events;
 	struct world_cell *cells[SIM_DISKS_MAX];
+	bool moving;    /* column moves are under way: their targets are reserved, in memory only */
 	uint64_t heals; /* cells that were written while live, with what they should hold */
 };
 
