@@ -108,6 +108,7 @@ struct store {
 	struct list sys_batches;
 	struct list units;
 	uint64_t in_flight;          /* bytes of units not written */
+	unsigned jobs;               /* parity on its way through the workers: the store can't go before */
 	struct rt_queue room;        /* writers that wait for in_flight to sink */
 	struct rt_group writes;      /* units and batch summaries that have begun */
 	int place_error;             /* the first failure of placement in this txg */

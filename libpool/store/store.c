@@ -45,6 +45,8 @@ void store_free(struct store *store)
 
 	if (!store)
 		return;
+	while (store->jobs)
+		rt_queue_wait(store->rt, &store->room);
 	/* A commit that was given up leaves batches that were never finished. */
 	for (unsigned i = 0; i < CLASS_COUNT; i++)
 		if (store->streams[i].batch)

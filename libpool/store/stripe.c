@@ -135,13 +135,16 @@ static void encode_done(struct rt_job *rt_job)
 {
 	struct encode_job *job = container_of(rt_job, struct encode_job, job);
 	struct stripe *stripe = job->stripe;
+	struct store *store = stripe->store;
 
 	free(job);
+	if (--store->jobs == 0)
+		rt_queue_wake_all(store->rt, &store->room);
 	if (--stripe->encoding > 0)
 		return;
 	struct batch *batch = stripe->batch;
 	if (--batch->encoding == 0)
-		rt_queue_wake_all(stripe->store->rt, &batch->encoded);
+		rt_queue_wake_all(store->rt, &batch->encoded);
 	if (stripe->summary_cells == 0)
 		unit_encoded(stripe->unit);
 }
@@ -167,6 +170,7 @@ void stripe_encode(struct stripe *stripe)
 		job->job.argument = job;
 		job->job.done = encode_done;
 		stripe->encoding++;
+		store->jobs++;
 		rt_work_submit(store->rt, &job->job);
 	}
 	if (--stripe->encoding == 0) {
