@@ -12,23 +12,32 @@
 #include "cli/interrupt.h"
 
 static volatile sig_atomic_t requested;
+static volatile time_t requested_at;
 static int wake[2] = {-1, -1};
 
+/* timeout(1) and others send a signal to a process and to its group: what comes at once counts as one. */
 static void on_signal(int number)
 {
 	int saved = errno;
+	struct timespec now;
 	ssize_t ignored;
 
-	(void)number;
-	requested = 1;
-	ignored = write(wake[1], "", 1);
-	(void)ignored;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!requested) {
+		requested_at = now.tv_sec;
+		requested = 1;
+		ignored = write(wake[1], "", 1);
+		(void)ignored;
+	} else if (now.tv_sec - requested_at > 1) {
+		signal(number, SIG_DFL);
+		raise(number);
+	}
 	errno = saved;
 }
 
 int interrupt_init(void)
 {
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+	struct sigaction action = {.sa_handler = on_signal};
 
 	if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) != 0)
 		return -errno;

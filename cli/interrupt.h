@@ -1,4 +1,7 @@
-/* SIGINT and SIGTERM end long work cleanly; a second one ends the process at once, which a pool survives. */
+/*
+ * SIGINT and SIGTERM end long work cleanly; a second one, some seconds later, ends the process at once, which a pool
+ * survives.
+ */
 #ifndef CLI_INTERRUPT_H
 #define CLI_INTERRUPT_H
 

@@ -252,11 +252,12 @@ static void print_more(struct json_object *pool)
 	size_print(document_get_number(pool, "allocation_unit_bytes"), text);
 	printf("%8s %s, txg %llu\n", "id:", document_get_text(pool, "id"),
 	       (unsigned long long)document_get_number(pool, "txg"));
-	printf("%8s %llu of %s each, %llu free, %llu degraded, %llu cells to repair\n",
-	       "units:", (unsigned long long)document_get_number(pool, "segments"), text,
+	printf("%8s %llu segments in use, %llu free, %llu degraded; %llu cells to repair; allocation units "
+	       "of %s\n",
+	       "space:", (unsigned long long)document_get_number(pool, "segments"),
 	       (unsigned long long)document_get_number(pool, "segments_free"),
 	       (unsigned long long)document_get_number(pool, "segments_degraded"),
-	       (unsigned long long)document_get_number(pool, "stale_cells"));
+	       (unsigned long long)document_get_number(pool, "stale_cells"), text);
 }
 
 /* The disks as children of the pool. */

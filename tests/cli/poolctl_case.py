@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 MIB = 1 << 20
@@ -110,3 +111,9 @@ class PoolctlCase(unittest.TestCase):
 
     def status(self, pool="tank"):
         return self.document("status", pool)["pools"][0]
+
+    def wait_until_in_use(self, in_use):
+        limit = time.monotonic() + TIME_LIMIT
+        while self.document("list")["pools"][0]["in_use"] is not in_use:
+            self.assertLess(time.monotonic(), limit, f"the pool never became {'used' if in_use else 'free'}")
+            time.sleep(0.02)

@@ -8,6 +8,7 @@ import unittest
 
 from poolctl_case import MIB, TIME_LIMIT, PoolctlCase
 
+CELL = 4096
 DAMAGE_DISK = os.environ.get("DAMAGE_DISK", "damage-disk")
 
 
@@ -76,14 +77,32 @@ class Work(PoolctlCase):
         self.reads_back(data)
 
     def test_damage_beyond_repair(self):
+        """Every data cell of one MiB of the volume becomes garbage, which is more than the parity of its rows can bear."""
         disks = self.create(profile="raid5", disks=self.images(4))
-        self.volume()
-        for disk in disks[:3]:
+        data = self.volume()
+        lost = {data[offset:offset + CELL] for offset in range(5 * MIB, 6 * MIB, CELL)}
+        for disk in disks:
             with open(disk, "r+b") as file:
-                file.seek(MIB)
-                file.write(os.urandom(30 * MIB))
-        self.poolctl("scrub", "tank", "--wait", code=3)
-        self.refused("volume", "read", "tank/data", "out", changes=True)
+                for offset in range(0, os.path.getsize(disk), CELL):
+                    file.seek(offset)
+                    if file.read(CELL) in lost:
+                        file.seek(offset)
+                        file.write(os.urandom(CELL))
+        result = self.document("scrub", "tank", "--wait", code=3)
+        self.assertGreater(result["cells_unrepaired"], 0)
+        self.refused("volume", "read", "tank/data", "out", says="tank/data", changes=True)
+        damage = self.status()["damage"]
+        self.assertEqual({entry["dataset"] for entry in damage}, {"data"})
+        for entry in damage:
+            self.assertGreaterEqual(entry["offset"] + entry["length"], 5 * MIB)
+            self.assertLessEqual(entry["offset"], 6 * MIB)
+        self.poolctl("status", "tank", "--check", code=1)
+        back = self.poolctl("volume", "read", "tank/data", "--length", "5M", text=False)
+        self.assertTrue(back == data[:5 * MIB])
+        self.poolctl("volume", "write", "tank/data", "--offset", "5M", input=data[5 * MIB:6 * MIB])
+        self.reads_back(data)
+        self.poolctl("scrub", "tank", "--wait")
+        self.poolctl("status", "tank", "--check")
 
     def test_disks_are_replaced(self):
         disks = self.create()
@@ -169,6 +188,8 @@ class Work(PoolctlCase):
                 process.stdin.close()
             except BrokenPipeError:
                 pass
+        # The kernel releases the locks of a killed process when its last request has ended.
+        self.wait_until_in_use(False)
         self.assertFalse(self.document("list")["pools"][0]["clean"])
         self.reads_back(data)
         self.poolctl("import", "tank")
