@@ -212,14 +212,18 @@ void forget_stale(struct alloc *alloc, uint32_t segment, unsigned column, uint64
 		(void)alloc_stale_add(alloc, &kept[i]); /* there was room for it a moment ago */
 }
 
-void update_degraded(struct alloc *alloc, struct segment *segment)
+void update_degraded(struct store *store, struct segment *segment)
 {
+	struct alloc *alloc = store_alloc(store);
 	size_t count;
 	const struct stale_record *stale = alloc_stale(alloc, &count);
 	bool degraded = false;
 
-	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
-		degraded |= segment->record.columns[c].disk == DISK_ABSENT;
+	/* Rows that a disk missed have no records of their own: as long as it is behind, the flag stays as it was. */
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
+		uint16_t disk = segment->record.columns[c].disk;
+		degraded |= disk == DISK_ABSENT || (segment->record.flags & SEGMENT_DEGRADED && store_disk(store, disk)->stale_from);
+	}
 	for (size_t i = 0; i < count; i++)
 		degraded |= stale[i].segment == segment->id;
 	uint16_t flags = (uint16_t)((segment->record.flags & ~SEGMENT_DEGRADED) | (degraded ? SEGMENT_DEGRADED : 0));

@@ -82,7 +82,7 @@ static void hand_over(struct mover *mover, struct segment *segment, const struct
 	/* The segment takes no rows: no record of a later txg can be among these. */
 	forget_stale(mover->alloc, move->segment, move->column, UINT64_MAX);
 	record_lost(mover->alloc, &move->lost);
-	update_degraded(mover->alloc, segment);
+	update_degraded(mover->store, segment);
 	mover->moved++;
 }
 

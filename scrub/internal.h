@@ -77,8 +77,8 @@ int note_lost(struct array *lost, uint32_t segment, unsigned column, unsigned ro
 void record_lost(struct alloc *alloc, const struct array *lost);
 /* Drops the records of a column but for those of later txgs. */
 void forget_stale(struct alloc *alloc, uint32_t segment, unsigned column, uint64_t committed);
-/* DEGRADED says what the columns and the stale records say. */
-void update_degraded(struct alloc *alloc, struct segment *segment);
+/* DEGRADED says what the columns, their disks and the stale records say. */
+void update_degraded(struct store *store, struct segment *segment);
 
 /* ---- move.c, finish.c: columns of one segment to other places ---- */
 

@@ -259,8 +259,12 @@ static int make_online(struct resync *resync)
 	disk->state_dirty = true;
 	disk->consecutive_errors = 0;
 	record_lost(resync->alloc, &resync->lost);
+	for (uint32_t id = 0; id < alloc_segment_count(resync->alloc); id++)
+		if (column_of(alloc_segment(resync->alloc, id), resync->job->disk) >= 0)
+			update_degraded(resync->store, alloc_segment(resync->alloc, id));
 	alloc_disk_set_usable(resync->alloc, resync->job->disk, true);
-	return resync->host->commit(resync->host->argument);
+	int status = resync->host->commit(resync->host->argument);
+	return status == 0 && disk->state != DISK_ONLINE ? -EIO : status;
 }
 
 int resync_run(struct job *job, const struct job_host *host)

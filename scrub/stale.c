@@ -95,7 +95,7 @@ static int repair_in_place(struct stale_repair *repair)
 		return status;
 	forget_stale(mover->alloc, repair->segment->id, repair->column, committed);
 	record_lost(mover->alloc, &repair->lost);
-	update_degraded(mover->alloc, repair->segment);
+	update_degraded(mover->store, repair->segment);
 	if (mover->unsaved++ == 0)
 		mover->unsaved_since_ns = rt_now(mover->host->rt);
 	return 0;

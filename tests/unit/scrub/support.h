@@ -86,7 +86,9 @@ static inline void bench_fiber(void *argument)
 {
 	struct bench *bench = argument;
 
+	bench->world->moving = bench->job.kind == JOB_REBUILD;
 	bench->result = bench->run(&bench->job, &bench->host);
+	bench->world->moving = false;
 	bench->ended = true;
 	rt_queue_wake_all(bench->world->rt, &bench->wake);
 }

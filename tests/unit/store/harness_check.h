@@ -93,7 +93,10 @@ static inline void world_check_cell_write(struct world *world, unsigned disk, ui
 		return;
 	}
 	const struct world_row *known = &world_rows(world, id)[row];
-	if (known->live && cell->hash) {
+	/* A disk that was away when the row was used anew: what it had is of no account. */
+	const struct batch_index *batch = alloc_batch_find(alloc_segment(world->alloc, id), row);
+	bool missed = batch && cell->txg < batch->txg;
+	if (known->live && cell->hash && !missed) {
 		WORLD_CHECK(hash == cell->hash, "other content for the live cell (%u, %u, %u) (I14, I18)", id, column, row);
 		world->heals++;
 		return;
