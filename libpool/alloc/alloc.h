@@ -129,6 +129,8 @@ int alloc_txg_batch(struct alloc *alloc, uint32_t segment, const struct summary_
 int alloc_txg_free(struct alloc *alloc, const struct block_pointer *pointer);
 /* Appends all records that are due (PREVFINAL, SEG, BATCH, FREE; with `last` also every STALE) and not yet taken to *bytes. */
 int alloc_txg_take_records(struct alloc *alloc, bool last, struct array *bytes);
+/* Ids of the segments that this txg has changed so far, each once: of those with rows placed, placed_in_txg is set. */
+const uint32_t *alloc_txg_segments(const struct alloc *alloc, size_t *ret_count);
 /* Bytes that alloc_txg_take_records would give. */
 size_t alloc_txg_record_bytes(const struct alloc *alloc);
 /* The txg is durable: applies everything, the final batch too, and counts the commit. */
@@ -145,6 +147,10 @@ int alloc_stale_add(struct alloc *alloc, const struct stale_record *stale);
 const struct stale_record *alloc_stale(const struct alloc *alloc, size_t *ret_count);
 bool alloc_is_stale(const struct alloc *alloc, uint32_t segment, unsigned column, unsigned row, uint64_t place);
 void alloc_stale_clear(struct alloc *alloc, uint32_t segment, unsigned column);
+/* The disk with most stale records; ret_oldest: their lowest txg. DISK_ABSENT: there is none. */
+unsigned alloc_stale_worst(const struct alloc *alloc, uint64_t *ret_oldest);
+/* The disk's stale_from says the same of all its columns. */
+void alloc_stale_drop_disk(struct alloc *alloc, unsigned disk);
 
 /*
  * Batches of earlier txgs that the MOS batch map does not have yet, or has although they are gone: reported once

@@ -162,6 +162,12 @@ int alloc_txg_take_records(struct alloc *alloc, bool last, struct array *bytes)
 	return status;
 }
 
+const uint32_t *alloc_txg_segments(const struct alloc *alloc, size_t *ret_count)
+{
+	*ret_count = alloc->touched.count;
+	return alloc->touched.items;
+}
+
 size_t alloc_txg_record_bytes(const struct alloc *alloc)
 {
 	size_t bytes = alloc->previous_final_due ? 96 : 0;
@@ -322,43 +328,10 @@ void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, cons
 			alloc_touch(alloc, id);
 	}
 	array_release(&again);
+	alloc_stale_drop_dead(alloc);
 	array_clear(&alloc->txg_batches);
 	array_clear(&alloc->txg_ranges);
 	array_clear(&alloc->txg_unused);
 	array_clear(&alloc->txg_frees);
 	alloc_deferred_mature(alloc);
-}
-
-int alloc_stale_add(struct alloc *alloc, const struct stale_record *stale)
-{
-	return array_push(&alloc->stale, stale);
-}
-
-const struct stale_record *alloc_stale(const struct alloc *alloc, size_t *ret_count)
-{
-	*ret_count = alloc->stale.count;
-	return alloc->stale.items;
-}
-
-bool alloc_is_stale(const struct alloc *alloc, uint32_t segment, unsigned column, unsigned row, uint64_t place)
-{
-	for (size_t i = 0; i < alloc->stale.count; i++) {
-		const struct stale_record *stale = array_at(&alloc->stale, struct stale_record, i);
-		if (stale->segment == segment && stale->column == column && row >= stale->base &&
-		    row < (unsigned)stale->base + stale->rows && place == stale->place)
-			return true;
-	}
-	return false;
-}
-
-void alloc_stale_clear(struct alloc *alloc, uint32_t segment, unsigned column)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < alloc->stale.count; i++) {
-		struct stale_record *stale = array_at(&alloc->stale, struct stale_record, i);
-		if (stale->segment != segment || stale->column != column)
-			*array_at(&alloc->stale, struct stale_record, kept++) = *stale;
-	}
-	alloc->stale.count = kept;
 }

@@ -127,12 +127,14 @@ void disk_count_error(struct store *store, unsigned index, bool write)
 {
 	struct store_disk *disk = &store->disks[index];
 
-	if (write)
-		disk->write_errors++;
-	else
+	if (!write) {
 		disk->read_errors++;
 	if (++disk->consecutive_errors >= 3 && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC))
-		store_disk_fail(store, index, write ? "writes fail" : "reads fail");
+		store_disk_fail(store, index, "writes fail");
+		return;
+	}
+	/* Reads don't count here: one bad track has hundreds of cells, and all of them are healed by writes. */
+	disk->write_errors++;
 }
 
 void store_halt(struct store *store, const char *why)
@@ -243,24 +245,4 @@ void store_txg_end(struct store *store)
 {
 	store->last_txg = store->txg;
 	store->txg = 0;
-}
-
-int store_check_redundancy(struct store *store)
-{
-	for (uint32_t id = 0; id < alloc_segment_count(store->alloc); id++) {
-		const struct segment *segment = alloc_segment(store->alloc, id);
-		unsigned lost = 0;
-		if (!segment || !segment->placed_in_txg)
-			continue;
-		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
-			uint16_t index = segment->record.columns[c].disk;
-			const struct store_disk *disk = index == DISK_ABSENT ? NULL : &store->disks[index];
-			lost += !disk || !disk->disk || (disk->stale_from && disk->stale_from <= store->txg);
-		}
-		if (lost > segment->record.m) {
-			store_halt(store, "rows of this commit lack more columns than there is parity");
-			return -POOL_EHALTED;
-		}
-	}
-	return store->halted ? -POOL_EHALTED : 0;
 }

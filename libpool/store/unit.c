@@ -73,13 +73,10 @@ static void column_failed(struct write_unit *unit, unsigned column)
 	/* RESYNC: the resync may have passed these rows, or may end before the next write to them would tell. */
 	if (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC || !disk->stale_from || disk->stale_from > unit->txg) {
 		struct stale_record stale = { unit->segment, (uint8_t)column, unit->base, unit->rows, unit->txg };
-		size_t count;
 		if (alloc_stale_add(store->alloc, &stale) < 0)
 			store_halt(store, "out of memory while recording a failed write");
 		store->counters.stale_added += unit->rows;
-		alloc_stale(store->alloc, &count);
-		if (count > STALE_RECORDS_MAX)
-			store_disk_fail(store, index, "too many writes failed");
+		stale_bound(store);
 		store_emit(store, STORE_STALE, index, unit->rows, "a write failed: the cells are recorded and repaired first");
 		for (unsigned i = 0; i < CLASS_COUNT; i++)
 			if (store->streams[i].has_segment && store->streams[i].segment == unit->segment)
@@ -91,6 +88,17 @@ static void column_failed(struct write_unit *unit, unsigned column)
 	alloc_segment_touch(store->alloc, segment);
 }
 
+static bool may_write(const struct store *store, const struct store_disk *disk)
+{
+	return !store->halted && disk->disk && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC);
+}
+
+static void column_ended(struct write_unit *unit)
+{
+	if (--unit->outstanding == 0)
+		unit_written(unit);
+}
+
 static void column_done(struct disk_io *io)
 {
 	struct column_write *write = container_of(io, struct column_write, io);
@@ -99,23 +107,25 @@ static void column_done(struct disk_io *io)
 	uint16_t index = unit->columns[write->column].disk;
 	struct store_disk *disk = &store->disks[index];
 
-	if (io->result == 0) {
-		disk->consecutive_errors = 0;
-	} else if (io->overdue) {
-		disk->write_errors++;
-		store_disk_fail(store, index, "a write is overdue");
+	if (io->overdue || io->result == -ECANCELED) {
+		/* The device still has the request. */
 		alloc_pin(alloc_segment(store->alloc, unit->segment));
 		write->pinned = true;
+		if (io->overdue) {
+			disk->write_errors++;
+			store_disk_fail(store, index, "a write is overdue");
+		}
 		column_failed(unit, write->column);
-	} else if (write->attempts < 2 && disk->state == DISK_ONLINE && io->result != -ECANCELED) {
+	} else if (io->result == 0) {
+		disk->consecutive_errors = 0;
+	} else if (write->attempts < 2 && may_write(store, disk)) {
 		write->again = true; /* submitted anew when the device has let go of the request */
 		return;
 	} else {
 		disk_count_error(store, index, true);
 		column_failed(unit, write->column);
 	}
-	if (--unit->outstanding == 0)
-		unit_written(unit);
+	column_ended(unit);
 }
 
 static void column_released(struct disk_io *io)
@@ -123,10 +133,14 @@ static void column_released(struct disk_io *io)
 	struct column_write *write = container_of(io, struct column_write, io);
 	struct write_unit *unit = write->unit;
 
-	if (write->again && unit->store) {
+	if (write->again && may_write(unit->store, &unit->store->disks[unit->columns[write->column].disk])) {
 		write->again = false;
 		column_submit(write);
 		return;
+	}
+	if (write->again) {
+		column_failed(unit, write->column);
+		column_ended(unit);
 	}
 	if (write->pinned && unit->store)
 		alloc_unpin(unit->store->alloc, alloc_segment(unit->store->alloc, unit->segment));
@@ -216,7 +230,7 @@ static void unit_submit(struct write_unit *unit)
 			continue;
 		}
 		struct store_disk *disk = &store->disks[index];
-		if (!disk->disk || (disk->state != DISK_ONLINE && disk->state != DISK_RESYNC)) {
+		if (!may_write(store, disk)) {
 			column_failed(unit, c);
 			continue;
 		}
@@ -232,8 +246,7 @@ static void unit_submit(struct write_unit *unit)
 		unit->held++;
 		column_submit(write);
 	}
-	if (--unit->outstanding == 0)
-		unit_written(unit);
+	column_ended(unit);
 }
 
 static struct write_unit *unit_new(struct store *store, uint32_t segment, unsigned base, unsigned k, unsigned m)
