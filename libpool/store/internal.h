@@ -107,6 +107,7 @@ struct store {
 	struct stream streams[CLASS_COUNT];
 	struct list sys_batches;
 	struct list units;
+	struct list late_writes;     /* struct cell_write, done for their waiters but not for the device */
 	uint64_t in_flight;          /* bytes of units not written */
 	unsigned jobs;               /* parity on its way through the workers: the store can't go before */
 	struct rt_queue room;        /* writers that wait for in_flight to sink */
@@ -169,6 +170,15 @@ void batch_free(struct batch *batch);
 int sys_cut(struct store *store, struct stream *stream);
 int sys_finish(struct store *store);
 
+/* redundancy.c: with more records than a log holds, the disk with most of them becomes faulty instead. */
+void stale_bound(struct store *store);
+
+/* cell_write.c */
+/* Writes cells of a column, which the caller holds pinned, and waits. Errors count against the disk. */
+int cells_write(struct store *store, uint32_t segment, struct segment_column to, unsigned row, unsigned rows,
+		struct buffer *buffer, size_t buffer_offset);
+void late_writes_orphan(struct store *store);
+
 /* read.c: raw reads of cell runs of one column. */
 /* Starts a read of `rows` cells; *result and the group tell the end. */
 void cells_read_start(struct store *store, struct segment_column column, unsigned row, unsigned rows, struct buffer *buffer,
@@ -188,7 +198,8 @@ enum cell_state window_judge(const struct row_window *window, unsigned column, u
 
 /* repair.c: reconstructs and heals; the segment is pinned. 0, -POOL_EDAMAGED, -ENOMEM. */
 int read_repair(struct store *store, const struct block_pointer *pointer, const struct segment *segment, struct buffer **ret_payload);
-/* Finds the block by trying erasures against its own checksum. 0, -POOL_EDAMAGED, -ENOMEM. */
+
+/* guess.c: finds the block by trying erasures against its own checksum. 0, -POOL_EDAMAGED, -ENOMEM. */
 int read_by_guess(struct store *store, const struct block_pointer *pointer, struct buffer **ret_payload);
 
 #endif

@@ -9,7 +9,7 @@
 #include "libpool/format/label.h"
 #include "libpool/store/internal.h"
 
-static int write_cells(struct store *store, struct segment_column to, unsigned row, unsigned rows, struct buffer *buffer,
+static int write_cells(struct store *store, uint32_t segment, struct segment_column to, unsigned row, unsigned rows, struct buffer *buffer,
 		       size_t buffer_offset)
 {
 	struct store_disk *disk = &store->disks[to.disk];
@@ -17,18 +17,7 @@ static int write_cells(struct store *store, struct segment_column to, unsigned r
 	if (!disk->disk || disk->disk->info.read_only || store->read_only ||
 	    (disk->state != DISK_ONLINE && disk->state != DISK_RESYNC))
 		return -EROFS;
-	if (!disk->unflushed_txg)
-		disk->unflushed_txg = store->txg ? store->txg : store->last_txg + 1;
-	disk->write_sequence++;
-	int status = disk_write(disk->disk, store_cell_offset(store, to.au, row), (uint64_t)rows * CELL_SIZE, buffer,
-				buffer_offset, false);
-	if (status == 0)
-		disk->consecutive_errors = 0;
-	else if (disk->disk && disk_abandoned_writes(disk->disk))
-		store_disk_fail(store, to.disk, "a write is overdue");
-	else if (status != -ECANCELED)
-		disk_count_error(store, to.disk, true);
-	return status;
+	return cells_write(store, segment, to, row, rows, buffer, buffer_offset);
 }
 
 int window_write(struct row_window *window, unsigned column, struct segment_column to)
@@ -42,7 +31,7 @@ int window_write(struct row_window *window, unsigned column, struct segment_colu
 			r++;
 			continue;
 		}
-		int status = write_cells(window->store, to, window->row + r, stop - r, window->columns[column],
+		int status = write_cells(window->store, window->segment, to, window->row + r, stop - r, window->columns[column],
 					 (size_t)r * CELL_SIZE);
 		if (status < 0)
 			return status;
@@ -65,7 +54,7 @@ int store_write_au_header(struct store *store, const struct segment *segment, un
 	memcpy(header.columns, record->columns, sizeof(header.columns));
 	header.columns[column] = to;
 	au_header_encode(&header, buffer->data);
-	int status = write_cells(store, to, 0, 1, buffer, 0);
+	int status = write_cells(store, segment->id, to, 0, 1, buffer, 0);
 	buffer_unref(buffer);
 	return status;
 }

@@ -146,23 +146,18 @@ static void solve_run(void *argument)
 	}
 }
 
-int window_solve(struct row_window *window, uint32_t wanted)
+/* Reads more columns until the worst row has enough cells, or nothing is left to ask for. */
+static int read_sources(struct row_window *window, uint32_t wanted, uint32_t *asked)
 {
-	struct store *store = window->store;
 	uint32_t all = (1u << (window->k + window->m)) - 1;
-	uint32_t asked = 0;
 
-	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
-		if (window->columns[c])
-			asked |= 1u << c;
 	for (unsigned lacking; (lacking = columns_lacking(window, wanted)) > 0;) {
-		uint32_t more = 0;
+		uint32_t more = 0, present = window_present(window);
 		/* Data first: those cells always have a CRC, and need no arithmetic. */
-		uint32_t present = window_present(window);
 		for (unsigned c = 0; c < (unsigned)window->k + window->m && lacking; c++) {
-			if (asked >> c & 1 || wanted >> c & 1)
+			if (*asked >> c & 1 || wanted >> c & 1)
 				continue;
-			asked |= 1u << c;
+			*asked |= 1u << c;
 			if (!(present >> c & 1))
 				continue;
 			more |= 1u << c;
@@ -170,31 +165,59 @@ int window_solve(struct row_window *window, uint32_t wanted)
 		}
 		if (!more) {
 			/* Last of all, wanted columns that nobody read yet may give sources for one another. */
-			more = wanted & all & ~asked;
-			asked |= more;
+			more = wanted & all & ~*asked;
+			*asked |= more;
 			if (!more)
-				break;
+				return 0;
 		}
 		if (window_read(window, more) < 0)
 			return -ENOMEM;
 	}
-	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
-		if (wanted >> c & 1 && !window->columns[c]) {
-			window->columns[c] = buffer_new((size_t)window->rows * CELL_SIZE);
-			if (!window->columns[c])
-				return -ENOMEM;
-			for (unsigned r = 0; r < window->rows; r++)
-				if (window->state[c][r] != CELL_DEAD)
-					window->state[c][r] = CELL_ABSENT;
-		}
+	return 0;
+}
+
+/* Wanted columns that weren't read get memory to be rebuilt in. */
+static int make_targets(struct row_window *window, uint32_t wanted)
+{
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++) {
+		if (!(wanted >> c & 1) || window->columns[c])
+			continue;
+		window->columns[c] = buffer_new((size_t)window->rows * CELL_SIZE);
+		if (!window->columns[c])
+			return -ENOMEM;
+		for (unsigned r = 0; r < window->rows; r++)
+			if (window->state[c][r] != CELL_DEAD)
+				window->state[c][r] = CELL_ABSENT;
+	}
+	return 0;
+}
+
+int window_solve(struct row_window *window, uint32_t wanted)
+{
+	struct store *store = window->store;
+	uint32_t all = (1u << (window->k + window->m)) - 1, asked = 0;
 	struct solve_job job = { .window = window, .wanted = wanted & all };
-	if (window->rows >= 16)
-		rt_work(store->rt, solve_run, &job);
-	else
-		solve_run(&job);
-	store->counters.reconstructed_cells += window_count(window, wanted, CELL_REBUILT);
-	if (!job.solved)
-		store->counters.unrepairable += 1;
+	unsigned before = window_count(window, wanted, CELL_REBUILT);
+
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
+		if (window->columns[c])
+			asked |= 1u << c;
+	for (;;) {
+		if (read_sources(window, wanted, &asked) < 0 || make_targets(window, wanted) < 0)
+			return -ENOMEM;
+		if (window->rows >= 16)
+			rt_work(store->rt, solve_run, &job);
+		else
+			solve_run(&job);
+		/* Parity without a CRC counted as a source and was wrong: another column may do. */
+		uint32_t more = window_present(window) & ~asked;
+		if (job.solved || !more)
+			break;
+		asked |= more & -more;
+		if (window_read(window, more & -more) < 0)
+			return -ENOMEM;
+	}
+	store->counters.reconstructed_cells += window_count(window, wanted, CELL_REBUILT) - before;
 	return job.solved ? 0 : -POOL_EDAMAGED;
 }
 
@@ -233,6 +256,12 @@ void window_check_late_parity(struct row_window *window)
 	free(scratch);
 }
 
+static bool writable(const struct store *store, const struct store_disk *disk)
+{
+	return disk->disk && !disk->disk->info.read_only && !store->read_only && !disk->disk->abandoned_writes &&
+	       (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC);
+}
+
 unsigned window_heal(struct row_window *window, uint32_t mask)
 {
 	struct store *store = window->store;
@@ -243,7 +272,6 @@ unsigned window_heal(struct row_window *window, uint32_t mask)
 		struct segment_column column = segment->record.columns[c];
 		if (!(mask >> c & 1) || column.disk == DISK_ABSENT)
 			continue;
-		struct store_disk *disk = &store->disks[column.disk];
 		for (unsigned r = 0; r < window->rows;) {
 			unsigned stop = r;
 			while (stop < window->rows && window->state[c][stop] == CELL_REBUILT &&
@@ -253,19 +281,10 @@ unsigned window_heal(struct row_window *window, uint32_t mask)
 				r++;
 				continue;
 			}
-			bool writable = disk->disk && !disk->disk->info.read_only && !store->read_only &&
-					(disk->state == DISK_ONLINE || disk->state == DISK_RESYNC);
-			if (writable) {
-				if (!disk->unflushed_txg)
-					disk->unflushed_txg = store->txg ? store->txg : store->last_txg + 1;
-				disk->write_sequence++;
-				int status = disk_write(disk->disk, store_cell_offset(store, column.au, window->row + r),
-							(uint64_t)(stop - r) * CELL_SIZE, window->columns[c],
-							(size_t)r * CELL_SIZE, false);
-				if (status == 0)
-					healed += stop - r;
-				else if (status != -ECANCELED)
-					disk_count_error(store, column.disk, true);
+			if (writable(store, &store->disks[column.disk]) &&
+			    cells_write(store, window->segment, column, window->row + r, stop - r, window->columns[c],
+					(size_t)r * CELL_SIZE) == 0) {
+				healed += stop - r;
 				store_emit(store, STORE_HEALED, column.disk, stop - r, "wrong or unreadable cells rewritten");
 			}
 			r = stop;

@@ -33,6 +33,7 @@ int store_new(struct rt *rt, struct alloc *alloc, const struct store_options *op
 	}
 	list_init(&store->sys_batches);
 	list_init(&store->units);
+	list_init(&store->late_writes);
 	rt_queue_init(&store->room);
 	rt_group_init(&store->writes);
 	*ret_store = store;
@@ -54,6 +55,7 @@ void store_free(struct store *store)
 	while ((node = list_pop_front(&store->sys_batches)))
 		batch_free(container_of(node, struct batch, node));
 	units_orphan(store);
+	late_writes_orphan(store);
 	summary_cache_free(store);
 	free(store);
 }
@@ -129,12 +131,12 @@ void disk_count_error(struct store *store, unsigned index, bool write)
 
 	if (!write) {
 		disk->read_errors++;
-	if (++disk->consecutive_errors >= 3 && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC))
-		store_disk_fail(store, index, "writes fail");
 		return;
 	}
 	/* Reads don't count here: one bad track has hundreds of cells, and all of them are healed by writes. */
 	disk->write_errors++;
+	if (++disk->consecutive_errors >= 3 && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC))
+		store_disk_fail(store, index, "writes fail");
 }
 
 void store_halt(struct store *store, const char *why)
