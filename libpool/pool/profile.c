@@ -38,13 +38,13 @@ static const struct profile *find(const char *name, size_t length)
 /* "4+2"; false if it is anything else. */
 static bool parse_width(const char *text, unsigned *ret_k, unsigned *ret_m)
 {
-	unsigned k, m;
-	int used = 0;
+	static const char digits[] = "0123456789";
+	size_t data = strspn(text, digits), parity = text[data] == '+' ? strspn(text + data + 1, digits) : 0;
 
-	if (text[0] < '0' || text[0] > '9' || sscanf(text, "%3u+%3u%n", &k, &m, &used) != 2 || text[used])
+	if (data == 0 || parity == 0 || data > 3 || parity > 3 || text[data + 1 + parity])
 		return false;
-	*ret_k = k;
-	*ret_m = m;
+	*ret_k = (unsigned)strtoul(text, NULL, 10);
+	*ret_m = (unsigned)strtoul(text + data + 1, NULL, 10);
 	return true;
 }
 
