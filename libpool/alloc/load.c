@@ -384,7 +384,9 @@ int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, cons
 			status = finish_dead(alloc, alloc->segments[id]);
 	if (status == 0)
 		status = finish_moved(alloc);
-	if (status == 0)
+	if (status == 0) {
 		alloc_deferred_mature(alloc);
+		alloc_stale_drop_dead(alloc); /* as the commit did */
+	}
 	return status;
 }

@@ -77,9 +77,9 @@ void alloc_stale_drop_disk(struct alloc *alloc, unsigned disk)
 
 static bool has_live_row(const struct alloc *alloc, const struct stale_record *stale)
 {
-	const struct segment *segment = alloc->segments[stale->segment];
+	const struct segment *segment = stale->segment < alloc->segment_count ? alloc->segments[stale->segment] : NULL;
 
-	if (!segment->bits || segment->released || stale->place < segment->record.alloc_txg)
+	if (!segment || stale->column >= segment->record.k + segment->record.m || !segment->bits || segment->released || stale->place < segment->record.alloc_txg)
 		return false;
 	for (unsigned c = 0; c < segment->record.k; c++)
 		if (bitmap_count(segment->bits, cell_bit(alloc, c, stale->base), stale->rows) > 0)
