@@ -203,6 +203,21 @@ static int pass(struct rebuild *rebuild, size_t *ret_items, unsigned *ret_moved)
 	return status < 0 ? status : finished < 0 ? finished : rebuild->fatal;
 }
 
+/* Cells that were stale when the job began and still are, though their disk works: nothing makes them, and trying again won't. */
+static bool stale_remain(const struct mover *mover, uint64_t committed)
+{
+	size_t count;
+	const struct stale_record *stale = alloc_stale(mover->alloc, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct segment *segment = alloc_segment(mover->alloc, stale[i].segment);
+		uint16_t disk = segment ? segment->record.columns[stale[i].column].disk : DISK_ABSENT;
+		if (stale[i].place <= committed && disk != DISK_ABSENT && store_disk(mover->store, disk)->state == DISK_ONLINE)
+			return true;
+	}
+	return false;
+}
+
 int rebuild_run(struct job *job, const struct job_host *host)
 {
 	struct rebuild rebuild = { .tasks = 0 };
@@ -218,6 +233,7 @@ int rebuild_run(struct job *job, const struct job_host *host)
 		was_usable = alloc_disk(mover->alloc, job->disk)->usable;
 		alloc_disk_set_usable(mover->alloc, job->disk, false);
 	}
+	uint64_t committed = host->committed(host->argument);
 	int status = repair_stale(mover);
 	while (status == 0 && items && fruitless < FRUITLESS_PASSES_MAX) {
 		status = pass(&rebuild, &items, &moved);
@@ -225,6 +241,9 @@ int rebuild_run(struct job *job, const struct job_host *host)
 	}
 	if (status == 0 && items)
 		status = rebuild.failed ? rebuild.failed : -EIO;
+	/* A disk that is being left is left all the same: what was lost with it stays recorded. */
+	if (status == 0 && job->disk == DISK_ABSENT && stale_remain(mover, committed))
+		status = -POOL_EDAMAGED;
 	array_release(&mover->written);
 	if (status < 0 && was_usable && store_disk(mover->store, job->disk)->state == DISK_ONLINE)
 		alloc_disk_set_usable(mover->alloc, job->disk, true);

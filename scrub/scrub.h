@@ -17,7 +17,10 @@ int scrub_run(struct job *job, const struct job_host *host);
 /*
  * Gives every row its redundancy back: first the cells whose write failed (STALE), in place; then columns without a
  * disk, and every column of job->disk, onto job->target or onto any disk with room: those segments first that
- * lack most. A disk that is being left gets no new segments while the job runs. -ENOSPC: some columns found no place; -EIO: some could not be written.
+ * lack most. A disk that is being left gets no new segments while the job runs. -ENOSPC:
+ * some columns found no place; -EIO: some could not be written; -POOL_EDAMAGED (without a disk to leave): some cells can't
+ * be made from what is left. Cells that can't be made stay recorded as absent, so rebuild_is_needed stays true: a
+ * rebuild that failed is to be started again only when something has changed.
  */
 int rebuild_run(struct job *job, const struct job_host *host);
 /* Whether a rebuild of `disk` (DISK_ABSENT: of no disk in particular) would find anything to do now. */

@@ -340,6 +340,12 @@ static void lost_cells_body(struct world *world)
 	for (size_t i = 0; i < world->blocks.count; i++)
 		unreadable += world_read(world, world_block(world, i), 0) != 0;
 	assert_in_range(unreadable, 1, 2); /* the rotten cell may be a block's too */
+	/* Tried once more, it ends, and says so. */
+	assert_true(rebuild_is_needed(world->store, DISK_ABSENT));
+	assert_int_equal(rebuild(&bench, DISK_ABSENT, DISK_ABSENT), -POOL_EDAMAGED);
+	assert_int_equal(bench.job.state, JOB_FAILED);
+	alloc_stale(world->alloc, &count);
+	assert_int_equal(count, 1);
 	bench_check_no_pins(world);
 	bench_release(&bench);
 }
