@@ -199,6 +199,8 @@ int sysmap_write(struct core *core, struct uberblock *uberblock)
 
 	if (status == 0) {
 		unsigned count = alloc_sysmap(core->alloc, segments);
+		/* A column that moves while this is being written is due in the next txg. A failure halts the pool. */
+		alloc_sysmap_written(core->alloc);
 		size_t length = sysmap_encode(&core->label->pool, uberblock->txg, segments, count, buffer->data);
 		uberblock->sysmap_txg = uberblock->txg;
 		uberblock->sysmap_slot = (uberblock->sysmap_slot + 1) % SYSMAP_SLOTS;
@@ -224,8 +226,6 @@ int sysmap_write(struct core *core, struct uberblock *uberblock)
 	}
 	if (status == 0 && written == 0)
 		status = -EIO;
-	if (status == 0)
-		alloc_sysmap_written(core->alloc);
 	free(segments);
 	buffer_unref(buffer);
 	return status;
