@@ -99,6 +99,7 @@ struct world {
 	struct alloc *alloc;
 	struct store *store;
 	void (*body)(struct world *world);
+	void (*before_final)(struct world *world); /* to script faults of the final batch; NULL: nothing */
 
 	uint64_t txg, committed;
 	struct array blocks; /* struct world_block *, live or placed in the txg in sync */
@@ -573,6 +574,8 @@ static inline int world_try_commit(struct world *world)
 		status = alloc_txg_take_records(world->alloc, true, &log.bytes);
 		assert_true(log.bytes.count - before <= promised);
 	}
+	if (status == 0 && world->before_final)
+		world->before_final(world);
 	if (status == 0)
 		status = world_write_final(world, log.bytes.count, &log.pointer, &summary);
 	if (status == 0) {
