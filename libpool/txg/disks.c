@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libpool/base/buffer.h"
 #include "libpool/txg/internal.h"
 
 int core_label_update(struct core *core, const struct label *label, struct pool_error *error)
@@ -18,6 +19,46 @@ int core_label_update(struct core *core, const struct label *label, struct pool_
 	int status = labels_write(core);
 	if (status < 0)
 		pool_error_set(error, status, "pool %s: labels can't be written: %s", core->label->name, pool_error_string(status));
+	return status;
+}
+
+/*
+ * Onto a disk that no other label names yet: the last uberblock, which proves that it is of this history, then its label.
+ * A disk that is named by others but blank, after a crash in between, would count as one more that is lost.
+ */
+static int introduce(struct core *core, unsigned index)
+{
+	struct store_disk *slot = store_disk(core->store, index);
+	struct label *label = malloc(sizeof(*label));
+	struct uberblock *uberblock = malloc(sizeof(*uberblock));
+	struct buffer *buffer = buffer_new(LABEL_COPY_SIZE);
+	int status = label && uberblock && buffer ? 0 : -ENOMEM;
+
+	for (unsigned area = 0; area < 2 && status == 0; area++) {
+		uint64_t at = label_area_offset(slot->size, area);
+		*uberblock = core->uberblock;
+		uberblock->disk_index = (uint16_t)index;
+		uberblock->slot = (uint16_t)(uberblock->txg % UBERBLOCK_COMMIT_SLOTS);
+		uberblock_encode(uberblock, &slot->guid, buffer->data);
+		status = disk_write(slot->disk, at + UBERBLOCK_OFFSET + (uint64_t)uberblock->slot * UBERBLOCK_SIZE, UBERBLOCK_SIZE,
+				    buffer, 0, false);
+	}
+	if (status == 0)
+		status = disk_flush(slot->disk);
+	for (unsigned i = 0; i < 4 && status == 0; i++) {
+		*label = *core->label;
+		label->disk = slot->guid;
+		label->disk_index = (uint16_t)index;
+		label->size = slot->size;
+		label_encode(label, i / 2, i % 2, buffer->data);
+		status = disk_write(slot->disk, label_area_offset(slot->size, i / 2) + LABEL_OFFSET + (uint64_t)(i % 2) * LABEL_COPY_SIZE,
+				    LABEL_COPY_SIZE, buffer, 0, false);
+	}
+	if (status == 0)
+		status = disk_flush(slot->disk);
+	free(label);
+	free(uberblock);
+	buffer_unref(buffer);
 	return status;
 }
 
@@ -50,7 +91,13 @@ int core_disk_add(struct core *core, struct disk *disk, unsigned *ret_index, str
 	snprintf(slot->path, sizeof(slot->path), "%s", disk->info.path);
 	label->disks[label->disk_count++] = (struct label_disk){ .guid = slot->guid, .index = (uint16_t)index, .role = ROLE_DATA,
 								 .state = DISK_ONLINE, .size = slot->size };
-	status = core_label_update(core, label, error);
+	label->config_txg = label->config_txg > core->open_txg ? label->config_txg + 1 : core->open_txg;
+	*core->label = *label;
+	status = introduce(core, index);
+	if (status < 0)
+		pool_error_set(error, status, "disk %s: its label can't be written: %s", disk->info.path, pool_error_string(status));
+	else
+		status = core_label_update(core, label, error);
 	if (status == 0 && slot->state != DISK_ONLINE)
 		status = pool_error_set(error, -EIO, "disk %s: its label can't be written", disk->info.path);
 	free(label);

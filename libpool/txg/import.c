@@ -268,6 +268,15 @@ static const struct label *newest_label(const struct core_import *import)
 	return best;
 }
 
+/* A crash in the middle of a change of the configuration, or an absence, left disks with an older label. */
+static bool labels_differ(const struct core_import *import)
+{
+	for (unsigned i = 1; i < import->disk_count; i++)
+		if (import->disks[i].label->config_txg != import->disks[0].label->config_txg)
+			return true;
+	return false;
+}
+
 static void selection_release(struct selection *selection)
 {
 	if (!selection)
@@ -368,6 +377,8 @@ int core_import(const struct core_options *options, const struct core_import *im
 	alloc_space(core->alloc, &core->space);
 	if (!core->read_only) {
 		status = claim(core);
+		if (status == 0 && labels_differ(import))
+			status = labels_write(core);
 		if (status == 0)
 			status = rt_spawn(core->rt, "sync", core_sync_fiber, core);
 	}
