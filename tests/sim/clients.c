@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "libpool/block/block.h"
+#include "scrub/verify.h"
+#include "tests/sim/admin.h"
 #include "tests/sim/content.h"
 
 #define NAMES 6u
@@ -441,6 +443,8 @@ static void operate(struct client *client)
 		do_destroy(client, volume);
 	else if (choice < 89)
 		do_reopen(client, volume);
+	else if (choice == 89)
+		admin_verify(world, VERIFY_QUICK);
 	else
 		rt_sleep(world->rt, 1 + sim_random_below(&client->random, world->plan.commit_interval_ns * 2));
 }

@@ -24,22 +24,24 @@ void faults_init(struct world *world)
 	world->set->hooks.allow_fault = allow_fault;
 }
 
-/* A disk that may suffer: one that does already, or one more while the profile allows it. NULL: none. */
-static struct sim_disk *victim(struct world *world, bool fresh)
+struct sim_disk *faults_victim(struct world *world)
 {
-	unsigned suspects = (unsigned)__builtin_popcount(world->suspects);
-	unsigned index = (unsigned)sim_random_below(&world->random, world->plan.disks);
+	uint32_t active = world->suspects & ~world->retired;
+	unsigned suspects = (unsigned)__builtin_popcount(world->suspects), count = world->set->count;
+	unsigned index = (unsigned)sim_random_below(&world->random, count);
 
-	if (!(world->suspects >> index & 1)) {
-		if (suspects + world->rot_columns >= world->plan.m) {
-			if (!suspects || fresh)
-				return NULL;
-			do
-				index = (index + 1) % world->plan.disks;
-			while (!(world->suspects >> index & 1));
-		}
+	while (world->retired >> index & 1)
+		index = (index + 1) % count;
+	if (world->suspects >> index & 1)
+		return world->set->disks[index];
+	if (suspects + world->rot_columns < world->plan.m) {
 		world->suspects |= 1u << index;
+		return world->set->disks[index];
 	}
+	if (!active)
+		return NULL;
+	while (!(active >> index & 1))
+		index = (index + 1) % count;
 	return world->set->disks[index];
 }
 
@@ -72,9 +74,11 @@ static void rot_somewhere(struct world *world)
 		unsigned column = (unsigned)(hash_u64(segment->id ^ world->plan.seed) % (segment->record.k + segment->record.m));
 		struct segment_column where = segment->record.columns[column];
 
-		if (where.disk >= world->plan.disks)
+		struct sim_disk *disk = where.disk == DISK_ABSENT ? NULL : world_disk(world, where.disk);
+
+		if (!disk)
 			continue;
-		sim_disk_rot(world->set->disks[where.disk], store_cell_offset(core_store(world->core), where.au, row));
+		sim_disk_rot(disk, store_cell_offset(core_store(world->core), where.au, row));
 		world->rot_columns = 1;
 		world->statistics.faults++;
 	}
@@ -103,7 +107,7 @@ static void inject(struct world *world)
 		rot_somewhere(world);
 		return;
 	}
-	disk = victim(world, false);
+	disk = faults_victim(world);
 	if (!disk || !disk->present)
 		return;
 	world->statistics.faults++;
@@ -151,7 +155,7 @@ void faults_stop(struct world *world)
 void faults_return_all(struct world *world)
 {
 	for (unsigned i = 0; i < world->set->count; i++) {
-		if (!world->set->disks[i]->present)
+		if (!world->set->disks[i]->present && !(world->retired >> i & 1))
 			sim_disk_return(world->set->disks[i]);
 	}
 }
@@ -171,12 +175,12 @@ void faults_between_boots(struct world *world)
 		return;
 	for (unsigned i = 0; i < world->set->count; i++) {
 		disk = world->set->disks[i];
-		if (!disk->present && sim_random_below(&world->random, 3) == 0)
+		if (!disk->present && !(world->retired >> i & 1) && sim_random_below(&world->random, 3) == 0)
 			sim_disk_return(disk);
 	}
 	if (!(world->plan.fault_kinds >> SIM_VANISH & 1) || sim_random_below(&world->random, 3))
 		return;
-	disk = victim(world, false);
+	disk = faults_victim(world);
 	if (disk && disk->present) {
 		sim_disk_vanish(disk, SIM_CRASH_ANY);
 		world->statistics.faults++;

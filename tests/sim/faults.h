@@ -10,6 +10,8 @@
 
 /* Rates and hooks; once for each seed. */
 void faults_init(struct world *world);
+/* A disk that may suffer: one that does already, or one more while the profile allows it. NULL: none. */
+struct sim_disk *faults_victim(struct world *world);
 /* Between boots: disks that vanished may return, others vanish. */
 void faults_between_boots(struct world *world);
 /* Spawns the fiber that injects faults while clients run; it ends by itself. */

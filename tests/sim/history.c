@@ -3,13 +3,16 @@
 
 #include <stdlib.h>
 
+#include "scrub/verify.h"
+#include "tests/sim/admin.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/faults.h"
 
 enum boot_end { END_EXPORT, END_ABANDON, END_KILL, END_POWER_OFF };
 
-/* How the present boot ends, if nothing ends it before. */
+/* Of the present boot: how it ends, if nothing ends it before; and whether faults are repaired in it. */
 static enum boot_end planned_end;
+static bool repairs;
 
 struct power_event {
 	struct sim_event event;
@@ -35,12 +38,13 @@ static void create_body(struct world *world)
 	world_expect(world, world_create(world, &error), &error, "create");
 }
 
-static void open_pool(struct world *world)
+static void open_pool(struct world *world, bool with_engine)
 {
 	struct pool_error error = {0};
 
 	world->doing = "import";
-	world_expect(world, world_import(world, &error), &error, "import");
+	world_expect(world, world_import(world, with_engine, &error), &error, "import");
+	world_note_members(world);
 	world->doing = "recovery";
 	clients_recover(world, sim_random_below(&world->random, 3) == 0);
 }
@@ -62,12 +66,18 @@ static void close_pool(struct world *world)
 
 static void history_body(struct world *world)
 {
-	open_pool(world);
-	world->doing = "clients";
+	open_pool(world, repairs || sim_random_below(&world->random, 3));
+	world->doing = repairs ? "clients during repair" : "clients";
 	world->clients_active = true;
-	faults_start(world);
+	if (repairs) {
+		admin_start_repair(world);
+	} else {
+		faults_start(world);
+		admin_start(world);
+	}
 	clients_run(world, world->plan.clients, world->plan.operations);
 	world->clients_active = false;
+	admin_wait(world);
 	world->doing = "end";
 	switch (planned_end) {
 	case END_EXPORT:
@@ -103,6 +113,12 @@ static void boot(struct world *world)
 	struct sim_random *random = &world->random;
 	struct power_event power = {.event.fire = power_fire, .world = world};
 	bool crashes = sim_random_chance(random, world->plan.crash_per_million);
+
+	repairs = world->plan.heals && sim_random_below(random, 3) == 0;
+	if (repairs) {
+		faults_stop(world);
+		faults_return_all(world);
+	}
 
 	planned_end = crashes ? (enum boot_end)sim_random_between(random, END_ABANDON, END_POWER_OFF) : END_EXPORT;
 	if (crashes && sim_random_below(random, 5)) {
@@ -141,8 +157,11 @@ static void create(struct world *world)
 
 static void final_body(struct world *world)
 {
-	open_pool(world);
+	open_pool(world, true);
+	world->doing = "last repair";
+	admin_repair(world);
 	world->doing = "last check";
+	admin_verify(world, VERIFY_FULL);
 	clients_check_all(world);
 	close_pool(world);
 }
@@ -156,6 +175,7 @@ void history_run(struct world *world)
 		boot(world);
 	}
 	faults_stop(world);
+	faults_return_all(world);
 	for (unsigned i = 0; i < 2; i++) {
 		if (world_boot(world, final_body) != WORLD_ENDED)
 			world_fail(world, "the last boot was interrupted without a reason");

@@ -72,6 +72,7 @@ static void draw_faults(struct plan *plan)
 	struct sim_random random;
 
 	sim_random_stream(&random, plan->seed, "faults", 0);
+	plan->administrated = sim_random_below(&random, 2);
 	if (plan->m == 0 || sim_random_below(&random, 4) == 0)
 		return;
 	unsigned kinds = (unsigned)sim_random_between(&random, 1, 4);
@@ -93,10 +94,10 @@ void plan_draw(struct plan *plan, uint64_t seed)
 void plan_print(const struct plan *plan, FILE *stream)
 {
 	fprintf(stream, "seed %" PRIu64 ": %u disks, %u+%u, AU %u KiB, cache %" PRIu64 " KiB, commit %" PRIu64 " ms, dirty %" PRIu64
-			" KiB, %u boots x %u clients x %u operations%s%s",
+			" KiB, %u boots x %u clients x %u operations%s%s%s",
 		plan->seed, plan->disks, plan->k, plan->m, 1u << (plan->au_shift - 10), plan->cache_limit / KIB,
 		plan->commit_interval_ns / NS_PER_MS, plan->dirty_limit / KIB, plan->boots, plan->clients, plan->operations,
-		plan->fifo ? ", fifo" : "", plan->buggify ? ", buggify" : "");
+		plan->fifo ? ", fifo" : "", plan->buggify ? ", buggify" : "", plan->administrated ? ", administrated" : "");
 	for (unsigned fault = 0; fault < SIM_FAULT_COUNT; fault++) {
 		if (plan->fault_kinds >> fault & 1)
 			fprintf(stream, ", %s", sim_fault_name((enum sim_fault)fault));

@@ -107,6 +107,7 @@ enum world_end world_boot(struct world *world, void (*body)(struct world *world)
 	world->rt = NULL;
 	world->provider = NULL;
 	world->core = NULL;
+	world->engine = NULL;
 	world->datasets = NULL;
 	world->boot++;
 	world->statistics.device_writes += world->set->operations - writes;
@@ -194,7 +195,7 @@ static int find_disks(struct world *world, struct core_disk_found *found, unsign
 	return count ? 0 : pool_error_set(error, -ENOENT, "no disk has a label");
 }
 
-int world_import(struct world *world, struct pool_error *error)
+static int import_core(struct world *world, struct pool_error *error)
 {
 	struct core_options options = world_core_options(world);
 	struct core_disk_found *found = sim_allocate((world->set->count + 1) * sizeof(*found));
@@ -212,8 +213,6 @@ int world_import(struct world *world, struct pool_error *error)
 	free(found);
 	if (result)
 		return result;
-	if (count < world->plan.disks)
-		world->statistics.imports_degraded++;
 	result = datasets_open(world->core, &world->datasets, error);
 	if (result) {
 		core_abandon(world->core);
@@ -222,26 +221,106 @@ int world_import(struct world *world, struct pool_error *error)
 	return result;
 }
 
+int world_import(struct world *world, bool with_engine, struct pool_error *error)
+{
+	unsigned present = 0, expected = 0;
+
+	for (unsigned i = 0; i < world->set->count; i++) {
+		expected += !(world->retired >> i & 1);
+		present += world->set->disks[i]->present && !(world->retired >> i & 1);
+	}
+	world->statistics.imports_degraded += present < expected;
+	if (!with_engine)
+		return import_core(world, error);
+	world->host = (struct engine_host){.rt = world->rt, .provider = world->provider, .core = world_core_options(world)};
+	int result = engine_import(&world->host, &(struct libpool_import_options){.size = sizeof(struct libpool_import_options),
+										   .name = "simulated"},
+				   &world->engine, error);
+
+	if (result) {
+		world->engine = NULL;
+		return result;
+	}
+	world->core = engine_core(world->engine);
+	world->datasets = engine_datasets(world->engine);
+	return 0;
+}
+
 int world_export(struct world *world, struct pool_error *error)
 {
-	core_stop(world->core);
-	datasets_close(world->datasets);
-	int result = core_export(world->core, error);
+	struct engine *engine = world->engine;
+	struct core *core = world->core;
+	struct datasets *datasets = world->datasets;
 
-	world->datasets = NULL;
+	world->engine = NULL;
 	world->core = NULL;
+	world->datasets = NULL;
 	world->statistics.exports++;
-	return result;
+	if (engine)
+		return engine_export(engine, error);
+	core_stop(core);
+	datasets_close(datasets);
+	return core_export(core, error);
 }
 
 void world_abandon(struct world *world)
 {
-	core_halt(world->core, "abandoned");
-	core_stop(world->core);
-	datasets_close(world->datasets);
-	core_abandon(world->core);
-	world->datasets = NULL;
+	struct engine *engine = world->engine;
+	struct core *core = world->core;
+	struct datasets *datasets = world->datasets;
+
+	world->engine = NULL;
 	world->core = NULL;
+	world->datasets = NULL;
+	if (engine) {
+		engine_abandon(engine);
+		return;
+	}
+	core_halt(core, "abandoned");
+	core_stop(core);
+	datasets_close(datasets);
+	core_abandon(core);
+}
+
+struct sim_disk *world_disk(struct world *world, unsigned index)
+{
+	const struct store_disk *disk = store_disk(core_store(world->core), index);
+	unsigned number;
+
+	if (!disk->configured || sscanf(disk->path, "sim:%u", &number) != 1 || number >= world->set->count)
+		return NULL;
+	return world->set->disks[number];
+}
+
+static bool is_member(struct world *world, struct sim_disk *disk)
+{
+	const struct label *config = core_label(world->core);
+	struct label *label = sim_allocate(sizeof(*label));
+	uint8_t *raw = sim_allocate(LABEL_COPY_SIZE);
+	uint64_t areas[2] = {0, (disk->size >> 20 << 20) - LABEL_AREA_SIZE};
+	bool member = false;
+
+	for (unsigned i = 0; i < 4 && !member; i++) {
+		sim_disk_peek(disk, areas[i / 2] + LABEL_OFFSET + (uint64_t)(i % 2) * LABEL_COPY_SIZE, raw, LABEL_COPY_SIZE);
+		if (label_decode(raw, i / 2, i % 2, label))
+			continue;
+		for (unsigned entry = 0; entry < config->disk_count; entry++)
+			member |= config->disks[entry].state != DISK_REMOVED &&
+				  !memcmp(&config->disks[entry].guid, &label->disk, sizeof(label->disk));
+	}
+	free(raw);
+	free(label);
+	return member;
+}
+
+void world_note_members(struct world *world)
+{
+	for (unsigned i = 0; i < world->set->count; i++) {
+		if (is_member(world, world->set->disks[i]))
+			world->retired &= ~(1u << i);
+		else
+			world->retired |= 1u << i;
+	}
 }
 
 void world_expect(struct world *world, int result, const struct pool_error *error, const char *what)

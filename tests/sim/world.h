@@ -6,14 +6,15 @@
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
 
-#include "libpool/dataset/dataset.h"
+#include "libpool/pool/engine.h"
 #include "tests/sim/model.h"
 #include "tests/sim/plan.h"
 
 #define WORLD_FAILED 3 /* exit code */
 #define WORLD_STATISTICS(X) \
 	X(boots) X(crashes) X(exports) X(imports_degraded) X(operations) X(reads) X(commits) X(no_space) X(faults) X(heals) \
-	X(device_writes) X(blocks_checked) X(verifies)
+	X(admin) X(verifies) X(scrubs) X(cells_repaired) \
+	X(device_writes) X(blocks_checked)
 
 struct world_statistics {
 #define WORLD_STATISTIC(name) uint64_t name;
@@ -37,10 +38,13 @@ struct world {
 	/* Of the present boot. */
 	struct rt *rt;
 	struct disk_provider *provider;
-	struct core *core; /* NULL: no pool is open */
+	struct engine_host host;
+	struct engine *engine; /* NULL: only core and datasets are open, and nothing repairs by itself */
+	struct core *core;     /* NULL: no pool is open */
 	struct datasets *datasets;
 	void (*body)(struct world *world);
 
+	uint32_t retired;  /* simulated disks that were replaced: never used again */
 	uint32_t suspects; /* disks that faults may have hit since the last complete repair: at most m */
 	unsigned rot_columns; /* columns of one row that rotted elsewhere since then */
 };
@@ -66,11 +70,15 @@ void world_kill(struct world *world);
 struct core_options world_core_options(struct world *world);
 /* On all disks of the plan. 0 or the error. */
 int world_create(struct world *world, struct pool_error *error);
-/* Imports from all disks that are present, and opens the datasets. */
-int world_import(struct world *world, struct pool_error *error);
+/* Imports from all disks that are present, and opens the datasets; with the whole engine, or without its background jobs. */
+int world_import(struct world *world, bool with_engine, struct pool_error *error);
 int world_export(struct world *world, struct pool_error *error);
 /* As by the death of the process, but the fibers end. */
 void world_abandon(struct world *world);
+/* Finds out which simulated disks are part of the pool: the others are retired. */
+void world_note_members(struct world *world);
+/* The simulated disk that is the pool's disk `index`; NULL if none has ever been. */
+struct sim_disk *world_disk(struct world *world, unsigned index);
 void world_expect(struct world *world, int result, const struct pool_error *error, const char *what);
 
 #endif
