@@ -6,8 +6,6 @@
 #include "scrub/job.h"
 #include "scrub/verify.h"
 
-#define REST_ATTEMPTS_MAX 16u
-
 static int commit(void *argument)
 {
 	return core_commit_forced(argument);
@@ -54,21 +52,27 @@ static void walked(void *argument)
 	pool->held = false;
 }
 
-/* A handle of the open txg while none is in sync: nothing is committed until it is released. */
+/*
+ * A handle of the open txg, and the one before it committed: nothing is committed until it is released. The open txg can't
+ * close under the handle, and the sync of the one before waits for no handle, so the wait ends with that sync.
+ */
 static int hold_still(struct core *core, uint64_t *ret_txg)
 {
-	for (unsigned i = 0; i < REST_ATTEMPTS_MAX; i++) {
-		/* After one commit of this import numbers follow one another. */
-		int status = core_commit_forced(core);
-		if (status == 0)
-			status = core_hold(core, 0, ret_txg);
-		if (status < 0)
-			return status;
-		if (core_committed_txg(core) + 1 == *ret_txg)
-			return 0;
-		core_release(core, *ret_txg);
+	/* After one commit of this import numbers follow one another. */
+	int status = core_commit_forced(core);
+
+	if (status == 0)
+		status = core_hold(core, 0, ret_txg);
+	if (status < 0)
+		return status;
+	while (core_committed_txg(core) + 1 != *ret_txg) {
+		if (core_halted(core, NULL)) {
+			core_release(core, *ret_txg);
+			return -POOL_EHALTED;
+		}
+		rt_sleep(core_rt(core), NS_PER_MS);
 	}
-	return -EBUSY;
+	return 0;
 }
 
 int verify_pool(struct core *core, struct datasets *datasets, unsigned what, struct verify_result *ret_result)

@@ -44,7 +44,7 @@ struct core;
 struct datasets;
 /*
  * The whole pool. Reaching is looked at while a transaction handle keeps the open txg from closing, so commits and what
- * waits for them stand still that long. Not for callers that hold a handle. -EBUSY: commits never came to rest.
+ * waits for them stand still that long. Not for callers that hold a handle.
  */
 int verify_pool(struct core *core, struct datasets *datasets, unsigned what, struct verify_result *ret_result);
 
