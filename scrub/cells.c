@@ -90,8 +90,18 @@ void report_lost_row(const struct job_host *host, const struct row_window *windo
 	}
 }
 
+bool batch_is_gone(const struct store *store, uint32_t id, const struct batch_index *batch)
+{
+	const struct segment *segment = alloc_segment(store_alloc((struct store *)store), id);
+	const struct batch_index *now = segment ? alloc_batch_find(segment, batch->base) : NULL;
+
+	return !now || now->txg != batch->txg;
+}
+
 void report_lost_summary(struct job *job, const struct job_host *host, uint32_t segment, const struct batch_index *batch)
 {
+	if (batch_is_gone(host->store, segment, batch))
+		return; /* its last block died while it was looked at */
 	struct dva dva = dva_unpack(batch->summary_dva);
 	struct job_damage damage = { .segment = segment, .row = (uint16_t)(dva.base + dva.offset % dva.height),
 				     .column = (uint8_t)(dva.offset / dva.height), .place = batch->txg, .dva = batch->summary_dva };

@@ -70,6 +70,8 @@ int settle_window(struct job *job, const struct job_host *host, struct row_windo
 void report_lost_row(const struct job_host *host, const struct row_window *window, unsigned row);
 /* The block whose cell this is, or NULL; *ret_dva is its address. */
 const struct summary_block *block_at(const struct summary *summary, unsigned column, unsigned row, uint64_t *ret_dva);
+/* A commit since the plan was made took the batch out of the index: nothing of it is live. */
+bool batch_is_gone(const struct store *store, uint32_t id, const struct batch_index *batch);
 void report_lost_summary(struct job *job, const struct job_host *host, uint32_t segment, const struct batch_index *batch);
 /* Adds a cell to a list of struct stale_record, to the last one where it follows that. 0 or -ENOMEM. */
 int note_lost(struct array *lost, uint32_t segment, unsigned column, unsigned row, uint64_t place);

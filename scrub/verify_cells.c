@@ -146,7 +146,10 @@ static int check_content(struct verify *verify, struct segment *segment, struct 
 			summary_put(verify->store, summary);
 			summary = NULL;
 			status = summary_get(verify->store, segment, piece->row, &summary);
-			if (status == -POOL_EDAMAGED || status == -ENOENT) {
+			if ((status == -POOL_EDAMAGED || status == -ENOENT) && batch_is_gone(verify->store, segment->id, batch)) {
+				lost = true;
+				status = 0;
+			} else if (status == -POOL_EDAMAGED || status == -ENOENT) {
 				verify->result.damaged_blocks++;
 				verify_damage(verify, "segment %u: the summary of txg %llu can't be read", segment->id,
 					      (unsigned long long)batch->txg);
