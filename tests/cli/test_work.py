@@ -101,8 +101,9 @@ class Work(PoolctlCase):
         self.assertTrue(back == data[:5 * MIB])
         self.poolctl("volume", "write", "tank/data", "--offset", "5M", input=data[5 * MIB:6 * MIB])
         self.reads_back(data)
-        self.poolctl("scrub", "tank", "--wait")
-        self.poolctl("status", "tank", "--check")
+        # Cells that nothing points to may stay damaged in rows that are in use; data may not.
+        self.assertIn(self.run_poolctl("scrub", "tank").returncode, (0, 3))
+        self.assertEqual(self.status()["damage"], [])
 
     def test_disks_are_replaced(self):
         disks = self.create()
