@@ -100,6 +100,41 @@ static bool solve_with_unverified(struct row_window *window, unsigned row, uint3
 	return false;
 }
 
+/* Memory for a column of which only some rows are rebuilt. */
+static bool column_memory(struct row_window *window, unsigned column)
+{
+	if (!window->columns[column]) {
+		window->columns[column] = buffer_new((size_t)window->rows * CELL_SIZE);
+		for (unsigned r = 0; window->columns[column] && r < window->rows; r++)
+			if (window->state[column][r] != CELL_DEAD)
+				window->state[column][r] = CELL_ABSENT;
+	}
+	return window->columns[column] != NULL;
+}
+
+/*
+ * A row that has too few judged cells: parity beside a summary has no CRC, so it serves only where the result can be
+ * judged. That is the row's data: once all of it is right, parity that is wanted follows from it.
+ */
+static bool solve_late_row(struct row_window *window, unsigned row, uint32_t targets)
+{
+	uint32_t data = (1u << window->k) - 1;
+	uint32_t missing = data & ~row_mask(window, row, false);
+
+	for (unsigned c = 0; c < window->k; c++)
+		if (missing >> c & 1 && !column_memory(window, c))
+			return false;
+	if (missing && !solve_with_unverified(window, row, missing))
+		return (targets & ~data) == 0 && targets != missing && solve_with_unverified(window, row, targets);
+	for (unsigned c = 0; c < COLUMNS_MAX; c++)
+		if (good((enum cell_state)window->state[c][row]))
+			targets &= ~(1u << c);
+	if (!targets)
+		return true;
+	decode(window, row, 1, row_mask(window, row, false), targets);
+	return judge_rebuilt(window, row, targets, true);
+}
+
 struct solve_job {
 	struct row_window *window;
 	uint32_t wanted;
@@ -129,8 +164,7 @@ static void solve_run(void *argument)
 			continue;
 		}
 		if ((unsigned)__builtin_popcount(sources) < window->k) {
-			/* Other cells of the row may be lost too: those wanted are solved one set at a time. */
-			if (!window->summary || !solve_with_unverified(window, r, targets))
+			if (!window->summary || !solve_late_row(window, r, targets))
 				job->solved = false;
 			r++;
 			continue;
