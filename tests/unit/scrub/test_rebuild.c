@@ -81,6 +81,32 @@ static void lost_body(struct world *world)
 	bench_release(&bench);
 }
 
+/* All of the parity lost at once: beside a summary a lost parity cell has no CRC, and lost data is its only check. */
+static void all_parity_lost_body(struct world *world)
+{
+	struct bench bench;
+	unsigned spare = world->options.disks - 1;
+
+	bench_init(&bench, world);
+	alloc_disk_set_usable(world->alloc, spare, false);
+	bench_fill(&bench, 12, 30);
+	for (unsigned i = 0; i < world->options.m; i++)
+		world_lose_disk(world, i);
+	alloc_disk_set_usable(world->alloc, spare, true);
+	bench_fill(&bench, 2, 0);
+	assert_int_equal(rebuild(&bench, 0, spare), 0);
+	assert_int_equal(bench.job.cells_unrepaired, 0);
+	assert_int_equal(bench_columns_on(world, 0), 0);
+	bench_check_all(&bench);
+}
+
+static void test_all_parity_lost(void **state)
+{
+	(void)state;
+	run_world((struct world_options){ .disks = 7, .k = 4, .m = 2 }, all_parity_lost_body);
+	run_world((struct world_options){ .disks = 7, .k = 3, .m = 3 }, all_parity_lost_body);
+}
+
 static void test_lost_disk(void **state)
 {
 	(void)state;
@@ -410,6 +436,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lost_disk),      cmocka_unit_test(test_spread),
+		cmocka_unit_test(test_all_parity_lost),
 		cmocka_unit_test(test_replace),	       cmocka_unit_test(test_replace_without_parity),
 		cmocka_unit_test(test_beside_writers), cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_absent_columns), cmocka_unit_test(test_lost_cells),

@@ -264,8 +264,8 @@ static inline void world_check_columns(struct world *world)
 			continue;
 		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
 			struct segment_column column = segment->record.columns[c];
-			uint32_t owner;
-			unsigned owner_column;
+			uint32_t owner = 0;
+			unsigned owner_column = 0;
 			if (column.disk == DISK_ABSENT)
 				continue;
 			for (unsigned other = 0; other < c; other++)
