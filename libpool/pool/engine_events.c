@@ -93,6 +93,9 @@ static void store_event(void *argument, enum store_event event, unsigned disk, u
 	struct engine *engine = argument;
 	char object[LIBPOOL_NAME_MAX + 1] = "";
 
+	/* Also when it is nothing new to tell: each record is to be repaired. */
+	if (event == STORE_STALE || event == STORE_DISK_FAULTY)
+		jobs_kick(engine);
 	if (kinds[event].of_disk)
 		engine_disk_text(engine, disk, object, sizeof(object));
 	else
@@ -105,8 +108,6 @@ static void store_event(void *argument, enum store_event event, unsigned disk, u
 			      (unsigned long long)count);
 	else
 		engine_event(engine, kinds[event].severity, kinds[event].kind, object, text ? text : "");
-	if (event == STORE_STALE || event == STORE_DISK_FAULTY)
-		jobs_kick(engine);
 }
 
 void events_attach(struct engine *engine)

@@ -32,7 +32,7 @@ struct jobs {
 	uint64_t scrub_rate;
 	struct rt_queue changed;           /* one ended, or paused */
 	struct rt_queue wake;              /* the dispatcher waits here */
-	bool kicked, stopping, ready;
+	bool kicked, starting, stopping, ready; /* starting: what a kick asked for is being looked at */
 	struct job_host host;
 };
 
@@ -192,8 +192,6 @@ static void follow_up(struct engine *engine, struct job *job)
 		damage_recheck(engine, job->cells_unrepaired == 0);
 	if (job->state == JOB_FINISHED && job->kind == JOB_REBUILD && job->disk != DISK_ABSENT)
 		remove_disk(engine, job->disk);
-	if (job->state == JOB_FINISHED && job->kind != JOB_SCRUB)
-		jobs_kick(engine);
 }
 
 /* One finished record of each kind is kept. */
@@ -211,15 +209,20 @@ static void job_fiber(void *argument)
 	struct pool_job *pool_job = argument;
 	struct engine *engine = pool_job->engine;
 	struct jobs *jobs = engine->jobs;
+	bool kick = false;
 
 	(void)run(pool_job);
 	if (!jobs->stopping) {
 		tell_end(engine, &pool_job->job);
 		follow_up(engine, &pool_job->job);
 		replace_last(engine, &pool_job->job);
+		kick = pool_job->job.state == JOB_FINISHED && pool_job->job.kind != JOB_SCRUB;
 	}
 	list_remove(&pool_job->node);
 	free(pool_job);
+	/* Only now, or what is due would be left to this job. */
+	if (kick)
+		jobs_kick(engine);
 	rt_queue_wake_all(engine->rt, &jobs->changed);
 	rt_group_done(engine->rt, &engine->fibers, 0);
 }
@@ -289,9 +292,12 @@ static void dispatcher(void *argument)
 		if (jobs->ready && rt_queue_wait_until(engine->rt, &jobs->wake, rt_now(engine->rt) + KICK_DELAY_NS))
 			continue;
 		jobs->ready = true;
+		/* A kick that comes while jobs are being started is about something that may have been passed by. */
+		jobs->kicked = false;
+		jobs->starting = true;
 		if (!jobs->stopping && engine_is_writable(engine))
 			start_due(engine);
-		jobs->kicked = false;
+		jobs->starting = false;
 		rt_queue_wake_all(engine->rt, &jobs->changed);
 	}
 	rt_group_done(engine->rt, &engine->fibers, 0);
@@ -526,7 +532,7 @@ int engine_scrub_cancel(struct engine *engine, struct pool_error *error)
 
 static bool is_any_busy(const struct engine *engine, uint32_t kinds)
 {
-	if (engine->jobs->kicked && (!kinds || kinds & (1u << JOB_REBUILD | 1u << JOB_RESYNC)))
+	if ((engine->jobs->kicked || engine->jobs->starting) && (!kinds || kinds & (1u << JOB_REBUILD | 1u << JOB_RESYNC)))
 		return true; /* the dispatcher is about to look what is due */
 	list_for_each(node, &engine->jobs->running)
 		if (is_busy(job_of(node)) && (!kinds || kinds & 1u << job_of(node)->job.kind))
