@@ -222,11 +222,10 @@ void forget_stale(struct alloc *alloc, uint32_t segment, unsigned column, uint64
 		(void)alloc_stale_add(alloc, &kept[i]); /* there was room for it a moment ago */
 }
 
-void update_degraded(struct store *store, struct segment *segment)
+static bool is_degraded(struct store *store, const struct segment *segment)
 {
-	struct alloc *alloc = store_alloc(store);
 	size_t count;
-	const struct stale_record *stale = alloc_stale(alloc, &count);
+	const struct stale_record *stale = alloc_stale(store_alloc(store), &count);
 	bool degraded = false;
 
 	/* Rows that a disk missed have no records of their own: as long as it is behind, the flag stays as it was. */
@@ -236,9 +235,21 @@ void update_degraded(struct store *store, struct segment *segment)
 	}
 	for (size_t i = 0; i < count; i++)
 		degraded |= stale[i].segment == segment->id;
+	return degraded;
+}
+
+bool degraded_is_outdated(struct store *store, const struct segment *segment)
+{
+	return segment && segment->record.flags & SEGMENT_DEGRADED && !alloc_segment_is_free(segment) && !is_degraded(store, segment);
+}
+
+void update_degraded(struct store *store, struct segment *segment)
+{
+	bool degraded = is_degraded(store, segment);
 	uint16_t flags = (uint16_t)((segment->record.flags & ~SEGMENT_DEGRADED) | (degraded ? SEGMENT_DEGRADED : 0));
+
 	if (flags == segment->record.flags)
 		return;
 	segment->record.flags = flags;
-	alloc_segment_touch(alloc, segment);
+	alloc_segment_touch(store_alloc(store), segment);
 }

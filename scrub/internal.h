@@ -81,6 +81,8 @@ void record_lost(struct alloc *alloc, const struct array *lost);
 void forget_stale(struct alloc *alloc, uint32_t segment, unsigned column, uint64_t committed);
 /* DEGRADED says what the columns, their disks and the stale records say. */
 void update_degraded(struct store *store, struct segment *segment);
+/* DEGRADED, but what it lacked is no more: its stale rows died, or an import dropped their records. */
+bool degraded_is_outdated(struct store *store, const struct segment *segment);
 
 /* ---- move.c, finish.c: columns of one segment to other places ---- */
 

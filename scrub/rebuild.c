@@ -66,6 +66,8 @@ bool rebuild_is_needed(struct store *store, unsigned leaving)
 	for (uint32_t id = 0; id < alloc_segment_count(alloc); id++) {
 		const struct segment *segment = alloc_segment(alloc, id);
 		uint8_t missing;
+		if (degraded_is_outdated(store, segment))
+			return true;
 		uint32_t columns = wanted_columns(store, segment, leaving, &missing);
 		for (unsigned c = 0; c < COLUMNS_MAX; c++)
 			if (columns >> c & 1 && move_is_possible(store, segment, c, leaving))
@@ -218,6 +220,21 @@ static bool stale_remain(const struct mover *mover, uint64_t committed)
 	return false;
 }
 
+/* Flags that nothing stands behind any more go without a rebuild. */
+static int tidy_flags(struct mover *mover)
+{
+	bool changed = false;
+
+	for (uint32_t id = 0; id < alloc_segment_count(mover->alloc); id++) {
+		struct segment *segment = alloc_segment(mover->alloc, id);
+		if (!degraded_is_outdated(mover->store, segment))
+			continue;
+		update_degraded(mover->store, segment);
+		changed = true;
+	}
+	return changed ? mover->host->commit(mover->host->argument) : 0;
+}
+
 int rebuild_run(struct job *job, const struct job_host *host)
 {
 	struct rebuild rebuild = { .tasks = 0 };
@@ -235,6 +252,8 @@ int rebuild_run(struct job *job, const struct job_host *host)
 	}
 	uint64_t committed = host->committed(host->argument);
 	int status = repair_stale(mover);
+	if (status == 0)
+		status = tidy_flags(mover);
 	while (status == 0 && items && fruitless < FRUITLESS_PASSES_MAX) {
 		status = pass(&rebuild, &items, &moved);
 		fruitless = moved ? 0 : fruitless + 1;
