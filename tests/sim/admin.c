@@ -77,7 +77,22 @@ static void describe(struct world *world, char *text, size_t size)
 			used += (size_t)snprintf(text + used, size - used, "disk #%u (%s) state %u stale from %" PRIu64 "%s; ", i, disk->path,
 						 disk->state, disk->stale_from, disk->disk ? "" : ", not open");
 	}
-	alloc_stale(core_alloc(world->core), &stale);
+	const struct stale_record *records = alloc_stale(core_alloc(world->core), &stale);
+
+	if (stale && used + 100 < size) {
+		const struct segment *segment = alloc_segment(core_alloc(world->core), records[0].segment);
+
+		used += (size_t)snprintf(text + used, size - used, "segment %u column %u rows %u+%u of txg %" PRIu64 " (disk #%u, class %u); ",
+					 records[0].segment, records[0].column, records[0].base, records[0].rows, records[0].place,
+					 segment->record.columns[records[0].column].disk, segment->record.class);
+	}
+	for (uint32_t id = 0; id < alloc_segment_count(core_alloc(world->core)) && used + 100 < size; id++) {
+		const struct segment *segment = alloc_segment(core_alloc(world->core), id);
+
+		if (segment && !alloc_segment_is_free(segment) && segment->record.flags & SEGMENT_DEGRADED)
+			used += (size_t)snprintf(text + used, size - used, "segment %u (state %u, class %u, %u cells live) degraded; ", id,
+						 segment->record.state, segment->record.class, segment->live);
+	}
 	core_space(world->core, &space);
 	snprintf(text + used, size - used, "%zu stale records, %" PRIu64 " degraded segments, %" PRIu64 " free segments", stale,
 		 space.degraded_segments, space.free_segments);
@@ -96,7 +111,7 @@ static void bring_online(struct world *world)
 		snprintf(name, sizeof(name), "#%u", i);
 		int result = engine_disk_online(world->engine, name, NULL, &error);
 
-		if (result && result != -EALREADY)
+		if (result && result != -EALREADY && result != -ENOENT) /* a replaced one may have left */
 			fail(world, "online", result, &error);
 	}
 }
