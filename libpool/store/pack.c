@@ -14,6 +14,7 @@
 #include "libpool/base/check.h"
 
 #define META_STRIPE_ROWS 4u
+#define LAST_ROWS_QUEUE_CELLS 2048u
 
 static struct store_block *queue_first(const struct stream *stream)
 {
@@ -36,6 +37,12 @@ static unsigned stripe_rows_target(const struct store *store, const struct strea
 static unsigned rows_left(const struct store *store, const struct stream *stream)
 {
 	return store->geometry.rows - alloc_segment(store->alloc, stream->segment)->record.rows_used;
+}
+
+/* What is left may be less than a full stripe and a summary. */
+static bool segment_ends(const struct store *store, const struct stream *stream, unsigned target)
+{
+	return rows_left(store, stream) < target + SUMMARY_CELLS_MAX;
 }
 
 static void stream_drop_segment(struct store *store, struct stream *stream)
@@ -88,16 +95,18 @@ static void blocks_placed(struct list *blocks)
 	}
 }
 
-/* Moves blocks of at most `cells` in all from the queue into the stripe. */
-static int stripe_fill(struct stream *stream, struct stripe *stripe, unsigned cells)
+/* Moves the blocks that queue_fit counted from the queue into the stripe. */
+static int stripe_fill(struct stream *stream, struct stripe *stripe, unsigned cells, bool skip)
 {
 	struct list placed;
 	int status = 0;
 
 	list_init(&placed);
-	for (struct store_block *block; (block = queue_first(stream)) && block->psect <= cells;) {
-		status = batch_add_block(stream->batch, stripe, block);
-		if (status < 0)
+	list_for_each_safe(node, after, &stream->queue) {
+		struct store_block *block = container_of(node, struct store_block, node);
+		if (block->psect > cells && skip)
+			continue;
+		if (block->psect > cells || (status = batch_add_block(stream->batch, stripe, block)) < 0)
 			break;
 		cells -= block->psect;
 		stream->queued_cells -= block->psect;
@@ -108,13 +117,15 @@ static int stripe_fill(struct stream *stream, struct stripe *stripe, unsigned ce
 	return status;
 }
 
-/* What the first blocks of the queue add up to within `cells`, and how many they are. */
-static unsigned queue_fit(const struct stream *stream, unsigned cells, unsigned *ret_blocks)
+/* What the first blocks of the queue add up to within `cells`, and how many they are. Skip: later ones too, past those too large. */
+static unsigned queue_fit(const struct stream *stream, unsigned cells, bool skip, unsigned *ret_blocks)
 {
 	unsigned sum = 0, blocks = 0;
 
 	list_for_each(node, &stream->queue) {
 		const struct store_block *block = container_of(node, struct store_block, node);
+		if (sum + block->psect > cells && skip)
+			continue;
 		if (sum + block->psect > cells)
 			break;
 		sum += block->psect;
@@ -168,8 +179,10 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 
 	/* As many rows as leave room for the summary that describes them. */
 	unsigned limit = left < target ? left : target;
+	/* What the last rows don't get is lost until the segment dies. */
+	bool skip = segment_ends(store, stream, target);
 	for (;;) {
-		cells = queue_fit(stream, limit * batch->k, &blocks);
+		cells = queue_fit(stream, limit * batch->k, skip, &blocks);
 		height = (cells + batch->k - 1) / batch->k;
 		if (cells == 0 || height + summary_rows(batch, height, blocks) <= left)
 			break;
@@ -205,7 +218,7 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 	struct stripe *stripe = stream_new_stripe(store, stream, height);
 	if (!stripe)
 		return -ENOMEM;
-	int status = stripe_fill(stream, stripe, cells);
+	int status = stripe_fill(stream, stripe, cells, skip);
 	if (status < 0) {
 		unit_give_up(stripe);
 		return status;
@@ -243,7 +256,11 @@ static int stream_cut(struct store *store, struct stream *stream, bool tail, boo
 		}
 		const struct segment *segment = alloc_segment(store->alloc, stream->segment);
 		unsigned target = stripe_rows_target(store, stream, segment->record.k);
-		if (!tail && stream->queued_cells < target * segment->record.k)
+		/* The last rows of a segment are filled best out of many. */
+		unsigned wanted = target * segment->record.k;
+		if (segment_ends(store, stream, target) && wanted < LAST_ROWS_QUEUE_CELLS)
+			wanted = LAST_ROWS_QUEUE_CELLS;
+		if (!tail && stream->queued_cells < wanted)
 			return 0;
 		if (!stream->batch) {
 			if (segment->pins || rows_left(store, stream) < 2) {

@@ -125,7 +125,10 @@ struct store_block {
 	void (*placed)(struct store_block *block); /* engine thread; must not wait */
 };
 
-/* Queues a block for a class; addresses are given in order of queueing, as stripes fill. May wait (for memory in flight). */
+/*
+ * Queues a block for a class; addresses are given as stripes fill, in order of queueing but for the last rows of a
+ * segment, which take the blocks that fit. May wait (for memory in flight).
+ */
 void store_place(struct store *store, enum segment_class class, struct store_block *block);
 /* Cuts the tail of the class: every queued block has its address on return. 0, or -ENOSPC / -POOL_EHALTED. May wait. */
 int store_cut(struct store *store, enum segment_class class);
