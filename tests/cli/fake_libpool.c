@@ -63,7 +63,7 @@ static int say(struct libpool_error *error, int code, const char *text)
 {
 	if (error) {
 		error->code = code;
-		snprintf(error->text, sizeof(error->text), "%s", text);
+		snprintf(error->text, sizeof(error->text), "%.507s", text);
 	}
 	return code;
 }
