@@ -121,9 +121,10 @@ int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, s
 		return status;
 	dataset->open_count++; /* keeps it while this waits */
 	gate_close(dataset);
-	status = dataset->record.flags & DATASET_DESTROYED ? -ENOENT : core_hold(core, RECORD_CELLS, &txg);
+	uint64_t old = dataset->record.volume_size;
+	/* What makes room must not need any. */
+	status = dataset->record.flags & DATASET_DESTROYED ? -ENOENT : core_hold(core, size < old ? 0 : RECORD_CELLS, &txg);
 	if (status == 0) {
-		uint64_t old = dataset->record.volume_size;
 		if (size < old)
 			status = blob_punch(dataset->blob, txg, size, old - size);
 		if (status == 0) {

@@ -29,13 +29,40 @@ static void request_end(struct volume *volume)
 		rt_queue_wake_all(core_rt(dataset->owner->core), &dataset->gate);
 }
 
+/*
+ * Cells that `blocks` data blocks take, with their share of what the end of a segment is too short for. Segments may get as
+ * narrow as one data column while disks are missing or full.
+ */
+static uint64_t data_cells(const struct geometry *geometry, uint64_t blocks, unsigned block_cells)
+{
+	uint64_t segment = geometry->rows - 1u, room = segment - segment / 64 - 2; /* without the summary */
+	uint64_t whole = room / block_cells ? room / block_cells : 1;
+
+	return (blocks * segment + whole - 1) / whole;
+}
+
+/* Cells of the nodes above neighbouring blocks, up to the root of a volume of this size. */
+static uint64_t node_cells(const struct dataset *dataset, uint64_t blocks)
+{
+	unsigned shift = dataset->record.block_shift, indirect_shift = shift <= 14 ? 12 : 14, fanout_shift = indirect_shift - 6;
+	uint64_t all = dataset->record.volume_size >> shift, below = blocks, nodes = 0;
+
+	for (uint64_t span = 1; span < all; span <<= fanout_shift) {
+		below = below == 1 ? 1 : ((below - 1) >> fanout_shift) + 2;
+		nodes += below;
+	}
+	/* Stripes of metadata are short: nodes of several cells may leave half of one unused. */
+	return nodes * (indirect_shift == 12 ? 1 : 8);
+}
+
 /* Worst case of cells that changing a byte range places. */
 static uint64_t range_cells(const struct dataset *dataset, uint64_t offset, uint64_t length)
 {
+	const struct geometry *geometry = alloc_geometry(core_alloc(dataset->owner->core));
 	unsigned shift = dataset->record.block_shift;
 	uint64_t blocks = ((offset + length - 1) >> shift) - (offset >> shift) + 1;
 
-	return blocks << (shift - CELL_SHIFT);
+	return data_cells(geometry, blocks, 1u << (shift - CELL_SHIFT)) + node_cells(dataset, blocks);
 }
 
 int volume_read(struct volume *volume, uint64_t offset, size_t length, void *destination)
@@ -104,7 +131,7 @@ int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, s
 	for (unsigned done = 0; done < count && status == 0;) {
 		unsigned piece = count - done < per_piece ? count - done : per_piece;
 		uint64_t txg;
-		status = core_hold(core, (uint64_t)piece << (shift - CELL_SHIFT), &txg);
+		status = core_hold(core, range_cells(dataset, (first + done) << shift, (uint64_t)piece << shift), &txg);
 		if (status < 0)
 			break;
 		for (unsigned i = 0; i < piece && status == 0; i++)
@@ -123,7 +150,7 @@ static int punch(struct volume *volume, uint64_t offset, uint64_t length)
 	struct core *core = dataset->owner->core;
 	uint64_t block = UINT64_C(1) << dataset->record.block_shift, txg;
 	bool whole = offset % block == 0 && length % block == 0;
-	int status = core_hold(core, whole ? 0 : 2 * (block >> CELL_SHIFT), &txg);
+	int status = core_hold(core, whole ? 0 : 2 * range_cells(dataset, 0, block), &txg);
 
 	if (status < 0)
 		return status;

@@ -28,6 +28,8 @@ int core_new(const struct core_options *options, const struct label *label, stru
 	rt_queue_init(&core->changed);
 	rt_queue_init(&core->sync_wake);
 	rt_queue_init(&core->released);
+	rt_mutex_init(&core->throttle);
+	rt_mutex_init(&core->config);
 	core->label = malloc(sizeof(*core->label));
 	int status = core->label ? 0 : -ENOMEM;
 	if (status == 0) {
@@ -205,10 +207,11 @@ int core_walk_system(struct core *core, object_visit_function *visit, void *argu
 static void close_disks(struct core *core)
 {
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
-		struct store_disk *disk = store_disk(core->store, i);
-		if (disk->disk)
-			disk_close(disk->disk);
-		disk->disk = NULL;
+		struct store_disk *slot = store_disk(core->store, i);
+		struct disk *disk = slot->disk;
+		slot->disk = NULL; /* first: requests that end now look at it */
+		if (disk)
+			disk_close(disk);
 	}
 }
 
@@ -217,7 +220,11 @@ void core_stop(struct core *core)
 	if (core->read_only)
 		return;
 	core->stopping = true;
+	/* Nothing of what is on its way to disks is of use any more: no reason to wait for devices that hang. */
+	if (core->halted)
+		close_disks(core);
 	rt_queue_wake_all(core->rt, &core->sync_wake);
+	rt_queue_wake_all(core->rt, &core->changed);
 	while (!core->stopped)
 		rt_queue_wait(core->rt, &core->changed);
 }

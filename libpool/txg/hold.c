@@ -3,6 +3,10 @@
  *
  * A handle pins the open txg. Throttle and space are waited for before it is taken, never while it is held, so
  * sync, which waits for handles, can't be held up by what only sync can give.
+ *
+ * Space is promised, not hoped for: a handle reserves the worst case, and what is reserved for the open txg and the one
+ * in sync never exceeds what was above the floors at the last commit. What a commit takes apart from that, whatever it
+ * contains, comes out of the floors (alloc/space.c).
  */
 #include <errno.h>
 #include <string.h>
@@ -13,12 +17,21 @@
 #define THROTTLE_PERCENT 60
 #define CLOSE_PERCENT 20
 #define DELAY_NS_MAX (20 * NS_PER_MS)
+/* Commits after which all that a change frees is free: its own, and two for the AUs; one more as it may miss the first. */
+#define SPACE_COMMITS 4u
+#define SPACE_COMMITS_MAX 16u /* while others change things all the time */
 
 static uint64_t dirty_total(const struct core *core)
 {
 	int64_t bytes = core->dirty_bytes[0] + core->dirty_bytes[1];
 
 	return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+/* With what was let through the throttle and isn't dirty yet. */
+static uint64_t dirty_bound(const struct core *core)
+{
+	return dirty_total(core) + core->admitted_waiting + core->admitted[0] + core->admitted[1];
 }
 
 void core_dirty(void *argument, uint64_t txg, int64_t bytes)
@@ -31,60 +44,127 @@ void core_dirty(void *argument, uint64_t txg, int64_t bytes)
 		rt_queue_wake_all(core->rt, &core->sync_wake);
 }
 
-/* Cells that the transaction may need in the worst case: its data, a node or two for each block, tails of rows. */
+/* The open txg closes as soon as it can. */
+static void core_ask(struct core *core)
+{
+	if (core->wanted_txg < core->open_txg)
+		core->wanted_txg = core->open_txg;
+	rt_queue_wake_all(core->rt, &core->sync_wake);
+}
+
+/* Rows that stripes pad, summaries, and entries of the batch map. */
 static uint64_t worst_case(uint64_t cells)
 {
-	return cells ? 2 * cells + 64 : 0;
+	return cells ? cells + cells / 8 + 1 : 0;
 }
 
-static int wait_for_space(struct core *core, uint64_t cells)
+static uint64_t reserved(const struct core *core)
 {
-	unsigned commits = 0;
+	return core->reserved_cells[0] + core->reserved_cells[1];
+}
 
-	while (core->reserved_cells[0] + core->reserved_cells[1] + cells > core->space.available_cells) {
-		if (core->halted)
-			return -POOL_EHALTED;
-		/* What commits give back: reservations beyond what was used, then AUs whose two later commits exist. */
-		bool reserved = core->reserved_cells[0] + core->reserved_cells[1] > 0;
-		if (!reserved && (commits >= RETRY_SPACE_COMMITS || core->space.deferred_aus == 0))
-			return -ENOSPC;
-		int status = core_commit_forced(core);
-		if (status < 0)
-			return status;
-		if (++commits > 2 * RETRY_SPACE_COMMITS)
-			return -ENOSPC;
+/* What would be above the floors if every AU that waits for its two commits were free: never too little. */
+static uint64_t potential_cells(const struct core *core)
+{
+	const struct geometry *geometry = alloc_geometry(core->alloc);
+	uint64_t segments = core->space.free_segments + core->space.deferred_aus / (geometry->m + 1u) + 1;
+
+	return segments > core->space.floor_segments ?
+		       (segments - core->space.floor_segments) * geometry->k * (geometry->rows - 1u) :
+		       0;
+}
+
+/* One writer's search for space. */
+struct search {
+	uint64_t activity;
+	unsigned commits, fruitless;
+};
+
+/*
+ * 0: there is room now. 1: it waited for a commit, ask again. A commit helps when something changed since the last one
+ * (reservations that weren't used, frees) or when AUs wait for their two commits; after enough of them without any change the
+ * pool is full, and stays so for everybody until somebody changes something.
+ */
+static int find_space(struct core *core, uint64_t cells, struct search *search)
+{
+	bool changes = core->touched[0] || core->touched[1];
+
+	if (reserved(core) + cells <= core->space.available_cells)
+		return 0;
+	if (core->full && core->full_activity == core->activity && cells >= core->full_cells)
+		return -ENOSPC;
+	if (!changes && cells > potential_cells(core))
+		return -ENOSPC;
+	if (search->activity != core->activity) {
+		search->activity = core->activity;
+		search->fruitless = 0;
 	}
-	return 0;
+	if (search->fruitless == SPACE_COMMITS || search->commits == SPACE_COMMITS_MAX) {
+		core->full = search->fruitless == SPACE_COMMITS;
+		core->full_activity = core->activity;
+		core->full_cells = cells;
+		return -ENOSPC;
+	}
+	search->fruitless++;
+	search->commits++;
+	int status = core_commit_forced(core);
+	return status < 0 ? status : 1;
 }
 
-static void wait_for_throttle(struct core *core)
+/*
+ * Waits, in turn, until `bytes` more may become dirty, and counts them as admitted. From 60 % of the limit on writers are
+ * delayed, each on its own; at the limit they queue up.
+ */
+static void throttle(struct core *core, uint64_t bytes)
 {
-	uint64_t limit = core->options.dirty_limit, start = limit / 100 * THROTTLE_PERCENT;
+	uint64_t limit = core->options.dirty_limit, start = limit / 100 * THROTTLE_PERCENT, dirty = dirty_bound(core);
 
-	while (dirty_total(core) >= limit && !core->halted) {
-		rt_queue_wake_all(core->rt, &core->sync_wake);
+	if (bytes && dirty > start)
+		rt_sleep(core->rt, DELAY_NS_MAX * ((dirty < limit ? dirty : limit) - start) / (limit - start));
+	rt_mutex_lock(core->rt, &core->throttle);
+	while (!core->halted && !core->stopping && dirty_bound(core) > 0 && dirty_bound(core) + bytes > limit) {
+		core_ask(core);
 		rt_queue_wait(core->rt, &core->changed);
 	}
-	uint64_t dirty = dirty_total(core);
-	if (dirty > start && limit > start)
-		rt_sleep(core->rt, DELAY_NS_MAX * (dirty - start) / (limit - start));
+	core->admitted_waiting += bytes;
+	rt_mutex_unlock(core->rt, &core->throttle);
+}
+
+/* Every wait may end with another state of things: taken is only what all conditions allow in one step. */
+static int wait_for_turn(struct core *core, uint64_t cells)
+{
+	struct search search = { .activity = core->activity };
+
+	for (;;) {
+		if (core->halted || core->stopping)
+			return -POOL_EHALTED;
+		int status = cells ? find_space(core, cells, &search) : 0;
+		if (status < 0)
+			return status;
+		if (status > 0)
+			continue;
+		if (!core->quiescing)
+			return 0;
+		rt_queue_wait(core->rt, &core->changed);
+	}
 }
 
 int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
 {
+	uint64_t bytes = cells * CELL_SIZE, need = worst_case(cells);
+
 	POOL_CHECK(rt_may_block(core->rt));
 	if (core->read_only)
 		return -EROFS;
-	if (cells) {
-		wait_for_throttle(core);
-		int status = wait_for_space(core, worst_case(cells));
-		if (status < 0)
-			return status;
-	}
-	while (core->quiescing && !core->halted)
-		rt_queue_wait(core->rt, &core->changed);
 	if (core->halted || core->stopping)
 		return -POOL_EHALTED;
+	throttle(core, bytes);
+	int status = wait_for_turn(core, need);
+	core->admitted_waiting -= bytes;
+	if (status < 0) {
+		rt_queue_wake_all(core->rt, &core->changed); /* there is room for others */
+		return status;
+	}
 	uint64_t txg = core->open_txg;
 	if (!core->touched[txg & 1]) {
 		core->touched[txg & 1] = true;
@@ -92,15 +172,22 @@ int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
 		rt_queue_wake_all(core->rt, &core->sync_wake);
 	}
 	core->handles[txg & 1]++;
-	core->reserved_cells[txg & 1] += worst_case(cells);
+	core->admitted[txg & 1] += bytes;
+	core->reserved_cells[txg & 1] += need;
+	core->activity++;
 	*ret_txg = txg;
 	return 0;
 }
 
 void core_release(struct core *core, uint64_t txg)
 {
-	POOL_CHECK(core->handles[txg & 1] > 0);
-	if (--core->handles[txg & 1] == 0)
+	unsigned slot = txg & 1;
+
+	if (!POOL_CHECK(core->handles[slot] > 0))
+		return;
+	/* Which handle it is isn't told: each takes its share along. */
+	core->admitted[slot] -= core->admitted[slot] / core->handles[slot];
+	if (--core->handles[slot] == 0)
 		rt_queue_wake_all(core->rt, &core->released);
 }
 
@@ -127,9 +214,7 @@ int core_commit(struct core *core)
 		/* All that was released before is in the one under way. */
 		return wait_committed(core, core->syncing_txg);
 	}
-	if (core->wanted_txg < txg)
-		core->wanted_txg = txg;
-	rt_queue_wake_all(core->rt, &core->sync_wake);
+	core_ask(core);
 	return wait_committed(core, txg);
 }
 
@@ -141,9 +226,7 @@ int core_commit_forced(struct core *core)
 		return -POOL_EHALTED;
 	uint64_t txg = core->open_txg;
 	core->touched[txg & 1] = true;
-	if (core->wanted_txg < txg)
-		core->wanted_txg = txg;
-	rt_queue_wake_all(core->rt, &core->sync_wake);
+	core_ask(core);
 	return wait_committed(core, txg);
 }
 
@@ -152,9 +235,8 @@ void core_states_changed(struct core *core)
 	if (core->stopping)
 		return; /* what isn't done goes on after the next import */
 	core->touched[core->open_txg & 1] = true;
-	if (core->wanted_txg < core->open_txg)
-		core->wanted_txg = core->open_txg;
-	rt_queue_wake_all(core->rt, &core->sync_wake);
+	core->activity++;
+	core_ask(core);
 }
 
 static bool sync_is_due(struct core *core)
@@ -175,10 +257,7 @@ void core_sync_fiber(void *argument)
 
 	while (!core->halted) {
 		if (sync_is_due(core)) {
-			int status = sync_txg(core, core->open_txg);
-			if (status < 0)
-				core_halt(core, "a commit failed");
-			rt_queue_wake_all(core->rt, &core->changed);
+			(void)sync_txg(core, core->open_txg); /* a failure halts */
 			continue;
 		}
 		if (core->stopping)

@@ -7,8 +7,6 @@
 #include "libpool/format/dva.h"
 #include "libpool/txg/core.h"
 
-#define RETRY_SPACE_COMMITS 4u
-
 /* The allocation log of one committed txg: kept until no page needs it. */
 struct log_entry {
 	uint64_t txg;
@@ -31,6 +29,7 @@ struct core {
 	char halt_reason[256];
 
 	struct uberblock uberblock; /* the last one written */
+	uint64_t sysmap_there[BITMAP_WORDS(DISKS_MAX)]; /* disks whose copies of the sysmap it means are known to be good */
 	uint64_t epoch;             /* of this import */
 	bool epoch_recorded;
 	uint64_t commits;
@@ -47,9 +46,16 @@ struct core {
 	uint64_t reserved_cells[2];
 	uint64_t opened_ns;          /* when the open txg got its first handle */
 	struct space space;          /* as of the last commit */
+	/* Bytes that writers were let through the throttle with and that aren't dirty yet: without a handle so far, with one. */
+	uint64_t admitted_waiting, admitted[2];
+	struct rt_mutex throttle;    /* writers at the limit pass one by one */
+	uint64_t activity;           /* counts what may change space: handles, work in the background */
+	bool full;                   /* at full_activity there was no room for full_cells, and no commit could change that */
+	uint64_t full_activity, full_cells;
 	struct rt_queue changed;     /* committed, halted, room */
 	struct rt_queue sync_wake;   /* the sync fiber waits here */
 	struct rt_queue released;    /* sync waits for handles */
+	struct rt_mutex config;      /* disks and labels change in no sync, and one change at a time */
 
 	/* What the commit block and its neighbours name. */
 	struct dnode segtab_dnode, livemap_dnode;
@@ -61,6 +67,10 @@ struct core {
 	uint64_t recent_txgs[3];             /* newest first, the last commit included */
 };
 
+/* create.c */
+/* Whether the SYS segments a pool may have hold the state of so many AUs twice over. */
+bool sys_capacity_suffices(unsigned k, unsigned m, unsigned au_shift, uint64_t aus);
+
 /* labels.c */
 uint64_t label_area_offset(uint64_t disk_size, unsigned area);
 uint32_t disk_au_count(uint64_t disk_size, unsigned au_shift);
@@ -68,12 +78,21 @@ uint32_t disk_au_count(uint64_t disk_size, unsigned au_shift);
 int labels_write(struct core *core);
 const struct label_disk *label_find_index(const struct label *label, unsigned index);
 
+/* each.c */
+/* Runs run(argument, i) for all i below count at the same time and waits; ret_status[i] is what each gave. */
+void run_each(struct rt *rt, const char *name, unsigned count, int (*run)(void *argument, unsigned index), void *argument,
+	      int *ret_status);
+
 /* uberblocks.c */
-/* Calls visit for every valid slot of a disk; stops at a non-zero return. */
+/* Calls visit for every valid slot of a disk; stops at a non-zero return. -ETIMEDOUT: the disk doesn't answer. */
 int uberblocks_scan(struct disk *disk, const struct label *label, int (*visit)(void *argument, const struct uberblock *uberblock),
 		    void *argument);
-/* Fills states and counts from the store's disks, writes to all ONLINE ones, repeats with failing ones listed. 0 or -POOL_EHALTED. */
+/* Fills states and counts from the store's disks, writes to all ONLINE ones, repeats with failing ones listed. 0, or an error after core_halt. */
 int uberblock_commit(struct core *core, struct uberblock *uberblock);
+
+/* sysmap.c */
+/* SYS segments have changed, or a disk lacks the newest sysmap. */
+bool sysmap_is_due(const struct core *core);
 /* Next sysmap slot, all disks, flush; fills the uberblock's sysmap fields. */
 int sysmap_write(struct core *core, struct uberblock *uberblock);
 int sysmap_load(struct core *core, const struct uberblock *uberblock);
