@@ -35,46 +35,40 @@ const struct label_disk *label_find_index(const struct label *label, unsigned in
 	return NULL;
 }
 
-struct label_write {
+struct label_round {
 	struct core *core;
-	unsigned copy;
-	uint16_t index;
-	struct rt_group *group;
-	bool failed;
+	unsigned copy, count;
+	uint16_t disks[DISKS_MAX];
+	int status[DISKS_MAX];
 };
 
-static void label_write_fiber(void *argument)
+static int label_write(void *argument, unsigned item)
 {
-	struct label_write *write = argument;
-	struct core *core = write->core;
-	struct store_disk *disk = store_disk(core->store, write->index);
+	struct label_round *round = argument;
+	struct store_disk *disk = store_disk(round->core->store, round->disks[item]);
 	struct label *label = malloc(sizeof(*label));
-	struct buffer *buffer = buffer_new(LABEL_COPY_SIZE);
-	int status = label && buffer ? 0 : -ENOMEM;
+	struct buffer *images[2] = { buffer_new(LABEL_COPY_SIZE), buffer_new(LABEL_COPY_SIZE) };
+	int status = label && images[0] && images[1] ? 0 : -ENOMEM;
 
 	if (status == 0) {
-		*label = *core->label;
+		*label = *round->core->label;
 		label->disk = disk->guid;
-		label->disk_index = write->index;
+		label->disk_index = round->disks[item];
 		label->size = disk->size;
 	}
 	for (unsigned area = 0; area < 2 && status == 0; area++) {
-		label_encode(label, area, write->copy, buffer->data);
-		struct buffer *image = buffer_new_copy(buffer->data, LABEL_COPY_SIZE);
-		if (!image) {
-			status = -ENOMEM;
-			break;
-		}
-		status = disk_write(disk->disk, label_area_offset(disk->size, area) + LABEL_OFFSET + write->copy * LABEL_COPY_SIZE,
-				    LABEL_COPY_SIZE, image, 0, false);
-		buffer_unref(image);
+		label_encode(label, area, round->copy, images[area]->data);
+		status = disk->disk ? disk_write(disk->disk,
+						 label_area_offset(disk->size, area) + LABEL_OFFSET + round->copy * LABEL_COPY_SIZE,
+						 LABEL_COPY_SIZE, images[area], 0, false) :
+				      -ENODEV;
 	}
 	if (status == 0)
-		status = disk_flush(disk->disk);
+		status = disk->disk ? disk_flush(disk->disk) : -ENODEV;
 	free(label);
-	buffer_unref(buffer);
-	write->failed = status < 0;
-	rt_group_done(core->rt, write->group, 0);
+	buffer_unref(images[0]);
+	buffer_unref(images[1]);
+	return status;
 }
 
 static bool disk_is_writable(const struct store_disk *disk)
@@ -84,82 +78,90 @@ static bool disk_is_writable(const struct store_disk *disk)
 
 int labels_write(struct core *core)
 {
-	struct label_write *writes = calloc(DISKS_MAX, sizeof(*writes));
+	struct label_round *round = calloc(1, sizeof(*round));
 	unsigned written = 0;
+	int status = round ? 0 : -ENOMEM;
 
-	if (!writes)
-		return -ENOMEM;
-	for (unsigned copy = 0; copy < 2; copy++) {
-		struct rt_group group;
-		rt_group_init(&group);
+	for (unsigned copy = 0; copy < 2 && status == 0; copy++) {
+		*round = (struct label_round){ .core = core, .copy = copy };
+		for (uint16_t i = 0; i < DISKS_MAX; i++)
+			if (disk_is_writable(store_disk(core->store, i)))
+				round->disks[round->count++] = i;
+		run_each(core->rt, "label", round->count, label_write, round, round->status);
+		for (unsigned i = 0; i < round->count; i++)
+			if (round->status[i] == -ENOMEM)
+				status = -ENOMEM;
 		written = 0;
-		for (uint16_t i = 0; i < DISKS_MAX; i++) {
-			writes[i] = (struct label_write){ core, copy, i, &group, false };
-			if (!disk_is_writable(store_disk(core->store, i)))
-				continue;
-			rt_group_add(&group);
-			if (rt_spawn(core->rt, "label", label_write_fiber, &writes[i]) < 0) {
-				writes[i].failed = true;
-				rt_group_done(core->rt, &group, 0);
-			}
-		}
-		if (group.pending)
-			(void)rt_group_wait(core->rt, &group);
-		for (uint16_t i = 0; i < DISKS_MAX; i++) {
-			if (!disk_is_writable(store_disk(core->store, i)))
-				continue;
-			if (writes[i].failed)
-				store_disk_fail(core->store, i, "its label can't be written");
+		for (unsigned i = 0; i < round->count && status == 0; i++) {
+			if (round->status[i] < 0)
+				store_disk_fail(core->store, round->disks[i], "its label can't be written");
 			else
 				written++;
 		}
 	}
-	free(writes);
-	return written ? 0 : -EIO;
+	free(round);
+	return status < 0 ? status : written ? 0 : -EIO;
+}
+
+struct label_search {
+	struct disk *disk;
+	struct label *label, *best; /* best: NULL if none was found so far */
+	struct buffer *buffer;
+	int result;
+};
+
+/* Both copies of an area that begins at `offset`. 0, or why the search ends. */
+static int search_area(struct label_search *search, unsigned area, uint64_t offset)
+{
+	int status = disk_read(search->disk, offset + LABEL_OFFSET, 2 * LABEL_COPY_SIZE, search->buffer, 0);
+
+	if (status < 0) {
+		if (!search->best && search->result == -ENOENT)
+			search->result = status;
+		return status == -ETIMEDOUT || status == -ENOMEM ? status : 0;
+	}
+	for (unsigned copy = 0; copy < 2; copy++) {
+		const uint8_t *raw = search->buffer->data + copy * LABEL_COPY_SIZE;
+		status = label_decode(raw, area, copy, search->label);
+		if (status == 0 || status == -POOL_EFEATURE) {
+			if (search->best && search->best->config_txg >= search->label->config_txg)
+				continue;
+			if (!search->best)
+				search->best = malloc(sizeof(*search->best));
+			if (!search->best)
+				return -ENOMEM;
+			*search->best = *search->label;
+			search->result = status;
+		} else if (!search->best && memcmp(raw, "poolLABL", 8) == 0) {
+			search->result = -POOL_EFORMAT;
+		}
+	}
+	return 0;
 }
 
 int core_label_read(struct disk *disk, struct label **ret_label)
 {
-	struct label *best = NULL, *label = malloc(sizeof(*label));
-	struct buffer *buffer = buffer_new(2 * LABEL_COPY_SIZE);
-	int result = -ENOENT;
+	struct label_search search = { .disk = disk, .label = malloc(sizeof(*search.label)),
+				       .buffer = buffer_new(2 * LABEL_COPY_SIZE), .result = -ENOENT };
+	uint64_t size = disk->info.size;
+	int status = search.label && search.buffer ? 0 : -ENOMEM;
 
-	if (!label || !buffer || disk->info.size < DISK_SIZE_MIN) {
-		result = label && buffer ? -ENOENT : -ENOMEM;
-		goto out;
+	if (status == 0 && size >= DISK_SIZE_MIN) {
+		status = search_area(&search, 0, label_area_offset(size, 0));
+		/* A disk that has grown since keeps its area B where it was. */
+		if (search.best && search.best->size >= DISK_SIZE_MIN && search.best->size < size)
+			size = search.best->size;
+		if (status == 0)
+			status = search_area(&search, 1, label_area_offset(size, 1));
 	}
-	for (unsigned area = 0; area < 2; area++) {
-		int status = disk_read(disk, label_area_offset(disk->info.size, area) + LABEL_OFFSET, 2 * LABEL_COPY_SIZE, buffer, 0);
-		if (status < 0) {
-			if (result == -ENOENT)
-				result = status;
-			continue;
-		}
-		for (unsigned copy = 0; copy < 2; copy++) {
-			status = label_decode(buffer->data + copy * LABEL_COPY_SIZE, area, copy, label);
-			if (status == 0 || status == -POOL_EFEATURE) {
-				if (best && best->config_txg >= label->config_txg)
-					continue;
-				if (!best)
-					best = malloc(sizeof(*best));
-				if (!best) {
-					result = -ENOMEM;
-					goto out;
-				}
-				*best = *label;
-				result = status;
-			} else if (!best && memcmp(buffer->data + copy * LABEL_COPY_SIZE, "poolLABL", 8) == 0) {
-				result = -POOL_EFORMAT;
-			}
-		}
+	if (status == 0)
+		status = search.result;
+	if (search.best && (status == 0 || status == -POOL_EFEATURE)) {
+		*ret_label = search.best;
+		search.best = NULL;
 	}
-	if (best) {
-		*ret_label = best;
-		best = NULL;
-	}
-out:
-	free(best);
-	free(label);
-	buffer_unref(buffer);
-	return result;
+	free(search.best);
+	free(search.label);
+	buffer_unref(search.buffer);
+	return status;
 }

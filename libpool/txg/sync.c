@@ -16,6 +16,7 @@
  * one, and both trees are whole. Nothing but T is ever committed as T: a commit that fails halts the pool.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "libpool/base/check.h"
@@ -128,10 +129,10 @@ static void commit_applied(struct core *core, uint64_t txg)
 	core->commits++;
 	core->touched[slot] = false;
 	core->reserved_cells[slot] = 0;
-	core->syncing = false;
 	alloc_space(core->alloc, &core->space);
 	if (core->participant.committed)
 		core->participant.committed(core->participant.argument, txg);
+	core->syncing = false; /* only now: who waits for the end of a sync may free the participant */
 	rt_queue_wake_all(core->rt, &core->changed);
 }
 
@@ -156,7 +157,7 @@ static int sync_steps(struct core *core, uint64_t txg)
 	if (status < 0)
 		return status;
 	store_flush(core->store);
-	if (alloc_sysmap_dirty(core->alloc) && (status = sysmap_write(core, &uberblock)) < 0)
+	if (sysmap_is_due(core) && (status = sysmap_write(core, &uberblock)) < 0)
 		return status;
 	status = store_check_redundancy(core->store);
 	if (status == 0 && !core->halted)
@@ -167,6 +168,21 @@ static int sync_steps(struct core *core, uint64_t txg)
 	store_txg_end(core->store);
 	logs_release(core);
 	return 0;
+}
+
+static void sync_failed(struct core *core, int status)
+{
+	const char *why = NULL;
+	char text[128];
+
+	snprintf(text, sizeof(text), "a commit failed: %s", pool_error_string(status));
+	if (!store_halted(core->store, &why))
+		why = text;
+	core_halt(core, why);
+	/* What was begun must end before anybody frees what it uses. */
+	(void)store_wait_writes(core->store);
+	core->syncing = false;
+	rt_queue_wake_all(core->rt, &core->changed);
 }
 
 int sync_txg(struct core *core, uint64_t txg)
@@ -181,15 +197,15 @@ int sync_txg(struct core *core, uint64_t txg)
 	core->syncing_txg = txg;
 	core->open_txg = txg + 1;
 	rt_queue_wake_all(core->rt, &core->changed);
+	rt_mutex_lock(core->rt, &core->config);
 	rt_no_block_begin(core->rt);
 	int status = sync_steps(core, txg);
 	rt_no_block_end(core->rt);
+	rt_mutex_unlock(core->rt, &core->config);
 	if (status < 0 || core->halted) {
-		const char *why = NULL;
-		if (store_halted(core->store, &why))
-			core_halt(core, why);
-		core->syncing = false;
-		return status < 0 ? status : -POOL_EHALTED;
+		status = status < 0 ? status : -POOL_EHALTED;
+		sync_failed(core, status);
+		return status;
 	}
 	commit_applied(core, txg);
 	return 0;

@@ -10,54 +10,102 @@
 #include "libpool/base/buffer.h"
 #include "libpool/txg/internal.h"
 
-struct slot_write {
+/* One round of writing something to disks; buffers are made before, so that it is the disk's fault if a write fails. */
+struct round {
 	struct core *core;
-	struct rt_group *group;
 	const struct uberblock *uberblock;
-	uint16_t index;
-	bool both_areas, failed;
+	unsigned count;
+	uint16_t disks[DISKS_MAX];
+	struct buffer *buffers[DISKS_MAX]; /* of each disk; of the first only where all get the same */
+	int status[DISKS_MAX];
+	bool both_areas;
 };
 
-static int slot_write_area(struct slot_write *write, unsigned area)
+static struct round *round_new(struct core *core, const struct uberblock *uberblock)
 {
-	struct store_disk *disk = store_disk(write->core->store, write->index);
-	struct uberblock *copy = malloc(sizeof(*copy));
-	struct buffer *buffer = buffer_new(UBERBLOCK_SIZE);
-	int status = copy && buffer ? 0 : -ENOMEM;
+	struct round *round = calloc(1, sizeof(*round));
+	unsigned configured = 0;
 
-	if (status == 0) {
-		*copy = *write->uberblock;
-		copy->disk_index = write->index;
+	if (!round)
+		return NULL;
+	round->core = core;
+	round->uberblock = uberblock;
+	for (uint16_t i = 0; i < DISKS_MAX; i++) {
+		const struct store_disk *disk = store_disk(core->store, i);
+		configured += disk->configured;
+		if (disk->configured && disk->state == DISK_ONLINE)
+			round->disks[round->count++] = i;
+	}
+	round->both_areas = configured <= 2;
+	return round;
+}
+
+static void round_free(struct round *round)
+{
+	for (unsigned i = 0; round && i < round->count; i++)
+		buffer_unref(round->buffers[i]);
+	free(round);
+}
+
+/* Failed disks become FAULTY: how many. -ENOMEM if it wasn't their fault. */
+static int round_judge(struct round *round, const char *why)
+{
+	int failed = 0;
+
+	for (unsigned i = 0; i < round->count; i++)
+		if (round->status[i] == -ENOMEM)
+			return -ENOMEM;
+	for (unsigned i = 0; i < round->count; i++) {
+		if (round->status[i] == 0)
+			continue;
+		failed++;
+		store_disk_fail(round->core->store, round->disks[i], why);
+	}
+	return failed;
+}
+
+static int slot_encode(struct round *round)
+{
+	struct uberblock *copy = malloc(sizeof(*copy));
+	int status = copy ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < round->count && status == 0; i++) {
+		round->buffers[i] = buffer_new(UBERBLOCK_SIZE);
+		if (!round->buffers[i]) {
+			status = -ENOMEM;
+			break;
+		}
+		*copy = *round->uberblock;
+		copy->disk_index = round->disks[i];
 		copy->slot = (uint16_t)(copy->txg % UBERBLOCK_COMMIT_SLOTS);
-		uberblock_encode(copy, &disk->guid, buffer->data);
-		uint64_t offset = label_area_offset(disk->size, area) + UBERBLOCK_OFFSET + (uint64_t)copy->slot * UBERBLOCK_SIZE;
-		status = disk_write(disk->disk, offset, UBERBLOCK_SIZE, buffer, 0, true);
-		if (status == 0 && !disk->disk->info.fua)
-			status = disk_flush(disk->disk);
+		uberblock_encode(copy, &store_disk(round->core->store, round->disks[i])->guid, round->buffers[i]->data);
 	}
 	free(copy);
-	buffer_unref(buffer);
 	return status;
 }
 
-static void slot_write_fiber(void *argument)
+static int slot_write(void *argument, unsigned item)
 {
-	struct slot_write *write = argument;
-	const struct uberblock *uberblock = write->uberblock;
-	int status;
+	struct round *round = argument;
+	const struct uberblock *uberblock = round->uberblock;
+	struct store_disk *disk = store_disk(round->core->store, round->disks[item]);
+	unsigned first = round->both_areas || (uberblock->txg + uberblock->rewrite) % 2 == 0 ? 0 : 1;
+	unsigned last = round->both_areas ? 1 : first;
+	int status = 0;
 
-	if (write->both_areas) {
-		status = slot_write_area(write, 0);
-		if (status == 0)
-			status = slot_write_area(write, 1);
-	} else {
-		status = slot_write_area(write, (uberblock->txg + uberblock->rewrite) % 2 == 0 ? 0 : 1);
+	for (unsigned area = first; area <= last && status == 0; area++) {
+		uint64_t offset = label_area_offset(disk->size, area) + UBERBLOCK_OFFSET +
+				  uberblock->txg % UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE;
+		if (!disk->disk)
+			return -ENODEV;
+		status = disk_write(disk->disk, offset, UBERBLOCK_SIZE, round->buffers[item], 0, true);
+		if (status == 0 && disk->disk && !disk->disk->info.fua)
+			status = disk_flush(disk->disk);
 	}
-	write->failed = status < 0;
-	rt_group_done(write->core->rt, write->group, 0);
+	return status;
 }
 
-/* What the uberblock says of the disks, from the store's slots. -E2BIG with more than it has room for. */
+/* What the uberblock says of the disks, from the store's slots. -E2BIG with more than it has room for, -ENODEV without a disk. */
 static int fill_states(struct core *core, struct uberblock *uberblock)
 {
 	uberblock->state_count = 0;
@@ -76,78 +124,79 @@ static int fill_states(struct core *core, struct uberblock *uberblock)
 		uberblock->states[uberblock->state_count++] =
 			(struct uberblock_state){ .disk = (uint16_t)i, .state = disk->state, .stale_from = disk->stale_from };
 	}
-	return 0;
+	return uberblock->disks_online ? 0 : -ENODEV;
+}
+
+/* One attempt: 1 when the quorum has it, 0 when disks failed that the next attempt lists, or why it can't be. */
+static int commit_attempt(struct core *core, struct uberblock *uberblock)
+{
+	int status = fill_states(core, uberblock), failed;
+
+	if (status < 0)
+		return status;
+	struct round *round = round_new(core, uberblock);
+	status = round ? slot_encode(round) : -ENOMEM;
+	if (status < 0) {
+		round_free(round);
+		return status;
+	}
+	run_each(core->rt, "uberblock", round->count, slot_write, round, round->status);
+	failed = round_judge(round, "an uberblock can't be written");
+	unsigned good = round->count - (failed > 0 ? (unsigned)failed : 0);
+	unsigned quorum = core->label->m + 1u > 2 ? core->label->m + 1u : 2;
+	if (quorum > uberblock->disks_online)
+		quorum = uberblock->disks_online;
+	round_free(round);
+	if (failed < 0)
+		return failed;
+	return failed == 0 && good > 0 && good >= quorum;
 }
 
 int uberblock_commit(struct core *core, struct uberblock *uberblock)
 {
-	struct slot_write *writes = calloc(DISKS_MAX, sizeof(*writes));
-	int status = writes ? 0 : -ENOMEM;
+	int status;
 
-	for (unsigned attempt = 0; status == 0; attempt++) {
-		struct rt_group group;
-		unsigned good = 0, failed = 0, configured = 0;
-
-		status = fill_states(core, uberblock);
-		if (status < 0 || uberblock->disks_online == 0)
-			break;
-		uberblock->rewrite += attempt > 0;
-		for (unsigned i = 0; i < DISKS_MAX; i++)
-			configured += store_disk(core->store, i)->configured;
-		rt_group_init(&group);
-		for (uint16_t i = 0; i < DISKS_MAX; i++) {
-			const struct store_disk *disk = store_disk(core->store, i);
-			if (!disk->configured || disk->state != DISK_ONLINE)
-				continue;
-			writes[i] = (struct slot_write){ core, &group, uberblock, i, configured <= 2, false };
-			rt_group_add(&group);
-			if (rt_spawn(core->rt, "uberblock", slot_write_fiber, &writes[i]) < 0) {
-				writes[i].failed = true;
-				rt_group_done(core->rt, &group, 0);
-			}
-		}
-		if (group.pending)
-			(void)rt_group_wait(core->rt, &group);
-		for (unsigned i = 0; i < DISKS_MAX; i++) {
-			const struct store_disk *disk = store_disk(core->store, i);
-			if (!disk->configured || disk->state != DISK_ONLINE)
-				continue;
-			if (writes[i].failed) {
-				failed++;
-				store_disk_fail(core->store, i, "an uberblock can't be written");
-			} else {
-				good++;
-			}
-		}
-		unsigned quorum = core->label->m + 1u > 2 ? core->label->m + 1u : 2;
-		if (quorum > uberblock->disks_online)
-			quorum = uberblock->disks_online;
-		if (failed == 0 && good >= quorum) {
-			free(writes);
-			core->uberblock = *uberblock;
-			return 0;
-		}
-		/* Disks that failed just now are listed in the next rewrite, which the others get. */
+	while ((status = commit_attempt(core, uberblock)) == 0) {
+		uberblock->rewrite++;
+		/* Disks that failed just now have nothing of this txg: as with any other step, no row may lack too many columns. */
+		if (core->syncing && store_check_redundancy(core->store) < 0)
+			return -POOL_EHALTED;
 	}
-	free(writes);
-	core_halt(core, "no quorum of disks takes an uberblock");
-	return -POOL_EHALTED;
+	if (status > 0) {
+		core->uberblock = *uberblock;
+		return 0;
+	}
+	core_halt(core, status == -ENOMEM ? "out of memory while writing an uberblock" :
+		  status == -E2BIG  ? "more disks have failed than an uberblock can list" :
+				      "no quorum of disks takes an uberblock");
+	return status == -ENOMEM ? -ENOMEM : -POOL_EHALTED;
 }
 
+/*
+ * The slots of one area; `size` is what the disk had when it was labelled, which says where area B is. What can't be read as a
+ * whole is read slot by slot, unless the disk doesn't answer at all: -ETIMEDOUT.
+ */
 static int scan_area(struct disk *disk, const struct label *label, unsigned area, struct buffer *buffer, struct uberblock *uberblock,
 		     int (*visit)(void *argument, const struct uberblock *uberblock), void *argument)
 {
-	uint64_t offset = label_area_offset(disk->info.size, area) + UBERBLOCK_OFFSET;
+	uint64_t offset = label_area_offset(label->size, area) + UBERBLOCK_OFFSET;
 	uint64_t length = (uint64_t)UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE;
-	bool whole = disk_read(disk, offset, length, buffer, 0) == 0;
+	int whole = disk_read(disk, offset, length, buffer, 0), status;
 
+	if (whole == -ETIMEDOUT || whole == -ENOMEM)
+		return whole;
 	for (unsigned slot = 0; slot < UBERBLOCK_COMMIT_SLOTS; slot++) {
 		size_t at = (size_t)slot * UBERBLOCK_SIZE;
-		if (!whole && disk_read(disk, offset + at, UBERBLOCK_SIZE, buffer, at) < 0)
-			continue;
+		if (whole < 0) {
+			status = disk_read(disk, offset + at, UBERBLOCK_SIZE, buffer, at);
+			if (status == -ETIMEDOUT || status == -ENOMEM)
+				return status;
+			if (status < 0)
+				continue;
+		}
 		if (uberblock_decode(buffer->data + at, &label->pool, &label->disk, slot, uberblock) < 0)
 			continue;
-		int status = visit(argument, uberblock);
+		status = visit(argument, uberblock);
 		if (status != 0)
 			return status;
 	}
@@ -160,8 +209,10 @@ int uberblocks_scan(struct disk *disk, const struct label *label, int (*visit)(v
 	struct buffer *buffer = buffer_new((size_t)UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE);
 	struct uberblock *uberblock = malloc(sizeof(*uberblock));
 	int status = buffer && uberblock ? 0 : -ENOMEM;
+	/* A disk that has shrunk has lost its area B, and one that was labelled with nonsense never had one. */
+	unsigned areas = label->size >= DISK_SIZE_MIN && label->size <= disk->info.size ? 2 : 1;
 
-	for (unsigned area = 0; area < 2 && status == 0; area++)
+	for (unsigned area = 0; area < areas && status == 0; area++)
 		status = scan_area(disk, label, area, buffer, uberblock, visit, argument);
 	free(uberblock);
 	buffer_unref(buffer);
@@ -190,84 +241,3 @@ int core_uberblock_newest(struct disk *disk, const struct label *label, struct u
 	return status;
 }
 
-int sysmap_write(struct core *core, struct uberblock *uberblock)
-{
-	struct sysmap_segment *segments = calloc(SYSMAP_SEGMENTS_MAX, sizeof(*segments));
-	struct buffer *buffer = buffer_new_zero(SYSMAP_SLOT_SIZE);
-	unsigned written = 0;
-	int status = segments && buffer ? 0 : -ENOMEM;
-
-	if (status == 0) {
-		unsigned count = alloc_sysmap(core->alloc, segments);
-		/* A column that moves while this is being written is due in the next txg. A failure halts the pool. */
-		alloc_sysmap_written(core->alloc);
-		size_t length = sysmap_encode(&core->label->pool, uberblock->txg, segments, count, buffer->data);
-		uberblock->sysmap_txg = uberblock->txg;
-		uberblock->sysmap_slot = (uberblock->sysmap_slot + 1) % SYSMAP_SLOTS;
-		uberblock->sysmap_length = (uint32_t)length;
-		xxh3_128(buffer->data, length, &uberblock->sysmap_checksum);
-	}
-	for (unsigned i = 0; i < DISKS_MAX && status == 0; i++) {
-		const struct store_disk *disk = store_disk(core->store, i);
-		if (!disk->configured || disk->state != DISK_ONLINE)
-			continue;
-		int one = 0;
-		for (unsigned area = 0; area < 2 && one == 0; area++)
-			one = disk_write(disk->disk,
-					 label_area_offset(disk->size, area) + SYSMAP_OFFSET +
-						 (uint64_t)uberblock->sysmap_slot * SYSMAP_SLOT_SIZE,
-					 SYSMAP_SLOT_SIZE, buffer, 0, false);
-		if (one == 0)
-			one = disk_flush(disk->disk);
-		if (one < 0)
-			store_disk_fail(core->store, i, "the sysmap can't be written");
-		else
-			written++;
-	}
-	if (status == 0 && written == 0)
-		status = -EIO;
-	free(segments);
-	buffer_unref(buffer);
-	return status;
-}
-
-/* Reads the slot of one area of one disk; true if it is the one that the uberblock means. */
-static bool sysmap_read(const struct store_disk *disk, unsigned area, const struct uberblock *uberblock, struct buffer *buffer)
-{
-	struct hash128 hash;
-
-	if (disk_read(disk->disk,
-		      label_area_offset(disk->size, area) + SYSMAP_OFFSET + (uint64_t)uberblock->sysmap_slot * SYSMAP_SLOT_SIZE,
-		      SYSMAP_SLOT_SIZE, buffer, 0) < 0)
-		return false;
-	xxh3_128(buffer->data, uberblock->sysmap_length, &hash);
-	return memcmp(&hash, &uberblock->sysmap_checksum, sizeof(hash)) == 0;
-}
-
-int sysmap_load(struct core *core, const struct uberblock *uberblock)
-{
-	struct sysmap_segment *segments = calloc(SYSMAP_SEGMENTS_MAX, sizeof(*segments));
-	int count = -POOL_EDAMAGED;
-
-	if (!segments)
-		return -ENOMEM;
-	if (uberblock->sysmap_length > SYSMAP_SLOT_SIZE || uberblock->sysmap_slot >= SYSMAP_SLOTS) {
-		free(segments);
-		return -POOL_EFORMAT;
-	}
-	for (unsigned i = 0; i < DISKS_MAX && count < 0; i++) {
-		const struct store_disk *disk = store_disk(core->store, i);
-		for (unsigned area = 0; area < 2 && count < 0 && disk->configured && disk->disk; area++) {
-			struct buffer *buffer = buffer_new(SYSMAP_SLOT_SIZE);
-			if (buffer && sysmap_read(disk, area, uberblock, buffer))
-				count = sysmap_decode(buffer->data, uberblock->sysmap_length, &core->label->pool,
-						      uberblock->sysmap_txg, segments);
-			buffer_unref(buffer);
-		}
-	}
-	int status = count < 0 ? count : 0;
-	for (int i = 0; i < count && status == 0; i++)
-		status = alloc_load_sys(core->alloc, &segments[i]);
-	free(segments);
-	return status;
-}
