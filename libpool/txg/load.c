@@ -81,6 +81,31 @@ static int log_read(struct core *core, uint64_t txg, const struct raw_block_poin
 	array_init(&ret_image->entry.earlier, sizeof(struct raw_block_pointer));
 	for (uint32_t i = 0; i < scratch->header.earlier_count && status == 0; i++)
 		status = array_push(&ret_image->entry.earlier, &scratch->earlier[i]);
+	if (status < 0) {
+		array_release(&ret_image->entry.earlier);
+		buffer_unref(buffer);
+	}
+	return status;
+}
+
+/* Pages are written at the latest 128 txgs after their first change: a chain that goes on and on is a forgery. */
+#define LOGS_MAX 1024u
+
+static int log_take(struct core *core, uint64_t txg, const struct raw_block_pointer *raw, struct log_scratch *scratch,
+		    struct array *images)
+{
+	struct log_image image;
+
+	if (images->count == LOGS_MAX)
+		return -POOL_EFORMAT;
+	int status = log_read(core, txg, raw, scratch, &image);
+	if (status < 0)
+		return status;
+	status = array_push(images, &image);
+	if (status < 0) {
+		array_release(&image.entry.earlier);
+		buffer_unref(image.buffer);
+	}
 	return status;
 }
 
@@ -91,10 +116,7 @@ static int logs_collect(struct core *core, const struct commit_block *commit, st
 	uint64_t next_txg = commit->txg;
 
 	for (;;) {
-		struct log_image image;
-		int status = log_read(core, next_txg, &next, scratch, &image);
-		if (status == 0)
-			status = array_push(images, &image);
+		int status = log_take(core, next_txg, &next, scratch, images);
 		if (status < 0)
 			return status;
 		/* The last image's list names up to 32 older ones; only when it is used up is another block's list needed. */
@@ -111,9 +133,7 @@ static int logs_collect(struct core *core, const struct commit_block *commit, st
 				more = true;
 				break;
 			}
-			status = log_read(core, previous[i].txg, &previous[i].last, scratch, &image);
-			if (status == 0)
-				status = array_push(images, &image);
+			status = log_take(core, previous[i].txg, &previous[i].last, scratch, images);
 			if (status < 0)
 				return status;
 		}
