@@ -19,6 +19,17 @@ static unsigned default_au_shift(uint64_t largest)
 	return largest < 4 * GIB ? 18 : largest < 64 * GIB ? 20 : largest < 512 * GIB ? 22 : 24;
 }
 
+bool sys_capacity_suffices(unsigned k, unsigned m, unsigned au_shift, uint64_t aus)
+{
+	uint64_t rows = (UINT64_C(1) << au_shift) / CELL_SIZE, segments = aus / (k + m) + 1;
+	uint64_t capacity = SYSMAP_SEGMENTS_MAX * (rows - 1);
+	/* A page each for so many segments, stored at its length; twice, because a new copy is written before the old one goes. */
+	uint64_t livemap = segments * k * (rows / 8) / CELL_SIZE + segments / livemap_page_segments((unsigned)rows) + 1;
+	uint64_t segtab = (segments / SEGTAB_PAGE_RECORDS + 1) * (SEGTAB_PAGE_SIZE / CELL_SIZE);
+
+	return segments <= SEGMENTS_MAX && 2 * (livemap + segtab) <= capacity;
+}
+
 int core_plan(const struct core_create *create, const uint64_t *sizes, unsigned *ret_au_shift, struct space *ret_space,
 	      struct pool_error *error)
 {
@@ -60,7 +71,7 @@ int core_plan(const struct core_create *create, const uint64_t *sizes, unsigned 
 	if (status == 0) {
 		alloc_space(alloc, ret_space);
 		*ret_au_shift = au_shift;
-		if (ret_space->raw_aus / (create->k + create->m) > SEGMENTS_MAX)
+		if (!sys_capacity_suffices(create->k, create->m, au_shift, ret_space->raw_aus))
 			status = pool_error_set(error, -EINVAL, "the disks are too large for allocation units of %u KiB", 1u << (au_shift - 10));
 	}
 	alloc_free_all(alloc);

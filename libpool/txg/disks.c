@@ -10,16 +10,67 @@
 #include "libpool/base/buffer.h"
 #include "libpool/txg/internal.h"
 
-int core_label_update(struct core *core, const struct label *label, struct pool_error *error)
+/* The label in RAM, with a number that no other has: of two labels on disks the newer one must be told. */
+static void label_take(struct core *core, const struct label *label)
 {
-	if (core->read_only)
-		return pool_error_set(error, -EROFS, "pool %s is imported read-only", core->label->name);
-	*core->label = *label;
-	core->label->config_txg = label->config_txg > core->open_txg ? label->config_txg + 1 : core->open_txg;
+	uint64_t last = core->label->config_txg;
+
+	if (label != core->label)
+		*core->label = *label;
+	core->label->config_txg = last >= core->open_txg ? last + 1 : core->open_txg;
+}
+
+/* The caller has the configuration to itself. */
+static int label_update(struct core *core, const struct label *label, struct pool_error *error)
+{
+	label_take(core, label);
 	int status = labels_write(core);
 	if (status < 0)
 		pool_error_set(error, status, "pool %s: labels can't be written: %s", core->label->name, pool_error_string(status));
 	return status;
+}
+
+static int may_change(struct core *core, struct pool_error *error)
+{
+	if (core->read_only)
+		return pool_error_set(error, -EROFS, "pool %s is imported read-only", core->label->name);
+	if (core->halted)
+		return pool_error_set(error, -POOL_EHALTED, "pool %s is halted: %s", core->label->name, core->halt_reason);
+	return 0;
+}
+
+int core_label_update(struct core *core, const struct label *label, struct pool_error *error)
+{
+	rt_mutex_lock(core->rt, &core->config);
+	int status = may_change(core, error);
+	if (status == 0)
+		status = label_update(core, label, error);
+	rt_mutex_unlock(core->rt, &core->config);
+	return status;
+}
+
+/* The index a new disk gets: none was ever higher. */
+static int new_index(struct core *core, const struct disk *disk, unsigned *ret_index, struct pool_error *error)
+{
+	const struct label *label = core->label;
+	uint32_t aus = disk_au_count(disk->info.size, label->au_shift);
+	unsigned index = 0;
+
+	for (unsigned i = 0; i < label->disk_count; i++)
+		if (label->disks[i].index >= index)
+			index = label->disks[i].index + 1u;
+	if (label->disk_count == DISKS_MAX || index >= DISKS_MAX)
+		return pool_error_set(error, -ENOSPC, "pool %s has had %u disks: no further one can be added", label->name, DISKS_MAX);
+	if (disk->info.size < DISK_SIZE_MIN || aus < DISK_AUS_MIN)
+		return pool_error_set(error, -EINVAL, "disk %s is too small: %u allocation units of %u KiB are needed",
+				      disk->info.path, DISK_AUS_MIN, 1u << (label->au_shift - 10));
+	struct space space;
+	alloc_space(core->alloc, &space);
+	if (!sys_capacity_suffices(label->k, label->m, label->au_shift, space.raw_aus + aus))
+		return pool_error_set(error, -EFBIG, "disk %s is too large for a pool with allocation units of %u KiB",
+				      disk->info.path, 1u << (label->au_shift - 10));
+	*ret_index = index;
+	return 0;
 }
 
 /*
@@ -62,24 +113,15 @@ static int introduce(struct core *core, unsigned index)
 	return status;
 }
 
-int core_disk_add(struct core *core, struct disk *disk, unsigned *ret_index, struct pool_error *error)
+/* Label first, then the allocator: no segment ever names a disk that the labels don't know. */
+static int disk_add(struct core *core, struct disk *disk, unsigned *ret_index, struct pool_error *error)
 {
 	struct label *label = malloc(sizeof(*label));
-	unsigned index = 0;
+	unsigned index;
+	int status = label ? may_change(core, error) : pool_error_set(error, -ENOMEM, "out of memory");
 
-	if (!label)
-		return pool_error_set(error, -ENOMEM, "out of memory");
-	*label = *core->label;
-	for (unsigned i = 0; i < label->disk_count; i++)
-		if (label->disks[i].index >= index)
-			index = label->disks[i].index + 1u;
-	uint32_t aus = disk_au_count(disk->info.size, label->au_shift);
-	int status = 0;
-	if (label->disk_count == DISKS_MAX || index >= DISKS_MAX)
-		status = pool_error_set(error, -ENOSPC, "pool %s has had %u disks: no further one can be added", label->name, DISKS_MAX);
-	else if (disk->info.size < DISK_SIZE_MIN || aus < DISK_AUS_MIN)
-		status = pool_error_set(error, -EINVAL, "disk %s is too small: %u allocation units of %u KiB are needed",
-					disk->info.path, DISK_AUS_MIN, 1u << (label->au_shift - 10));
+	if (status == 0)
+		status = new_index(core, disk, &index, error);
 	if (status < 0) {
 		free(label);
 		return status;
@@ -89,67 +131,115 @@ int core_disk_add(struct core *core, struct disk *disk, unsigned *ret_index, str
 				     .size = disk->info.size };
 	rt_env(core->rt)->ops->random(rt_env(core->rt), slot->guid.bytes, sizeof(slot->guid.bytes));
 	snprintf(slot->path, sizeof(slot->path), "%s", disk->info.path);
+	*label = *core->label;
 	label->disks[label->disk_count++] = (struct label_disk){ .guid = slot->guid, .index = (uint16_t)index, .role = ROLE_DATA,
 								 .state = DISK_ONLINE, .size = slot->size };
-	label->config_txg = label->config_txg > core->open_txg ? label->config_txg + 1 : core->open_txg;
+	label->config_txg++;
 	*core->label = *label;
 	status = introduce(core, index);
 	if (status < 0)
 		pool_error_set(error, status, "disk %s: its label can't be written: %s", disk->info.path, pool_error_string(status));
 	else
-		status = core_label_update(core, label, error);
+		label_take(core, label);
+	status = introduce(core, index);
+	if (status < 0)
+		pool_error_set(error, status, "disk %s: its label can't be written: %s", disk->info.path, pool_error_string(status));
+	else
+		status = label_update(core, label, error);
+	free(label);
 	if (status == 0 && slot->state != DISK_ONLINE)
 		status = pool_error_set(error, -EIO, "disk %s: its label can't be written", disk->info.path);
-	free(label);
-	if (status == 0)
-		status = alloc_disk_add(core->alloc, index, aus, true);
+	if (status == 0) {
+		status = alloc_disk_add(core->alloc, index, disk_au_count(disk->info.size, core->label->au_shift), true);
+		if (status < 0)
+			pool_error_set(error, status, "disk %s can't be added: %s", disk->info.path, pool_error_string(status));
+	}
 	if (status < 0) {
 		/* The index stays used: labels on some disks may name it already. */
 		for (unsigned i = 0; i < core->label->disk_count; i++)
 			if (core->label->disks[i].index == index)
 				core->label->disks[i].state = DISK_REMOVED;
 		*slot = (struct store_disk){ 0 };
+		(void)label_update(core, core->label, NULL);
 		return status;
 	}
 	alloc_space(core->alloc, &core->space);
-	/* Uberblocks count the disk from the next commit on. */
-	status = core_commit_forced(core);
 	*ret_index = index;
-	return status;
+	return 0;
 }
 
-int core_disk_remove(struct core *core, unsigned index, struct pool_error *error)
+int core_disk_add(struct core *core, struct disk *disk, unsigned *ret_index, struct pool_error *error)
 {
-	struct store_disk *slot = store_disk(core->store, index);
+	rt_mutex_lock(core->rt, &core->config);
+	int status = disk_add(core, disk, ret_index, error);
+	rt_mutex_unlock(core->rt, &core->config);
+	if (status < 0)
+		return status;
+	/* Uberblocks count the disk from the next commit on. It is in the pool, whatever becomes of that. */
+	(void)core_commit_forced(core);
+	return 0;
+}
 
+static int check_unused(struct core *core, unsigned index, struct pool_error *error)
+{
 	for (uint32_t id = 0; id < alloc_segment_count(core->alloc); id++) {
 		const struct segment *segment = alloc_segment(core->alloc, id);
 		if (!segment || alloc_segment_is_free(segment))
 			continue;
 		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
 			if (segment->record.columns[c].disk == index)
-				return pool_error_set(error, -EBUSY, "disk %s still holds data of segment %u", slot->path, id);
+				return pool_error_set(error, -EBUSY, "disk %s still holds data of segment %u",
+						      store_disk(core->store, index)->path, id);
 	}
-	alloc_disk_set_usable(core->alloc, index, false);
-	/* The old columns may be needed by a rewind until two later commits exist. */
-	for (unsigned i = 0; i < 2; i++) {
-		int status = core_commit_forced(core);
-		if (status < 0)
-			return pool_error_set(error, status, "pool %s: a commit failed: %s", core->label->name, pool_error_string(status));
-	}
+	return 0;
+}
+
+/* Label last: its REMOVED is durable when no uberblock that an import may choose needs the disk. */
+static int disk_remove(struct core *core, unsigned index, struct disk **ret_disk, struct pool_error *error)
+{
+	struct store_disk *slot = store_disk(core->store, index);
 	struct label *label = malloc(sizeof(*label));
-	if (!label)
-		return pool_error_set(error, -ENOMEM, "out of memory");
+	int status = label ? check_unused(core, index, error) : pool_error_set(error, -ENOMEM, "out of memory");
+
+	if (status < 0) {
+		free(label);
+		return status;
+	}
 	*label = *core->label;
 	for (unsigned i = 0; i < label->disk_count; i++)
 		if (label->disks[i].index == index)
 			label->disks[i].state = DISK_REMOVED;
-	struct disk *disk = slot->disk;
+	*ret_disk = slot->disk;
 	*slot = (struct store_disk){ 0 };
 	alloc_disk_remove(core->alloc, index);
 	alloc_space(core->alloc, &core->space);
-	int status = core_label_update(core, label, error);
+	status = label_update(core, label, error);
 	free(label);
+	return status;
+}
+
+int core_disk_remove(struct core *core, unsigned index, struct pool_error *error)
+{
+	struct disk *disk = NULL;
+	int status = may_change(core, error);
+
+	if (status == 0 && (index >= DISKS_MAX || !store_disk(core->store, index)->configured))
+		status = pool_error_set(error, -ENOENT, "pool %s has no disk of number %u", core->label->name, index);
+	if (status == 0)
+		status = check_unused(core, index, error);
+	if (status < 0)
+		return status;
+	alloc_disk_set_usable(core->alloc, index, false);
+	/* The old columns may be needed by a rewind until two later commits exist. */
+	for (unsigned i = 0; i < 2 && status == 0; i++)
+		status = core_commit_forced(core);
+	if (status == 0) {
+		rt_mutex_lock(core->rt, &core->config);
+		status = disk_remove(core, index, &disk, error);
+		rt_mutex_unlock(core->rt, &core->config);
+	} else {
+		pool_error_set(error, status, "pool %s: a commit failed: %s", core->label->name, pool_error_string(status));
+	}
 	/* The next uberblock no longer lists it; only then may the disk be used for something else. */
 	if (status == 0)
 		status = core_commit_forced(core);
