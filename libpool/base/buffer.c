@@ -1,6 +1,7 @@
 /*
- * Buffers for device I/O. The head is allocated apart from the data: data then keeps its 4096-byte
- * alignment without losing a page to the head, and a write past its end can't corrupt a count.
+ * Buffers for device I/O. Data comes from slab.h, or from the C library when it is larger than a piece of that, and
+ * always under AddressSanitizer, which then sees a write past the end. The head is allocated apart from the data: data
+ * then keeps its 4096-byte alignment without losing a page to the head, and a write past its end can't corrupt a count.
  * Whoever drops the last reference sees all that other holders wrote before they dropped theirs.
  */
 #include "libpool/base/buffer.h"
@@ -9,10 +10,34 @@
 #include <string.h>
 
 #include "libpool/base/check.h"
+#include "libpool/base/slab.h"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BUFFER_PLAIN 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define BUFFER_PLAIN 1
+#endif
 
 static size_t padded(size_t size)
 {
 	return (size + BUFFER_ALIGNMENT - 1) & ~(size_t)(BUFFER_ALIGNMENT - 1);
+}
+
+static void *data_new(struct buffer *buffer, size_t size)
+{
+	void *data = NULL;
+
+	buffer->region = NULL;
+#ifndef BUFFER_PLAIN
+	if (size <= SLAB_PIECE_MAX)
+		return buffer->data = slab_take(size, &buffer->region);
+#endif
+	if (posix_memalign(&data, BUFFER_ALIGNMENT, size) != 0)
+		return NULL;
+	return buffer->data = data;
 }
 
 struct buffer *buffer_new(size_t size)
@@ -20,15 +45,13 @@ struct buffer *buffer_new(size_t size)
 	if (size == 0 || size > UINT32_MAX)
 		return NULL;
 	struct buffer *buffer = malloc(sizeof(*buffer));
-	void *data = NULL;
 
-	if (!buffer || posix_memalign(&data, BUFFER_ALIGNMENT, padded(size)) != 0) {
+	if (!buffer || !data_new(buffer, padded(size))) {
 		free(buffer);
 		return NULL;
 	}
 	atomic_init(&buffer->references, 1);
 	buffer->size = (uint32_t)size;
-	buffer->data = data;
 	return buffer;
 }
 
@@ -66,7 +89,10 @@ void buffer_unref(struct buffer *buffer)
 
 	if (!POOL_CHECK(before != 0) || before != 1)
 		return;
-	free(buffer->data);
+	if (buffer->region)
+		slab_give(buffer->region, buffer->data);
+	else
+		free(buffer->data);
 	free(buffer);
 }
 

@@ -16,6 +16,7 @@ struct buffer {
 	atomic_uint references;
 	uint32_t size; /* bytes the user asked for */
 	uint8_t *data; /* aligned; capacity is size rounded up to 4096, the rest zeroed by buffer_pad */
+	struct slab_region *region; /* private: where data comes from */
 };
 
 /* A buffer with one reference and undefined content, or NULL without memory. size >= 1. Thread-safe. */

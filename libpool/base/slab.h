@@ -1,0 +1,31 @@
+/*
+ * Page-aligned memory for buffers: pieces of 4 KiB to 1 MiB out of regions of 2 MiB. Private to base.
+ *
+ * Why not posix_memalign: for a piece of 4 KiB, aligned to 4 KiB, glibc takes 8 KiB of real memory; large pieces are
+ * mapped and faulted in anew each time, or stay with the process for ever. Here a piece takes what it is, one that
+ * was freed is used again while it is in the caches, and what is free goes back to the system: beyond SLAB_KEEP
+ * bytes page by page or region by region, and beyond SLAB_KEEP_IDLE when nothing is in use any more.
+ *
+ * This is the one state that all pools of a process share. It is a cache of memory and nothing else: no pool can see
+ * another by it, nothing is set up before the first use, and when the last pool is gone almost nothing is left.
+ * Thread-safe. A child after fork() may use it if no other thread of its parent was in here at that instant, like
+ * anything else of the library: pools don't survive a fork.
+ */
+#ifndef LIBPOOL_BASE_SLAB_H
+#define LIBPOOL_BASE_SLAB_H
+
+#include <stddef.h>
+
+#define SLAB_PIECE_MAX ((size_t)1 << 20)
+#define SLAB_KEEP ((size_t)64 << 20)
+#define SLAB_KEEP_IDLE ((size_t)4 << 20)
+
+struct slab_region;
+
+/* `size` is a multiple of 4096, at most SLAB_PIECE_MAX. Undefined content; NULL without memory. */
+void *slab_take(size_t size, struct slab_region **ret_region);
+void slab_give(struct slab_region *region, void *piece);
+/* Bytes of free memory that are kept, for tests. */
+size_t slab_kept(void);
+
+#endif

@@ -1,0 +1,168 @@
+/* Pieces of memory: each its own, aligned, used again, and given back to the system when there is too much of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/base/buffer.h"
+#include "libpool/base/slab.h"
+
+struct piece {
+	uint8_t *data;
+	size_t size;
+	struct slab_region *region;
+	uint8_t mark;
+};
+
+/* 0 under ThreadSanitizer, whose shadow grows with what is touched. */
+static size_t resident(void)
+{
+#ifdef __SANITIZE_THREAD__
+	return 0;
+#endif
+	unsigned long size, pages = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%lu %lu", &size, &pages), 2);
+	fclose(file);
+	return pages * 4096;
+}
+
+static void take(struct piece *piece, size_t size, uint8_t mark)
+{
+	*piece = (struct piece){.size = size, .mark = mark};
+	piece->data = slab_take(size, &piece->region);
+	assert_non_null(piece->data);
+	assert_int_equal((uintptr_t)piece->data % 4096, 0);
+	for (size_t at = 0; at < size; at += 4096)
+		piece->data[at] = piece->data[at + 4095] = mark;
+}
+
+static void give(struct piece *piece)
+{
+	for (size_t at = 0; at < piece->size; at += 4096)
+		if (piece->data[at] != piece->mark || piece->data[at + 4095] != piece->mark)
+			abort(); /* cmocka's assertions are for one thread */
+	slab_give(piece->region, piece->data);
+	piece->data = NULL;
+}
+
+static void test_sizes(void **state)
+{
+	static struct piece pieces[256 * 4];
+
+	(void)state;
+	for (unsigned i = 0; i < 256 * 4; i++)
+		take(&pieces[i], (i % 256 + 1) * (size_t)4096, (uint8_t)i);
+	for (unsigned i = 0; i < 256 * 4; i++)
+		give(&pieces[i * 7 % 1024]);
+	assert_true(slab_kept() <= SLAB_KEEP_IDLE);
+}
+
+static void test_used_again(void **state)
+{
+	struct piece stays, first, second;
+
+	(void)state;
+	take(&stays, 4096, 1);
+	take(&first, 16384, 2);
+	uint8_t *data = first.data;
+	give(&first);
+	assert_true(slab_kept() >= 16384);
+	take(&second, 16384, 3);
+	assert_ptr_equal(second.data, data);
+	give(&second);
+	give(&stays);
+}
+
+/* As many buffers of 4 KiB as a cache has, half of them freed, all of them freed. */
+static void test_memory(void **state)
+{
+	enum { COUNT = 50000 };
+	struct piece *pieces = calloc(COUNT, sizeof(*pieces));
+	size_t before = resident();
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT; i++)
+		take(&pieces[i], 4096, (uint8_t)i);
+	assert_true(resident() - before < (size_t)COUNT * 4096 * 11 / 10);
+	for (unsigned i = 0; i < COUNT; i += 2)
+		give(&pieces[i]);
+	assert_true(slab_kept() <= SLAB_KEEP);
+	assert_true(resident() - before < (size_t)COUNT / 2 * 4096 * 11 / 10 + SLAB_KEEP);
+	for (unsigned i = 1; i < COUNT; i += 2)
+		give(&pieces[i]);
+	assert_true(slab_kept() <= SLAB_KEEP_IDLE);
+	assert_true(resident() - before < SLAB_KEEP_IDLE + (4u << 20));
+	free(pieces);
+}
+
+/* What one size keeps doesn't stay when another needs it. */
+static void test_other_sizes(void **state)
+{
+	enum { COUNT = 100 };
+	static struct piece pieces[COUNT];
+	struct piece stays;
+
+	(void)state;
+	take(&stays, 4096, 9);
+	for (unsigned round = 0; round < 28; round++) {
+		for (unsigned i = 0; i < COUNT; i++)
+			take(&pieces[i], SLAB_PIECE_MAX - round * 32768, (uint8_t)i);
+		for (unsigned i = 0; i < COUNT; i++)
+			give(&pieces[i]);
+		assert_true(slab_kept() <= SLAB_KEEP);
+	}
+	give(&stays);
+}
+
+static void *stress(void *argument)
+{
+	struct piece pieces[64] = {0};
+	uint64_t random = (uintptr_t)argument * UINT64_C(0x9E3779B97F4A7C15) + 1;
+
+	for (unsigned i = 0; i < 40000; i++) {
+		random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+		struct piece *piece = &pieces[random % 64];
+		if (piece->data) {
+			give(piece);
+			continue;
+		}
+		size_t size = ((random >> 8) % (random >> 16 & 7 ? 16 : 256) + 1) * 4096;
+		*piece = (struct piece){.size = size, .mark = (uint8_t)(random >> 32)};
+		piece->data = slab_take(size, &piece->region);
+		for (size_t at = 0; at < size; at += 4096)
+			piece->data[at] = piece->data[at + 4095] = piece->mark;
+	}
+	for (unsigned i = 0; i < 64; i++)
+		if (pieces[i].data)
+			give(&pieces[i]);
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	pthread_t threads[4];
+
+	(void)state;
+	for (uintptr_t i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, stress, (void *)(i + 1)), 0);
+	for (unsigned i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_true(slab_kept() <= SLAB_KEEP_IDLE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_used_again), cmocka_unit_test(test_memory),
+					   cmocka_unit_test(test_other_sizes), cmocka_unit_test(test_threads)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
