@@ -117,7 +117,7 @@ static int introduce(struct core *core, unsigned index)
 static int disk_add(struct core *core, struct disk *disk, unsigned *ret_index, struct pool_error *error)
 {
 	struct label *label = malloc(sizeof(*label));
-	unsigned index;
+	unsigned index = 0;
 	int status = label ? may_change(core, error) : pool_error_set(error, -ENOMEM, "out of memory");
 
 	if (status == 0)
