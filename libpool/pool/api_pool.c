@@ -8,6 +8,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define CLOSE_ATTEMPTS 200
 
 /* ---- calls ---- */
 
@@ -297,7 +300,13 @@ static int pool_close(struct libpool_pool *pool, bool abandon, struct libpool_er
 	while (pool->calls)
 		pthread_cond_wait(&pool->idle, &pool->lock);
 	pthread_mutex_unlock(&pool->lock);
-	result = api_call(pool->thread, &closing.request, close_fiber);
+	/* Again without memory for a fiber; a close that failed on its own has taken the engine away. */
+	for (unsigned attempt = 0;; attempt++) {
+		result = api_call(pool->thread, &closing.request, close_fiber);
+		if (result != -ENOMEM || !pool->thread->engine || attempt == CLOSE_ATTEMPTS)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	}
 	api_thread_stop(pool->thread);
 	pool->thread = NULL;
 	api_error(error, result, &closing.error);

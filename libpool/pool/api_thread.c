@@ -21,6 +21,7 @@
 
 /* Longer than any deadline of a request: what hasn't ended by then waits for something that won't come. */
 #define GUARD_NS (90 * NS_PER_S)
+#define DIRTY_MAX (UINT64_C(512) << 20)
 
 /* ---- what the host gives ---- */
 
@@ -32,11 +33,11 @@ static unsigned default_workers(void)
 	return count > 1 ? (unsigned)count - 1 : 0;
 }
 
-static uint64_t default_cache(void)
+static uint64_t memory_bytes(void)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
 
-	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 4 : UINT64_C(256) << 20;
+	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_C(1) << 30;
 }
 
 /* Which host this is: stays the same over restarts, and can't be traced back to the machine id. */
@@ -87,7 +88,8 @@ static int take_host(struct api_thread *thread, const struct libpool_host *given
 	thread->host.no_devices = host.no_devices;
 	thread->no_uring = host.no_uring;
 	thread->workers = host.workers ? host.workers : default_workers();
-	thread->host.core.cache_limit = host.cache_bytes == 0 ? default_cache() : host.cache_bytes == 1 ? 0 : host.cache_bytes;
+	thread->host.core.cache_limit = host.cache_bytes == 0 ? memory_bytes() / 4 : host.cache_bytes == 1 ? 0 : host.cache_bytes;
+	thread->host.core.dirty_limit = memory_bytes() / 10 < DIRTY_MAX ? memory_bytes() / 10 : DIRTY_MAX;
 	host_guid(&thread->host.core.host);
 	return 0;
 }

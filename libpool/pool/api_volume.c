@@ -1,4 +1,5 @@
 /* Volumes as libpool.h has them: create, list, open, close. Reading and writing: api_transfer.c. */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /*
- * Changes of the set of disks: replace, offline, online.
+ * Disks that are taken away for a while, and come back. Replacing: engine_replace.c.
  *
  * What must always hold: no change leaves a row with fewer than k good columns; a disk that was away comes back as
  * RESYNC, with everything that it may have missed counted as absent, and one that was used in another history as if
@@ -10,28 +10,27 @@
 #include <string.h>
 
 #include "libpool/pool/internal.h"
-#include "libpool/pool/new_disk.h"
 #include "libpool/pool/search.h"
 
-static const char *pool_name(struct engine *engine)
+const char *disks_pool_name(struct engine *engine)
 {
 	return core_label(engine->core)->name;
 }
 
-static int check_writable(struct engine *engine, struct pool_error *error)
+int disks_check_writable(struct engine *engine, struct pool_error *error)
 {
 	const char *why = "";
 
 	if (core_read_only(engine->core))
-		return pool_error_set(error, -EROFS, "pool %s is imported read-only: its disks can't be changed", pool_name(engine));
+		return pool_error_set(error, -EROFS, "pool %s is imported read-only: its disks can't be changed", disks_pool_name(engine));
 	if (core_halted(engine->core, &why))
-		return pool_error_set(error, -POOL_EHALTED, "pool %s is halted: %s", pool_name(engine), why);
+		return pool_error_set(error, -POOL_EHALTED, "pool %s is halted: %s", disks_pool_name(engine), why);
 	return 0;
 }
 
 /* ---- offline ---- */
 
-static bool is_good(struct engine *engine, unsigned index)
+bool disks_is_good(struct engine *engine, unsigned index)
 {
 	const struct store_disk *disk = store_disk(core_store(engine->core), index);
 
@@ -55,7 +54,7 @@ static bool survives_without(struct engine *engine, unsigned index)
 		for (unsigned column = 0; column < (unsigned)segment->record.k + segment->record.m; column++) {
 			unsigned disk = segment->record.columns[column].disk;
 
-			if (disk == DISK_ABSENT || disk == index || !is_good(engine, disk))
+			if (disk == DISK_ABSENT || disk == index || !disks_is_good(engine, disk))
 				counted |= 1u << column;
 		}
 		for (size_t i = 0; i < stale_count; i++)
@@ -79,7 +78,7 @@ static int take_offline(struct engine *engine, unsigned index, struct pool_error
 	store_disk_fail(store, index, "taken offline");
 	result = core_commit_forced(engine->core);
 	if (result < 0)
-		return pool_error_set(error, result, "pool %s: the commit without disk #%u failed: %s", pool_name(engine), index,
+		return pool_error_set(error, result, "pool %s: the commit without disk #%u failed: %s", disks_pool_name(engine), index,
 				      pool_error_string(result));
 	disk_close(disk->disk);
 	disk->disk = NULL;
@@ -98,14 +97,14 @@ static int offline_locked(struct engine *engine, const char *text, struct pool_e
 
 	engine_disk_text(engine, index, path, sizeof(path));
 	if (!disk->disk || disk->state == DISK_OFFLINE)
-		return pool_error_set(error, -EALREADY, "pool %s: disk %s is not online", pool_name(engine), path);
+		return pool_error_set(error, -EALREADY, "pool %s: disk %s is not online", disks_pool_name(engine), path);
 	if (jobs_replacing(engine, index))
-		return pool_error_set(error, -EBUSY, "pool %s: disk %s is being replaced: wait until that is done", pool_name(engine),
+		return pool_error_set(error, -EBUSY, "pool %s: disk %s is being replaced: wait until that is done", disks_pool_name(engine),
 				      path);
 	if (!survives_without(engine, index))
 		return pool_error_set(error, -POOL_EDEGRADED,
 				      "pool %s: without disk %s some of its data could not be read: bring other disks back first",
-				      pool_name(engine), path);
+				      disks_pool_name(engine), path);
 	jobs_cancel_resync(engine, index);
 	result = take_offline(engine, index, error);
 	if (result == 0)
@@ -115,7 +114,7 @@ static int offline_locked(struct engine *engine, const char *text, struct pool_e
 
 int engine_disk_offline(struct engine *engine, const char *disk, struct pool_error *error)
 {
-	int result = check_writable(engine, error);
+	int result = disks_check_writable(engine, error);
 
 	if (result < 0)
 		return result;
@@ -155,7 +154,7 @@ static int pool_uberblock(struct engine *engine, struct uberblock *ret_newest)
 	for (unsigned i = 0; i < DISKS_MAX && label && result < 0; i++) {
 		struct store_disk *disk = store_disk(core_store(engine->core), i);
 
-		if (!is_good(engine, i))
+		if (!disks_is_good(engine, i))
 			continue;
 		*label = *core_label(engine->core);
 		label->disk = disk->guid;
@@ -180,7 +179,7 @@ static int read_newest(struct engine *engine, struct returning *returning, struc
 	free(own);
 	free(newest);
 	if (result < 0)
-		return pool_error_set(error, result, "pool %s: its uberblocks can't be read: %s", pool_name(engine),
+		return pool_error_set(error, result, "pool %s: its uberblocks can't be read: %s", disks_pool_name(engine),
 				      pool_error_string(result));
 	return 0;
 }
@@ -196,16 +195,16 @@ static int open_returning(struct engine *engine, struct returning *returning, st
 	result = core_label_read(returning->disk, &returning->label);
 	if (result == -ENOENT || result == -POOL_EFORMAT)
 		return pool_error_set(error, result, "pool %s: %s carries no label of this pool: replace the disk instead",
-				      pool_name(engine), returning->path);
+				      disks_pool_name(engine), returning->path);
 	if (result < 0)
-		return pool_error_set(error, result, "pool %s: reading %s: %s", pool_name(engine), returning->path,
+		return pool_error_set(error, result, "pool %s: reading %s: %s", disks_pool_name(engine), returning->path,
 				      pool_error_string(result));
 	if (!guid_equal(&returning->label->pool, &core_label(engine->core)->pool) ||
 	    !guid_equal(&returning->label->disk, &slot->guid))
-		return pool_error_set(error, -POOL_EFOREIGN, "pool %s: %s is disk #%u of pool %s, not disk #%u", pool_name(engine),
+		return pool_error_set(error, -POOL_EFOREIGN, "pool %s: %s is disk #%u of pool %s, not disk #%u", disks_pool_name(engine),
 				      returning->path, returning->label->disk_index, returning->label->name, returning->index);
 	if (returning->disk->info.size < slot->size)
-		return pool_error_set(error, -ENXIO, "pool %s: %s has shrunk from %llu to %llu bytes", pool_name(engine),
+		return pool_error_set(error, -ENXIO, "pool %s: %s has shrunk from %llu to %llu bytes", disks_pool_name(engine),
 				      returning->path, (unsigned long long)slot->size,
 				      (unsigned long long)returning->disk->info.size);
 	return read_newest(engine, returning, error);
@@ -237,7 +236,7 @@ static int locate(struct engine *engine, const char *path, struct returning *ret
 	search_release(&search);
 	if (result < 0) {
 		engine_disk_text(engine, returning->index, text, sizeof(text));
-		return pool_error_set(error, result, "pool %s: disk %s was not found: name its path", pool_name(engine), text);
+		return pool_error_set(error, result, "pool %s: disk %s was not found: name its path", disks_pool_name(engine), text);
 	}
 	return 0;
 }
@@ -268,7 +267,7 @@ static int attach(struct engine *engine, struct returning *returning, struct poo
 	if (result == 0)
 		result = core_commit_forced(engine->core);
 	if (result < 0)
-		return pool_error_set(error, result, "pool %s: the commit with disk %s failed: %s", pool_name(engine),
+		return pool_error_set(error, result, "pool %s: the commit with disk %s failed: %s", disks_pool_name(engine),
 				      returning->path, pool_error_string(result));
 	paths_note(engine);
 	return 0;
@@ -284,7 +283,7 @@ static int online_locked(struct engine *engine, const char *text, const char *pa
 	struct store_disk *disk = store_disk(core_store(engine->core), returning.index);
 
 	if (disk->disk && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC))
-		return pool_error_set(error, -EALREADY, "pool %s: disk %s is online already", pool_name(engine), text);
+		return pool_error_set(error, -EALREADY, "pool %s: disk %s is online already", disks_pool_name(engine), text);
 	result = locate(engine, path, &returning, error);
 	if (result < 0)
 		return result;
@@ -304,125 +303,12 @@ static int online_locked(struct engine *engine, const char *text, const char *pa
 
 int engine_disk_online(struct engine *engine, const char *disk, const char *path, struct pool_error *error)
 {
-	int result = check_writable(engine, error);
+	int result = disks_check_writable(engine, error);
 
 	if (result < 0)
 		return result;
 	rt_mutex_lock(engine->rt, &engine->disks_lock);
 	result = online_locked(engine, disk, path, error);
-	rt_mutex_unlock(engine->rt, &engine->disks_lock);
-	return result;
-}
-
-/* ---- replace ---- */
-
-/* A member of the pool other than the old disk: an earlier replacement that got stuck goes on with it. */
-static bool is_other_member(struct engine *engine, const char *path, unsigned old, unsigned *ret_index)
-{
-	unsigned index;
-
-	if (engine_disk_find(engine, path, &index, NULL) < 0 || index == old || !is_good(engine, index))
-		return false;
-	*ret_index = index;
-	return true;
-}
-
-static int check_room(struct engine *engine, unsigned old, const struct new_disk *new, struct pool_error *error)
-{
-	const struct label *label = core_label(engine->core);
-	struct alloc *alloc = core_alloc(engine->core);
-	const struct alloc_disk *from = alloc_disk(alloc, old);
-	uint64_t size = new->disk->info.size >> 20 << 20;
-	uint64_t room = size > 2 * LABEL_AREA_SIZE ? (size - 2 * LABEL_AREA_SIZE) >> label->au_shift : 0, elsewhere = 0;
-	uint64_t needed = from ? from->au_count - from->au_free : 0;
-	unsigned others = 0;
-
-	for (unsigned i = 0; i < DISKS_MAX; i++) {
-		const struct alloc_disk *other = alloc_disk(alloc, i);
-
-		if (i == old || !other || !other->usable)
-			continue;
-		others++;
-		elsewhere += other->au_free;
-	}
-	/* Columns of one segment lie on distinct disks: with just enough disks, only the new one can take them. */
-	if (others < (unsigned)label->k + label->m)
-		elsewhere = 0;
-	if (room < DISK_AUS_MIN)
-		return pool_error_set(error, -EINVAL, "disk %s is too small for pool %s: it has room for %llu allocation units of %u KiB, "
-						      "%u are needed",
-				      new->path, label->name, (unsigned long long)room, 1u << (label->au_shift - 10), DISK_AUS_MIN);
-	if (room + elsewhere < needed)
-		return pool_error_set(error, -ENOSPC,
-				      "disk %s is too small: %llu MiB are to be moved, it has room for %llu MiB; use a larger one, or free "
-				      "space",
-				      new->path, (unsigned long long)((needed << label->au_shift) >> 20),
-				      (unsigned long long)((room << label->au_shift) >> 20));
-	return 0;
-}
-
-static bool is_open_here(struct engine *engine, struct disk *disk)
-{
-	for (unsigned i = 0; i < DISKS_MAX; i++)
-		if (store_disk(core_store(engine->core), i)->disk == disk)
-			return true;
-	return false;
-}
-
-/* The new disk passes to the pool. */
-static int add_disk(struct engine *engine, struct new_disk *new, unsigned *ret_index, struct pool_error *error)
-{
-	int result = new_disks_wipe(new, 1, error);
-
-	if (result == 0)
-		result = core_disk_add(engine->core, new->disk, ret_index, error);
-	if (is_open_here(engine, new->disk))
-		new->disk = NULL; /* also after a failed commit: the core closes it */
-	if (result < 0)
-		return pool_error_set(error, result, "pool %s: disk %s can't be added: %s", pool_name(engine), new->path,
-				      pool_error_string(result));
-	paths_note(engine);
-	return 0;
-}
-
-static int replace_locked(struct engine *engine, const struct libpool_replace_options *options, struct pool_error *error)
-{
-	struct new_disk new = {0};
-	unsigned old, index;
-	int result = engine_disk_find(engine, options->old_disk, &old, error);
-
-	if (result < 0)
-		return result;
-	if (!options->new_disk || !options->new_disk[0])
-		return pool_error_set(error, -EINVAL, "pool %s: no new disk is named", pool_name(engine));
-	if (!strcmp(engine_disk_path(engine, old), options->new_disk) && store_disk(core_store(engine->core), old)->disk)
-		return pool_error_set(error, -EINVAL, "pool %s: %s can't replace itself: name another disk", pool_name(engine),
-				      options->new_disk);
-	if (jobs_replacing(engine, old))
-		return pool_error_set(error, -EALREADY, "pool %s: disk %s is being replaced already", pool_name(engine),
-				      options->old_disk);
-	if (is_other_member(engine, options->new_disk, old, &index))
-		return options->dry_run ? 0 : jobs_replace(engine, old, index, error);
-	result = new_disks_open(engine->host, &options->new_disk, 1, options->force, &new, error);
-	if (result == 0)
-		result = check_room(engine, old, &new, error);
-	if (result == 0 && !options->dry_run)
-		result = add_disk(engine, &new, &index, error);
-	new_disks_close(&new, 1);
-	if (result < 0 || options->dry_run)
-		return result;
-	engine_eventf(engine, 0, "disk.added", options->new_disk, "as disk #%u, to replace disk #%u", index, old);
-	return jobs_replace(engine, old, index, error);
-}
-
-int engine_disk_replace(struct engine *engine, const struct libpool_replace_options *options, struct pool_error *error)
-{
-	int result = check_writable(engine, error);
-
-	if (result < 0)
-		return result;
-	rt_mutex_lock(engine->rt, &engine->disks_lock);
-	result = replace_locked(engine, options, error);
 	rt_mutex_unlock(engine->rt, &engine->disks_lock);
 	return result;
 }

@@ -11,6 +11,9 @@
 #include "libpool/pool/internal.h"
 #include "libpool/pool/search.h"
 
+#define LOCK_ATTEMPTS 5
+#define LOCK_RETRY_NS (30 * NS_PER_MS)
+
 int engine_spawn(struct engine *engine, const char *name, fiber_function *function, void *argument)
 {
 	int result = rt_spawn(engine->rt, name, function, argument);
@@ -60,13 +63,24 @@ static int lock_error(const char *pool, const char *path, int code, struct pool_
 	}
 }
 
+/* Somebody who only looks which disks are in use has the lock for a moment. */
+int open_locked(const struct engine_host *host, const char *path, unsigned flags, struct disk **ret_disk)
+{
+	for (unsigned attempt = 0;; attempt++) {
+		int result = host->provider->ops->open(host->provider, host->rt, path, flags, ret_disk, NULL);
+
+		if (result != -EBUSY || attempt == LOCK_ATTEMPTS)
+			return result;
+		rt_sleep(host->rt, LOCK_RETRY_NS);
+	}
+}
+
 /* 1 if it was opened, 0 if it isn't there any more (its label changed, it vanished). */
 static int lock_disk(const struct engine_host *host, const struct search_pool *pool, const struct search_disk *candidate,
 		     unsigned flags, struct core_disk_found *ret_found, struct pool_error *error)
 {
 	struct core_disk_found found = {.path = strdup(candidate->path)};
-	int result = found.path ? host->provider->ops->open(host->provider, host->rt, candidate->path, flags, &found.disk, NULL)
-				: -ENOMEM;
+	int result = found.path ? open_locked(host, candidate->path, flags, &found.disk) : -ENOMEM;
 
 	if (result == -ENOENT || result == -ENXIO || result == -ENODEV || result == -EIO) {
 		free(found.path);
@@ -223,8 +237,11 @@ static void tell_import(struct engine *engine)
 
 		if (!disk->configured || disk->state != DISK_MISSING)
 			continue;
+		/* News only the first time: otherwise each import of a degraded pool would leave an entry for ever. */
+		bool news = disk->stale_from > core_committed_txg(engine->core);
+
 		engine_disk_text(engine, i, text, sizeof(text));
-		engine_event(engine, 1, "disk.missing", text, "not found at import");
+		engine_event(engine, news, "disk.missing", text, news ? "not found at import" : "still not there");
 	}
 }
 
@@ -241,6 +258,8 @@ static int bring_up(struct engine *engine, struct pool_error *error)
 	int result, lost;
 
 	lost = history_load(engine);
+	if (lost < 0) /* above whatever is there, all the same */
+		engine->sequence = engine->events_stored = rt_realtime(engine->rt);
 	events_attach(engine);
 	damage_attach(engine);
 	note_lost(engine, "the history", lost);

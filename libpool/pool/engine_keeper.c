@@ -15,7 +15,8 @@ bool engine_is_writable(struct engine *engine)
 	return !core_read_only(engine->core) && !core_halted(engine->core, NULL);
 }
 
-int engine_mos_put(struct engine *engine, unsigned object, const void *key, size_t key_length, const void *value, size_t value_length)
+int engine_mos_put(struct engine *engine, unsigned object, const void *key, size_t key_length, const void *value,
+		   size_t value_length)
 {
 	struct object *tree = core_mos_object(engine->core, object);
 	uint64_t txg;

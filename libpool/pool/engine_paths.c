@@ -46,8 +46,9 @@ int paths_load(struct engine *engine)
 	const struct label *label = core_label(engine->core);
 	int result = 0;
 
+	/* Removed ones too: what is told of the past names them. */
 	for (unsigned i = 0; i < label->disk_count && result == 0; i++)
-		if (is_configured(&label->disks[i]))
+		if (label->disks[i].index < DISKS_MAX)
 			result = load_path(engine, &label->disks[i]);
 	return result;
 }
@@ -99,23 +100,6 @@ void paths_store(struct engine *engine)
 		}
 	}
 	free(label);
-}
-
-void paths_forget(struct engine *engine, unsigned index)
-{
-	const struct label *label = core_label(engine->core);
-	char key[PATH_KEY_SIZE];
-
-	free(engine->paths[index]);
-	engine->paths[index] = NULL;
-	engine->overdue_cleared[index] = 0;
-	for (unsigned i = 0; i < label->disk_count; i++)
-		if (label->disks[i].index == index) {
-			size_t length = path_key(&label->disks[i].guid, key);
-
-			(void)engine_mos_put(engine, MOS_PROPERTIES, key, length, NULL, 0);
-			return;
-		}
 }
 
 const char *engine_disk_path(struct engine *engine, unsigned index)

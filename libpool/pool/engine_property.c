@@ -210,7 +210,12 @@ GET_SPACE(usable_bytes)
 GET_SPACE(used_bytes)
 GET_SPACE(free_bytes)
 GET_SPACE(reserve_bytes)
-GET_SPACE(au_bytes)
+
+static int get_unit(const struct subject *subject, char *ret_value)
+{
+	size_format(UINT64_C(1) << core_label(subject->engine->core)->au_shift, ret_value, LIBPOOL_TEXT_MAX);
+	return 0;
+}
 
 static int get_compression(const struct subject *subject, char *ret_value)
 {
@@ -248,7 +253,7 @@ static const struct property pool_properties[] = {
 	{"id", NULL, NULL, NULL, get_id, "Its id, which no other pool has; it can be used in place of the name."},
 	{"profile", NULL, NULL, NULL, get_profile, "Redundancy: data and parity columns."},
 	{"created", NULL, NULL, NULL, get_created, "When it was created."},
-	{"unit", NULL, NULL, NULL, get_au_bytes, "Allocation unit of a disk: what is moved and rebuilt as one piece."},
+	{"unit", NULL, NULL, NULL, get_unit, "Allocation unit of a disk: what is moved and rebuilt as one piece."},
 	{"raw", NULL, NULL, NULL, get_raw_bytes, "Capacity of all disks together."},
 	{"usable", NULL, NULL, NULL, get_usable_bytes, "Room for data, parity and reserve apart."},
 	{"used", NULL, NULL, NULL, get_used_bytes, "Data that is stored, its pointers included, parity apart."},

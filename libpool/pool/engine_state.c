@@ -8,12 +8,12 @@
 /* Disks by what is wrong with them. */
 struct tally {
 	unsigned configured, online, by_state[DISK_OFFLINE + 1];
-	unsigned first_bad; /* index; DISK_ABSENT: none */
+	unsigned first[DISK_OFFLINE + 1]; /* index of the first one of each state */
 };
 
 static struct tally tally_disks(struct engine *engine)
 {
-	struct tally tally = {.first_bad = DISK_ABSENT};
+	struct tally tally = {0};
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct store_disk *disk = store_disk(core_store(engine->core), i);
@@ -21,12 +21,9 @@ static struct tally tally_disks(struct engine *engine)
 		if (!disk->configured)
 			continue;
 		tally.configured++;
-		if (disk->state <= DISK_OFFLINE)
-			tally.by_state[disk->state]++;
-		if (disk->state == DISK_ONLINE && disk->disk)
-			tally.online++;
-		else if (tally.first_bad == DISK_ABSENT)
-			tally.first_bad = i;
+		tally.online += disk->state == DISK_ONLINE && disk->disk;
+		if (disk->state <= DISK_OFFLINE && tally.by_state[disk->state]++ == 0)
+			tally.first[disk->state] = i;
 	}
 	return tally;
 }
@@ -45,11 +42,13 @@ static uint64_t stale_cells(struct engine *engine)
 /* The worst thing first. */
 static void judge(struct engine *engine, const struct tally *tally, struct libpool_pool_info *info)
 {
+	static const uint8_t order[] = {DISK_FAULTY, DISK_MISSING, DISK_OFFLINE, DISK_RESYNC};
 	const char *why = "", *pool = info->name;
 	char disk[LIBPOOL_PATH_MAX] = "";
 
-	if (tally->first_bad != DISK_ABSENT)
-		engine_disk_text(engine, tally->first_bad, disk, sizeof(disk));
+	for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]) && !disk[0]; i++)
+		if (tally->by_state[order[i]])
+			engine_disk_text(engine, tally->first[order[i]], disk, sizeof(disk));
 	info->health = LIBPOOL_DEGRADED;
 	if (core_halted(engine->core, &why)) {
 		info->health = LIBPOOL_UNUSABLE;
@@ -57,15 +56,16 @@ static void judge(struct engine *engine, const struct tally *tally, struct libpo
 		snprintf(info->problem, sizeof(info->problem), "the pool is halted: %.200s", why);
 		snprintf(info->action, sizeof(info->action), "export it, check its disks and cables, import it again");
 	} else if (info->damaged_ranges) {
-		snprintf(info->problem, sizeof(info->problem), "%llu blocks can't be read", (unsigned long long)info->damaged_ranges);
+		snprintf(info->problem, sizeof(info->problem), "data is damaged beyond repair in %llu place%s",
+			 (unsigned long long)info->damaged_ranges, info->damaged_ranges == 1 ? "" : "s");
 		snprintf(info->action, sizeof(info->action), "restore what poolctl status -v %.100s names, then scrub", pool);
 	} else if (tally->by_state[DISK_FAULTY]) {
-		snprintf(info->problem, sizeof(info->problem), "%u of %u disks failed: %.160s", tally->by_state[DISK_FAULTY],
-			 tally->configured, disk);
+		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s failed: %.160s", tally->by_state[DISK_FAULTY],
+			 tally->configured, tally->by_state[DISK_FAULTY] == 1 ? "has" : "have", disk);
 		snprintf(info->action, sizeof(info->action), "replace it: poolctl replace %.60s %.80s NEW", pool, disk);
 	} else if (tally->by_state[DISK_MISSING]) {
-		snprintf(info->problem, sizeof(info->problem), "%u of %u disks are missing: %.160s", tally->by_state[DISK_MISSING],
-			 tally->configured, disk);
+		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s missing: %.160s", tally->by_state[DISK_MISSING],
+			 tally->configured, tally->by_state[DISK_MISSING] == 1 ? "is" : "are", disk);
 		snprintf(info->action, sizeof(info->action), "attach it again, or replace it: poolctl replace %.60s %.80s NEW", pool,
 			 disk);
 	} else if (tally->by_state[DISK_OFFLINE]) {
@@ -99,6 +99,18 @@ static void fill_space(struct engine *engine, struct libpool_pool_info *info)
 	info->allocation_memory = space.memory_bytes;
 }
 
+/* As engine_damage tells them. */
+static uint64_t damaged_ranges(struct engine *engine)
+{
+	struct libpool_damage *damage;
+	size_t count;
+
+	if (damage_count(engine) == 0 || engine_damage(engine, &damage, &count) < 0)
+		return damage_count(engine);
+	free(damage);
+	return count + engine->damage_lost;
+}
+
 int engine_info(struct engine *engine, struct libpool_pool_info *ret_info)
 {
 	const struct label *label = core_label(engine->core);
@@ -117,7 +129,7 @@ int engine_info(struct engine *engine, struct libpool_pool_info *ret_info)
 		.commits = core_commits(engine->core),
 		.commit_time_ns = core_commit_time(engine->core),
 		.stale_cells = stale_cells(engine),
-		.damaged_ranges = damage_count(engine),
+		.damaged_ranges = damaged_ranges(engine),
 		.cache_bytes = counters->cached_bytes,
 		.cache_limit = engine->cache_limit,
 		.cache_hits = counters->hits,

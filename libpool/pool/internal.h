@@ -64,6 +64,8 @@ struct engine {
 
 /* ---- engine_import.c, engine_export.c ---- */
 
+/* Opens a disk exclusively (other flags are added), with some patience. -EBUSY: it is in use. */
+int open_locked(const struct engine_host *host, const char *path, unsigned flags, struct disk **ret_disk);
 /* Starts a background fiber that export waits for. */
 int engine_spawn(struct engine *engine, const char *name, fiber_function *function, void *argument);
 /* Frees the struct and what it holds in RAM; all background fibers have ended. */
@@ -78,7 +80,8 @@ void keeper_ask(struct engine *engine);
 /* Whether the MOS can be changed now. */
 bool engine_is_writable(struct engine *engine);
 /* One put (or with value NULL: delete) in a transaction of its own. */
-int engine_mos_put(struct engine *engine, unsigned object, const void *key, size_t key_length, const void *value, size_t value_length);
+int engine_mos_put(struct engine *engine, unsigned object, const void *key, size_t key_length, const void *value,
+		   size_t value_length);
 /* What was noted goes to the MOS. Errors are left for the next time. */
 void events_store(struct engine *engine);
 void damage_store(struct engine *engine);
@@ -114,13 +117,19 @@ size_t damage_count(const struct engine *engine);
 int paths_load(struct engine *engine);
 /* Fills what is known from the open disks; asks the keeper when something is new. */
 void paths_note(struct engine *engine);
-/* The disk has left the pool. */
-void paths_forget(struct engine *engine, unsigned index);
 const char *engine_disk_path(struct engine *engine, unsigned index); /* "" if unknown */
 /* For people: the path, else "#3". */
 void engine_disk_text(struct engine *engine, unsigned index, char *ret_text, size_t size);
 /* A configured disk by path, last path, guid in hex or "#index". -ENOENT with a text. */
 int engine_disk_find(struct engine *engine, const char *text, unsigned *ret_index, struct pool_error *error);
+
+/* ---- engine_disks.c ---- */
+
+/* 0, or -EROFS, -POOL_EHALTED with a text. */
+int disks_check_writable(struct engine *engine, struct pool_error *error);
+/* Configured, open and ONLINE. */
+bool disks_is_good(struct engine *engine, unsigned index);
+const char *disks_pool_name(struct engine *engine);
 
 /* ---- guid.c ---- */
 
@@ -141,7 +150,7 @@ static inline bool guid_equal(const struct guid *a, const struct guid *b)
 int property_get(struct engine *engine, const char *name, char ret_value[LIBPOOL_TEXT_MAX]);
 int property_load(struct engine *engine); /* applies those that have an effect here */
 
-/* ---- engine_jobs.c ---- */
+/* ---- jobs.c, engine_jobs.c ---- */
 
 int jobs_open(struct engine *engine);  /* loads what was running and starts it again */
 void jobs_stop(struct engine *engine); /* saves cursors, waits for the fibers */

@@ -125,7 +125,7 @@ static int look_at(const struct engine_host *host, struct new_disk *new, struct 
 
 static int open_writable(const struct engine_host *host, struct new_disk *new, struct pool_error *error)
 {
-	int result = host->provider->ops->open(host->provider, host->rt, new->path, DISK_OPEN_EXCLUSIVE, &new->disk, NULL);
+	int result = open_locked(host, new->path, DISK_OPEN_EXCLUSIVE, &new->disk);
 
 	switch (result) {
 	case 0:

@@ -1,0 +1,123 @@
+/*
+ * Replacing a disk: the new one joins the pool, every column of the old one moves, then the old one leaves.
+ *
+ * What must always hold: everything is checked before anything is written to the new disk; from then on the rebuild's
+ * record says what is left to do, over crashes and imports.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/pool/internal.h"
+#include "libpool/pool/new_disk.h"
+
+/* A member of the pool other than the old disk: an earlier replacement that got stuck goes on with it. */
+static bool is_other_member(struct engine *engine, const char *path, unsigned old, unsigned *ret_index)
+{
+	unsigned index;
+
+	if (engine_disk_find(engine, path, &index, NULL) < 0 || index == old || !disks_is_good(engine, index))
+		return false;
+	*ret_index = index;
+	return true;
+}
+
+static int check_room(struct engine *engine, unsigned old, const struct new_disk *new, struct pool_error *error)
+{
+	const struct label *label = core_label(engine->core);
+	struct alloc *alloc = core_alloc(engine->core);
+	const struct alloc_disk *from = alloc_disk(alloc, old);
+	uint64_t size = new->disk->info.size >> 20 << 20;
+	uint64_t room = size > 2 * LABEL_AREA_SIZE ? (size - 2 * LABEL_AREA_SIZE) >> label->au_shift : 0, elsewhere = 0;
+	uint64_t needed = from ? from->au_count - from->au_free : 0;
+	unsigned others = 0;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct alloc_disk *other = alloc_disk(alloc, i);
+
+		if (i == old || !other || !other->usable)
+			continue;
+		others++;
+		elsewhere += other->au_free;
+	}
+	/* Columns of one segment lie on distinct disks: with just enough disks, only the new one can take them. */
+	if (others < (unsigned)label->k + label->m)
+		elsewhere = 0;
+	if (room < DISK_AUS_MIN)
+		return pool_error_set(error, -EINVAL, "disk %s is too small for pool %s: it has room for %llu allocation units of %u KiB, "
+						      "%u are needed",
+				      new->path, label->name, (unsigned long long)room, 1u << (label->au_shift - 10), DISK_AUS_MIN);
+	if (room + elsewhere < needed)
+		return pool_error_set(error, -ENOSPC,
+				      "disk %s is too small: %llu MiB are to be moved, it has room for %llu MiB; use a larger one, or free "
+				      "space",
+				      new->path, (unsigned long long)((needed << label->au_shift) >> 20),
+				      (unsigned long long)((room << label->au_shift) >> 20));
+	return 0;
+}
+
+static bool is_open_here(struct engine *engine, struct disk *disk)
+{
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		if (store_disk(core_store(engine->core), i)->disk == disk)
+			return true;
+	return false;
+}
+
+/* The new disk passes to the pool. */
+static int add_disk(struct engine *engine, struct new_disk *new, unsigned *ret_index, struct pool_error *error)
+{
+	int result = new_disks_wipe(new, 1, error);
+
+	if (result == 0)
+		result = core_disk_add(engine->core, new->disk, ret_index, error);
+	if (is_open_here(engine, new->disk))
+		new->disk = NULL; /* also after a failed commit: the core closes it */
+	if (result < 0)
+		return pool_error_set(error, result, "pool %s: disk %s can't be added: %s", disks_pool_name(engine), new->path,
+				      pool_error_string(result));
+	paths_note(engine);
+	return 0;
+}
+
+static int replace_locked(struct engine *engine, const struct libpool_replace_options *options, struct pool_error *error)
+{
+	struct new_disk new = {0};
+	unsigned old, index;
+	int result = engine_disk_find(engine, options->old_disk, &old, error);
+
+	if (result < 0)
+		return result;
+	if (!options->new_disk || !options->new_disk[0])
+		return pool_error_set(error, -EINVAL, "pool %s: no new disk is named", disks_pool_name(engine));
+	if (!strcmp(engine_disk_path(engine, old), options->new_disk) && store_disk(core_store(engine->core), old)->disk)
+		return pool_error_set(error, -EINVAL, "pool %s: %s can't replace itself: name another disk", disks_pool_name(engine),
+				      options->new_disk);
+	if (jobs_replacing(engine, old))
+		return pool_error_set(error, -EALREADY, "pool %s: disk %s is being replaced already", disks_pool_name(engine),
+				      options->old_disk);
+	if (is_other_member(engine, options->new_disk, old, &index))
+		return options->dry_run ? 0 : jobs_replace(engine, old, index, error);
+	result = new_disks_open(engine->host, &options->new_disk, 1, options->force, &new, error);
+	if (result == 0)
+		result = check_room(engine, old, &new, error);
+	if (result == 0 && !options->dry_run)
+		result = add_disk(engine, &new, &index, error);
+	new_disks_close(&new, 1);
+	if (result < 0 || options->dry_run)
+		return result;
+	engine_eventf(engine, 0, "disk.added", options->new_disk, "as disk #%u, to replace disk #%u", index, old);
+	return jobs_replace(engine, old, index, error);
+}
+
+int engine_disk_replace(struct engine *engine, const struct libpool_replace_options *options, struct pool_error *error)
+{
+	int result = disks_check_writable(engine, error);
+
+	if (result < 0)
+		return result;
+	rt_mutex_lock(engine->rt, &engine->disks_lock);
+	result = replace_locked(engine, options, error);
+	rt_mutex_unlock(engine->rt, &engine->disks_lock);
+	return result;
+}
