@@ -1,7 +1,8 @@
 /*
  * Opening segments: which disks get the columns of a new one, and the rows it hands out. Disks with most free
- * AUs come first, so that disks of all sizes fill at the same time; columns are rotated by the id, so that
- * parity visits all disks.
+ * AUs come first, so that disks of all sizes fill at the same time. Among those that have about as many it varies from
+ * segment to segment which belong together, so that every disk shares segments with every other and all of them
+ * take part in a rebuild. Columns are rotated by the id, so that parity visits all disks.
  */
 #include "libpool/alloc/internal.h"
 
@@ -9,11 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checksum/xxh3.h"
 #include "libpool/base/check.h"
 
 struct candidate {
 	uint16_t disk;
 	uint32_t au_free;
+	uint64_t lot; /* decides among equals */
 };
 
 static int compare_candidates(const void *a, const void *b)
@@ -38,10 +41,38 @@ static unsigned candidates_find(const struct alloc *alloc, struct candidate *ret
 	for (uint16_t i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
 		if (disk->configured && disk->usable && disk->au_free)
-			ret[count++] = (struct candidate){ i, disk->au_free };
+			ret[count++] = (struct candidate){ .disk = i, .au_free = disk->au_free };
 	}
 	qsort(ret, count, sizeof(*ret), compare_candidates);
 	return count;
+}
+
+static int compare_lots(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+
+	if (x->lot != y->lot)
+		return x->lot < y->lot ? -1 : 1;
+	return x->disk < y->disk ? -1 : x->disk > y->disk;
+}
+
+/* Shuffles those that have within 1 % as many free AUs as the last that is needed. Nothing but a choice depends on it. */
+static void candidates_shuffle(const struct alloc *alloc, struct candidate *candidates, unsigned count, unsigned width)
+{
+	uint32_t last = candidates[width - 1].au_free, slack = last / 100;
+	unsigned first = 0, end = width;
+
+	while (candidates[first].au_free > last + slack)
+		first++;
+	while (end < count && candidates[end].au_free + slack >= last)
+		end++;
+	for (unsigned i = first; i < end; i++) {
+		uint64_t seed[3] = { alloc->txg, alloc->segment_count + alloc->free_ids.count, candidates[i].disk };
+		struct hash128 hash;
+		xxh3_128(seed, sizeof(seed), &hash);
+		memcpy(&candidates[i].lot, hash.bytes, sizeof(candidates[i].lot));
+	}
+	qsort(&candidates[first], end - first, sizeof(*candidates), compare_lots);
 }
 
 /*
@@ -117,6 +148,7 @@ int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *
 		unsigned width = k + m < count ? k + m : count;
 		for (unsigned i = 0; i < width; i++) {
 			uint16_t disk = candidates[i].disk;
+		candidates_shuffle(alloc, candidates, count, width);
 			unsigned column = (unsigned)((i + (uint64_t)id) % width);
 			record->columns[column] = (struct segment_column){ disk, (uint32_t)alloc_au_reserve(alloc, disk) };
 		}

@@ -1,0 +1,229 @@
+/* Which disks new segments get, and when AUs and ids come back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/alloc/alloc.h"
+
+static struct alloc *new_alloc(unsigned k, unsigned m, unsigned disks, const uint32_t *aus)
+{
+	struct geometry geometry = {.k = (uint8_t)k, .m = (uint8_t)m, .au_shift = 18, .rows = 64};
+	struct alloc *alloc;
+
+	assert_int_equal(alloc_new(&geometry, &alloc), 0);
+	for (unsigned i = 0; i < disks; i++)
+		assert_int_equal(alloc_disk_add(alloc, i, aus[i], true), 0);
+	return alloc;
+}
+
+/* A commit in which nothing was placed; its final batch lies in the given rows of a SYS segment. */
+static void commit(struct alloc *alloc, uint32_t sys, uint16_t base)
+{
+	struct dva dva = {sys, base, 3, 2};
+	struct block_pointer summary = {.dva = dva_pack(dva), .place = 1, .birth = 1, .lsect = 1, .psect = 1, .type = TYPE_SUMMARY, .fill = 1};
+	struct final_batch final = {.segment = sys, .base = base, .rows = 3};
+	struct array bytes;
+
+	array_init(&bytes, 1);
+	assert_int_equal(alloc_txg_take_records(alloc, true, &bytes), 0);
+	array_release(&bytes);
+	block_pointer_encode(&summary, &final.summary);
+	alloc_txg_commit(alloc, &final, &summary);
+}
+
+static uint32_t open_sys(struct alloc *alloc)
+{
+	uint32_t sys;
+
+	assert_int_equal(alloc_segment_open(alloc, CLASS_SYS, &sys), 0);
+	return sys;
+}
+
+static uint16_t sys_rows(struct alloc *alloc, uint32_t sys, unsigned rows)
+{
+	uint16_t row;
+
+	assert_int_equal(alloc_sys_take_in(alloc, sys, rows, &row), 0);
+	return row;
+}
+
+/* ---- equal disks ---- */
+
+static void test_every_pair(void **state)
+{
+	uint32_t aus[12], shared[12][12] = {{0}}, parity[12] = {0};
+	struct alloc *alloc;
+
+	(void)state;
+	for (unsigned i = 0; i < 12; i++)
+		aus[i] = 1000;
+	alloc = new_alloc(4, 2, 12, aus);
+	alloc_txg_begin(alloc, 1);
+	for (unsigned i = 0; i < 600; i++) {
+		uint32_t id;
+		assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &id), 0);
+		const struct segment_record *record = &alloc_segment(alloc, id)->record;
+		for (unsigned a = 0; a < 6; a++) {
+			parity[record->columns[a].disk] += a >= 4;
+			for (unsigned b = 0; b < 6; b++) {
+				assert_true(a == b || record->columns[a].disk != record->columns[b].disk);
+				shared[record->columns[a].disk][record->columns[b].disk]++;
+			}
+		}
+	}
+	/* 600 segments of 6 columns: 300 on each disk, of which each other disk shares about 136. */
+	for (unsigned a = 0; a < 12; a++) {
+		assert_in_range(alloc_disk(alloc, a)->au_free, 690, 710);
+		assert_in_range(parity[a], 60, 140);
+		for (unsigned b = 0; b < 12; b++)
+			assert_true(a == b || (shared[a][b] > 80 && shared[a][b] < 200));
+	}
+	alloc_free_all(alloc);
+}
+
+/* ---- disks of different sizes fill at the same time ---- */
+
+static void test_sizes(void **state)
+{
+	const uint32_t aus[] = {100, 200, 300, 300, 300};
+	struct alloc *alloc = new_alloc(2, 1, 5, aus);
+	unsigned full = 0, narrow = 0;
+	uint32_t id;
+
+	(void)state;
+	alloc_txg_begin(alloc, 1);
+	while (alloc_segment_open(alloc, CLASS_HOT, &id) == 0) {
+		const struct segment_record *record = &alloc_segment(alloc, id)->record;
+		full += record->k == 2;
+		narrow += record->k != 2;
+	}
+	assert_int_equal(full, 400); /* all 1200 AUs */
+	assert_int_equal(narrow, 0);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(alloc_disk(alloc, i)->au_free, 0);
+	alloc_free_all(alloc);
+}
+
+/* ---- fewer disks than columns ---- */
+
+static void test_narrow(void **state)
+{
+	const uint32_t aus[] = {100, 100, 100, 100, 100, 100};
+	struct alloc *alloc = new_alloc(4, 2, 6, aus);
+	const struct segment_record *record;
+	uint32_t id;
+
+	(void)state;
+	alloc_txg_begin(alloc, 1);
+	for (unsigned left = 5; left >= 1; left--) {
+		alloc_disk_set_usable(alloc, left, false);
+		assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &id), 0);
+		record = &alloc_segment(alloc, id)->record;
+		assert_int_equal(record->k, left > 2 ? left - 2 : 1);
+		assert_int_equal(record->m, 2);
+		assert_int_equal(!!(record->flags & SEGMENT_DEGRADED), left < 3);
+		unsigned present = 0;
+		for (unsigned c = 0; c < COLUMNS_MAX; c++)
+			present += record->columns[c].disk != DISK_ABSENT;
+		assert_int_equal(present, left);
+	}
+	alloc_disk_set_usable(alloc, 0, false);
+	assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &id), -ENOSPC);
+	alloc_free_all(alloc);
+}
+
+/* ---- one disk ---- */
+
+static void test_one_disk(void **state)
+{
+	const uint32_t aus[] = {100};
+	struct alloc *alloc = new_alloc(1, 0, 1, aus);
+	uint32_t id;
+
+	(void)state;
+	alloc_txg_begin(alloc, 1);
+	assert_int_equal(alloc_segment_open(alloc, CLASS_META, &id), 0);
+	const struct segment_record *record = &alloc_segment(alloc, id)->record;
+	assert_int_equal(record->k + record->m, 2);
+	assert_int_equal(record->columns[0].disk, 0);
+	assert_int_equal(record->columns[1].disk, 0);
+	assert_true(record->columns[1].au >= 50 && record->columns[0].au < 50);
+	assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &id), 0);
+	assert_int_equal(alloc_segment(alloc, id)->record.m, 0);
+	alloc_free_all(alloc);
+}
+
+/* ---- the reuse rule, counted in commits ---- */
+
+static void test_reuse(void **state)
+{
+	const uint32_t aus[] = {100, 100, 100};
+	struct alloc *alloc = new_alloc(2, 1, 3, aus);
+	uint32_t sys, id, other;
+
+	(void)state;
+	alloc_txg_begin(alloc, 5);
+	sys = open_sys(alloc);
+	assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &id), 0);
+	uint32_t free_before = alloc_disk(alloc, 0)->au_free;
+	alloc_segment_close(alloc, id); /* nothing was ever placed in it: dead with this commit */
+	commit(alloc, sys, sys_rows(alloc, sys, 3));
+	assert_true(alloc_segment(alloc, id)->released);
+	for (unsigned later = 1; later <= 2; later++) {
+		assert_int_equal(alloc_disk(alloc, 0)->au_free, free_before);
+		alloc_txg_begin(alloc, 5 + 70 * later); /* commits count, numbers don't */
+		assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &other), 0);
+		assert_int_not_equal(other, id);
+		free_before--;
+		commit(alloc, sys, sys_rows(alloc, sys, 3));
+	}
+	assert_int_equal(alloc_disk(alloc, 0)->au_free, free_before + 1);
+	alloc_txg_begin(alloc, 200);
+	assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &other), 0);
+	assert_int_equal(other, id);
+	assert_int_equal(alloc_segment(alloc, id)->record.alloc_txg, 200);
+	alloc_free_all(alloc);
+}
+
+static void test_pinned(void **state)
+{
+	const uint32_t aus[] = {100, 100, 100};
+	struct alloc *alloc = new_alloc(2, 1, 3, aus);
+	uint32_t sys, id;
+	uint16_t row;
+
+	(void)state;
+	alloc_txg_begin(alloc, 1);
+	sys = open_sys(alloc);
+	assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &id), 0);
+	alloc_segment_close(alloc, id);
+	alloc_pin(alloc_segment(alloc, id));
+	commit(alloc, sys, sys_rows(alloc, sys, 3));
+	for (uint64_t txg = 2; txg < 8; txg++) {
+		assert_false(alloc_segment(alloc, id)->released);
+		alloc_txg_begin(alloc, txg);
+		commit(alloc, sys, sys_rows(alloc, sys, 3));
+	}
+	alloc_unpin(alloc, alloc_segment(alloc, id));
+	assert_true(alloc_segment(alloc, id)->released);
+	/* A pinned SYS segment gives no rows. */
+	alloc_txg_begin(alloc, 8);
+	alloc_pin(alloc_segment(alloc, sys));
+	assert_int_equal(alloc_sys_take_in(alloc, sys, 1, &row), -ENOSPC);
+	alloc_unpin(alloc, alloc_segment(alloc, sys));
+	assert_int_equal(alloc_sys_take_in(alloc, sys, 1, &row), 0);
+	alloc_free_all(alloc);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_pair), cmocka_unit_test(test_sizes), cmocka_unit_test(test_narrow),
+					   cmocka_unit_test(test_one_disk),   cmocka_unit_test(test_reuse), cmocka_unit_test(test_pinned)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
