@@ -7,6 +7,7 @@
 #include "tests/sim/admin.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/watch.h"
 
 enum boot_end { END_EXPORT, END_ABANDON, END_KILL, END_POWER_OFF };
 
@@ -169,6 +170,7 @@ static void final_body(struct world *world)
 void history_run(struct world *world)
 {
 	faults_init(world);
+	watch_start(world);
 	create(world);
 	for (unsigned i = 0; i < world->plan.boots && world->step < world->until; i++) {
 		faults_between_boots(world);
@@ -180,5 +182,6 @@ void history_run(struct world *world)
 		if (world_boot(world, final_body) != WORLD_ENDED)
 			world_fail(world, "the last boot was interrupted without a reason");
 	}
+	watch_stop(world);
 	world->statistics.blocks_checked = world->model.blocks_checked;
 }

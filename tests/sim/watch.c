@@ -1,0 +1,232 @@
+/*
+ * See watch.h. After each commit the rows with a live cell are noted, for each simulated disk one bit per cell, and of
+ * each cell a hash of what was last written there on purpose. Disks that faults may have hit are not compared: they
+ * may rightly be given what they missed.
+ */
+#include "tests/sim/watch.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/base/bitmap.h"
+#include "libpool/format/dva.h"
+
+#define KEPT 3u /* commits */
+#define DISKS 32u
+
+struct live_rows {
+	uint64_t txg, sequence;
+	uint64_t *cells[DISKS]; /* by simulated disk */
+};
+
+struct watch {
+	struct live_rows commits[KEPT]; /* newest first */
+	uint64_t *hashes[DISKS];        /* 0: unknown */
+	const struct core *core;
+	unsigned au_shift;
+};
+
+static struct watch watch;
+
+static void forget(struct live_rows *rows)
+{
+	for (unsigned i = 0; i < DISKS; i++)
+		free(rows->cells[i]);
+	*rows = (struct live_rows){0};
+}
+
+static uint64_t cells_of(const struct sim_disk *disk)
+{
+	return disk->size / SIM_CELL;
+}
+
+#define ROWS_MAX 16384u
+
+/* Whether a batch has a live cell beside its summary, in any of its ranges. `bits` are without those of summaries. */
+static bool batch_is_live(const struct segment *segment, const struct batch_index *batch, const uint64_t *bits, unsigned rows_per_au)
+{
+	for (unsigned i = 0; i < segment->batch_count; i++) {
+		const struct batch_index *part = &segment->batches[i];
+
+		for (unsigned column = 0; part->summary_dva == batch->summary_dva && column < segment->bits_k; column++) {
+			if (bitmap_count(bits, (size_t)column * rows_per_au + part->base, part->rows))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Rows with a live cell. A summary of nothing is not needed by anybody, though its bit goes one txg later. */
+static void find_live(const struct segment *segment, unsigned rows_per_au, uint64_t *ret_live)
+{
+	size_t words = BITMAP_WORDS((size_t)segment->bits_k * rows_per_au), row_words = rows_per_au / 64;
+	uint64_t *bits = sim_allocate(words * 8);
+	struct cell_run runs[COLUMNS_MAX];
+
+	memcpy(bits, segment->bits, words * 8);
+	for (unsigned i = 0; i < segment->batch_count; i++) {
+		const struct batch_index *batch = &segment->batches[i];
+		unsigned count = dva_runs(dva_unpack(batch->summary_dva), batch->summary_cells, runs);
+
+		for (unsigned r = 0; r < count; r++)
+			bitmap_clear_range(bits, (size_t)runs[r].column * rows_per_au + runs[r].row, runs[r].rows);
+	}
+	memset(ret_live, 0, row_words * 8);
+	for (size_t word = 0; word < segment->bits_k * row_words; word++)
+		ret_live[word % row_words] |= bits[word];
+	for (unsigned i = 0; i < segment->batch_count; i++) {
+		const struct batch_index *batch = &segment->batches[i];
+		unsigned count = dva_runs(dva_unpack(batch->summary_dva), batch->summary_cells, runs);
+
+		for (unsigned r = 0; r < count && batch_is_live(segment, batch, bits, rows_per_au); r++)
+			bitmap_set_range(ret_live, runs[r].row, runs[r].rows);
+	}
+	free(bits);
+}
+
+static void note_segment(struct world *world, struct live_rows *rows, const struct segment *segment, unsigned rows_per_au)
+{
+	uint64_t live[ROWS_MAX / 64];
+
+	find_live(segment, rows_per_au, live);
+	for (unsigned column = 0; column < (unsigned)segment->record.k + segment->record.m; column++) {
+		struct segment_column where = segment->record.columns[column];
+		struct sim_disk *disk = where.disk == DISK_ABSENT ? NULL : world_disk(world, where.disk);
+
+		if (!disk || disk->index >= DISKS)
+			continue;
+		if (!rows->cells[disk->index])
+			rows->cells[disk->index] = sim_allocate(BITMAP_WORDS(cells_of(disk)) * 8);
+		uint64_t first = (DATA_START + ((uint64_t)where.au << watch.au_shift)) / SIM_CELL;
+
+		for (unsigned word = 0; word < rows_per_au / 64; word++)
+			rows->cells[disk->index][first / 64 + word] |= live[word];
+	}
+}
+
+static void note_commit(struct world *world)
+{
+	struct alloc *alloc = core_alloc(world->core);
+	const struct geometry *geometry = alloc_geometry(alloc);
+	uint64_t txg = core_committed_txg(world->core);
+
+	if (watch.core == world->core && watch.commits[0].txg == txg)
+		return;
+	/* What an import went back behind never was. */
+	while (watch.commits[0].txg >= txg && watch.commits[0].txg) {
+		forget(&watch.commits[0]);
+		memmove(&watch.commits[0], &watch.commits[1], (KEPT - 1) * sizeof(watch.commits[0]));
+		watch.commits[KEPT - 1] = (struct live_rows){0};
+	}
+	forget(&watch.commits[KEPT - 1]);
+	memmove(&watch.commits[1], &watch.commits[0], (KEPT - 1) * sizeof(watch.commits[0]));
+	watch.commits[0] = (struct live_rows){.txg = txg, .sequence = alloc_sequence(alloc)};
+	watch.core = world->core;
+	watch.au_shift = geometry->au_shift;
+	for (uint32_t id = 0; id < alloc_segment_count(alloc); id++) {
+		const struct segment *segment = alloc_segment(alloc, id);
+
+		if (segment && segment->bits && segment->live)
+			note_segment(world, &watch.commits[0], segment, geometry->rows);
+	}
+}
+
+static uint64_t hash_cell(const uint8_t *cell)
+{
+	uint64_t hash = 1, word;
+
+	for (unsigned i = 0; i < SIM_CELL; i += 8) {
+		memcpy(&word, cell + i, 8);
+		hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+		hash ^= hash >> 29;
+	}
+	return hash ? hash : 1;
+}
+
+/* Whose AU it is now. */
+static void describe_owner(struct world *world, const struct sim_disk *disk, uint64_t au, char *text, size_t size)
+{
+	struct alloc *alloc = core_alloc(world->core);
+
+	snprintf(text, size, "nobody's");
+	for (uint32_t id = 0; id < alloc_segment_count(alloc); id++) {
+		const struct segment *segment = alloc_segment(alloc, id);
+
+		for (unsigned column = 0; segment && column < (unsigned)segment->record.k + segment->record.m; column++) {
+			struct segment_column where = segment->record.columns[column];
+
+			if (where.disk != DISK_ABSENT && where.au == au && world_disk(world, where.disk) == disk)
+				snprintf(text, size, "column %u of segment %u, class %u, state %u, since txg %" PRIu64, column, id,
+					 segment->record.class, segment->record.state, segment->record.alloc_txg);
+		}
+	}
+}
+
+static void check_cell(struct world *world, const struct sim_disk *disk, uint64_t cell, uint64_t hash)
+{
+	uint64_t in_au = (cell * SIM_CELL - DATA_START) & ((UINT64_C(1) << watch.au_shift) - 1);
+	uint64_t before = watch.hashes[disk->index][cell];
+
+	if (in_au < SIM_CELL || world->suspects >> disk->index & 1 || (hash && (hash == before || !before)))
+		return; /* a header, or nothing to compare with */
+	for (unsigned i = 0; i < KEPT; i++) {
+		const uint64_t *live = watch.commits[i].cells[disk->index];
+
+		/* Commits that were not seen, in an import or an export, make older ones old enough. */
+		if (!live || watch.commits[i].sequence + KEPT <= alloc_sequence(core_alloc(world->core)) || !bitmap_get(live, cell))
+			continue;
+		uint64_t au = (cell * SIM_CELL - DATA_START) >> watch.au_shift;
+		char owner[128];
+
+		describe_owner(world, disk, au, owner, sizeof(owner));
+		world_fail(world, "%s %s AU %" PRIu64 " row %" PRIu64 " (%s), which txg %" PRIu64 " needs; the last commits are %" PRIu64
+				  ", %" PRIu64 ", %" PRIu64,
+			   disk->path, hash ? "is given other content in" : "loses", au, in_au / SIM_CELL, owner, watch.commits[i].txg,
+			   watch.commits[0].txg, watch.commits[1].txg, watch.commits[2].txg);
+	}
+}
+
+static void on_submit(void *argument, struct sim_disk *disk, const struct disk_io *io)
+{
+	struct world *world = argument;
+	uint64_t cell = io->offset / SIM_CELL;
+
+	if ((io->operation != DISK_WRITE && io->operation != DISK_TRIM) || disk->index >= DISKS || io->offset < DATA_START)
+		return;
+	if (world->core)
+		note_commit(world);
+	if (!watch.hashes[disk->index])
+		watch.hashes[disk->index] = sim_allocate(cells_of(disk) * sizeof(uint64_t));
+	for (uint64_t i = 0; io->operation == DISK_TRIM && i < io->length / SIM_CELL; i++) {
+		if (world->core)
+			check_cell(world, disk, cell + i, 0);
+		watch.hashes[disk->index][cell + i] = 0;
+	}
+	for (unsigned i = 0; io->operation == DISK_WRITE && i < io->iov_count; i++) {
+		for (size_t at = 0; at < io->iov[i].iov_len; at += SIM_CELL, cell++) {
+			uint64_t hash = hash_cell((const uint8_t *)io->iov[i].iov_base + at);
+
+			if (world->core && cell < (disk->size - LABEL_AREA_SIZE) / SIM_CELL)
+				check_cell(world, disk, cell, hash);
+			watch.hashes[disk->index][cell] = hash;
+		}
+	}
+}
+
+void watch_start(struct world *world)
+{
+	watch = (struct watch){0};
+	world->set->hooks.argument = world;
+	world->set->hooks.on_submit = on_submit;
+}
+
+void watch_stop(struct world *world)
+{
+	world->set->hooks.on_submit = NULL;
+	for (unsigned i = 0; i < KEPT; i++)
+		forget(&watch.commits[i]);
+	for (unsigned i = 0; i < DISKS; i++)
+		free(watch.hashes[i]);
+	watch = (struct watch){0};
+}
