@@ -146,9 +146,9 @@ int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *
 		record->columns[1] = (struct segment_column){ (uint16_t)disk, (uint32_t)far_au_reserve(alloc, disk) };
 	} else {
 		unsigned width = k + m < count ? k + m : count;
+		candidates_shuffle(alloc, candidates, count, width);
 		for (unsigned i = 0; i < width; i++) {
 			uint16_t disk = candidates[i].disk;
-		candidates_shuffle(alloc, candidates, count, width);
 			unsigned column = (unsigned)((i + (uint64_t)id) % width);
 			record->columns[column] = (struct segment_column){ disk, (uint32_t)alloc_au_reserve(alloc, disk) };
 		}
