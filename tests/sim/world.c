@@ -92,17 +92,20 @@ enum world_end world_boot(struct world *world, void (*body)(struct world *world)
 	world->provider = sim_disks_provider(world->set, world->sim, world->rt);
 	int result = rt_run(world->rt, boot_main, world);
 
-	if (result && world->set->powered_off)
-		end = WORLD_POWER_CUT;
+	if (world->set->powered_off)
+		end = WORLD_POWER_CUT; /* even if the body just returned: what was in flight is undecided */
 	else if (result && world->sim->stop_reason == killed)
 		end = WORLD_KILLED;
 	else if (result)
 		world_fail(world, "hang: %s", world->sim->stop_reason ? world->sim->stop_reason : pool_error_string(result));
+	/* The next owner gets the locks of disks when they have finished with what the last one asked for. */
+	for (unsigned i = 0; i < world->set->count && end != WORLD_POWER_CUT; i++)
+		sim_disk_release_hung(world->set->disks[i], sim_random_below(&world->random, 2));
 	sim_disks_provider_free(world->provider);
-	if (end == WORLD_ENDED)
-		rt_free(world->rt);
-	else
+	if (result)
 		rt_abandon(world->rt);
+	else
+		rt_free(world->rt);
 	sim_env_reboot(world->sim);
 	world->rt = NULL;
 	world->provider = NULL;
