@@ -139,10 +139,12 @@ LIBPOOL_API int libpool_import(const struct libpool_host *host, const struct lib
 			       struct libpool_error *error);
 
 /* Stops background work, commits, marks the pool cleanly exported, releases the disks. The handle is gone in any
- * case, also when an error is returned (a halted pool, a dead disk); never hangs on a dead disk. */
+ * case, also when an error is returned (a halted pool, a dead disk); never hangs on a dead disk. Calls that are running in
+ * other threads are waited for. Volumes that are still open are closed with it: their handles say -ENODEV from then
+ * on, and are freed by libpool_volume_close. */
 LIBPOOL_API int libpool_close(libpool_pool *pool, struct libpool_error *error);
 
-/* Releases the disks at once, without a commit: as after a crash. */
+/* Releases the disks at once, without a commit: as after a crash. Otherwise like libpool_close. */
 LIBPOOL_API void libpool_abandon(libpool_pool *pool);
 
 /* Marks a pool (not imported anywhere) as destroyed; undestroy brings it back as long as its disks weren't reused. */
@@ -224,7 +226,7 @@ LIBPOOL_API int libpool_history_add(libpool_pool *pool, const char *text, struct
 
 /* ---- Properties ----------------------------------------------------------------------------------------- */
 
-/* dataset NULL or "": of the pool. Values are text as a person would write them. */
+/* dataset NULL or "": of the pool. Values are text as a person would write them; setting "default" goes back to that. */
 struct libpool_property {
 	size_t size;
 	char name[64];
@@ -263,7 +265,8 @@ struct libpool_scrub_options {
 LIBPOOL_API int libpool_scrub_start(libpool_pool *pool, const struct libpool_scrub_options *options, struct libpool_error *error); /* resumes a paused one */
 LIBPOOL_API int libpool_scrub_pause(libpool_pool *pool, struct libpool_error *error);
 LIBPOOL_API int libpool_scrub_cancel(libpool_pool *pool, struct libpool_error *error);
-/* Waits until no job of these kinds runs (mask of 1 << kind; 0: all), or `timeout_ns` passed (0: no limit): -ETIMEDOUT. */
+/* Waits until no job of these kinds runs (mask of 1 << kind; 0: all), or `timeout_ns` passed (0: no limit): -ETIMEDOUT.
+ * -ECANCELED when the pool is about to be closed. */
 LIBPOOL_API int libpool_jobs_wait(libpool_pool *pool, uint32_t kinds, uint64_t timeout_ns);
 
 /* ---- Disks ---------------------------------------------------------------------------------------------- */
