@@ -134,13 +134,7 @@ static int disk_add(struct core *core, struct disk *disk, unsigned *ret_index, s
 	*label = *core->label;
 	label->disks[label->disk_count++] = (struct label_disk){ .guid = slot->guid, .index = (uint16_t)index, .role = ROLE_DATA,
 								 .state = DISK_ONLINE, .size = slot->size };
-	label->config_txg++;
-	*core->label = *label;
-	status = introduce(core, index);
-	if (status < 0)
-		pool_error_set(error, status, "disk %s: its label can't be written: %s", disk->info.path, pool_error_string(status));
-	else
-		label_take(core, label);
+	label_take(core, label);
 	status = introduce(core, index);
 	if (status < 0)
 		pool_error_set(error, status, "disk %s: its label can't be written: %s", disk->info.path, pool_error_string(status));
