@@ -29,6 +29,23 @@ struct watch {
 
 static struct watch watch;
 
+/* The import epoch that wrote each txg's uberblock: a number is never used twice (I22). */
+#define TXGS 65536u
+static uint64_t epochs[TXGS];
+
+static void check_uberblock(struct world *world, const uint8_t *raw)
+{
+	uint64_t txg, epoch;
+
+	memcpy(&txg, raw + 32, 8);
+	memcpy(&epoch, raw + 48, 8);
+	if (txg >= TXGS)
+		return;
+	if (epochs[txg] && epochs[txg] != epoch)
+		world_fail(world, "txg %" PRIu64 " is committed by two imports", txg);
+	epochs[txg] = epoch;
+}
+
 static void forget(struct live_rows *rows)
 {
 	for (unsigned i = 0; i < DISKS; i++)
@@ -192,7 +209,11 @@ static void on_submit(void *argument, struct sim_disk *disk, const struct disk_i
 	struct world *world = argument;
 	uint64_t cell = io->offset / SIM_CELL;
 
-	if ((io->operation != DISK_WRITE && io->operation != DISK_TRIM) || disk->index >= DISKS || io->offset < DATA_START)
+	if ((io->operation != DISK_WRITE && io->operation != DISK_TRIM) || disk->index >= DISKS)
+		return;
+	if (world->core && io->operation == DISK_WRITE && io->offset >= UBERBLOCK_OFFSET && io->offset < SYSMAP_OFFSET)
+		check_uberblock(world, io->iov[0].iov_base);
+	if (io->offset < DATA_START)
 		return;
 	if (world->core)
 		note_commit(world);
@@ -217,6 +238,7 @@ static void on_submit(void *argument, struct sim_disk *disk, const struct disk_i
 void watch_start(struct world *world)
 {
 	watch = (struct watch){0};
+	memset(epochs, 0, sizeof(epochs));
 	world->set->hooks.argument = world;
 	world->set->hooks.on_submit = on_submit;
 }
