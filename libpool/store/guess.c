@@ -7,6 +7,9 @@
  * has several explanations, one for each set of columns. Of those rows, all are first given the same set (a disk that
  * went bad), then every combination is tried up to a bound, and the block's checksum decides. For copies (k = 1) the
  * same says: cell by cell, any copy.
+ *
+ * The fewest wrong columns are the likely explanation, not the sure one: two data cells that were exchanged leave their
+ * sum as it was, and only the second parity looks wrong. So when that fails, all explanations are tried.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -86,16 +89,19 @@ static void assemble(struct guess *guess, unsigned row, uint32_t erased)
 	}
 }
 
-/* The explanations of a row with the fewest wrong columns. */
-static int explain(struct guess *guess, unsigned row)
+/* The explanations of a row, those with the fewest wrong columns first; unless `all`, only these. */
+static int explain(struct guess *guess, unsigned row, bool all)
 {
 	struct row_guess *known = &guess->rows[row];
 	unsigned columns = guess->window->k + guess->window->m, least = (unsigned)__builtin_popcount(known->known);
 	uint16_t erased[ALTERNATIVES_MAX];
 	uint32_t targets;
 
-	for (unsigned size = least; size <= guess->window->m && known->count == 0; size++) {
-		bool as_read = false;
+	free(known->erased);
+	known->erased = NULL;
+	known->count = known->now = 0;
+	bool as_read = false;
+	for (unsigned size = least; size <= guess->window->m && (all || known->count == 0); size++) {
 		for (uint32_t mask = known->known; mask < 1u << columns; mask++) {
 			if ((mask & known->known) != known->known || (unsigned)__builtin_popcount(mask) != size ||
 			    known->count == ALTERNATIVES_MAX || !decode_row(guess, row, mask, &targets))
@@ -177,6 +183,14 @@ static bool try_combinations(struct guess *guess)
 	return false;
 }
 
+static bool explain_all(struct guess *guess, bool all)
+{
+	for (unsigned r = 0; r < guess->window->rows && guess->status == 0; r++)
+		if (guess->rows[r].own)
+			guess->status = explain(guess, r, all);
+	return guess->status == 0 && (right(guess) || try_columns(guess) || try_combinations(guess));
+}
+
 static void guess_run(void *argument)
 {
 	struct guess *guess = argument;
@@ -189,10 +203,8 @@ static void guess_run(void *argument)
 		for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
 			if (window->state[c][r] != CELL_UNVERIFIED)
 				guess->rows[r].known |= 1u << c;
-		if (guess->rows[r].own)
-			guess->status = explain(guess, r);
 	}
-	if (guess->status == 0 && !right(guess) && !try_columns(guess) && !try_combinations(guess))
+	if (!explain_all(guess, false) && guess->status == 0 && !explain_all(guess, true) && guess->status == 0)
 		guess->status = -POOL_EDAMAGED;
 }
 
