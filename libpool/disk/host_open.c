@@ -21,7 +21,10 @@
 #include "libpool/disk/host_private.h"
 #include "libpool/disk/sysfs.h"
 
-/* How long a device that somebody is about to close (or udev looks at) may be busy. */
+/*
+ * How long a disk may be busy that somebody is about to let go: udev looks at it, or its owner was just killed and the
+ * kernel is still ending the requests of its ring.
+ */
 #define BUSY_RETRIES 25
 #define BUSY_RETRY_NS 20000000
 
@@ -73,6 +76,20 @@ static int open_descriptor(const char *path, mode_t mode, unsigned flags)
 			continue;
 		if (errno != EBUSY || retry == BUSY_RETRIES)
 			return -errno;
+		nanosleep(&(struct timespec){.tv_nsec = BUSY_RETRY_NS}, NULL);
+	}
+}
+
+/* Files are exclusive by agreement. */
+static int lock_file(int descriptor)
+{
+	for (int retry = 0;; retry++) {
+		if (flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno == EINTR)
+			continue;
+		if (errno != EWOULDBLOCK || retry == BUSY_RETRIES)
+			return errno == EWOULDBLOCK ? -EBUSY : -errno;
 		nanosleep(&(struct timespec){.tv_nsec = BUSY_RETRY_NS}, NULL);
 	}
 }
@@ -191,8 +208,11 @@ int host_open(const char *path, unsigned flags, struct host_opened *ret_opened, 
 	if (opened.descriptor < 0)
 		return open_error(opened.descriptor, path, error);
 	opened.locked = flags & DISK_OPEN_EXCLUSIVE;
-	if (opened.locked && S_ISREG(status.st_mode) && flock(opened.descriptor, LOCK_EX | LOCK_NB) < 0)
-		result = open_error(-errno, path, error);
+	if (opened.locked && S_ISREG(status.st_mode)) {
+		result = lock_file(opened.descriptor);
+		if (result < 0)
+			open_error(result, path, error);
+	}
 	if (result == 0)
 		result = fill_info(path, flags, &opened, error);
 	if (result < 0) {
