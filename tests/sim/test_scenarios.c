@@ -1,0 +1,362 @@
+/*
+ * Scripted histories: the cases that went wrong in other systems, each at the instant that matters. engine.md 6.3 (g), as
+ * far as they need neither log nor snapshots. Every boot compares the whole pool with the model.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/block/block.h"
+#include "scrub/verify.h"
+#include "tests/sim/admin.h"
+#include "tests/sim/clients.h"
+#include "tests/sim/faults.h"
+#include "tests/sim/watch.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct model_volume *volume_of(struct world *world)
+{
+	struct model_volume *volume = model_find(&world->model, "v");
+
+	if (!volume)
+		world_fail(world, "the volume is gone");
+	return volume;
+}
+
+static void write_some(struct world *world, unsigned count)
+{
+	struct model_volume *volume = volume_of(world);
+
+	for (unsigned i = 0; i < count; i++)
+		clients_write(world, volume, sim_random_below(&world->random, 200) * 4096, 4096 * sim_random_between(&world->random, 1, 16));
+}
+
+static void open_as(struct world *world, bool with_engine)
+{
+	struct pool_error error = {0};
+
+	world_expect(world, world_import(world, with_engine, &error), &error, "import");
+	world_note_members(world);
+	clients_recover(world, true);
+}
+
+static void open_pool(struct world *world)
+{
+	open_as(world, true);
+}
+
+static void close_pool(struct world *world)
+{
+	struct pool_error error = {0};
+	uint64_t begin = model_now(&world->model);
+
+	clients_close_volumes(world);
+	world_expect(world, world_export(world, &error), &error, "export");
+	model_durable(&world->model, NULL, begin);
+}
+
+static void create_body(struct world *world)
+{
+	struct pool_error error = {0};
+
+	world_expect(world, world_create(world, &error), &error, "create");
+}
+
+static void fill_body(struct world *world)
+{
+	open_pool(world);
+	clients_create(world, "v", 2 * MIB, 4096, BLOCK_COMPRESS_OFF);
+	write_some(world, 20);
+	clients_commit(world, false);
+	close_pool(world);
+}
+
+static struct world *machine(const char *name, unsigned disks, unsigned k, unsigned m)
+{
+	struct plan plan = {.seed = 4711, .disks = disks, .k = k, .m = m, .au_shift = 18, .commit_interval_ns = 100 * NS_PER_MS,
+			    .dirty_limit = 8 * MIB};
+
+	for (unsigned i = 0; i < disks; i++) {
+		plan.disk_bytes[i] = 64 * MIB;
+		plan.fua[i] = true;
+	}
+	struct world *world = world_new(&plan);
+
+	world->doing = name;
+	watch_start(world);
+	world_boot(world, create_body);
+	world_boot(world, fill_body);
+	return world;
+}
+
+static void boot(struct world *world, void (*body)(struct world *world))
+{
+	enum world_end end = world_boot(world, body);
+
+	sim_disks_cut_at(world->set, UINT64_MAX);
+	if (end == WORLD_POWER_CUT)
+		world_power_cut(world, SIM_CRASH_ANY);
+	if (end != WORLD_ENDED || model_find(&world->model, "v")->handle)
+		model_crash(&world->model);
+}
+
+static void check_body(struct world *world)
+{
+	open_pool(world);
+	clients_check_all(world);
+	close_pool(world);
+}
+
+static void repair_body(struct world *world)
+{
+	open_pool(world);
+	admin_repair(world);
+	admin_verify(world, VERIFY_FULL);
+	close_pool(world);
+}
+
+static void done(struct world *world)
+{
+	faults_stop(world);
+	faults_return_all(world);
+	boot(world, repair_body);
+	boot(world, check_body);
+	printf("ok  %s\n", world->doing);
+	watch_stop(world);
+	world_free(world);
+}
+
+static void suspect(struct world *world, unsigned disk)
+{
+	world->suspects |= 1u << disk;
+}
+
+/* ---- bodies that write ---- */
+
+static void write_body(struct world *world)
+{
+	open_pool(world);
+	write_some(world, 10);
+	clients_commit(world, false);
+	close_pool(world);
+}
+
+static void write_long_body(struct world *world)
+{
+	open_pool(world);
+	for (unsigned i = 0; i < 20; i++) {
+		write_some(world, 5);
+		clients_commit(world, i % 2);
+	}
+	close_pool(world);
+}
+
+static void write_and_die_body(struct world *world)
+{
+	open_pool(world);
+	write_some(world, 10);
+	clients_commit(world, false);
+	write_some(world, 10);
+	sim_disks_power_off(world->set);
+	rt_yield(world->rt);
+}
+
+/* ---- scenarios ---- */
+
+static void late_write(void)
+{
+	struct world *world = machine("a hung write completes after its row would be reused", 5, 2, 2);
+
+	suspect(world, 1);
+	for (unsigned i = 0; i < 4; i++)
+		sim_disk_fault(world->set->disks[1], SIM_HANG_LATE, DATA_START, 60 * MIB, i * 3, 2, (40 + 60 * i) * NS_PER_S);
+	boot(world, write_long_body);
+	boot(world, write_long_body);
+	done(world);
+}
+
+static void crash_during_import(void)
+{
+	struct world *world = machine("a second crash, and many more, during import", 4, 2, 1);
+
+	boot(world, write_and_die_body);
+	for (unsigned i = 0; i < 40; i++) {
+		sim_disks_cut_at(world->set, world->set->operations + i / 2);
+		boot(world, check_body);
+	}
+	done(world);
+}
+
+static void diverged_disk(void)
+{
+	struct world *world = machine("a disk with another history returns", 4, 2, 1);
+
+	/* It alone gets the last uberblock before the power goes; then it is away while the others go on. */
+	suspect(world, 3);
+	for (unsigned i = 0; i < 3; i++)
+		sim_disk_fault(world->set->disks[i], SIM_WRITE_LOST, UBERBLOCK_OFFSET, UBERBLOCK_SIZE * UBERBLOCK_COMMIT_SLOTS, 0, 1, 0);
+	boot(world, write_and_die_body);
+	for (unsigned i = 0; i < 3; i++)
+		sim_disk_faults_clear(world->set->disks[i]);
+	sim_disk_vanish(world->set->disks[3], SIM_CRASH_ALL);
+	boot(world, write_body);
+	boot(world, write_body);
+	sim_disk_return(world->set->disks[3]);
+	done(world);
+}
+
+static void crash_in_resync(void)
+{
+	struct world *world = machine("crashes in the middle of a resync", 4, 2, 1);
+
+	suspect(world, 2);
+	sim_disk_vanish(world->set->disks[2], SIM_CRASH_ALL);
+	boot(world, write_long_body);
+	sim_disk_return(world->set->disks[2]);
+	for (unsigned i = 0; i < 30; i++) {
+		sim_disks_cut_at(world->set, world->set->operations + 3 * i);
+		boot(world, repair_body);
+	}
+	done(world);
+}
+
+static void flush_failure(void)
+{
+	for (unsigned skip = 0; skip < 12; skip++) {
+		struct world *world = machine("a flush fails, one after the other", 4, 2, 1);
+
+		suspect(world, 0);
+		sim_disk_fault(world->set->disks[0], SIM_FLUSH_ERROR, 0, 0, skip, 1, 0);
+		boot(world, write_and_die_body);
+		done(world);
+	}
+}
+
+static void last_disk_of_a_mirror(void)
+{
+	struct world *world = machine("the last disk of a mirror works alone", 2, 1, 1);
+
+	suspect(world, 0);
+	sim_disk_vanish(world->set->disks[0], SIM_CRASH_ANY);
+	boot(world, write_body);
+	boot(world, write_and_die_body);
+	boot(world, write_body);
+	done(world);
+}
+
+static void dead_disk_body(struct world *world)
+{
+	open_pool(world);
+	write_some(world, 10);
+	sim_disk_set_hanging(world->set->disks[1], true);
+	close_pool(world);
+	sim_disk_set_hanging(world->set->disks[1], false);
+}
+
+static void export_with_dead_disk(void)
+{
+	struct world *world = machine("export with a disk that answers nothing any more", 4, 2, 1);
+
+	suspect(world, 1);
+	boot(world, dead_disk_body);
+	done(world);
+}
+
+static void replace_body(struct world *world)
+{
+	struct libpool_replace_options options = {.size = sizeof(options), .old_disk = "#1", .new_disk = "sim:4"};
+	struct pool_error error = {0};
+
+	open_pool(world);
+	int result = engine_disk_replace(world->engine, &options, &error);
+
+	if (result && result != -EALREADY && result != -POOL_EFOREIGN && result != -ENOENT && result != -EBUSY && result != -EINVAL)
+		world_fail(world, "replace: %s (%s)", pool_error_string(result), error.text);
+	world_note_members(world);
+	write_some(world, 10);
+	clients_commit(world, false);
+	(void)engine_jobs_wait(world->engine, 0, 0);
+	write_some(world, 5);
+	close_pool(world);
+}
+
+static void crash_at_every_step_of_a_replace(void)
+{
+	for (unsigned step = 0; step < 60; step++) {
+		struct world *world = machine("crash and loss of a disk at a step of replacing another", 4, 1, 2);
+
+		suspect(world, 1);
+		sim_disks_add(world->set, 64 * MIB);
+		sim_disks_cut_at(world->set, world->set->operations + step * 4);
+		boot(world, replace_body);
+		suspect(world, step % 4);
+		sim_disk_vanish(world->set->disks[step % 4], SIM_CRASH_ANY);
+		boot(world, write_body);
+		done(world);
+	}
+}
+
+static void slow_reader(struct world *world)
+{
+	struct model_volume *volume = volume_of(world);
+	struct model_observer observer;
+	uint8_t *data = sim_allocate(MIB);
+
+	model_observe(&world->model, &observer);
+	int result = volume_read(volume->handle, 0, MIB, data);
+
+	if (result)
+		world_fail(world, "slow read: %s", pool_error_string(result));
+	if (!model_check_read(&world->model, &observer, volume, 0, MIB, data))
+		world_fail(world, "%s", world->model.problem);
+	free(data);
+}
+
+static void slow_reader_fiber(void *argument)
+{
+	slow_reader(argument);
+}
+
+static void slow_reader_body(struct world *world)
+{
+	open_as(world, false);
+	for (unsigned round = 0; round < 6; round++) {
+		for (unsigned i = 0; i < world->plan.disks; i++)
+			sim_disk_fault(world->set->disks[i], SIM_SLOW, DATA_START, 60 * MIB, round, 20, 900);
+		blocks_drop_cache(core_blocks(world->core));
+		if (rt_spawn(world->rt, "slow reader", slow_reader_fiber, world))
+			world_fail(world, "no memory");
+		for (unsigned i = 0; i < 6; i++) {
+			write_some(world, 4);
+			clients_commit(world, true);
+		}
+		for (unsigned i = 0; i < world->plan.disks; i++)
+			sim_disk_faults_clear(world->set->disks[i]);
+		rt_sleep(world->rt, 10 * NS_PER_S);
+	}
+	close_pool(world);
+}
+
+static void reader_slower_than_commits(void)
+{
+	struct world *world = machine("a reader slower than two commits", 4, 2, 1);
+
+	boot(world, slow_reader_body);
+	done(world);
+}
+
+int main(void)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	late_write();
+	crash_during_import();
+	crash_in_resync();
+	flush_failure();
+	last_disk_of_a_mirror();
+	export_with_dead_disk();
+	reader_slower_than_commits();
+	crash_at_every_step_of_a_replace();
+	diverged_disk();
+	return 0;
+}
