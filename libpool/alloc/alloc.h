@@ -111,8 +111,12 @@ void alloc_au_release(struct alloc *alloc, unsigned disk, uint32_t au);
 
 /* SYS rows: a run of `rows` rows of one SYS segment, busy from now on. -ENOSPC: no run; the caller opens a SYS segment. */
 int alloc_sys_take(struct alloc *alloc, unsigned rows, uint32_t *ret_id, uint16_t *ret_row);
+/* Length of the run that alloc_sys_take_in would take these rows from, 0: none. */
+unsigned alloc_sys_fit(const struct alloc *alloc, uint32_t id, unsigned rows);
 /* The same in one SYS segment. */
 int alloc_sys_take_in(struct alloc *alloc, uint32_t id, unsigned rows, uint16_t *ret_row);
+/* How many of the first SYS segments are kept for what needs long runs of rows and doesn't live long: logs, pages, final batches. */
+size_t alloc_sys_base(const struct alloc *alloc);
 /* Ids of the SYS segments; valid until one is opened. */
 const uint32_t *alloc_sys_segments(const struct alloc *alloc, size_t *ret_count);
 /* Gives rows back that were taken in this txg and never written. */
@@ -195,5 +199,7 @@ struct space {
 	size_t memory_bytes;
 };
 void alloc_space(const struct alloc *alloc, struct space *ret_space);
+/* As of now, the txg in sync included: only the floors are left, which belong to commits. */
+bool alloc_is_scarce(const struct alloc *alloc);
 
 #endif

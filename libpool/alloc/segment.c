@@ -113,6 +113,8 @@ int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *
 		return -ENOSPC;
 	if (count < k + m && !one_disk_mirror)
 		k = count > m ? count - m : 1;
+	if (class == CLASS_SYS && alloc->sys_ids.count == SYSMAP_SEGMENTS_MAX)
+		return -ENOSPC;
 	int64_t id = id_take(alloc, class);
 	if (id < 0)
 		return (int)id;

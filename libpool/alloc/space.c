@@ -70,6 +70,64 @@ static uint64_t formable_cells(const struct geometry *geometry, uint32_t *aus, u
 	return cells;
 }
 
+static uint64_t metadata_cells(const struct alloc *alloc)
+{
+	uint64_t cells = 0;
+
+	for (uint32_t id = 0; id < alloc->segment_count; id++) {
+		const struct segment *segment = alloc->segments[id];
+		if (segment && (segment->record.class == CLASS_META || segment->record.class == CLASS_SYS))
+			cells += segment->live;
+	}
+	return cells;
+}
+
+/* SYS rows that commits use besides metadata: logs of some hundred txgs, pages, what waits for its two commits. */
+#define SYS_ROWS_BASE 700u
+
+size_t alloc_sys_base(const struct alloc *alloc)
+{
+	return SYS_ROWS_BASE / (alloc->geometry.rows - 1u) + 1;
+}
+
+/*
+ * Formable segments that foreground writers leave alone, of `total` that the pool could hold. When no others are left,
+ * commits write metadata into SYS rows, since metadata that dies bit by bit gives no segments back: then all that lives
+ * may come to lie there, in the worst case with a summary for each block.
+ */
+static uint64_t floor_segments(const struct alloc *alloc, uint64_t total)
+{
+	const struct geometry *geometry = &alloc->geometry;
+	unsigned columns = geometry->m ? geometry->m + 1u : 2, width = geometry->k + geometry->m;
+	uint64_t sys = total / 200 > 4 ? total / 200 : 4, compaction = total / 50 > 8 ? total / 50 : 8;
+	/* On a small pool the floors never take more than an eighth. */
+	uint64_t most = total / 8 ? total / 8 : 1, floor = sys + compaction < most ? sys + compaction : most;
+	uint64_t rows = SYS_ROWS_BASE + 2 * metadata_cells(alloc), have = alloc->sys_ids.count * (geometry->rows - 1u);
+	uint64_t more = rows > have ? (rows - have) / (geometry->rows - 1u) + 1 : 0;
+	uint64_t need = (more * columns + width - 1) / width;
+
+	return need > floor ? need : floor;
+}
+
+bool alloc_is_scarce(const struct alloc *alloc)
+{
+	uint32_t all[DISKS_MAX], available[DISKS_MAX];
+	unsigned all_count = 0, available_count = 0;
+	uint64_t total, left;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct alloc_disk *disk = &alloc->disks[i];
+		if (!disk->configured)
+			continue;
+		all[all_count++] = disk->au_count;
+		if (disk->usable)
+			available[available_count++] = disk->au_free;
+	}
+	(void)formable_cells(&alloc->geometry, all, all_count, &total);
+	(void)formable_cells(&alloc->geometry, available, available_count, &left);
+	return left <= floor_segments(alloc, total);
+}
+
 void alloc_space(const struct alloc *alloc, struct space *ret_space)
 {
 	const struct geometry *geometry = &alloc->geometry;
@@ -90,11 +148,7 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	}
 	space.usable_cells = formable_cells(geometry, all, all_count, &total_segments);
 	uint64_t free_cells = formable_cells(geometry, available, available_count, &space.free_segments);
-	uint64_t sys_floor = total_segments / 200 > 4 ? total_segments / 200 : 4;
-	uint64_t compaction_floor = total_segments / 50 > 8 ? total_segments / 50 : 8;
-	/* On a small pool the floors never take more than an eighth. */
-	uint64_t most = total_segments / 8 ? total_segments / 8 : 1;
-	space.floor_segments = sys_floor + compaction_floor < most ? sys_floor + compaction_floor : most;
+	space.floor_segments = floor_segments(alloc, total_segments);
 	space.reserve_cells = space.usable_cells / 16;
 	for (uint32_t id = 0; id < alloc->segment_count; id++) {
 		const struct segment *segment = alloc->segments[id];

@@ -17,13 +17,35 @@ int alloc_sys_register(struct alloc *alloc, uint32_t id)
 	return array_push(&alloc->sys_ids, &id);
 }
 
+/* The shortest run of free rows that is long enough: first fit would cut up the long ones, which final batches need. */
+static size_t tightest_run(const struct alloc *alloc, const struct segment *segment, unsigned rows, size_t *ret_length)
+{
+	size_t best = BITMAP_NONE, end = alloc->geometry.rows, row = segment->pins ? end : 1;
+
+	while (row < end && (row = bitmap_next_clear(segment->busy, row, end)) != BITMAP_NONE) {
+		size_t stop = bitmap_next_set(segment->busy, row, end);
+		stop = stop == BITMAP_NONE ? end : stop;
+		if (stop - row >= rows && (best == BITMAP_NONE || stop - row < *ret_length)) {
+			best = row;
+			*ret_length = stop - row;
+		}
+		row = stop;
+	}
+	return best;
+}
+
+unsigned alloc_sys_fit(const struct alloc *alloc, uint32_t id, unsigned rows)
+{
+	size_t length = 0;
+
+	return tightest_run(alloc, alloc->segments[id], rows, &length) == BITMAP_NONE ? 0 : (unsigned)length;
+}
+
 int alloc_sys_take_in(struct alloc *alloc, uint32_t id, unsigned rows, uint16_t *ret_row)
 {
 	struct segment *segment = alloc->segments[id];
+	size_t length = 0, row = tightest_run(alloc, segment, rows, &length);
 
-	if (segment->pins)
-		return -ENOSPC;
-	size_t row = bitmap_find_clear_run(segment->busy, 1, alloc->geometry.rows, rows);
 	if (row == BITMAP_NONE)
 		return -ENOSPC;
 	if (alloc_batch_trim(alloc, id, (unsigned)row, rows) < 0)
@@ -41,16 +63,21 @@ int alloc_sys_take_in(struct alloc *alloc, uint32_t id, unsigned rows, uint16_t 
 
 int alloc_sys_take(struct alloc *alloc, unsigned rows, uint32_t *ret_id, uint16_t *ret_row)
 {
+	unsigned best = 0;
+	uint32_t best_id = 0;
+
 	for (size_t i = 0; i < alloc->sys_ids.count; i++) {
 		uint32_t id = *array_at(&alloc->sys_ids, uint32_t, i);
-		int status = alloc_sys_take_in(alloc, id, rows, ret_row);
-		if (status == -ENOSPC)
-			continue;
-		if (status == 0)
-			*ret_id = id;
-		return status;
+		unsigned length = alloc_sys_fit(alloc, id, rows);
+		if (length && (!best || length < best)) {
+			best = length;
+			best_id = id;
+		}
 	}
-	return -ENOSPC;
+	if (!best)
+		return -ENOSPC;
+	*ret_id = best_id;
+	return alloc_sys_take_in(alloc, best_id, rows, ret_row);
 }
 
 const uint32_t *alloc_sys_segments(const struct alloc *alloc, size_t *ret_count)

@@ -168,6 +168,8 @@ void batch_free(struct batch *batch);
 
 /* sys_pack.c */
 int sys_cut(struct store *store, struct stream *stream);
+/* Places what waits in another stream in SYS rows. */
+int sys_take_over(struct store *store, struct stream *stream);
 int sys_finish(struct store *store);
 
 /* redundancy.c: with more records than a log holds, the disk with most of them becomes faulty instead. */

@@ -250,6 +250,9 @@ static int stream_cut(struct store *store, struct stream *stream, bool tail, boo
 		}
 		if (!stream->has_segment) {
 			POOL_CHECK(!stream->batch);
+			/* The last segments are for commits. In them metadata must not wait for whole segments to die. */
+			if (stream->class == CLASS_META && alloc_is_scarce(store->alloc))
+				return tail ? sys_take_over(store, stream) : 0;
 			int status = stream_open_segment(store, stream);
 			if (status < 0)
 				return status;

@@ -48,39 +48,62 @@ static int finish_one(struct store *store, struct batch *batch)
 	return 0;
 }
 
-/* Rows for `cells` in some segment, and its batch. -ENOSPC when no SYS segment has such a run. */
-static int take_rows(struct store *store, unsigned cells, unsigned blocks, struct batch **ret_batch, uint16_t *ret_row)
+/* A batch that its summary has no room to describe more of. */
+static bool batch_is_full(const struct batch *batch, unsigned cells, unsigned blocks)
 {
+	return batch->stripe_count >= SYS_STRIPES_MAX ||
+	       batch_summary_cells(batch, cells + batch->summary_rows, 2, blocks, 2) > batch->summary_rows;
+}
+
+/* What is to be placed, and where: in the SYS segments from number `first` on, up to `end`. */
+struct wish {
+	unsigned cells, blocks, summary_rows;
+	size_t first, end;
+};
+
+/*
+ * Rows in the segment where they fit tightest, and its batch; a new batch keeps `summary_rows` for its summary.
+ * -ENOSPC when no segment has such a run.
+ */
+static int take_rows(struct store *store, const struct wish *wish, struct batch **ret_batch, uint16_t *ret_row)
+{
+	unsigned cells = wish->cells, blocks = wish->blocks, summary_rows = wish->summary_rows;
 	size_t count;
 	const uint32_t *ids = alloc_sys_segments(store->alloc, &count);
+	uint32_t best_id = 0;
+	unsigned best = 0;
+	int status = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		uint32_t id = ids[i];
-		struct batch *batch = find_batch(store, id);
-		if (batch && (batch->stripe_count >= SYS_STRIPES_MAX ||
-			      batch_summary_cells(batch, cells + SYS_SUMMARY_CELLS, 2, blocks, 2) > SYS_SUMMARY_CELLS)) {
-			int status = finish_one(store, batch);
+	for (size_t i = wish->first; i < count && i < wish->end; i++) {
+		struct batch *batch = find_batch(store, ids[i]);
+		if (batch && batch_is_full(batch, cells, blocks)) {
+			status = finish_one(store, batch);
 			if (status < 0)
 				return status;
 			batch = NULL;
 		}
-		int status = alloc_sys_take_in(store->alloc, id, batch ? cells : cells + SYS_SUMMARY_CELLS, ret_row);
-		if (status == -ENOSPC)
-			continue;
+		/* Where a batch is open already no other summary is needed. */
+		unsigned length = alloc_sys_fit(store->alloc, ids[i], batch ? cells : cells + summary_rows);
+		length = length && !batch ? length + summary_rows : length;
+		if (length && (!best || length < best)) {
+			best = length;
+			best_id = ids[i];
+		}
+	}
+	if (!best)
+		return -ENOSPC;
+	struct batch *batch = find_batch(store, best_id);
+	status = alloc_sys_take_in(store->alloc, best_id, batch ? cells : cells + summary_rows, ret_row);
+	if (status == 0 && !batch) {
+		status = batch_new(store, CLASS_SYS, best_id, &batch);
 		if (status < 0)
 			return status;
-		if (!batch) {
-			status = batch_new(store, CLASS_SYS, id, &batch);
-			if (status < 0)
-				return status;
-			batch->summary_base = (uint16_t)(*ret_row + cells);
-			batch->summary_rows = SYS_SUMMARY_CELLS;
-			list_push_back(&store->sys_batches, &batch->node);
-		}
-		*ret_batch = batch;
-		return 0;
+		batch->summary_base = (uint16_t)(*ret_row + cells);
+		batch->summary_rows = (uint16_t)summary_rows;
+		list_push_back(&store->sys_batches, &batch->node);
 	}
-	return -ENOSPC;
+	*ret_batch = batch;
+	return status;
 }
 
 static int place_run(struct store *store, struct stream *stream, struct batch *batch, uint16_t row, unsigned cells)
@@ -119,44 +142,102 @@ int store_open_sys(struct store *store)
 	return status == 0 ? unit_write_headers(store, id) : status;
 }
 
+/* As many blocks of the queue as one run can take, or else the first one, or that with the shortest summary. */
+static int place_some(struct store *store, struct stream *stream, size_t first_segment, size_t end_segment)
+{
+	struct wish wish = { .summary_rows = SYS_SUMMARY_CELLS, .first = first_segment, .end = end_segment };
+	unsigned room = store->geometry.rows - 1u - SYS_SUMMARY_CELLS;
+	unsigned first = container_of(stream->queue.next, struct store_block, node)->psect;
+	struct batch *batch;
+	uint16_t row;
+
+	if (first > room)
+		return -EINVAL; /* a block that no segment has room for */
+	list_for_each(node, &stream->queue) {
+		unsigned cells = container_of(node, struct store_block, node)->psect;
+		if (wish.cells + cells > STRIPE_ROWS_MAX || wish.cells + cells > room)
+			break;
+		wish.cells += cells;
+		wish.blocks++;
+	}
+	int status = take_rows(store, &wish, &batch, &row);
+	if (status == -ENOSPC && wish.blocks > 1) {
+		wish.cells = first;
+		wish.blocks = 1;
+		status = take_rows(store, &wish, &batch, &row);
+	}
+	if (status == -ENOSPC) {
+		wish.cells = first;
+		wish.blocks = wish.summary_rows = 1;
+		status = take_rows(store, &wish, &batch, &row);
+	}
+	return status == 0 ? place_run(store, stream, batch, row, wish.cells) : status;
+}
+
 int sys_cut(struct store *store, struct stream *stream)
 {
 	while (!list_empty(&stream->queue)) {
-		unsigned all = 0, all_blocks = 0;
-		unsigned first = container_of(stream->queue.next, struct store_block, node)->psect;
-		struct batch *batch;
-		uint16_t row;
-
 		if (store->halted)
 			return -POOL_EHALTED;
-		unsigned room = store->geometry.rows - 1u - SYS_SUMMARY_CELLS;
-		if (first > room)
-			return -EINVAL; /* a block that no segment has room for */
-		list_for_each(node, &stream->queue) {
-			unsigned cells = container_of(node, struct store_block, node)->psect;
-			if (all + cells > STRIPE_ROWS_MAX || all + cells > room)
-				break;
-			all += cells;
-			all_blocks++;
-		}
-		unsigned cells = all;
-		int status = take_rows(store, cells, all_blocks, &batch, &row);
-		if (status == -ENOSPC && cells != first) {
-			cells = first;
-			status = take_rows(store, cells, 1, &batch, &row);
-		}
-		if (status == -ENOSPC) {
+		int status = place_some(store, stream, 0, alloc_sys_base(store->alloc));
+		if (status == -ENOSPC)
+			status = place_some(store, stream, 0, SIZE_MAX);
+		if (status == -ENOSPC)
 			status = store_open_sys(store);
-			if (status < 0)
-				return status;
-			continue;
-		}
-		if (status == 0)
-			status = place_run(store, stream, batch, row, cells);
 		if (status < 0)
 			return status;
 	}
 	return 0;
+}
+
+/* Single cells, away from the segments where logs and pages find their long runs. */
+static int cut_singles(struct store *store, struct stream *stream)
+{
+	while (!list_empty(&stream->queue)) {
+		if (store->halted)
+			return -POOL_EHALTED;
+		int status = place_some(store, stream, alloc_sys_base(store->alloc), SIZE_MAX);
+		if (status == -ENOSPC)
+			status = store_open_sys(store);
+		if (status == -ENOSPC)
+			status = place_some(store, stream, 0, SIZE_MAX);
+		if (status < 0)
+			return status;
+	}
+	return 0;
+}
+
+/* Moves the blocks of one cell, or the others, to the end of the SYS queue. */
+static void move_blocks(struct stream *from, struct stream *sys, bool singles)
+{
+	list_for_each_safe(node, after, &from->queue) {
+		struct store_block *block = container_of(node, struct store_block, node);
+		if ((block->psect == 1) != singles)
+			continue;
+		list_remove(node);
+		list_push_back(&sys->queue, node);
+		from->queued_cells -= block->psect;
+		sys->queued_cells += block->psect;
+	}
+}
+
+int sys_take_over(struct store *store, struct stream *stream)
+{
+	struct stream *sys = &store->streams[CLASS_SYS];
+
+	/* Small nodes may live as long as the data below them. */
+	move_blocks(stream, sys, true);
+	int status = cut_singles(store, sys);
+	if (status == 0) {
+		move_blocks(stream, sys, false);
+		status = sys_cut(store, sys);
+	}
+	if (status < 0) { /* what got no address is its submitters' again */
+		while (list_pop_front(&sys->queue))
+			;
+		sys->queued_cells = 0;
+	}
+	return status;
 }
 
 int sys_finish(struct store *store)

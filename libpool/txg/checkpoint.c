@@ -15,6 +15,7 @@
 #define PAGE_AGE_TXGS 32u       /* younger pages aren't written, unless their txg count runs out */
 #define PAGE_SPREAD 32u         /* and of those due, one in so many for each txg */
 #define LAST_BLOCK_ROOM (40u << 10)
+#define LAST_BLOCK_SLACK (20u << 10)    /* lists of other blocks, and records made after the others were taken */
 #define LOG_CELLS_MAX (ALLOC_LOG_BLOCK_MAX / CELL_SIZE)
 
 /* Pages whose first change is old enough, a share of them for each txg, so that none gets older than 128 txgs. */
@@ -95,10 +96,13 @@ void logs_release(struct core *core)
 	}
 }
 
-/* Writes all but about the last 40 KiB of the records due as earlier blocks. */
-static int write_earlier_parts(struct core *core, struct object_sync *sync, struct array *rest)
+/* Writes all of the records due but what has room in the last block, with those that writing these makes, as earlier blocks. */
+static int write_earlier_parts(struct core *core, struct object_sync *sync, const struct final_layout *reserved, struct array *rest)
 {
-	while (rest->count > LAST_BLOCK_ROOM || alloc_txg_record_bytes(core->alloc) + rest->count > LAST_BLOCK_ROOM) {
+	size_t final_room = (reserved->height - 2u) * CELL_SIZE - LAST_BLOCK_SLACK;
+	size_t last_room = final_room < LAST_BLOCK_ROOM ? final_room : LAST_BLOCK_ROOM;
+
+	while (rest->count > last_room || alloc_txg_record_bytes(core->alloc) + rest->count > last_room) {
 		int status = alloc_txg_take_records(core->alloc, false, rest);
 		if (status < 0)
 			return status;
@@ -202,7 +206,7 @@ static int final_write(struct core *core, uint64_t txg, const struct final_layou
 	if (!log || !block)
 		goto out;
 	store_final_layout(core->store, reserved->segment, reserved->base, log->size / CELL_SIZE, &layout);
-	if (!POOL_CHECK(layout.height <= FINAL_BATCH_ROWS_MAX))
+	if (!POOL_CHECK(layout.height <= reserved->height))
 		goto out;
 	final_pointer(&layout, 0, txg, TYPE_ALLOC_LOG, log, &log_pointer);
 	block_pointer_encode(&log_pointer, &core->log_now.last);
@@ -211,8 +215,8 @@ static int final_write(struct core *core, uint64_t txg, const struct final_layou
 	commit_block_encode(&commit, block->data);
 	final_pointer(&layout, layout.log_cells, txg, TYPE_COMMIT, block, &commit_pointer);
 	block_pointer_encode(&commit_pointer, &uberblock->commit);
-	if (layout.height < FINAL_BATCH_ROWS_MAX)
-		alloc_sys_give_back(core->alloc, layout.segment, layout.base + layout.height, FINAL_BATCH_ROWS_MAX - layout.height);
+	if (layout.height < reserved->height)
+		alloc_sys_give_back(core->alloc, layout.segment, layout.base + layout.height, reserved->height - layout.height);
 	status = store_final_write(core->store, &layout, log, block, ret_final, ret_summary);
 	uberblock->final = *ret_final;
 	core->commit_pointer = commit_pointer;
@@ -239,7 +243,7 @@ int checkpoint_write(struct core *core, struct object_sync *sync, const struct f
 	if (status == 0)
 		status = free_superseded(core, sync->txg);
 	if (status == 0)
-		status = write_earlier_parts(core, sync, &records);
+		status = write_earlier_parts(core, sync, reserved, &records);
 	if (status == 0)
 		status = store_finish(core->store, CLASS_SYS);
 	if (status == 0)

@@ -63,18 +63,21 @@ static void batch_map_change(void *argument, uint32_t segment, const struct batc
 				   tree_delete(map, core->syncing_txg, key, sizeof(key));
 }
 
-/* A SYS segment more when rows get scarce, and the rows of the final batch, before anything is placed. */
+/*
+ * A SYS segment more when rows get scarce, and the rows of the final batch, before anything is placed: in `height`. When
+ * neither is to be had, fewer rows do: more of the log then goes into earlier blocks.
+ */
 static int reserve_final(struct core *core, struct final_layout *ret_reserved)
 {
-	for (unsigned attempt = 0; attempt < 3; attempt++) {
-		if (!alloc_sys_low(core->alloc) || attempt > 0) {
-			int status = alloc_sys_take(core->alloc, FINAL_BATCH_ROWS_MAX, &ret_reserved->segment, &ret_reserved->base);
-			if (status != -ENOSPC)
-				return status;
-		}
-		int status = store_open_sys(core->store);
-		/* Low is a wish; without space for another segment the rows that are left serve. */
-		if (status < 0 && (status != -ENOSPC || attempt > 0))
+	static const uint16_t heights[] = { FINAL_BATCH_ROWS_MAX, 16, 8 };
+	int status = alloc_sys_low(core->alloc) ? store_open_sys(core->store) : 0;
+
+	if (status < 0 && status != -ENOSPC)
+		return status;
+	for (unsigned i = 0; i < 3; i++) {
+		ret_reserved->height = heights[i];
+		status = alloc_sys_take(core->alloc, heights[i], &ret_reserved->segment, &ret_reserved->base);
+		if (status != -ENOSPC)
 			return status;
 	}
 	return -ENOSPC;
