@@ -468,7 +468,7 @@ static int import_selected(const struct core_options *options, const struct core
 {
 	const struct uberblock *chosen = selection->chosen;
 	bool clean = chosen->flags & UBERBLOCK_CLEAN_EXPORT && chosen->txg == selection->highest_txg && !import->rewind_txg;
-	uint64_t first_txg = clean ? chosen->txg + 1 : selection->highest_txg + TXG_REWIND_GAP;
+	uint64_t first_txg = clean ? chosen->txg + 1 : selection->highest_txg + TXG_REWIND_GAP + chosen->rewrite;
 	struct core *core;
 	int status = core_new(options, selection->label, &core);
 
