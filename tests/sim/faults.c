@@ -127,10 +127,10 @@ static void inject(struct world *world)
 static void fault_main(void *argument)
 {
 	struct world *world = argument;
-	unsigned count = (unsigned)sim_random_below(&world->random, 4);
+	unsigned count = (unsigned)sim_random_below(&world->random, 7);
 
 	for (unsigned i = 0; i < count && world->core; i++) {
-		rt_sleep(world->rt, 1 + sim_random_below(&world->random, UINT64_C(1) << sim_random_between(&world->random, 18, 33)));
+		rt_sleep(world->rt, 1 + sim_random_below(&world->random, UINT64_C(1) << sim_random_between(&world->random, 14, 28)));
 		if (world->core && world->clients_active)
 			inject(world);
 	}

@@ -15,6 +15,20 @@ enum boot_end { END_EXPORT, END_ABANDON, END_KILL, END_POWER_OFF };
 static enum boot_end planned_end;
 static bool repairs;
 
+/* The power goes when so many more uberblock writes have taken effect: between the disks of one commit. */
+static uint64_t uberblocks_left;
+
+static void on_apply(void *argument, struct sim_disk *disk, enum disk_operation operation, uint64_t offset, uint64_t length)
+{
+	struct world *world = argument;
+	uint64_t area_b = (disk->size >> 20 << 20) - LABEL_AREA_SIZE;
+	uint64_t at = offset >= area_b ? offset - area_b : offset;
+
+	(void)length;
+	if (operation == DISK_WRITE && at >= UBERBLOCK_OFFSET && at < SYSMAP_OFFSET && uberblocks_left && --uberblocks_left == 0)
+		sim_disks_power_off(world->set);
+}
+
 struct power_event {
 	struct sim_event event;
 	struct world *world;
@@ -122,7 +136,10 @@ static void boot(struct world *world)
 	}
 
 	planned_end = crashes ? (enum boot_end)sim_random_between(random, END_ABANDON, END_POWER_OFF) : END_EXPORT;
-	if (crashes && sim_random_below(random, 5)) {
+	uberblocks_left = 0;
+	if (crashes && sim_random_below(random, 4) == 0) {
+		uberblocks_left = 1 + sim_random_below(random, 8 * world->set->count);
+	} else if (crashes && sim_random_below(random, 5)) {
 		uint64_t reach = UINT64_C(1) << sim_random_between(random, 1, 11);
 
 		sim_disks_cut_at(world->set, world->set->operations + sim_random_below(random, reach));
@@ -133,6 +150,7 @@ static void boot(struct world *world)
 	}
 	enum world_end end = world_boot(world, history_body);
 
+	uberblocks_left = 0;
 	sim_env_cancel(world->sim, &power.event);
 	sim_disks_cut_at(world->set, UINT64_MAX);
 	after_boot(world, end, planned_end != END_ABANDON);
@@ -171,6 +189,7 @@ void history_run(struct world *world)
 {
 	faults_init(world);
 	watch_start(world);
+	world->set->hooks.on_apply = on_apply;
 	create(world);
 	for (unsigned i = 0; i < world->plan.boots && world->step < world->until; i++) {
 		faults_between_boots(world);

@@ -196,7 +196,7 @@ struct model_volume *model_find(struct model *model, const char *name)
 	list_for_each(node, &model->volumes) {
 		struct model_volume *volume = container_of(node, struct model_volume, node);
 
-		if (!volume->destroy_end && !strcmp(volume->name, name))
+		if ((!volume->destroy_end || volume->destroy_end == MODEL_RUNNING) && !strcmp(volume->name, name))
 			return volume;
 	}
 	return NULL;

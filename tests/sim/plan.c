@@ -73,12 +73,17 @@ static void draw_faults(struct plan *plan)
 
 	sim_random_stream(&random, plan->seed, "faults", 0);
 	plan->administrated = sim_random_below(&random, 2);
-	if (plan->m == 0 || sim_random_below(&random, 4) == 0)
+	if (plan->m == 0 || sim_random_below(&random, 6) == 0)
 		return;
 	unsigned kinds = (unsigned)sim_random_between(&random, 1, 4);
 
 	for (unsigned i = 0; i < kinds; i++)
 		plan->fault_kinds |= 1u << sim_random_below(&random, SIM_FAULT_COUNT);
+	/* Only what the engine is told of: then nothing may be left that it doesn't know of. */
+	if (sim_random_below(&random, 2))
+		plan->fault_kinds &= ~PLAN_SILENT_FAULTS;
+	if (!plan->fault_kinds)
+		plan->fault_kinds = 1u << SIM_WRITE_ERROR;
 	plan->heals = sim_random_below(&random, 3) != 0;
 }
 

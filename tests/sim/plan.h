@@ -11,6 +11,10 @@
 
 #include "tests/sim/simdisk.h"
 
+/* Faults that leave damage which nobody is told of. */
+#define PLAN_SILENT_FAULTS \
+	(1u << SIM_WRITE_LOST | 1u << SIM_WRITE_MISDIRECTED | 1u << SIM_FLUSH_LIE | 1u << SIM_ROT | 1u << SIM_UNREADABLE)
+
 struct plan {
 	uint64_t seed;
 	unsigned disks, k, m, au_shift;
