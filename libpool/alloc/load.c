@@ -229,7 +229,8 @@ int alloc_load_batch(struct alloc *alloc, uint32_t id, const struct batch_index 
 	return alloc_batch_insert(alloc, id, &entry);
 }
 
-static int claim_columns(struct alloc *alloc, const struct segment *segment)
+/* `dead`: it holds nothing, so a disk that has left the pool since then is no contradiction. */
+static int claim_columns(struct alloc *alloc, const struct segment *segment, bool dead)
 {
 	unsigned columns = segment->record.k + segment->record.m;
 
@@ -240,6 +241,8 @@ static int claim_columns(struct alloc *alloc, const struct segment *segment)
 		if (column.disk >= DISKS_MAX)
 			return -POOL_EFORMAT;
 		struct alloc_disk *disk = &alloc->disks[column.disk];
+		if (dead && !disk->configured)
+			continue;
 		if (!disk->configured || column.au >= disk->au_count || bitmap_get(disk->au_used, column.au))
 			return -POOL_EFORMAT;
 		bitmap_set(disk->au_used, column.au);
@@ -310,7 +313,7 @@ static int finish_live(struct alloc *alloc, struct segment *segment)
 				bitmap_set(segment->busy, row);
 		alloc_find_dying_summaries(alloc, segment);
 	}
-	return alloc_segment_is_free(segment) ? 0 : claim_columns(alloc, segment);
+	return alloc_segment_is_free(segment) ? 0 : claim_columns(alloc, segment, false);
 }
 
 /* Died just now, with summaries that the first txg frees, or a short time ago: its AUs wait as they would have. */
@@ -322,7 +325,7 @@ static int finish_dead(struct alloc *alloc, struct segment *segment)
 	if (fresh && sequence < alloc->sequence)
 		sequence = alloc->sequence;
 	if (sequence && sequence + 2 > alloc->sequence) {
-		int status = claim_columns(alloc, segment);
+		int status = claim_columns(alloc, segment, true);
 		if (status == 0)
 			alloc_segment_died(alloc, segment, sequence);
 		return status;
