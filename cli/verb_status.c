@@ -184,10 +184,10 @@ static void add_pool(struct call *call, const struct libpool_found *found, struc
 	}
 }
 
-/* The worst of all pools: unusable before unknown before degraded. */
+/* The worst of all pools: unusable before unknown before degraded. No pool at all is unknown: its disks may be gone. */
 static enum exit_code check(struct json_object *pools)
 {
-	bool unknown = false, degraded = false;
+	bool unknown = json_object_array_length(pools) == 0, degraded = false;
 
 	for (size_t i = 0; i < json_object_array_length(pools); i++) {
 		const char *state = document_get_text(json_object_array_get_idx(pools, i), "state");

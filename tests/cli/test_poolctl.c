@@ -322,6 +322,7 @@ static void health(void **state)
 	struct json_object *object;
 
 	(void)state;
+	assert_int_equal(run("status --check"), 4);
 	create_tank();
 	assert_int_equal(run("status --check tank"), 0);
 	strcpy(fake_state.problem, "disk d1 is missing");
