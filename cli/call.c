@@ -55,6 +55,7 @@ static int open_pool(struct call *call)
 	struct libpool_import_options import = {.size = sizeof(import)};
 	bool read_only = call->verb->open == OPEN_READ || options_have(&call->options, OPTION_READ_ONLY) ||
 			 options_have(&call->options, OPTION_DRY_RUN);
+	struct libpool_found found;
 	int code;
 
 	import.name = call->target.pool;
@@ -64,7 +65,7 @@ static int open_pool(struct call *call)
 	import.destroyed = options_have(&call->options, OPTION_DESTROYED);
 	import.rewind_txg = call->options.number[OPTION_REWIND];
 	code = libpool_import(call->host, &import, &call->pool, &call->error);
-	if (code == -ENOENT)
+	if (code == -ENOENT && pools_find(call->host, call->target.pool, &found, NULL) == -ENOENT)
 		pools_not_found(call->host, call->target.pool, &call->error);
 	else if (code < 0)
 		error_complete(&call->error, code, "importing pool %s", call->target.pool);

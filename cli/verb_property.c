@@ -5,6 +5,7 @@
 
 #include "cli/document.h"
 #include "cli/errors.h"
+#include "cli/sizes.h"
 #include "cli/verbs.h"
 
 const struct column property_columns[] = {
@@ -95,6 +96,28 @@ int set_check(struct call *call)
 	return 0;
 }
 
+/* A volume is made smaller by the verb that asks before it discards what lies beyond. */
+static int check_volume_size(struct call *call, const char *value)
+{
+	struct libpool_volume_info info = {.size = sizeof(info)};
+	libpool_volume *volume;
+	uint64_t bytes;
+	int code = size_read(value, "volsize", 1, &bytes, &call->error);
+
+	if (code == 0)
+		code = libpool_volume_open(call->pool, call->target.volume, &volume, &call->error);
+	if (code < 0)
+		return code;
+	code = libpool_volume_get_info(volume, &info);
+	libpool_volume_close(volume);
+	if (code == 0 && bytes < info.volume_bytes)
+		code = error_set(&call->error, -EPERM,
+				 "volsize %s of %s/%s would discard what lies beyond: if that is meant, 'poolctl "
+				 "volume resize' does it",
+				 value, call->target.pool, call->target.volume);
+	return code;
+}
+
 /* All are checked before the first one is set. */
 static int check_settings(struct call *call)
 {
@@ -111,6 +134,8 @@ static int check_settings(struct call *call)
 		else if (property->read_only)
 			code = error_set(&call->error, -EPERM, "property '%s' is a figure and can't be set",
 					 property->name);
+		else if (call->target.volume[0] && strcmp(property->name, "volsize") == 0)
+			code = check_volume_size(call, name + length + 1);
 	}
 	libpool_free(properties);
 	return code;

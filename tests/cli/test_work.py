@@ -153,6 +153,9 @@ class Work(PoolctlCase):
         self.assertIn("volume create tank/data 1M", self.poolctl("history", "tank"))
         for row in self.document("get", "tank")["properties"]:
             self.assertTrue(row["name"] and row["help"], row)
+        self.refused("set", "tank/data", "volsize=512K", says="volume resize", changes=True)
+        self.refused("import", "tank", "--rewind", "999999", "--yes", says="txg 999999", changes=True)
+        self.poolctl("set", "tank/data", "volsize=2M")
         self.poolctl("import", "tank")
         self.assertIn("nothing to export", self.poolctl("export", "tank"))
 
