@@ -133,7 +133,8 @@ static int load_index(struct alloc *alloc, uint32_t id, uint64_t txg, const stru
 	struct block_pointer summary;
 
 	if (block_pointer_decode(raw, &summary) < 0 || summary.type != TYPE_SUMMARY || summary.place != txg ||
-	    dva_unpack(summary.dva).segment != id)
+	    dva_unpack(summary.dva).segment != id ||
+	    !dva_valid(dva_unpack(summary.dva), summary.psect, alloc->segments[id]->record.k, alloc->geometry.rows))
 		return -POOL_EFORMAT;
 	for (unsigned i = 0; i < range_count; i++) {
 		struct batch_index entry = { .base = ranges[i].base, .rows = ranges[i].rows, .summary_cells = summary.psect,
@@ -229,25 +230,24 @@ int alloc_load_batch(struct alloc *alloc, uint32_t id, const struct batch_index 
 	return alloc_batch_insert(alloc, id, &entry);
 }
 
-/* `dead`: it holds nothing, so a disk that has left the pool since then is no contradiction. */
-static int claim_columns(struct alloc *alloc, const struct segment *segment, bool dead)
+static bool claim_column(struct alloc *alloc, struct segment_column column)
+{
+	struct alloc_disk *disk = column.disk < DISKS_MAX ? &alloc->disks[column.disk] : NULL;
+
+	if (!disk || !disk->configured || column.au >= disk->au_count || bitmap_get(disk->au_used, column.au))
+		return false;
+	bitmap_set(disk->au_used, column.au);
+	disk->au_free--;
+	return true;
+}
+
+static int claim_columns(struct alloc *alloc, const struct segment *segment)
 {
 	unsigned columns = segment->record.k + segment->record.m;
 
-	for (unsigned c = 0; c < columns; c++) {
-		struct segment_column column = segment->record.columns[c];
-		if (column.disk == DISK_ABSENT)
-			continue;
-		if (column.disk >= DISKS_MAX)
+	for (unsigned c = 0; c < columns; c++)
+		if (segment->record.columns[c].disk != DISK_ABSENT && !claim_column(alloc, segment->record.columns[c]))
 			return -POOL_EFORMAT;
-		struct alloc_disk *disk = &alloc->disks[column.disk];
-		if (dead && !disk->configured)
-			continue;
-		if (!disk->configured || column.au >= disk->au_count || bitmap_get(disk->au_used, column.au))
-			return -POOL_EFORMAT;
-		bitmap_set(disk->au_used, column.au);
-		disk->au_free--;
-	}
 	return 0;
 }
 
@@ -313,7 +313,7 @@ static int finish_live(struct alloc *alloc, struct segment *segment)
 				bitmap_set(segment->busy, row);
 		alloc_find_dying_summaries(alloc, segment);
 	}
-	return alloc_segment_is_free(segment) ? 0 : claim_columns(alloc, segment, false);
+	return alloc_segment_is_free(segment) ? 0 : claim_columns(alloc, segment);
 }
 
 /* Died just now, with summaries that the first txg frees, or a short time ago: its AUs wait as they would have. */
@@ -325,10 +325,12 @@ static int finish_dead(struct alloc *alloc, struct segment *segment)
 	if (fresh && sequence < alloc->sequence)
 		sequence = alloc->sequence;
 	if (sequence && sequence + 2 > alloc->sequence) {
-		int status = claim_columns(alloc, segment, true);
-		if (status == 0)
-			alloc_segment_died(alloc, segment, sequence);
-		return status;
+		/* Its disks may have left the pool: only what is there, and nobody else's, can be kept. */
+		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
+			if (!claim_column(alloc, segment->record.columns[c]))
+				segment->record.columns[c] = (struct segment_column){ .disk = DISK_ABSENT };
+		alloc_segment_died(alloc, segment, sequence);
+		return 0;
 	}
 	alloc_segment_drop_content(alloc, segment->id, segment);
 	segment->released = true;

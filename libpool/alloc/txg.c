@@ -191,7 +191,7 @@ void alloc_find_dying_summaries(struct alloc *alloc, struct segment *segment)
 	for (size_t i = 0; i < segment->batch_count; i++) {
 		struct batch_index *batch = &segment->batches[i];
 		struct dva dva = dva_unpack(batch->summary_dva);
-		if (batch->flags & BATCH_DYING || dva.base + dva.offset < batch->base ||
+		if (!segment->bits || batch->flags & BATCH_DYING || dva.base + dva.offset < batch->base ||
 		    dva.base + dva.offset >= batch->base + batch->rows)
 			continue;
 		size_t live = 0;

@@ -234,6 +234,8 @@ static inline void world_alloc_new(struct world *world, struct alloc **ret_alloc
 	for (unsigned i = 0; i < world->options.disks; i++) {
 		uint64_t aus = (world_disk(world, i)->size - DATA_START - LABEL_AREA_SIZE) >> world->geometry.au_shift;
 		const struct store_disk *disk = world->store ? store_disk(world->store, i) : NULL;
+		if (disk && !disk->configured)
+			continue;
 		assert_int_equal(alloc_disk_add(*ret_alloc, i, (uint32_t)aus, !disk || disk->state == DISK_ONLINE), 0);
 	}
 }

@@ -280,6 +280,8 @@ static inline void world_check_columns(struct world *world)
 	}
 	for (unsigned i = 0; i < world->options.disks; i++) {
 		const struct alloc_disk *disk = alloc_disk(world->alloc, i);
+		if (!disk)
+			continue; /* it left the pool */
 		size_t used = bitmap_count(disk->au_used, 0, disk->au_count);
 		WORLD_CHECK(used + disk->au_free == disk->au_count, "disk %u: %u free AUs, %zu used", i, disk->au_free, used);
 		WORLD_CHECK(used == claimed[i] + disk->au_deferred || (world->moving && used > claimed[i] + disk->au_deferred), "disk %u: %zu AUs used, %zu of segments, %u deferred", i, used,

@@ -108,7 +108,7 @@ static inline void world_compare(struct world *world, struct alloc *then)
 	}
 	for (unsigned i = 0; i < world->options.disks; i++) {
 		const struct alloc_disk *a = alloc_disk(now, i), *b = alloc_disk(then, i);
-		for (uint32_t au = 0; au < a->au_count && !world->moving; au++)
+		for (uint32_t au = 0; a && b && au < a->au_count && !world->moving; au++)
 			WORLD_CHECK(!bitmap_get(a->au_used, au) || bitmap_get(b->au_used, au), "AU %u of disk %u is free in the replay", au, i);
 	}
 	const struct stale_record *a = alloc_stale(now, &stale_now), *b = alloc_stale(then, &stale_then);

@@ -3,6 +3,8 @@
 
 #define TXGS 60
 
+static unsigned left; /* how often a disk could leave */
+
 static unsigned block_cells(struct world *world, enum segment_class class)
 {
 	unsigned most = world->geometry.rows > 128 ? 128 : 32;
@@ -81,9 +83,54 @@ static void test_seeds(void **state)
 		}
 }
 
+/* A disk leaves the pool when no live segment has a column there; dead ones, not yet given back, may. */
+static void disk_leaves(struct world *world)
+{
+	world_begin(world);
+	world_place(world, CLASS_HOT, 8);
+	world_commit(world);
+	const struct segment *segment = alloc_segment(world->alloc, dva_unpack(world_block(world, 0)->pointer.dva).segment);
+	unsigned leaves = segment->record.columns[1].disk;
+	alloc_disk_set_usable(world->alloc, leaves, false);
+	store_retire(world->store, CLASS_HOT);
+	world_begin(world);
+	world_kill(world, world_block(world, 0));
+	world_place(world, CLASS_HOT, 8);
+	world_commit(world);
+	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++) /* SYS has to be elsewhere */
+		for (unsigned c = 0; alloc_segment(world->alloc, id)->record.state == SEGMENT_SYS && c < 2; c++)
+			if (alloc_segment(world->alloc, id)->record.columns[c].disk == leaves)
+				return;
+	assert_true(alloc_segment_is_free(segment));
+	disk_close(store_disk(world->store, leaves)->disk);
+	*store_disk(world->store, leaves) = (struct store_disk){0};
+	alloc_disk_remove(world->alloc, leaves);
+	world_replay_check(world);
+	for (unsigned i = 0; i < 5; i++) {
+		world_begin(world);
+		world_place(world, CLASS_HOT, 8);
+		world_commit(world);
+		world_reimport(world);
+	}
+	world_verify(world);
+	left++;
+}
+
+static void test_disk_leaves(void **state)
+{
+	(void)state;
+	for (unsigned seed = 1; seed <= 10; seed++) {
+		struct world_options options = {.k = 2, .m = 1, .disks = 7, .seed = seed};
+		struct world *world = world_new(&options);
+		world_run(world, disk_leaves);
+		world_free(world);
+	}
+	assert_true(left > 0);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_seeds)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_seeds), cmocka_unit_test(test_disk_leaves)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
