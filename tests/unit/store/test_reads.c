@@ -281,6 +281,36 @@ static void test_no_summaries_degraded(void **state)
 	run_all(no_summaries_degraded, 3);
 }
 
+/* ---- writes lost: a txg is missing on as many disks as there is parity, which agree in what was there before ---- */
+
+static void lost_writes(struct world *world)
+{
+	fill(world, 1);
+	world->options.unchecked = true; /* the disks aren't what they should be */
+	for (unsigned i = 0; i < world->options.m; i++)
+		world_disk(world, i)->rates[SIM_WRITE_LOST] = SIM_MILLION;
+	fill(world, 1);
+	for (unsigned i = 0; i < world->options.m; i++)
+		sim_disk_faults_clear(world_disk(world, i));
+	world_verify(world);
+	/* The summaries of that txg too, from their own checksum. */
+	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++) {
+		const struct segment *segment = alloc_segment(world->alloc, id);
+		for (unsigned i = 0; segment && i < segment->batch_count; i++) {
+			struct summary_entry *entry;
+			assert_int_equal(summary_get(world->store, segment, segment->batches[i].base, &entry), 0);
+			summary_put(world->store, entry);
+		}
+	}
+	assert_int_equal(store_counters(world->store)->unrepairable, 0);
+}
+
+static void test_lost_writes(void **state)
+{
+	(void)state;
+	run_all(lost_writes, 4);
+}
+
 /* ---- more than parity can repair ---- */
 
 static void ruin_rows(struct world *world, const struct segment *segment, const struct batch_index *batch, unsigned row)
@@ -376,7 +406,8 @@ int main(void)
 		cmocka_unit_test(test_healthy),		      cmocka_unit_test(test_degraded),
 		cmocka_unit_test(test_rot),		      cmocka_unit_test(test_rot_in_summaries),
 		cmocka_unit_test(test_no_summaries),	      cmocka_unit_test(test_no_summaries_degraded),
-		cmocka_unit_test(test_ruined),		      cmocka_unit_test(test_hanging_reads),
+		cmocka_unit_test(test_lost_writes),	      cmocka_unit_test(test_ruined),
+		cmocka_unit_test(test_hanging_reads),
 		cmocka_unit_test(test_heal_that_hangs),
 	};
 
