@@ -1,0 +1,420 @@
+/* Which disks and which uberblock an import goes by, and what it refuses. */
+#include "libpool/base/buffer.h"
+#include "tests/unit/txg/records.h"
+
+static uint64_t slot_offset(struct machine *machine, unsigned disk, unsigned area, uint64_t txg)
+{
+	return label_area_offset(machine->set->disks[disk]->size, area) + UBERBLOCK_OFFSET +
+	       txg % UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE;
+}
+
+static uint64_t sysmap_offset(struct machine *machine, unsigned disk, unsigned area, uint32_t slot)
+{
+	return label_area_offset(machine->set->disks[disk]->size, area) + SYSMAP_OFFSET + (uint64_t)slot * SYSMAP_SLOT_SIZE;
+}
+
+static bool has_sysmap(struct machine *machine, unsigned disk, unsigned area)
+{
+	const struct uberblock *uberblock = &machine->core->uberblock;
+	uint8_t *raw = malloc(SYSMAP_SLOT_SIZE);
+	struct hash128 hash;
+
+	sim_disk_peek(machine->set->disks[disk], sysmap_offset(machine, disk, area, uberblock->sysmap_slot), raw, SYSMAP_SLOT_SIZE);
+	xxh3_128(raw, uberblock->sysmap_length, &hash);
+	free(raw);
+	return memcmp(&hash, &uberblock->sysmap_checksum, sizeof(hash)) == 0;
+}
+
+static void poke_garbage(struct machine *machine, unsigned disk, uint64_t offset, size_t length)
+{
+	uint8_t *garbage = malloc(length);
+
+	memset(garbage, 0xA5, length);
+	sim_disk_poke(machine->set->disks[disk], offset, garbage, length);
+	free(garbage);
+}
+
+/* ---- The newest uberblock ---- */
+
+struct numbers {
+	uint64_t txgs[8];
+	uint64_t first; /* txg of the first commit after the next import */
+};
+
+static void commit_six(struct machine *machine)
+{
+	struct numbers *numbers = machine->test;
+
+	expect_done(machine, machine_import(machine));
+	for (unsigned i = 1; i <= 6; i++)
+		numbers->txgs[i] = record_commit(machine, i);
+	machine_abandon(machine);
+}
+
+static void see_six(struct machine *machine)
+{
+	struct numbers *numbers = machine->test;
+
+	expect_done(machine, machine_import(machine));
+	expect_equal(record_get(machine, 1), 6);
+	expect_equal(core_committed_txg(machine->core), numbers->txgs[6]);
+	expect(!core_imported_clean(machine->core));
+	numbers->first = record_commit(machine, 6);
+	expect(numbers->first >= numbers->txgs[6] + TXG_REWIND_GAP);
+	machine_export(machine);
+}
+
+static struct machine *six_commits(unsigned disks, unsigned k, unsigned m, struct numbers *numbers)
+{
+	struct machine *machine = machine_new(disks, 64 * MIB, k, m, 7);
+
+	machine->test = numbers;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, commit_six);
+	return machine;
+}
+
+/* Uberblocks alternate between the areas: area B stays where it was when its disk grows. */
+static void test_grown(void **state)
+{
+	(void)state;
+	for (unsigned more = 0; more < 2; more++) {
+		struct numbers numbers = { 0 };
+		struct machine *machine = six_commits(3, 1, 1, &numbers);
+		if (more) {
+			machine->program = NULL;
+			machine_boot(machine, see_six);
+			machine_boot(machine, commit_six);
+		}
+		for (unsigned i = 0; i < 3; i++)
+			sim_disk_resize(machine->set->disks[i], 80 * MIB + i * MIB);
+		machine_boot(machine, see_six);
+		machine_boot(machine, commit_six);
+		machine_boot(machine, see_six);
+		machine_free(machine);
+	}
+}
+
+static void rewind_and_see(struct machine *machine)
+{
+	struct numbers *numbers = machine->test;
+
+	machine->rewind_txg = numbers->txgs[4];
+	expect_done(machine, machine_import(machine));
+	machine->rewind_txg = 0;
+	expect_equal(record_get(machine, 1), 4);
+	for (unsigned i = 0; i < 5; i++)
+		expect(record_commit(machine, 100 + i) >= numbers->txgs[6] + TXG_REWIND_GAP);
+	machine_abandon(machine);
+}
+
+static void rewind_beyond(struct machine *machine)
+{
+	struct numbers *numbers = machine->test;
+
+	machine->rewind_txg = numbers->txgs[6] + 1;
+	expect_equal(machine_import(machine), -ENOENT);
+	expect(strstr(machine->error.text, "there are"));
+	machine->rewind_txg = 0;
+}
+
+static void see_rewound(struct machine *machine)
+{
+	expect_done(machine, machine_import(machine));
+	expect_equal(record_get(machine, 1), 104);
+	machine_export(machine);
+}
+
+/* Back by two commits: whole, with numbers that nobody has seen; also where a disk has lost the slot. */
+static void test_rewind(void **state)
+{
+	(void)state;
+	for (unsigned damaged = 0; damaged < 3; damaged++) {
+		struct numbers numbers = { 0 };
+		struct machine *machine = six_commits(4, 2, 1, &numbers);
+		for (unsigned area = 0; area < 2 && damaged; area++)
+			poke_garbage(machine, damaged, slot_offset(machine, damaged, area, numbers.txgs[4]), UBERBLOCK_SIZE);
+		machine_boot(machine, rewind_beyond);
+		machine_boot(machine, rewind_and_see);
+		machine_boot(machine, see_rewound);
+		machine_free(machine);
+	}
+}
+
+/* ---- Uberblocks that nobody wrote ---- */
+
+static void forge(struct machine *machine, void (*change)(struct uberblock *uberblock))
+{
+	struct uberblock *uberblock = malloc(sizeof(*uberblock));
+	uint8_t raw[UBERBLOCK_SIZE];
+
+	expect_done(machine, machine_import(machine));
+	*uberblock = machine->core->uberblock;
+	uberblock->rewrite += 10;
+	change(uberblock);
+	struct guid guids[MACHINE_DISKS_MAX];
+	for (unsigned i = 0; i < machine->disks; i++)
+		guids[i] = store_disk(core_store(machine->core), i)->guid;
+	machine_abandon(machine);
+	for (unsigned i = 0; i < machine->disks; i++) {
+		uberblock->disk_index = (uint16_t)i;
+		uberblock->slot = (uint16_t)(uberblock->txg % UBERBLOCK_COMMIT_SLOTS);
+		uberblock_encode(uberblock, &guids[i], raw);
+		sim_disk_poke(machine->set->disks[i], slot_offset(machine, i, 0, uberblock->txg), raw, sizeof(raw));
+	}
+	free(uberblock);
+}
+
+static void forge_incompat(struct uberblock *uberblock)
+{
+	uberblock->incompat = 4;
+}
+
+static void forge_ro_compat(struct uberblock *uberblock)
+{
+	uberblock->ro_compat = 4;
+}
+
+static void forge_txg(struct uberblock *uberblock)
+{
+	uberblock->txg = UINT64_MAX - 3;
+	uberblock->epoch = 77;
+}
+
+static void forge_rewrite(struct uberblock *uberblock)
+{
+	uberblock->rewrite = UINT32_MAX;
+}
+
+static void incompat_program(struct machine *machine)
+{
+	forge(machine, forge_incompat);
+	expect_equal(machine_import(machine), -POOL_EFEATURE);
+	machine->read_only = true;
+	expect_equal(machine_import(machine), -POOL_EFEATURE);
+}
+
+static void ro_compat_program(struct machine *machine)
+{
+	forge(machine, forge_ro_compat);
+	expect_equal(machine_import(machine), -POOL_EFEATURE);
+	machine->read_only = true;
+	expect_done(machine, machine_import(machine));
+	expect_equal(record_get(machine, 1), 6);
+	machine_export(machine);
+}
+
+static void numbers_program(struct machine *machine)
+{
+	forge(machine, forge_txg);
+	expect_done(machine, machine_import(machine));
+	expect(record_commit(machine, 8) < UINT32_MAX);
+	machine_export(machine);
+	forge(machine, forge_rewrite);
+	expect_done(machine, machine_import(machine));
+	expect_equal(record_get(machine, 1), 8);
+	machine_export(machine);
+}
+
+static void test_forged(void **state)
+{
+	(void)state;
+	void (*programs[])(struct machine *machine) = { incompat_program, ro_compat_program, numbers_program };
+	for (unsigned i = 0; i < 3; i++) {
+		struct numbers numbers = { 0 };
+		struct machine *machine = six_commits(2, 1, 1, &numbers);
+		machine_boot(machine, programs[i]);
+		machine_free(machine);
+	}
+}
+
+/* ---- Disks that are away, late, or new ---- */
+
+static void hung_program(struct machine *machine)
+{
+	uint64_t began = rt_now(machine->rt);
+
+	expect_done(machine, machine_import(machine));
+	expect(rt_now(machine->rt) - began < 70 * NS_PER_S); /* one deadline for the label, one for uberblocks */
+	expect_equal(store_disk(core_store(machine->core), 2)->state, DISK_MISSING);
+	expect_equal(record_get(machine, 1), 6);
+	record_commit(machine, 9);
+	machine_export(machine);
+}
+
+static void hang_uberblocks(struct machine *machine)
+{
+	sim_disk_fault(machine->set->disks[2], SIM_HANG, UBERBLOCK_OFFSET, UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE, 0, 1000, 0);
+	hung_program(machine);
+}
+
+/* A disk that answers nothing costs one deadline, not one for each slot. */
+static void test_hung(void **state)
+{
+	struct numbers numbers = { 0 };
+	struct machine *machine = six_commits(4, 2, 1, &numbers);
+
+	(void)state;
+	machine_boot(machine, hang_uberblocks);
+	machine_free(machine);
+}
+
+static void sysmap_repair(struct machine *machine)
+{
+	expect_done(machine, machine_import(machine));
+	for (unsigned area = 0; area < 2; area++) {
+		expect(!has_sysmap(machine, 1, area));
+		expect(has_sysmap(machine, 0, area));
+	}
+	record_commit(machine, 10);
+	for (unsigned area = 0; area < 2; area++)
+		expect(has_sysmap(machine, 1, area));
+	/* And not again, but for SYS segments that the pool opens. */
+	uint64_t txg = core_committed_txg(machine->core);
+	for (unsigned i = 0; i < 12; i++)
+		record_commit(machine, 11);
+	expect(machine->core->uberblock.sysmap_txg <= txg + 4);
+	machine_export(machine);
+}
+
+static void sysmap_damage(struct machine *machine)
+{
+	expect_done(machine, machine_import(machine));
+	uint32_t slot = machine->core->uberblock.sysmap_slot;
+	machine_abandon(machine);
+	for (unsigned area = 0; area < 2; area++)
+		poke_garbage(machine, 1, sysmap_offset(machine, 1, area, slot), SYSMAP_SLOT_SIZE);
+}
+
+static void add_disk(struct machine *machine)
+{
+	unsigned index;
+
+	expect_done(machine, machine_import(machine));
+	struct disk *disk = machine_open_disk(machine, machine->disks);
+	expect_done(machine, core_disk_add(machine->core, disk, &index, &machine->error));
+	expect_equal(index, machine->disks);
+	for (unsigned area = 0; area < 2; area++)
+		expect(has_sysmap(machine, index, area));
+	machine_export(machine);
+}
+
+/* Each disk that counts as ONLINE has the sysmap: one that lacks it, or is new, gets it with the next commit. */
+static void test_sysmap(void **state)
+{
+	struct numbers numbers = { 0 };
+	struct machine *machine = six_commits(2, 1, 1, &numbers);
+
+	(void)state;
+	machine_boot(machine, sysmap_damage);
+	machine_boot(machine, sysmap_repair);
+	sim_disks_add(machine->set, 64 * MIB);
+	machine_boot(machine, add_disk);
+	machine_free(machine);
+}
+
+static void add_and_crash(struct machine *machine)
+{
+	unsigned index;
+
+	expect_done(machine, machine_import(machine));
+	struct disk *disk = machine_open_disk(machine, machine->disks);
+	(void)core_disk_add(machine->core, disk, &index, &machine->error);
+	record_commit(machine, 12);
+	machine_export(machine);
+}
+
+static void see_added(struct machine *machine)
+{
+	expect_done(machine, machine_import(machine));
+	expect(record_get(machine, 1) == 6 || record_get(machine, 1) == 12);
+	machine_abandon(machine);
+}
+
+/* Power goes at each write while a disk is added: with it, and without it, the pool is there. */
+static void test_added_before_crash(void **state)
+{
+	(void)state;
+	for (unsigned m = 0; m < 2; m++) {
+		bool ended = false;
+		for (unsigned cut = 0; !ended; cut++) {
+			struct numbers numbers = { 0 };
+			struct machine *machine = six_commits(1 + m, 1, m, &numbers);
+			sim_disks_add(machine->set, 64 * MIB);
+			uint64_t begin = machine->set->operations;
+			sim_disks_cut_at(machine->set, begin + cut);
+			ended = machine_boot_mode(machine, add_and_crash, cut % 2 ? SIM_CRASH_ANY : SIM_CRASH_NONE);
+			if (!ended) {
+				machine_boot(machine, see_added);
+				machine->hidden = 1u << (1 + m);
+				machine_boot(machine, see_added);
+				machine->hidden = m ? 1 : 0;
+				machine_boot(machine, see_added);
+			}
+			machine_free(machine);
+			expect(cut < 400);
+		}
+	}
+}
+
+/* ---- Two halves ---- */
+
+static void write_half(struct machine *machine)
+{
+	expect_done(machine, machine_import(machine));
+	record_commit(machine, 20 + machine->hidden);
+	record_commit(machine, 20 + machine->hidden);
+	machine_export(machine);
+}
+
+static void split_program(struct machine *machine)
+{
+	expect_equal(machine_import(machine), -POOL_ESPLIT);
+	machine->force = true;
+	expect_done(machine, machine_import(machine));
+	uint32_t value = record_get(machine, 1);
+	expect(value == 21 || value == 22);
+	machine_export(machine);
+}
+
+static void test_split(void **state)
+{
+	struct numbers numbers = { 0 };
+	struct machine *machine = six_commits(2, 1, 1, &numbers);
+
+	(void)state;
+	for (machine->hidden = 1; machine->hidden <= 2; machine->hidden++)
+		machine_boot(machine, write_half);
+	machine->hidden = 0;
+	machine_boot(machine, split_program);
+	machine_free(machine);
+}
+
+static void too_few(struct machine *machine)
+{
+	expect_equal(machine_import(machine), -POOL_EDEGRADED);
+	expect(strstr(machine->error.text, "disks are missing"));
+}
+
+static void test_too_few(void **state)
+{
+	struct numbers numbers = { 0 };
+	struct machine *machine = six_commits(5, 3, 2, &numbers);
+
+	(void)state;
+	machine->hidden = 7;
+	machine_boot(machine, too_few);
+	machine->hidden = 3;
+	machine_boot(machine, see_six);
+	machine_free(machine);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_grown),  cmocka_unit_test(test_rewind), cmocka_unit_test(test_forged),
+		cmocka_unit_test(test_hung),   cmocka_unit_test(test_sysmap), cmocka_unit_test(test_added_before_crash),
+		cmocka_unit_test(test_split),  cmocka_unit_test(test_too_few),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
