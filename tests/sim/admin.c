@@ -46,6 +46,18 @@ void admin_verify(struct world *world, unsigned what)
 	free(result);
 }
 
+/* No written cell of a live row is wrong. */
+static void verify_cells(struct world *world)
+{
+	struct verify_result *result = sim_allocate(sizeof(*result));
+	int status = verify_pool(world->core, world->datasets, VERIFY_CELLS, result);
+
+	if (status || result->damaged_cells || result->violations)
+		world_fail(world, "verify after repair: %s, %" PRIu64 " cells damaged, %" PRIu64 " violations: %s", pool_error_string(status),
+			   result->damaged_cells, result->violations, result->first);
+	free(result);
+}
+
 /* ---- a complete repair ---- */
 
 static bool all_online(struct world *world)
@@ -179,8 +191,10 @@ void admin_repair(struct world *world)
 		rt_sleep(world->rt, NS_PER_S);
 	}
 	world_note_members(world);
-	/* Failures that were told must have been recorded and repaired before anybody looks. */
-	scrub(world, !(world->plan.fault_kinds & PLAN_SILENT_FAULTS));
+	/* Failures that were told must have been recorded and repaired before anybody looks; but for headers of units. */
+	if (!(world->plan.fault_kinds & PLAN_SILENT_FAULTS))
+		verify_cells(world);
+	scrub(world, false);
 	/* The header of a unit is looked at when its segment holds something: in segments that come and go, perhaps not at once. */
 	for (unsigned i = 0; !scrub(world, i == SCRUBS_MAX); i++)
 		;
