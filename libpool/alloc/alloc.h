@@ -111,7 +111,7 @@ void alloc_au_release(struct alloc *alloc, unsigned disk, uint32_t au);
 
 /* SYS rows: a run of `rows` rows of one SYS segment, busy from now on. -ENOSPC: no run; the caller opens a SYS segment. */
 int alloc_sys_take(struct alloc *alloc, unsigned rows, uint32_t *ret_id, uint16_t *ret_row);
-/* Length of the run that alloc_sys_take_in would take these rows from, 0: none. */
+/* How ill these rows fit into the segment, 0: not at all. The length of the run, and more where a copy would be lacking. */
 unsigned alloc_sys_fit(const struct alloc *alloc, uint32_t id, unsigned rows);
 /* The same in one SYS segment. */
 int alloc_sys_take_in(struct alloc *alloc, uint32_t id, unsigned rows, uint16_t *ret_row);
@@ -121,7 +121,10 @@ size_t alloc_sys_base(const struct alloc *alloc);
 const uint32_t *alloc_sys_segments(const struct alloc *alloc, size_t *ret_count);
 /* Gives rows back that were taken in this txg and never written. */
 void alloc_sys_give_back(struct alloc *alloc, uint32_t id, unsigned row, unsigned rows);
-/* Less than 1/8 of the SYS rows are free, or no run of FINAL_BATCH_ROWS_MAX is. */
+/*
+ * Less than 1/8 of the SYS rows are free, or no run of FINAL_BATCH_ROWS_MAX is: of rows that get all copies, as long as
+ * the disks are there for another segment of that kind.
+ */
 bool alloc_sys_low(const struct alloc *alloc);
 
 /* The txg in sync. */

@@ -8,6 +8,8 @@
 
 #include "libpool/base/check.h"
 
+#define SYS_LACKS_COPY (1u << 16) /* more than any run */
+
 int alloc_sys_register(struct alloc *alloc, uint32_t id)
 {
 	struct segment *segment = alloc->segments[id];
@@ -34,11 +36,38 @@ static size_t tightest_run(const struct alloc *alloc, const struct segment *segm
 	return best;
 }
 
+/* A row written there now would lack a copy. */
+static bool lacks_copy(const struct alloc *alloc, const struct segment *segment)
+{
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
+		uint16_t disk = segment->record.columns[c].disk;
+		if (disk == DISK_ABSENT || !alloc->disks[disk].usable)
+			return true;
+	}
+	return false;
+}
+
+/* Whether a SYS segment opened now would have all its copies. */
+static bool whole_is_formable(const struct alloc *alloc)
+{
+	unsigned copies = alloc->geometry.m ? alloc->geometry.m + 1u : 2u, disks = 0, most = 0;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		if (alloc->disks[i].configured && alloc->disks[i].usable && alloc->disks[i].au_free) {
+			disks++;
+			most = alloc->disks[i].au_free > most ? alloc->disks[i].au_free : most;
+		}
+	return disks >= copies || (alloc->geometry.m == 0 && most >= 2);
+}
+
 unsigned alloc_sys_fit(const struct alloc *alloc, uint32_t id, unsigned rows)
 {
+	const struct segment *segment = alloc->segments[id];
 	size_t length = 0;
 
-	return tightest_run(alloc, alloc->segments[id], rows, &length) == BITMAP_NONE ? 0 : (unsigned)length;
+	if (tightest_run(alloc, segment, rows, &length) == BITMAP_NONE)
+		return 0;
+	return (unsigned)length + (lacks_copy(alloc, segment) ? SYS_LACKS_COPY : 0);
 }
 
 int alloc_sys_take_in(struct alloc *alloc, uint32_t id, unsigned rows, uint16_t *ret_row)
@@ -94,10 +123,12 @@ void alloc_sys_give_back(struct alloc *alloc, uint32_t id, unsigned row, unsigne
 bool alloc_sys_low(const struct alloc *alloc)
 {
 	size_t total = 0, busy = 0;
-	bool run = false;
+	bool run = false, formable = whole_is_formable(alloc);
 
 	for (size_t i = 0; i < alloc->sys_ids.count; i++) {
 		const struct segment *segment = alloc->segments[*array_at(&alloc->sys_ids, uint32_t, i)];
+		if (formable && lacks_copy(alloc, segment))
+			continue; /* its free rows don't count while there is better */
 		total += alloc->geometry.rows;
 		busy += bitmap_count(segment->busy, 0, alloc->geometry.rows);
 		run |= !segment->pins &&

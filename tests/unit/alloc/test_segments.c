@@ -220,10 +220,44 @@ static void test_pinned(void **state)
 	alloc_free_all(alloc);
 }
 
+/* ---- SYS rows when a disk is away ---- */
+
+static void test_sys_degraded(void **state)
+{
+	const uint32_t aus[] = {100, 100, 100, 100};
+	struct alloc *alloc = new_alloc(2, 1, 4, aus);
+	uint32_t first, second, id;
+	uint16_t row;
+
+	(void)state;
+	alloc_txg_begin(alloc, 1);
+	first = open_sys(alloc);
+	assert_false(alloc_sys_low(alloc));
+	unsigned away = alloc_segment(alloc, first)->record.columns[0].disk;
+	alloc_disk_set_usable(alloc, away, false);
+	assert_true(alloc_sys_low(alloc)); /* there are disks for both copies */
+	second = open_sys(alloc);
+	assert_false(alloc_sys_low(alloc));
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(alloc_sys_take(alloc, 20, &id, &row), 0);
+		assert_int_equal(id, second);
+	}
+	assert_true(alloc_sys_low(alloc));
+	assert_int_equal(alloc_sys_take(alloc, 20, &id, &row), 0); /* better one copy than none */
+	assert_int_equal(id, first);
+	/* With one disk left nothing better can be had. */
+	for (unsigned i = 0; i < 4; i++)
+		alloc_disk_set_usable(alloc, i, i == alloc_segment(alloc, first)->record.columns[1].disk);
+	assert_false(alloc_sys_low(alloc));
+	alloc_disk_set_usable(alloc, away, true);
+	alloc_free_all(alloc);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_pair), cmocka_unit_test(test_sizes), cmocka_unit_test(test_narrow),
-					   cmocka_unit_test(test_one_disk),   cmocka_unit_test(test_reuse), cmocka_unit_test(test_pinned)};
+					   cmocka_unit_test(test_one_disk),   cmocka_unit_test(test_reuse), cmocka_unit_test(test_pinned),
+					   cmocka_unit_test(test_sys_degraded)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

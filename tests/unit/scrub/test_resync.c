@@ -43,6 +43,8 @@ static void check_redundant(struct bench *bench, unsigned disk)
 	world_verify(world);
 }
 
+static uint64_t repaired;
+
 /* What a disk missed because its writes failed all at once, in the middle of a txg. */
 static void away_body(struct world *world)
 {
@@ -61,7 +63,7 @@ static void away_body(struct world *world)
 	start_resync(&bench, 1);
 	assert_int_equal(resync_run(&bench.job, &bench.host), 0);
 	assert_int_equal(bench.job.state, JOB_FINISHED);
-	assert_true(bench.job.cells_repaired > 0);
+	repaired += bench.job.cells_repaired; /* what it missed may be dead: later rows, SYS too, went to other disks */
 	assert_int_equal(bench.job.cells_unrepaired, 0);
 	assert_int_equal(bench.damage.count, 0);
 	check_online(world, 1);
@@ -72,11 +74,13 @@ static void away_body(struct world *world)
 static void test_away(void **state)
 {
 	(void)state;
+	repaired = 0;
 	for (unsigned seed = 1; seed < 5; seed++) {
 		run_world((struct world_options){.k = 4, .m = 2, .disks = 6, .seed = seed}, away_body);
 		run_world((struct world_options){.k = 2, .m = 1, .disks = 4, .seed = seed}, away_body);
 		run_world((struct world_options){.k = 1, .m = 2, .disks = 4, .seed = seed}, away_body);
 	}
+	assert_true(repaired > 0);
 }
 
 /* As much as one read of each missed cell, and k for each that is wrong: what is still right isn't written. */
@@ -185,8 +189,10 @@ static void fails_body(struct world *world)
 
 	bench_init(&bench, world);
 	bench_fill(&bench, 4, 40);
+	sim_disk_vanish(world_disk(world, 1), SIM_CRASH_ALL);
+	bench_fill(&bench, 1, 30);
 	world_lose_disk(world, 1);
-	bench_fill(&bench, 4, 30);
+	sim_disk_return(world_disk(world, 1));
 	uint64_t stale_from = store_disk(world->store, 1)->stale_from;
 	world_return_disk(world, 1);
 	start_resync(&bench, 1);
@@ -208,8 +214,10 @@ static void flush_body(struct world *world)
 
 	bench_init(&bench, world);
 	bench_fill(&bench, 4, 40);
+	sim_disk_vanish(world_disk(world, 1), SIM_CRASH_ALL);
+	bench_fill(&bench, 1, 30);
 	world_lose_disk(world, 1);
-	bench_fill(&bench, 4, 30);
+	sim_disk_return(world_disk(world, 1));
 	world_return_disk(world, 1);
 	start_resync(&bench, 1);
 	sim_disk_fault(world_disk(world, 1), SIM_FLUSH_ERROR, 0, 0, world->options.seed % 2, 1, 0);
