@@ -28,7 +28,7 @@ int core_new(const struct core_options *options, const struct label *label, stru
 	rt_queue_init(&core->changed);
 	rt_queue_init(&core->sync_wake);
 	rt_queue_init(&core->released);
-	rt_mutex_init(&core->throttle);
+	rt_mutex_init(&core->writers);
 	rt_mutex_init(&core->config);
 	core->label = malloc(sizeof(*core->label));
 	int status = core->label ? 0 : -ENOMEM;

@@ -28,10 +28,10 @@ static uint64_t dirty_total(const struct core *core)
 	return bytes > 0 ? (uint64_t)bytes : 0;
 }
 
-/* With what was let through the throttle and isn't dirty yet. */
+/* With what handles were given for and isn't dirty yet. */
 static uint64_t dirty_bound(const struct core *core)
 {
-	return dirty_total(core) + core->admitted_waiting + core->admitted[0] + core->admitted[1];
+	return dirty_total(core) + core->admitted[0] + core->admitted[1];
 }
 
 void core_dirty(void *argument, uint64_t txg, int64_t bytes)
@@ -81,16 +81,21 @@ struct search {
 };
 
 /*
- * 0: there is room now. 1: it waited for a commit, ask again. A commit helps when something changed since the last one
- * (reservations that weren't used, frees) or when AUs wait for their two commits; after enough of them without any change the
- * pool is full, and stays so for everybody until somebody changes something.
+ * 0: there is room now. 1: it waited for a commit, ask again. When only what others have reserved is in the way, their commits
+ * will do. Else a commit helps if something changed since the last one (frees, above all) or AUs wait for their two commits;
+ * after enough of them without any change the pool is full, and stays so for everybody until somebody changes something.
  */
 static int find_space(struct core *core, uint64_t cells, struct search *search)
 {
 	bool changes = core->touched[0] || core->touched[1];
+	int status;
 
 	if (reserved(core) + cells <= core->space.available_cells)
 		return 0;
+	if (cells <= core->space.available_cells) {
+		status = core_commit_forced(core);
+		return status < 0 ? status : 1;
+	}
 	if (core->full && core->full_activity == core->activity && cells >= core->full_cells)
 		return -ENOSPC;
 	if (!changes && cells > potential_cells(core))
@@ -107,37 +112,32 @@ static int find_space(struct core *core, uint64_t cells, struct search *search)
 	}
 	search->fruitless++;
 	search->commits++;
-	int status = core_commit_forced(core);
+	status = core_commit_forced(core);
 	return status < 0 ? status : 1;
 }
 
-/*
- * Waits, in turn, until `bytes` more may become dirty, and counts them as admitted. From 60 % of the limit on writers are
- * delayed, each on its own; at the limit they queue up.
- */
-static void throttle(struct core *core, uint64_t bytes)
+/* From 60 % of the dirty limit on writers are delayed, each on its own, so that they don't all stand still at the limit. */
+static void delay(struct core *core)
 {
 	uint64_t limit = core->options.dirty_limit, start = limit / 100 * THROTTLE_PERCENT, dirty = dirty_bound(core);
 
-	if (bytes && dirty > start)
+	if (dirty > start)
 		rt_sleep(core->rt, DELAY_NS_MAX * ((dirty < limit ? dirty : limit) - start) / (limit - start));
-	rt_mutex_lock(core->rt, &core->throttle);
-	while (!core->halted && !core->stopping && dirty_bound(core) > 0 && dirty_bound(core) + bytes > limit) {
-		core_ask(core);
-		rt_queue_wait(core->rt, &core->changed);
-	}
-	core->admitted_waiting += bytes;
-	rt_mutex_unlock(core->rt, &core->throttle);
 }
 
-/* Every wait may end with another state of things: taken is only what all conditions allow in one step. */
-static int wait_for_turn(struct core *core, uint64_t cells)
+/* Every wait may end with another state of things: what is taken is what all conditions allow in one step. */
+static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells)
 {
 	struct search search = { .activity = core->activity };
 
 	for (;;) {
 		if (core->halted || core->stopping)
 			return -POOL_EHALTED;
+		if (dirty_bound(core) > 0 && dirty_bound(core) + bytes > core->options.dirty_limit) {
+			core_ask(core);
+			rt_queue_wait(core->rt, &core->changed);
+			continue;
+		}
 		int status = cells ? find_space(core, cells, &search) : 0;
 		if (status < 0)
 			return status;
@@ -158,25 +158,28 @@ int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
 		return -EROFS;
 	if (core->halted || core->stopping)
 		return -POOL_EHALTED;
-	throttle(core, bytes);
-	int status = wait_for_turn(core, need);
-	core->admitted_waiting -= bytes;
-	if (status < 0) {
-		rt_queue_wake_all(core->rt, &core->changed); /* there is room for others */
-		return status;
+	/* Writers queue up, so that none starves. What only frees doesn't wait behind them: they may wait for what it frees. */
+	if (cells) {
+		delay(core);
+		rt_mutex_lock(core->rt, &core->writers);
 	}
-	uint64_t txg = core->open_txg;
-	if (!core->touched[txg & 1]) {
-		core->touched[txg & 1] = true;
-		core->opened_ns = rt_now(core->rt);
-		rt_queue_wake_all(core->rt, &core->sync_wake);
+	int status = wait_for_turn(core, bytes, need);
+	if (status == 0) {
+		uint64_t txg = core->open_txg;
+		if (!core->touched[txg & 1]) {
+			core->touched[txg & 1] = true;
+			core->opened_ns = rt_now(core->rt);
+			rt_queue_wake_all(core->rt, &core->sync_wake);
+		}
+		core->handles[txg & 1]++;
+		core->admitted[txg & 1] += bytes;
+		core->reserved_cells[txg & 1] += need;
+		core->activity++;
+		*ret_txg = txg;
 	}
-	core->handles[txg & 1]++;
-	core->admitted[txg & 1] += bytes;
-	core->reserved_cells[txg & 1] += need;
-	core->activity++;
-	*ret_txg = txg;
-	return 0;
+	if (cells)
+		rt_mutex_unlock(core->rt, &core->writers);
+	return status;
 }
 
 void core_release(struct core *core, uint64_t txg)

@@ -46,9 +46,8 @@ struct core {
 	uint64_t reserved_cells[2];
 	uint64_t opened_ns;          /* when the open txg got its first handle */
 	struct space space;          /* as of the last commit */
-	/* Bytes that writers were let through the throttle with and that aren't dirty yet: without a handle so far, with one. */
-	uint64_t admitted_waiting, admitted[2];
-	struct rt_mutex throttle;    /* writers at the limit pass one by one */
+	uint64_t admitted[2];        /* bytes that handles were given for and that may not be dirty yet */
+	struct rt_mutex writers;     /* they take handles one after the other */
 	uint64_t activity;           /* counts what may change space: handles, work in the background */
 	bool full;                   /* at full_activity there was no room for full_cells, and no commit could change that */
 	uint64_t full_activity, full_cells;

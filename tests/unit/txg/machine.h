@@ -19,7 +19,8 @@
 #include "tests/sim/simdisk.h"
 
 #define MIB (UINT64_C(1) << 20)
-#define MACHINE_DISKS_MAX 32u
+#define MACHINE_DISKS_MAX 140u
+#define MACHINE_MANY 135u
 
 #define expect(condition)                                                                                              \
 	do {                                                                                                           \
@@ -181,7 +182,7 @@ static inline int machine_import(struct machine *machine)
 
 	for (unsigned i = 0; i < machine->set->count; i++) {
 		struct core_disk_found *disk = &found[import.disk_count];
-		if (machine->hidden >> i & 1 || !machine->set->disks[i]->present)
+		if ((i < 32 && machine->hidden >> i & 1) || !machine->set->disks[i]->present)
 			continue;
 		*disk = (struct core_disk_found){ .disk = machine_open_disk(machine, i) };
 		if (core_label_read(disk->disk, &disk->label) < 0) {
