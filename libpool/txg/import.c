@@ -220,6 +220,12 @@ static void find_fresh(struct selection *selection)
 	}
 }
 
+static bool older_than_history(const struct uberblock *uberblock, uint64_t txg)
+{
+	return uberblock->history_count == UBERBLOCK_HISTORY_MAX &&
+	       txg < uberblock->history[UBERBLOCK_HISTORY_MAX - 1].first_txg;
+}
+
 static int check_split(const struct core_import *import, struct selection *selection, struct pool_error *error)
 {
 	const struct label *label = selection->label;
@@ -230,7 +236,8 @@ static int check_split(const struct core_import *import, struct selection *selec
 		if (!member->newest)
 			continue;
 		member->diverged = !in_history(selection->chosen, member->newest->epoch, member->newest->txg);
-		diverged += member->diverged;
+		/* A disk that was away for more imports than the history has room for is old, which is no other half. */
+		diverged += member->diverged && !older_than_history(selection->chosen, member->newest->txg);
 	}
 	if (diverged >= enough && !import->force && !import->rewind_txg)
 		return pool_error_set(error, -POOL_ESPLIT,
@@ -457,6 +464,12 @@ static int take_over(struct core *core, const struct selection *selection, struc
 		status = labels_write(core);
 	if (status == 0)
 		status = rt_spawn(core->rt, "sync", core_sync_fiber, core);
+	/*
+	 * What a rewind gave up must not come back, and a txg number that the lost future had must not be given out again by an
+	 * import that finds this one exported: the jump of the numbers is made durable. A pool that can't do that is halted.
+	 */
+	if (status == 0 && !core->imported_clean)
+		(void)core_commit_forced(core);
 	if (status < 0)
 		pool_error_set(error, status, "pool %s: its uberblock can't be written: %s", core->label->name,
 			       pool_error_string(status));
