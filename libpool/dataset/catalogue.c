@@ -88,7 +88,7 @@ static int dataset_vanish(struct dataset *dataset, struct object_sync *sync)
 {
 	struct core *core = dataset->owner->core;
 	uint8_t key[4];
-	int status = objset_walk(dataset->objset, kill_visited, sync);
+	int status = dataset->objset ? objset_walk(dataset->objset, kill_visited, sync) : 0;
 
 	if (status == -POOL_EDAMAGED)
 		status = 0; /* what can't be read can't be freed: its cells stay until a deep scrub finds them */
@@ -105,7 +105,8 @@ static int dataset_put(struct dataset *dataset, uint64_t txg)
 	struct dataset_record record = dataset->staged_dirty[txg & 1] ? dataset->staged[txg & 1] : dataset->synced;
 	uint8_t key[4], value[DATASET_RECORD_SIZE];
 
-	record.root = *objset_root(dataset->objset);
+	if (dataset->objset)
+		record.root = *objset_root(dataset->objset);
 	if (dataset->blob)
 		record.referenced_cells = volume_cells(dataset);
 	record_key(record.id, key);
@@ -136,7 +137,7 @@ static int participant_sync(void *argument, struct object_sync *sync)
 	list_for_each(node, &datasets->list) {
 		struct dataset *dataset = container_of(node, struct dataset, node);
 		/* Destroyed, and the last sync left nothing to kill: what remains are a few blocks of the objset itself. */
-		bool empty = dataset->synced.flags & DATASET_DESTROYED && dataset->objset && !dataset->gone &&
+		bool empty = dataset->synced.flags & DATASET_DESTROYED && (dataset->objset || dataset->lost) && !dataset->gone &&
 			     !needs_sync(dataset, sync->txg);
 		if (status == 0 && empty)
 			status = dataset_vanish(dataset, sync);
@@ -147,9 +148,9 @@ static int participant_sync(void *argument, struct object_sync *sync)
 		status = objsets_sync(sync, objsets.items, objsets.count);
 	list_for_each(node, &datasets->list) {
 		struct dataset *dataset = container_of(node, struct dataset, node);
-		if (status < 0 || dataset->gone || !dataset->objset)
+		if (status < 0 || dataset->gone || (!dataset->objset && !dataset->lost))
 			continue;
-		bool moved = memcmp(objset_root(dataset->objset), &dataset->synced.root, sizeof(struct raw_block_pointer)) != 0;
+		bool moved = dataset->objset && memcmp(objset_root(dataset->objset), &dataset->synced.root, sizeof(struct raw_block_pointer)) != 0;
 		if (moved || dataset->staged_dirty[sync->txg & 1])
 			status = dataset_put(dataset, sync->txg);
 	}
@@ -157,18 +158,31 @@ static int participant_sync(void *argument, struct object_sync *sync)
 	return status;
 }
 
+static struct dataset *find_gone(struct datasets *datasets)
+{
+	list_for_each(node, &datasets->list) {
+		struct dataset *dataset = container_of(node, struct dataset, node);
+		if (dataset->gone && dataset->open_count == 0)
+			return dataset;
+	}
+	return NULL;
+}
+
 static void participant_committed(void *argument, uint64_t txg)
 {
 	struct datasets *datasets = argument;
+	struct dataset *gone;
 	bool more = false;
 
 	(void)txg;
-	list_for_each_safe(node, after, &datasets->list) {
-		struct dataset *dataset = container_of(node, struct dataset, node);
-		if (dataset->gone && dataset->open_count == 0)
-			dataset_free(dataset);
-		else if (dataset->objset && !dataset->gone)
-			more |= objset_has_pending_kills(dataset->objset) || dataset->synced.flags & DATASET_DESTROYED;
+	while ((gone = find_gone(datasets))) /* freeing may wait: the list is another one then */
+		dataset_free(gone);
+	list_for_each(node, &datasets->list) {
+		const struct dataset *dataset = container_of(node, struct dataset, node);
+		if (dataset->gone)
+			continue;
+		more |= dataset->objset && objset_has_pending_kills(dataset->objset);
+		more |= (dataset->objset || dataset->lost) && dataset->synced.flags & DATASET_DESTROYED;
 	}
 	/* Freed space is wanted soon, but each txg takes only its share. */
 	if (more)
@@ -218,8 +232,11 @@ int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool
 	}
 	list_for_each(node, &datasets->list) {
 		struct dataset *dataset = container_of(node, struct dataset, node);
-		if (dataset->record.flags & DATASET_DESTROYED && !core_read_only(core))
-			dying |= dataset_load(dataset) == 0;
+		if (!(dataset->record.flags & DATASET_DESTROYED) || core_read_only(core))
+			continue;
+		status = dataset_load(dataset);
+		dataset->lost = status == -POOL_EDAMAGED || status == -POOL_EFORMAT;
+		dying |= status == 0 || dataset->lost;
 	}
 	struct core_participant participant = { .sync = participant_sync, .committed = participant_committed,
 						.argument = datasets };

@@ -18,11 +18,12 @@ struct dataset {
 	struct objset *objset; /* opened when needed, then kept */
 	struct object *blob;   /* volumes: the content */
 	struct rt_mutex opening;
-	unsigned open_count;
+	unsigned open_count; /* volumes, and calls under way: it isn't freed meanwhile */
 	/* Requests under way; a resize waits for none and holds new ones off. */
 	unsigned requests;
 	bool gate_closed;
 	struct rt_queue gate;
+	bool lost;    /* damaged so that it can't be opened: when destroyed, what can't be read stays allocated */
 	bool gone;    /* removed from the catalogue by the txg in sync */
 };
 

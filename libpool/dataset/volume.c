@@ -76,18 +76,29 @@ int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, u
 	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
 }
 
+/* Opened, and kept until dataset_drop: others may destroy it while this one waits. */
 static int find_volume(struct datasets *datasets, const char *name, struct dataset **ret_dataset, struct pool_error *error)
 {
 	struct dataset *dataset = dataset_find(datasets, name);
 
 	if (!dataset)
 		return pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(datasets->core)->name, name);
+	dataset->open_count++;
 	int status = dataset_load(dataset);
-	if (status < 0)
+	if (dataset->record.flags & DATASET_DESTROYED)
+		status = -ENOENT;
+	if (status < 0) {
+		dataset->open_count--;
 		return pool_error_set(error, status, "volume %s/%s can't be opened: %s", core_label(datasets->core)->name, name,
 				      pool_error_string(status));
+	}
 	*ret_dataset = dataset;
 	return 0;
+}
+
+static void dataset_drop(struct dataset *dataset)
+{
+	dataset->open_count--;
 }
 
 /* No request is under way until gate_open. */
@@ -115,11 +126,13 @@ int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, s
 	uint64_t size, txg;
 	int status = find_volume(datasets, name, &dataset, error);
 
-	if (status == 0)
-		status = size_check(name, bytes, 1u << dataset->record.block_shift, &size, error);
 	if (status < 0)
 		return status;
-	dataset->open_count++; /* keeps it while this waits */
+	status = size_check(name, bytes, 1u << dataset->record.block_shift, &size, error);
+	if (status < 0) {
+		dataset_drop(dataset);
+		return status;
+	}
 	gate_close(dataset);
 	uint64_t old = dataset->record.volume_size;
 	/* What makes room must not need any. */
@@ -134,38 +147,52 @@ int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, s
 		core_release(core, txg);
 	}
 	gate_open(dataset);
-	dataset->open_count--;
+	dataset_drop(dataset);
 	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
+}
+
+/* The record says so from this txg on; content and record are taken apart by the txgs that follow. */
+static int mark_destroyed(struct dataset *dataset, uint64_t txg)
+{
+	int status = dataset->blob ? object_destroy(dataset->blob, txg) : 0;
+
+	if (status < 0)
+		return status;
+	if (dataset->blob)
+		object_close(dataset->blob);
+	dataset->blob = NULL;
+	dataset->record.flags |= DATASET_DESTROYED;
+	dataset->record.destroyed_ns = rt_realtime(core_rt(dataset->owner->core));
+	dataset_stage(dataset, txg);
+	return 0;
 }
 
 int volume_destroy(struct datasets *datasets, const char *name, struct pool_error *error)
 {
 	struct core *core = datasets->core;
-	struct dataset *dataset;
+	struct dataset *dataset = dataset_find(datasets, name);
 	uint64_t txg;
-	int status = find_volume(datasets, name, &dataset, error);
 
-	if (status < 0)
-		return status;
+	if (!dataset)
+		return pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(core)->name, name);
 	if (dataset->open_count)
 		return pool_error_set(error, -EBUSY, "volume %s/%s is open: close it first", core_label(core)->name, name);
 	dataset->open_count++;
-	status = core_hold(core, 0, &txg);
-	if (status == 0 && (dataset->open_count > 1 || dataset->record.flags & DATASET_DESTROYED)) {
-		core_release(core, txg);
-		status = dataset->open_count > 1 ? -EBUSY : -ENOENT;
-	} else if (status == 0) {
-		status = object_destroy(dataset->blob, txg);
-		if (status == 0) {
-			object_close(dataset->blob);
-			dataset->blob = NULL;
-			dataset->record.flags |= DATASET_DESTROYED;
-			dataset->record.destroyed_ns = rt_realtime(core_rt(core));
-			dataset_stage(dataset, txg);
-		}
+	int status = dataset_load(dataset);
+	/* What is damaged can be destroyed all the same. */
+	dataset->lost = status == -POOL_EDAMAGED || status == -POOL_EFORMAT;
+	if (status == 0 || dataset->lost)
+		status = core_hold(core, 0, &txg);
+	if (status == 0) {
+		if (dataset->open_count > 1)
+			status = -EBUSY;
+		else if (dataset->record.flags & DATASET_DESTROYED)
+			status = -ENOENT;
+		else
+			status = mark_destroyed(dataset, txg);
 		core_release(core, txg);
 	}
-	dataset->open_count--;
+	dataset_drop(dataset);
 	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
 }
 
@@ -177,16 +204,18 @@ int volume_set_compression(struct datasets *datasets, const char *name, uint8_t 
 
 	if (status < 0)
 		return status;
-	dataset->open_count++;
 	status = core_hold(datasets->core, RECORD_CELLS, &txg);
-	if (status == 0) {
+	if (status == 0 && dataset->record.flags & DATASET_DESTROYED) {
+		core_release(datasets->core, txg);
+		status = -ENOENT;
+	} else if (status == 0) {
 		dataset->record.compression_level = compression;
 		dataset_stage(dataset, txg);
 		if (dataset->blob)
 			object_set_compression(dataset->blob, compression);
 		core_release(datasets->core, txg);
 	}
-	dataset->open_count--;
+	dataset_drop(dataset);
 	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
 }
 
@@ -220,15 +249,14 @@ int volumes_list(struct datasets *datasets, struct dataset_record **ret_records,
 int volume_open(struct datasets *datasets, const char *name, struct volume **ret_volume, struct pool_error *error)
 {
 	struct volume *volume = calloc(1, sizeof(*volume));
-	int status = volume ? find_volume(datasets, name, &volume->dataset, error) : -ENOMEM;
 
-	if (status == 0 && volume->dataset->record.flags & DATASET_DESTROYED)
-		status = pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(datasets->core)->name, name);
+	if (!volume)
+		return pool_error_set(error, -ENOMEM, "out of memory");
+	int status = find_volume(datasets, name, &volume->dataset, error);
 	if (status < 0) {
 		free(volume);
 		return status;
 	}
-	volume->dataset->open_count++;
 	datasets->open_volumes++;
 	*ret_volume = volume;
 	return 0;
