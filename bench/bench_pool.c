@@ -8,6 +8,7 @@
  * ones to measure a machine. Data is incompressible, from two client threads.
  *
  *	bench_pool [--json] [--folder DIR] [--disks N] [--profile P] [--mebibytes N] [--block N] [--threads N]
+ *	           [--workers N]
  */
 #include <getopt.h>
 #include <pthread.h>
@@ -33,7 +34,7 @@
 
 struct options {
 	const char *folder, *profile;
-	unsigned disks, threads;
+	unsigned disks, threads, workers;
 	uint64_t bytes, block;
 	bool json;
 };
@@ -202,7 +203,7 @@ static struct libpool_host host_of(const struct options *options, const char *co
 {
 	struct libpool_host host = { .size = sizeof(host), .folders = folders, .folder_count = 1, .no_devices = 1, .cache_bytes = 1 };
 
-	(void)options;
+	host.workers = options->workers;
 	return host;
 }
 
@@ -381,7 +382,8 @@ int main(int argc, char **argv)
 	static const struct option longs[] = { { "json", no_argument, NULL, 'j' },        { "folder", required_argument, NULL, 'f' },
 					       { "disks", required_argument, NULL, 'd' }, { "profile", required_argument, NULL, 'p' },
 					       { "mebibytes", required_argument, NULL, 'm' }, { "block", required_argument, NULL, 'b' },
-					       { "threads", required_argument, NULL, 't' }, { NULL, 0, NULL, 0 } };
+					       { "threads", required_argument, NULL, 't' },
+					       { "workers", required_argument, NULL, 'w' }, { NULL, 0, NULL, 0 } };
 	struct options options = { .folder = "/dev/shm", .profile = "raid6", .disks = 6, .threads = 2, .bytes = 1024 * MIB,
 				   .block = 128u << 10 };
 
@@ -393,6 +395,7 @@ int main(int argc, char **argv)
 		case 'p': options.profile = optarg; break;
 		case 'm': options.bytes = (uint64_t)atoll(optarg) * MIB; break;
 		case 'b': options.block = (uint64_t)atoll(optarg); break;
+		case 'w': options.workers = (unsigned)atoi(optarg); break;
 		case 't': options.threads = (unsigned)atoi(optarg); break;
 		default: return 2;
 		}
