@@ -43,6 +43,7 @@ struct write_unit {
 	bool closed;        /* no stripe is added any more */
 	bool submitted, header, final, written;
 	bool given_up; /* a stripe couldn't be filled */
+	uint32_t header_mask; /* header: columns to write it to */
 	unsigned outstanding; /* column requests not done */
 	unsigned held;        /* requests whose buffers the device may still use */
 	unsigned failed;      /* columns without their cells */
@@ -93,6 +94,12 @@ struct summary_entry {
 	bool cached;
 };
 
+struct header_due {
+	uint32_t segment;
+	unsigned column;
+	uint64_t alloc_txg;
+};
+
 struct store {
 	struct rt *rt;
 	struct alloc *alloc;
@@ -107,6 +114,7 @@ struct store {
 	struct stream streams[CLASS_COUNT];
 	struct list sys_batches;
 	struct list units;
+	struct array headers_due;    /* struct header_due: not written yet */
 	struct list late_writes;     /* struct cell_write, done for their waiters but not for the device */
 	uint64_t in_flight;          /* bytes of units not written */
 	unsigned jobs;               /* parity on its way through the workers: the store can't go before */
@@ -152,6 +160,8 @@ struct buffer *unit_payload(const struct store *store, const struct block_pointe
 void units_orphan(struct store *store);
 /* The header row of a new segment. */
 int unit_write_headers(struct store *store, uint32_t segment);
+/* Headers that failed in earlier txgs: no row depends on them, but salvage does. */
+void unit_retry_headers(struct store *store);
 
 /* batch.c */
 int batch_new(struct store *store, enum segment_class class, uint32_t segment, struct batch **ret_batch);

@@ -34,6 +34,7 @@ int store_new(struct rt *rt, struct alloc *alloc, const struct store_options *op
 	list_init(&store->sys_batches);
 	list_init(&store->units);
 	list_init(&store->late_writes);
+	array_init(&store->headers_due, sizeof(struct header_due));
 	rt_queue_init(&store->room);
 	rt_group_init(&store->writes);
 	*ret_store = store;
@@ -56,6 +57,7 @@ void store_free(struct store *store)
 		batch_free(container_of(node, struct batch, node));
 	units_orphan(store);
 	late_writes_orphan(store);
+	array_release(&store->headers_due);
 	summary_cache_free(store);
 	free(store);
 }
@@ -241,6 +243,7 @@ void store_txg_begin(struct store *store, uint64_t txg)
 {
 	store->txg = txg;
 	store->place_error = 0;
+	unit_retry_headers(store);
 }
 
 void store_txg_end(struct store *store)

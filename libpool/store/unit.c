@@ -65,8 +65,11 @@ static void column_failed(struct write_unit *unit, unsigned column)
 	uint16_t index = unit->columns[column].disk;
 	struct store_disk *disk = &store->disks[index];
 
-	if (unit->header)
+	if (unit->header) {
+		struct header_due due = { unit->segment, column, segment->record.alloc_txg };
+		(void)array_push(&store->headers_due, &due); /* without memory a scrub finds it */
 		return;
+	}
 	unit->failed++;
 	if (unit->final)
 		store_disk_fail(store, index, "a write of the commit block failed"); /* its log is closed: no record fits */
@@ -225,6 +228,8 @@ static void unit_submit(struct write_unit *unit)
 	for (unsigned c = 0; c < columns; c++) {
 		unit->columns[c] = segment->record.columns[c];
 		uint16_t index = unit->columns[c].disk;
+		if (unit->header && !(unit->header_mask >> c & 1))
+			continue;
 		if (index == DISK_ABSENT) {
 			unit->failed++;
 			continue;
@@ -348,7 +353,7 @@ void unit_close(struct write_unit **unit)
 		unit_submit(open);
 }
 
-int unit_write_headers(struct store *store, uint32_t id)
+static int write_headers(struct store *store, uint32_t id, uint32_t mask)
 {
 	const struct segment *segment = alloc_segment(store->alloc, id);
 	const struct segment_record *record = &segment->record;
@@ -358,6 +363,7 @@ int unit_write_headers(struct store *store, uint32_t id)
 	if (!unit)
 		return -ENOMEM;
 	unit->header = unit->closed = true;
+	unit->header_mask = mask;
 	unit->rows = 1;
 	unit->bytes = (uint64_t)columns * CELL_SIZE;
 	store->in_flight += unit->bytes;
@@ -379,7 +385,31 @@ int unit_write_headers(struct store *store, uint32_t id)
 		memcpy(header.columns, record->columns, sizeof(header.columns));
 		au_header_encode(&header, unit->header_cells->data + (size_t)c * CELL_SIZE);
 	}
-	store->counters.header_cells += columns;
+	store->counters.header_cells += (unsigned)__builtin_popcount(mask & ((1u << columns) - 1));
 	unit_submit(unit);
 	return 0;
+}
+
+int unit_write_headers(struct store *store, uint32_t id)
+{
+	return write_headers(store, id, UINT32_MAX);
+}
+
+void unit_retry_headers(struct store *store)
+{
+	struct array due = store->headers_due;
+
+	array_init(&store->headers_due, sizeof(struct header_due));
+	for (size_t i = 0; i < due.count; i++) {
+		const struct header_due *header = array_at(&due, struct header_due, i);
+		const struct segment *segment = alloc_segment(store->alloc, header->segment);
+		uint16_t index = segment->record.columns[header->column].disk;
+		if (segment->released || segment->record.alloc_txg != header->alloc_txg || index == DISK_ABSENT)
+			continue;
+		if (!may_write(store, &store->disks[index]))
+			(void)array_push(&store->headers_due, header);
+		else if (write_headers(store, header->segment, 1u << header->column) < 0)
+			(void)array_push(&store->headers_due, header);
+	}
+	array_release(&due);
 }
