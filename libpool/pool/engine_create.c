@@ -87,7 +87,7 @@ int engine_create(const struct engine_host *host, const struct libpool_create_op
 	disks = calloc(create.disk_count, sizeof(*disks));
 	if (!disks)
 		return pool_error_set(error, -ENOMEM, "no memory");
-	result = new_disks_open(host, options->disks, create.disk_count, options->force, disks, error);
+	result = new_disks_open(host, NULL, options->disks, create.disk_count, options->force, disks, error);
 	if (result == 0)
 		result = create_on(host, options, &create, disks, ret_layout, error);
 	new_disks_close(disks, create.disk_count);

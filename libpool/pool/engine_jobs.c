@@ -208,9 +208,17 @@ void jobs_cancel_resync(struct engine *engine, unsigned index)
 	jobs_wait_while(engine, resync->job.id, true);
 }
 
+static bool replaces(const struct job *job, unsigned index)
+{
+	return job->kind == JOB_REBUILD && job->disk != DISK_ABSENT && (index == DISK_ABSENT || job->disk == index);
+}
+
 bool jobs_replacing(struct engine *engine, unsigned index)
 {
-	struct pool_job *rebuild = jobs_find(engine->jobs, JOB_REBUILD, index);
+	struct jobs *jobs = engine->jobs;
 
-	return rebuild != NULL && rebuild->job.disk == index;
+	list_for_each(node, &jobs->running)
+		if (replaces(&job_of(node)->job, index))
+			return true;
+	return jobs->waiting[JOB_REBUILD].id && replaces(&jobs->waiting[JOB_REBUILD], index);
 }

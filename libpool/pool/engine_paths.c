@@ -8,18 +8,15 @@
 
 #include "libpool/pool/internal.h"
 
-#define PATH_KEY_SIZE (5 + 32 + 1 + 4)
-
-/* "disk" 0 guid 0 "path" */
-static size_t path_key(const struct guid *guid, char *ret_key)
+size_t disk_key(const struct guid *guid, const char *what, char *ret_key)
 {
 	char text[GUID_TEXT_SIZE];
 
 	guid_format(guid, text);
 	memcpy(ret_key, "disk", 5);
 	memcpy(ret_key + 5, text, 33);
-	memcpy(ret_key + 38, "path", 4);
-	return PATH_KEY_SIZE;
+	memcpy(ret_key + 38, what, 4);
+	return DISK_KEY_SIZE;
 }
 
 static bool is_configured(const struct label_disk *disk)
@@ -29,9 +26,9 @@ static bool is_configured(const struct label_disk *disk)
 
 static int load_path(struct engine *engine, const struct label_disk *disk)
 {
-	char key[PATH_KEY_SIZE], value[OBJECT_VALUE_MAX];
+	char key[DISK_KEY_SIZE], value[OBJECT_VALUE_MAX];
 	size_t length;
-	int result = tree_get(core_mos_object(engine->core, MOS_PROPERTIES), key, path_key(&disk->guid, key), value, sizeof(value),
+	int result = tree_get(core_mos_object(engine->core, MOS_PROPERTIES), key, disk_key(&disk->guid, "path", key), value, sizeof(value),
 			      &length);
 
 	if (result < 0)
@@ -84,9 +81,9 @@ void paths_store(struct engine *engine)
 		return;
 	*label = *core_label(engine->core); /* it may change while this waits */
 	for (unsigned i = 0; i < label->disk_count; i++) {
-		char key[PATH_KEY_SIZE], stored[OBJECT_VALUE_MAX], path[LIBPOOL_PATH_MAX];
+		char key[DISK_KEY_SIZE], stored[OBJECT_VALUE_MAX], path[LIBPOOL_PATH_MAX];
 		const char *known = is_configured(&label->disks[i]) ? engine->paths[label->disks[i].index] : NULL;
-		size_t key_length = path_key(&label->disks[i].guid, key), length;
+		size_t key_length = disk_key(&label->disks[i].guid, "path", key), length;
 
 		if (!known)
 			continue;

@@ -11,7 +11,7 @@
 #include "libpool/pool/internal.h"
 #include "libpool/pool/new_disk.h"
 
-/* A member of the pool other than the old disk: an earlier replacement that got stuck goes on with it. */
+/* A member of the pool other than the old disk. */
 static bool is_other_member(struct engine *engine, const char *path, unsigned old, unsigned *ret_index)
 {
 	unsigned index;
@@ -80,14 +80,44 @@ static int add_disk(struct engine *engine, struct new_disk *new, unsigned *ret_i
 	return 0;
 }
 
-static int replace_locked(struct engine *engine, const struct libpool_replace_options *options, struct pool_error *error)
+/* Kept with the pool: which disk a new one joined for. Without it, only an empty disk is known to be a target. */
+static void note_target(struct engine *engine, unsigned old, unsigned index)
 {
-	struct new_disk new = {0};
-	unsigned old, index;
-	int result = engine_disk_find(engine, options->old_disk, &old, error);
+	char key[DISK_KEY_SIZE];
+	size_t length = disk_key(&store_disk(core_store(engine->core), index)->guid, "for ", key);
+	struct guid guid = store_disk(core_store(engine->core), old)->guid;
 
-	if (result < 0)
-		return result;
+	(void)engine_mos_put(engine, MOS_PROPERTIES, key, length, guid.bytes, sizeof(guid.bytes));
+}
+
+static bool is_noted_target(struct engine *engine, unsigned old, unsigned index)
+{
+	char key[DISK_KEY_SIZE], value[OBJECT_VALUE_MAX];
+	size_t length = disk_key(&store_disk(core_store(engine->core), index)->guid, "for ", key), value_length;
+
+	return tree_get(core_mos_object(engine->core, MOS_PROPERTIES), key, length, value, sizeof(value), &value_length) == 0 &&
+	       value_length == sizeof(struct guid) &&
+	       !memcmp(value, store_disk(core_store(engine->core), old)->guid.bytes, sizeof(struct guid));
+}
+
+/* Whether disk `index` joined to replace `old`, or looks so: that replacement may go on. */
+static bool is_stuck_target(struct engine *engine, unsigned old, unsigned index)
+{
+	const struct alloc_disk *space = alloc_disk(core_alloc(engine->core), index);
+	const struct label *label = core_label(engine->core);
+	bool last = true;
+
+	if (is_noted_target(engine, old, index))
+		return true;
+	/* A crash before the rebuild got its record: the newest disk, and nothing is on it. */
+	for (unsigned i = 0; i < label->disk_count; i++)
+		last &= label->disks[i].state == DISK_REMOVED || label->disks[i].index <= index;
+	return last && space && space->au_free == space->au_count;
+}
+
+/* What can be said before anything is looked at. */
+static int check_names(struct engine *engine, const struct libpool_replace_options *options, unsigned old, struct pool_error *error)
+{
 	if (!options->new_disk || !options->new_disk[0])
 		return pool_error_set(error, -EINVAL, "pool %s: no new disk is named", disks_pool_name(engine));
 	if (!strcmp(engine_disk_path(engine, old), options->new_disk) && store_disk(core_store(engine->core), old)->disk)
@@ -96,9 +126,28 @@ static int replace_locked(struct engine *engine, const struct libpool_replace_op
 	if (jobs_replacing(engine, old))
 		return pool_error_set(error, -EALREADY, "pool %s: disk %s is being replaced already", disks_pool_name(engine),
 				      options->old_disk);
-	if (is_other_member(engine, options->new_disk, old, &index))
+	if (jobs_replacing(engine, DISK_ABSENT))
+		return pool_error_set(error, -EBUSY, "pool %s: another disk is being replaced: wait for it", disks_pool_name(engine));
+	return 0;
+}
+
+static int replace_locked(struct engine *engine, const struct libpool_replace_options *options, struct pool_error *error)
+{
+	struct new_disk new = {0};
+	unsigned old, index;
+	int result = engine_disk_find(engine, options->old_disk, &old, error);
+
+	if (result == 0)
+		result = check_names(engine, options, old, error);
+	if (result < 0)
+		return result;
+	if (is_other_member(engine, options->new_disk, old, &index)) {
+		if (!is_stuck_target(engine, old, index))
+			return pool_error_set(error, -EINVAL, "pool %s: %s is disk #%u of this pool already: name a disk that isn't",
+					      disks_pool_name(engine), options->new_disk, index);
 		return options->dry_run ? 0 : jobs_replace(engine, old, index, error);
-	result = new_disks_open(engine->host, &options->new_disk, 1, options->force, &new, error);
+	}
+	result = new_disks_open(engine->host, core_label(engine->core), &options->new_disk, 1, options->force, &new, error);
 	if (result == 0)
 		result = check_room(engine, old, &new, error);
 	if (result == 0 && !options->dry_run)
@@ -106,13 +155,15 @@ static int replace_locked(struct engine *engine, const struct libpool_replace_op
 	new_disks_close(&new, 1);
 	if (result < 0 || options->dry_run)
 		return result;
+	note_target(engine, old, index);
 	engine_eventf(engine, 0, "disk.added", options->new_disk, "as disk #%u, to replace disk #%u", index, old);
 	return jobs_replace(engine, old, index, error);
 }
 
 int engine_disk_replace(struct engine *engine, const struct libpool_replace_options *options, struct pool_error *error)
 {
-	int result = disks_check_writable(engine, error);
+	/* A dry run is at home in a read-only import. */
+	int result = options->dry_run && core_read_only(engine->core) ? 0 : disks_check_writable(engine, error);
 
 	if (result < 0)
 		return result;

@@ -115,6 +115,9 @@ size_t damage_count(const struct engine *engine);
 /* ---- engine_paths.c ---- */
 
 int paths_load(struct engine *engine);
+/* "disk" 0 guid 0 and what of it (4 letters): keys of MOS_PROPERTIES about one disk. */
+#define DISK_KEY_SIZE (5 + 32 + 1 + 4)
+size_t disk_key(const struct guid *guid, const char *what, char *ret_key);
 /* Fills what is known from the open disks; asks the keeper when something is new. */
 void paths_note(struct engine *engine);
 const char *engine_disk_path(struct engine *engine, unsigned index); /* "" if unknown */
@@ -163,7 +166,7 @@ int jobs_replace(struct engine *engine, unsigned from, unsigned to, struct pool_
 int jobs_resync(struct engine *engine, unsigned index, struct pool_error *error);
 /* Ends a resync of this disk, if there is one, and waits for that. */
 void jobs_cancel_resync(struct engine *engine, unsigned index);
-/* Whether a rebuild that empties this disk is under way. */
+/* Whether a rebuild that empties this disk (DISK_ABSENT: any disk) is under way, or goes on at the next import. */
 bool jobs_replacing(struct engine *engine, unsigned index);
 
 #endif

@@ -313,6 +313,10 @@ static int take_record(struct engine *engine, struct job *job)
 		job->pause_requested = job->state == JOB_PAUSED;
 		return start(engine, job);
 	}
+	if (is_still_due(engine, job) && core_read_only(engine->core)) {
+		jobs->waiting[job->kind] = *job;
+		return 0;
+	}
 	if (job->state == JOB_RUNNING || job->state == JOB_PAUSED)
 		return engine_is_writable(engine) ? put_record(engine, job, true) : 0;
 	if (job->id > jobs->last[job->kind].id)

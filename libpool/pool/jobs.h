@@ -16,6 +16,7 @@ struct pool_job {
 struct jobs {
 	struct list running;               /* struct pool_job with a fiber */
 	struct job last[JOB_KINDS];            /* by kind; id 0: none */
+	struct job waiting[JOB_KINDS];     /* of a read-only import: what goes on at the next one that writes; id 0: none */
 	uint64_t next_id;
 	uint64_t scrub_rate;
 	struct rt_queue changed;           /* one ended, or paused */

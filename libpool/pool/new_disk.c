@@ -60,8 +60,21 @@ static int check_twice(const struct new_disk *disks, unsigned count, struct pool
 
 /* ---- what it carries ---- */
 
+/* A disk that carries a label of the very pool that it is to join. */
+static int refuse_own(const struct new_disk *new, const struct label *own, const struct label *label, struct pool_error *error)
+{
+	for (unsigned i = 0; i < own->disk_count; i++)
+		if (own->disks[i].state != DISK_REMOVED && guid_equal(&own->disks[i].guid, &label->disk))
+			return pool_error_set(error, -POOL_EFOREIGN,
+					      "disk %s is disk #%u of pool %s itself: bring it back online, or overwrite it with force",
+					      new->path, own->disks[i].index, own->name);
+	return pool_error_set(error, -POOL_EFOREIGN,
+			      "disk %s is a former disk of pool %s, which has no data on it any more: overwrite it with force (--force)",
+			      new->path, own->name);
+}
+
 /* Whether the label on a disk is of a pool that somebody may still want. */
-static int check_label(const struct engine_host *host, struct new_disk *new, const char *what, bool force,
+static int check_label(const struct engine_host *host, const struct label *own, struct new_disk *new, const char *what, bool force,
 		       struct pool_error *error)
 {
 	struct disk *disk;
@@ -76,6 +89,8 @@ static int check_label(const struct engine_host *host, struct new_disk *new, con
 		result = 0;
 	else if (force)
 		result = 0;
+	else if (label && own && guid_equal(&label->pool, &own->pool))
+		result = refuse_own(new, own, label, error);
 	else if (label)
 		result = pool_error_set(error, -POOL_EFOREIGN,
 					"disk %s belongs to pool %s: destroy that pool, or overwrite it with force", new->path,
@@ -87,7 +102,8 @@ static int check_label(const struct engine_host *host, struct new_disk *new, con
 	return result;
 }
 
-static int check_content(const struct engine_host *host, struct new_disk *new, bool force, struct pool_error *error)
+static int check_content(const struct engine_host *host, const struct label *own, struct new_disk *new, bool force,
+			 struct pool_error *error)
 {
 	struct disk_probe probe = {0};
 	int result = host->provider->ops->probe(host->provider, host->rt, new->path, &probe, error);
@@ -98,7 +114,7 @@ static int check_content(const struct engine_host *host, struct new_disk *new, b
 		return pool_error_set(error, -POOL_EINUSE, "disk %s is in use (%s): free it first; force doesn't change that",
 				      new->path, probe.what[0] ? probe.what : "by another program");
 	if (probe.pool_member)
-		result = check_label(host, new, probe.what, force, error);
+		result = check_label(host, own, new, probe.what, force, error);
 	if (result == 0 && probe.foreign && !force)
 		result = pool_error_set(error, -POOL_EFOREIGN, "disk %s carries %s: overwrite it with force if it isn't needed",
 					new->path, probe.what[0] ? probe.what : "data");
@@ -141,8 +157,8 @@ static int open_writable(const struct engine_host *host, struct new_disk *new, s
 	}
 }
 
-int new_disks_open(const struct engine_host *host, const char *const *paths, unsigned count, bool force, struct new_disk *disks,
-		   struct pool_error *error)
+int new_disks_open(const struct engine_host *host, const struct label *own, const char *const *paths, unsigned count, bool force,
+		   struct new_disk *disks, struct pool_error *error)
 {
 	struct identify all = {disks, count};
 	int result = 0;
@@ -159,7 +175,7 @@ int new_disks_open(const struct engine_host *host, const char *const *paths, uns
 	if (result == 0)
 		result = check_twice(disks, count, error);
 	for (unsigned i = 0; i < count && result == 0; i++)
-		result = check_content(host, &disks[i], force, error);
+		result = check_content(host, own, &disks[i], force, error);
 	for (unsigned i = 0; i < count && result == 0; i++)
 		result = open_writable(host, &disks[i], error);
 	if (result < 0)

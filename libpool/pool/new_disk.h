@@ -15,10 +15,11 @@ struct new_disk {
 
 /*
  * Opens the disks at paths[0..count) into disks[], each free of anything that matters: not in use, not of another pool and
- * not foreign (unless `force`), large enough, writable, and not the same disk twice. On failure all are closed.
+ * not foreign (unless `force`), large enough, writable, and not the same disk twice. On failure all are closed. `own` is the
+ * label of the pool that they are for, NULL for a new one.
  */
-int new_disks_open(const struct engine_host *host, const char *const *paths, unsigned count, bool force, struct new_disk *disks,
-		   struct pool_error *error);
+int new_disks_open(const struct engine_host *host, const struct label *own, const char *const *paths, unsigned count, bool force,
+		   struct new_disk *disks, struct pool_error *error);
 void new_disks_close(struct new_disk *disks, unsigned count);
 /* Clears both ends of the disks that carried something else, so that nobody recognises that any more. */
 int new_disks_wipe(const struct new_disk *disks, unsigned count, struct pool_error *error);

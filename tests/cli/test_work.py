@@ -122,6 +122,23 @@ class Work(PoolctlCase):
             os.remove(disk)
         self.reads_back(data)
 
+    def test_replace_checks_first(self):
+        disks = self.create()
+        new = self.image("new")
+        self.refused("replace", "tank", "d4", "d5", says="disk #5 of this pool already", changes=True)
+        before = self.checksums()
+        self.assertIn("Would replace", self.poolctl("replace", "-n", "tank", "d1", new))
+        self.assertEqual(self.checksums(), before)
+        self.refused("replace", "-n", "tank", "d4", "d5", says="disk #5 of this pool already")
+        self.refused("replace", "-n", "tank", "d1", self.image("small", 16), says="too small")
+        self.refused("replace", "-n", "tank", "d1", "absent", says="absent")
+        self.poolctl("replace", "tank", "d1", new)
+        self.refused("replace", "tank", "d2", disks[1], says=("former disk of pool tank", "--force"), changes=True)
+        self.refused("replace", "-n", "tank", "d2", disks[1], says="former disk of pool tank")
+        self.poolctl("replace", "-n", "tank", "d2", disks[1], "--force")
+        self.poolctl("replace", "tank", "d2", disks[1], "--force")
+        self.verify()
+
     def test_offline_and_online(self):
         disks = self.create()
         data = self.volume()

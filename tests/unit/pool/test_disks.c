@@ -172,6 +172,8 @@ static void test_replace(void **state)
 	REFUSED(replace(&bench, pool, "#1", bench.paths[1], false), -EINVAL, "replace itself");
 	REFUSED(replace(&bench, pool, "#1", "/nonexistent", false), -ENOENT, "/nonexistent");
 	REFUSED(replace(&bench, pool, "#1", "", false), -EINVAL, "no new disk");
+	REFUSED(replace(&bench, pool, "#1", bench.paths[2], true), -EINVAL, "disk #2 of this pool already");
+	REFUSED(replace(&bench, pool, "#1", bench.paths[2], false), -EINVAL, "disk #2 of this pool already");
 	bench_file(&bench, 5, 65 * MIB / 2);
 	REFUSED(replace(&bench, pool, "#1", bench.paths[5], false), -EINVAL, "too small");
 	OK(replace(&bench, pool, "#1", bench.paths[4], true));
@@ -186,6 +188,15 @@ static void test_replace(void **state)
 		assert_string_not_equal(disks[i].path, bench.paths[1]);
 	libpool_free(disks);
 	compare(&bench, pool, 1);
+	OK(libpool_close(pool, &bench.error));
+	/* A dry run in a read-only import, and a disk that was once of this pool. */
+	struct libpool_import_options read_only = {.size = sizeof(read_only), .name = "tank", .read_only = 1};
+	OK(libpool_import(&bench.host, &read_only, &pool, &bench.error));
+	REFUSED(replace(&bench, pool, "#2", bench.paths[1], true), -LIBPOOL_EFOREIGN, "former disk of pool tank");
+	REFUSED(replace(&bench, pool, "#2", bench.paths[3], true), -EINVAL, "already");
+	REFUSED(replace(&bench, pool, "#2", bench.paths[3], false), -EROFS, "read-only");
+	bench_file(&bench, 1, 64 * MIB);
+	OK(replace(&bench, pool, "#2", bench.paths[1], true));
 	OK(libpool_close(pool, &bench.error));
 	unlink(bench.paths[1]);
 	/* A disk that is gone. */
