@@ -37,7 +37,8 @@ void alloc_free_all(struct alloc *alloc)
 {
 	if (!alloc)
 		return;
-	for (uint32_t id = 0; id < alloc->segment_count; id++) {
+	/* Capacity: memory may have run out between making a segment and counting it. */
+	for (uint32_t id = 0; id < alloc->segment_capacity; id++) {
 		struct segment *segment = alloc->segments[id];
 		if (!segment)
 			continue;

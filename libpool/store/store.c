@@ -221,8 +221,8 @@ void store_flush(struct store *store)
 			continue;
 		struct flush_request *request = calloc(1, sizeof(*request));
 		if (!request) {
-			store_disk_fail(store, i, "no memory for a flush");
-			continue;
+			store_halt(store, "out of memory while flushing"); /* no disk's fault */
+			break;
 		}
 		request->io.operation = DISK_FLUSH;
 		request->io.deadline_ns = store->options.write_deadline_ns;

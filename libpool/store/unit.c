@@ -235,14 +235,15 @@ static void unit_submit(struct write_unit *unit)
 			continue;
 		}
 		struct store_disk *disk = &store->disks[index];
-		if (!may_write(store, disk)) {
-			column_failed(unit, c);
-			continue;
-		}
-		struct column_write *write = calloc(1, sizeof(*write));
-		if (!write || column_iov(unit, c, write) < 0) {
+		struct column_write *write = may_write(store, disk) ? calloc(1, sizeof(*write)) : NULL;
+		bool ready = write && column_iov(unit, c, write) == 0;
+		if (!ready) {
+			/* The commit block has no record of what it lacks, and lack of memory is no disk's fault. */
+			if (unit->final && may_write(store, disk))
+				store_halt(store, "out of memory while writing the commit block");
 			free(write);
-			column_failed(unit, c);
+			if (!store->halted)
+				column_failed(unit, c);
 			continue;
 		}
 		write->unit = unit;

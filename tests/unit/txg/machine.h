@@ -180,12 +180,14 @@ static inline int machine_import(struct machine *machine)
 	struct core_import import = { .disks = found, .read_only = machine->read_only, .force = machine->force,
 				      .rewind_txg = machine->rewind_txg };
 
-	for (unsigned i = 0; i < machine->set->count; i++) {
+	int status = 0;
+	for (unsigned i = 0; i < machine->set->count && status != -ENOMEM; i++) {
 		struct core_disk_found *disk = &found[import.disk_count];
 		if ((i < 32 && machine->hidden >> i & 1) || !machine->set->disks[i]->present)
 			continue;
 		*disk = (struct core_disk_found){ .disk = machine_open_disk(machine, i) };
-		if (core_label_read(disk->disk, &disk->label) < 0) {
+		status = core_label_read(disk->disk, &disk->label);
+		if (status < 0) {
 			machine_forget(disk);
 			continue;
 		}
@@ -193,7 +195,8 @@ static inline int machine_import(struct machine *machine)
 		import.disk_count++;
 	}
 	machine->error = (struct pool_error){ 0 };
-	int status = core_import(&machine->options, &import, &machine->core, &machine->error);
+	if (status != -ENOMEM)
+		status = core_import(&machine->options, &import, &machine->core, &machine->error);
 	for (unsigned i = 0; status < 0 && i < import.disk_count; i++)
 		machine_forget(&found[i]);
 	return status;
