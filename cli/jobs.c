@@ -104,8 +104,11 @@ void job_describe(struct json_object *job, char *text, size_t room)
 		size_print(total, size);
 		size_print(document_get_number(job, "rate"), rate);
 		duration_print(to_go, rest);
-		text_append(text, room, "%s: %d %% of %s, %s/s%s%s%s; %s", state,
-			    total ? (int)(100.0 * (double)done / (double)total) : 0, size, rate,
+		bool running = strcmp(state, "running") == 0;
+
+		text_append(text, room, "%s: %d %% of %s%s%s%s%s%s%s; %s", state,
+			    total ? (int)(100.0 * (double)done / (double)total) : 0, size,
+			    running ? ", " : "", running ? rate : "", running ? "/s" : "",
 			    to_go > 0 ? ", " : "", to_go > 0 ? rest : "", to_go > 0 ? " to go" : "", result);
 	} else {
 		time_print(ended, when);

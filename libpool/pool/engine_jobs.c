@@ -5,15 +5,16 @@
 
 #include "libpool/pool/jobs.h"
 
+/* A scrub that was given a limit of its own keeps it, over imports too. */
 void jobs_set_scrub_rate(struct engine *engine, uint64_t bytes_per_second)
 {
 	if (!engine->jobs)
 		return;
 	struct pool_job *scrub = jobs_find(engine->jobs, JOB_SCRUB, DISK_ABSENT);
 
-	engine->jobs->scrub_rate = bytes_per_second;
-	if (scrub)
+	if (scrub && scrub->job.bytes_per_second == engine->jobs->scrub_rate)
 		scrub->job.bytes_per_second = bytes_per_second;
+	engine->jobs->scrub_rate = bytes_per_second;
 }
 
 static int check_writable(struct engine *engine, const char *what, struct pool_error *error)
@@ -137,11 +138,21 @@ static void fill(struct engine *engine, struct job *job, struct libpool_job *ret
 		snprintf(ret_job->text, sizeof(ret_job->text), "onto %.200s", engine_disk_path(engine, job->target));
 }
 
+/* Nothing runs in a read-only import. */
+static void fill_waiting(struct engine *engine, struct job *job, struct libpool_job *ret_job)
+{
+	fill(engine, job, ret_job);
+	ret_job->rate = ret_job->eta_ns = 0;
+	if (job->state == JOB_RUNNING)
+		snprintf(ret_job->text, sizeof(ret_job->text), "interrupted: it goes on at the next import that isn't read-only");
+	ret_job->state = JOB_PAUSED;
+}
+
 int engine_jobs(struct engine *engine, struct libpool_job **ret_jobs, size_t *ret_count)
 {
 	struct jobs *jobs = engine->jobs;
 	struct libpool_job *all;
-	size_t count = 0, room = JOB_KINDS;
+	size_t count = 0, room = 2 * JOB_KINDS;
 
 	list_for_each(node, &jobs->running)
 		room++;
@@ -153,6 +164,9 @@ int engine_jobs(struct engine *engine, struct libpool_job **ret_jobs, size_t *re
 			fill(engine, &jobs->last[kind], &all[count++]);
 	list_for_each(node, &jobs->running)
 		fill(engine, &job_of(node)->job, &all[count++]);
+	for (unsigned kind = 1; kind < JOB_KINDS; kind++)
+		if (jobs->waiting[kind].id)
+			fill_waiting(engine, &jobs->waiting[kind], &all[count++]);
 	*ret_jobs = all;
 	*ret_count = count;
 	return 0;

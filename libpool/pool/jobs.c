@@ -342,19 +342,15 @@ static int load(struct engine *engine)
 	return result == -ENOENT ? 0 : result;
 }
 
-/* The rest of a deep scrub: all trees against the live bitmaps, the checksum of every block. */
-static int deep(void *argument, struct job *job)
+/* What a scrub looks for in the trees: all of it in a deep one, else the owners of blocks whose summary is lost. */
+static int verify(void *argument, const struct job *job, unsigned what, const struct verify_hooks *hooks,
+		  struct verify_result *ret_result)
 {
 	struct engine *engine = argument;
-	struct verify_result *result = calloc(1, sizeof(*result));
-	int status = result ? verify_pool(engine->core, engine->datasets, VERIFY_DEEP, result) : -ENOMEM;
+	int status = verify_pool_blocks(engine->core, engine->datasets, what, hooks, ret_result);
 
-	if (status == 0) {
-		job->errors_found += result->violations + result->damaged_blocks;
-		if (result->violations || result->damaged_blocks)
-			jobs_tell(engine, job, 2, result->violations ? "violation" : "damage", result->first);
-	}
-	free(result);
+	if (status == 0 && (ret_result->violations || ret_result->damaged_blocks))
+		jobs_tell(engine, job, 2, ret_result->violations ? "violation" : "damage", ret_result->first);
 	return status;
 }
 
@@ -386,7 +382,7 @@ int jobs_open(struct engine *engine)
 		.commit = commit,
 		.committed = committed,
 		.save = save,
-		.deep = deep,
+		.verify = verify,
 		.damage = job_damage,
 		.event = job_event,
 	};

@@ -231,6 +231,7 @@ static void test_scrub(void **state)
 {
 	struct bench bench;
 	struct libpool_scrub_options options = {.size = sizeof(options)}, slow = {.size = sizeof(slow), .bytes_per_second = 1 << 20};
+	struct libpool_import_options read_only = {.size = sizeof(read_only), .name = "tank", .read_only = 1};
 	struct libpool_job job;
 	libpool_pool *pool;
 
@@ -271,6 +272,18 @@ static void test_scrub(void **state)
 	OK(libpool_jobs_wait(pool, 0, 0));
 	job = job_of(&bench, pool, LIBPOOL_JOB_SCRUB);
 	assert_int_equal(job.state, LIBPOOL_JOB_PAUSED);
+	/* It goes on with the limit that it had. */
+	OK(libpool_scrub_start(pool, &(struct libpool_scrub_options){.size = sizeof(options)}, &bench.error));
+	assert_int_equal(libpool_jobs_wait(pool, 1 << LIBPOOL_JOB_SCRUB, 500000000), -ETIMEDOUT);
+	OK(libpool_scrub_pause(pool, &bench.error));
+	OK(libpool_close(pool, &bench.error));
+	/* Shown where nothing runs. */
+	OK(libpool_import(&bench.host, &read_only, &pool, &bench.error));
+	job = job_of(&bench, pool, LIBPOOL_JOB_SCRUB);
+	assert_int_equal(job.state, LIBPOOL_JOB_PAUSED);
+	assert_true(job.total_bytes > 0 && job.done_bytes < job.total_bytes);
+	OK(libpool_close(pool, &bench.error));
+	OK(bench_import(&bench, "tank", &pool));
 	options.bytes_per_second = UINT64_C(1) << 40;
 	OK(libpool_scrub_start(pool, &options, &bench.error));
 	OK(libpool_jobs_wait(pool, 0, 0));
@@ -279,6 +292,10 @@ static void test_scrub(void **state)
 	/* Running over an import. */
 	OK(libpool_scrub_start(pool, &slow, &bench.error));
 	job = job_of(&bench, pool, LIBPOOL_JOB_SCRUB);
+	OK(libpool_close(pool, &bench.error));
+	OK(libpool_import(&bench.host, &read_only, &pool, &bench.error));
+	assert_int_equal(job_of(&bench, pool, LIBPOOL_JOB_SCRUB).state, LIBPOOL_JOB_PAUSED);
+	assert_non_null(strstr(job_of(&bench, pool, LIBPOOL_JOB_SCRUB).text, "interrupted"));
 	OK(libpool_close(pool, &bench.error));
 	OK(bench_import(&bench, "tank", &pool));
 	assert_int_equal(job_of(&bench, pool, LIBPOOL_JOB_SCRUB).id, job.id);
