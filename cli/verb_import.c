@@ -115,6 +115,9 @@ int import_finish(struct call *call)
 {
 	struct libpool_pool_info info = {.size = sizeof(info)};
 	static const char *const health[] = {"healthy", "degraded", "unusable"};
+	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
+	uint64_t rewind = call->options.number[OPTION_REWIND];
+	char back[80] = "";
 	int code;
 
 	if (!call->pool)
@@ -127,13 +130,21 @@ int import_finish(struct call *call)
 		      health[info.health <= LIBPOOL_UNUSABLE ? info.health : LIBPOOL_UNUSABLE]);
 	document_text(call->document, "problem", info.problem);
 	document_number(call->document, "txg", info.txg);
-	document_flag(call->document, "dry_run", options_have(&call->options, OPTION_DRY_RUN));
+	document_flag(call->document, "dry_run", dry_run);
+	if (rewind) {
+		document_number(call->document, "rewind_txg", rewind);
+		snprintf(back, sizeof(back), "It %s to txg %llu. ",
+			 dry_run	  ? "would go back"
+			 : info.read_only ? "was looked at as it was: back"
+					  : "went back",
+			 (unsigned long long)rewind);
+	}
 	document_format(
 	    call->document, "text",
-	    "Pool %s can be imported%s: it is %s%s%s. Nothing keeps it imported, so it is exported again.",
+	    "Pool %s can be imported%s: it is %s%s%s. %sNothing keeps it imported, so it is exported again.",
 	    info.name, info.read_only ? " (read-only)" : "",
 	    health[info.health <= LIBPOOL_UNUSABLE ? info.health : LIBPOOL_UNUSABLE],
-	    info.problem[0] ? ", " : "", info.problem);
+	    info.problem[0] ? ", " : "", info.problem, back);
 	return 0;
 }
 

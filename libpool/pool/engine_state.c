@@ -28,6 +28,34 @@ static struct tally tally_disks(struct engine *engine)
 	return tally;
 }
 
+#define NAMES_MAX 5u
+
+/* "a, b and 3 more": the disks in a state. */
+static void list_disks(struct engine *engine, enum disk_state state, char *ret_text, size_t size)
+{
+	unsigned listed = 0, more = 0;
+	size_t used = 0;
+
+	ret_text[0] = 0;
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct store_disk *disk = store_disk(core_store(engine->core), i);
+		char name[LIBPOOL_PATH_MAX];
+
+		if (!disk->configured || disk->state != state)
+			continue;
+		engine_disk_text(engine, i, name, sizeof(name));
+		/* Room for " and N more" stays. */
+		if (listed && (more || listed == NAMES_MAX || used + strlen(name) + 2 + 16 > size)) {
+			more++;
+			continue;
+		}
+		used += (size_t)snprintf(ret_text + used, size - used, "%s%.160s", listed ? ", " : "", name);
+		listed++;
+	}
+	if (more)
+		snprintf(ret_text + used, size - used, " and %u more", more);
+}
+
 static uint64_t stale_cells(struct engine *engine)
 {
 	size_t count;
@@ -44,11 +72,14 @@ static void judge(struct engine *engine, const struct tally *tally, struct libpo
 {
 	static const uint8_t order[] = {DISK_FAULTY, DISK_MISSING, DISK_OFFLINE, DISK_RESYNC};
 	const char *why = "", *pool = info->name;
-	char disk[LIBPOOL_PATH_MAX] = "";
+	char disk[LIBPOOL_PATH_MAX] = "", disks[200] = "";
 
-	for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]) && !disk[0]; i++)
-		if (tally->by_state[order[i]])
-			engine_disk_text(engine, tally->first[order[i]], disk, sizeof(disk));
+	for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]) && !disk[0]; i++) {
+		if (!tally->by_state[order[i]])
+			continue;
+		engine_disk_text(engine, tally->first[order[i]], disk, sizeof(disk));
+		list_disks(engine, order[i], disks, sizeof(disks));
+	}
 	info->health = LIBPOOL_DEGRADED;
 	if (core_halted(engine->core, &why)) {
 		info->health = LIBPOOL_UNUSABLE;
@@ -60,19 +91,21 @@ static void judge(struct engine *engine, const struct tally *tally, struct libpo
 			 (unsigned long long)info->damaged_ranges, info->damaged_ranges == 1 ? "" : "s");
 		snprintf(info->action, sizeof(info->action), "restore what poolctl status -v %.100s names, then scrub", pool);
 	} else if (tally->by_state[DISK_FAULTY]) {
-		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s failed: %.160s", tally->by_state[DISK_FAULTY],
-			 tally->configured, tally->by_state[DISK_FAULTY] == 1 ? "has" : "have", disk);
+		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s failed: %s", tally->by_state[DISK_FAULTY],
+			 tally->configured, tally->by_state[DISK_FAULTY] == 1 ? "has" : "have", disks);
 		snprintf(info->action, sizeof(info->action), "replace it: poolctl replace %.60s %.80s NEW", pool, disk);
 	} else if (tally->by_state[DISK_MISSING]) {
-		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s missing: %.160s", tally->by_state[DISK_MISSING],
-			 tally->configured, tally->by_state[DISK_MISSING] == 1 ? "is" : "are", disk);
+		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s missing: %s", tally->by_state[DISK_MISSING],
+			 tally->configured, tally->by_state[DISK_MISSING] == 1 ? "is" : "are", disks);
 		snprintf(info->action, sizeof(info->action), "attach it again, or replace it: poolctl replace %.60s %.80s NEW", pool,
 			 disk);
 	} else if (tally->by_state[DISK_OFFLINE]) {
-		snprintf(info->problem, sizeof(info->problem), "disk %.160s was taken offline", disk);
+		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s taken offline: %s", tally->by_state[DISK_OFFLINE],
+			 tally->configured, tally->by_state[DISK_OFFLINE] == 1 ? "was" : "were", disks);
 		snprintf(info->action, sizeof(info->action), "bring it back: poolctl online %.60s %.80s", pool, disk);
 	} else if (tally->by_state[DISK_RESYNC]) {
-		snprintf(info->problem, sizeof(info->problem), "disk %.160s is being brought up to date", disk);
+		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s being brought up to date: %s", tally->by_state[DISK_RESYNC],
+			 tally->configured, tally->by_state[DISK_RESYNC] == 1 ? "is" : "are", disks);
 		snprintf(info->action, sizeof(info->action), "wait: poolctl wait %.100s", pool);
 	} else if (info->stale_cells || info->segments_degraded) {
 		snprintf(info->problem, sizeof(info->problem), "parts of the data lack redundancy: they are being repaired");

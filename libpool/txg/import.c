@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "libpool/base/check.h"
 #include "libpool/txg/internal.h"
@@ -173,13 +174,18 @@ static int scan_members(struct rt *rt, struct selection *selection, struct pool_
 
 static void list_known(const struct selection *selection, char *text, size_t size)
 {
-	size_t used = 0;
+	size_t used = 0; /* whole entries, and what they are put into has room for 170 */
 
 	text[0] = 0;
-	for (unsigned n = 0; n < KNOWN_MAX && selection->known[n].txg && used + 48 < size; n++)
-		used += (size_t)snprintf(text + used, size - used, "%s%llu (%llu s)", n ? ", " : "",
-					 (unsigned long long)selection->known[n].txg,
-					 (unsigned long long)(selection->known[n].time_ns / NS_PER_S));
+	for (unsigned n = 0; n < KNOWN_MAX && selection->known[n].txg && used + 30 < (size < 170 ? size : 170); n++) {
+		time_t seconds = (time_t)(selection->known[n].time_ns / NS_PER_S);
+		struct tm parts;
+		char when[32];
+		if (!gmtime_r(&seconds, &parts) || strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
+			snprintf(when, sizeof(when), "time unknown");
+		used += (size_t)snprintf(text + used, size - used, "%s%llu (%s)", n ? ", " : "",
+					 (unsigned long long)selection->known[n].txg, when);
+	}
 }
 
 /* Features of the format that this version lacks. */

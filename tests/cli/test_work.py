@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """poolctl at work on real images: what an administrator does, from create to undestroy."""
 import os
+import re
 import signal
 import subprocess
 import time
@@ -121,6 +122,29 @@ class Work(PoolctlCase):
         for disk in disks[2:4]:
             os.remove(disk)
         self.reads_back(data)
+
+    def test_problem_names_disks(self):
+        disks = self.create()
+        for disk in disks[1:3]:
+            self.poolctl("offline", "tank", disk)
+        problem = self.status()["problem"]
+        self.assertIn("2 of 6 disks were taken offline: ", problem)
+        self.assertIn(f"{disks[1]}, {disks[2]}", problem)
+        for disk in disks[1:3]:
+            self.poolctl("online", "tank", disk)
+        for disk in disks[1:3]:
+            os.remove(disk)
+        problem = self.status()["problem"]
+        self.assertIn("2 of 6 disks are missing: ", problem)
+        self.assertIn(f"{disks[1]}, {disks[2]}", problem)
+
+    def test_rewind(self):
+        self.create()
+        self.volume()
+        error = self.refused("import", "tank", "--rewind", "999999", "--yes", says="txg 999999", changes=True)
+        known = re.findall(r"(\d+) \(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\)", error)
+        self.assertGreater(len(known), 2, error)
+        self.assertIn(f"went back to txg {known[1]}", self.poolctl("import", "tank", "--rewind", known[1], "--yes"))
 
     def test_replace_checks_first(self):
         disks = self.create()
