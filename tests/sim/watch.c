@@ -102,6 +102,12 @@ static void find_live(const struct segment *segment, unsigned rows_per_au, uint6
 	free(bits);
 }
 
+/* Whether any row of the AU was needed by a commit; `first` is the AU's first cell. */
+static bool au_is_noted(const struct live_rows *rows, const struct sim_disk *disk, uint64_t first, unsigned rows_per_au)
+{
+	return rows->cells[disk->index] && bitmap_count(rows->cells[disk->index], first, rows_per_au) > 0;
+}
+
 static void note_segment(struct world *world, struct live_rows *rows, const struct segment *segment, unsigned rows_per_au)
 {
 	uint64_t live[ROWS_MAX / 64];
@@ -117,6 +123,9 @@ static void note_segment(struct world *world, struct live_rows *rows, const stru
 			rows->cells[disk->index] = sim_allocate(BITMAP_WORDS(cells_of(disk)) * 8);
 		uint64_t first = (DATA_START + ((uint64_t)where.au << watch.au_shift)) / SIM_CELL;
 
+		/* A commit is noted at the first write after it. A column that moved meanwhile is in no commit yet. */
+		if (segment->record_dirty && segment->record.alloc_txg < rows->txg && !au_is_noted(rows + 1, disk, first, rows_per_au))
+			continue;
 		for (unsigned word = 0; word < rows_per_au / 64; word++)
 			rows->cells[disk->index][first / 64 + word] |= live[word];
 	}
