@@ -69,7 +69,7 @@ static bool is_good(enum cell_state state)
 	return state == CELL_GOOD || state == CELL_REBUILT || state == CELL_DEAD;
 }
 
-void report_lost_row(const struct job_host *host, const struct row_window *window, unsigned row)
+void report_lost_row(struct job *job, const struct job_host *host, const struct row_window *window, unsigned row)
 {
 	const struct segment *segment = alloc_segment(store_alloc(host->store), window->segment);
 	unsigned rows = alloc_geometry(store_alloc(host->store))->rows;
@@ -86,6 +86,8 @@ void report_lost_row(const struct job_host *host, const struct row_window *windo
 		if (damage.dva && damage.dva == last)
 			continue;
 		last = damage.dva;
+		if (job->told && damage.dva)
+			(void)array_push(job->told, &damage.dva); /* else it may be told and counted twice */
 		host->damage(host->argument, &damage);
 	}
 }
@@ -98,10 +100,10 @@ bool batch_is_gone(const struct store *store, uint32_t id, const struct batch_in
 	return !now || now->txg != batch->txg;
 }
 
-void report_lost_summary(struct job *job, const struct job_host *host, uint32_t segment, const struct batch_index *batch)
+bool report_lost_summary(struct job *job, const struct job_host *host, uint32_t segment, const struct batch_index *batch)
 {
 	if (batch_is_gone(host->store, segment, batch))
-		return; /* its last block died while it was looked at */
+		return false; /* its last block died while it was looked at */
 	struct dva dva = dva_unpack(batch->summary_dva);
 	struct job_damage damage = { .segment = segment, .row = (uint16_t)(dva.base + dva.offset % dva.height),
 				     .column = (uint8_t)(dva.offset / dva.height), .place = batch->txg, .dva = batch->summary_dva };
@@ -110,6 +112,7 @@ void report_lost_summary(struct job *job, const struct job_host *host, uint32_t 
 	job->cells_unrepaired += batch->summary_cells;
 	if (host->damage)
 		host->damage(host->argument, &damage);
+	return true;
 }
 
 /* Data columns without which parity that has no CRC can't be checked. */
@@ -141,7 +144,7 @@ static int solve_wrong(struct row_window *window)
 }
 
 /* Cells that were wrong or unreadable, those of a disk that failed meanwhile apart; lost rows are reported. */
-static unsigned count_errors(const struct job_host *host, const struct row_window *window)
+static unsigned count_errors(struct job *job, const struct job_host *host, const struct row_window *window)
 {
 	const struct segment *segment = alloc_segment(store_alloc(host->store), window->segment);
 	uint32_t serving = columns_in_service(host->store, segment);
@@ -157,7 +160,7 @@ static unsigned count_errors(const struct job_host *host, const struct row_windo
 			lost |= state == CELL_BAD || state == CELL_UNREADABLE;
 		}
 		if (lost)
-			report_lost_row(host, window, r);
+			report_lost_row(job, host, window, r);
 	}
 	return found;
 }
@@ -174,7 +177,7 @@ int settle_window(struct job *job, const struct job_host *host, struct row_windo
 	}
 	if (status < 0)
 		return status;
-	unsigned found = count_errors(host, window);
+	unsigned found = count_errors(job, host, window);
 	if (found == 0)
 		return 0;
 	unsigned healed = window_heal(window, (1u << (window->k + window->m)) - 1);

@@ -20,6 +20,16 @@ bool job_must_rest(const struct job *job, const struct job_host *host);
 /* Sleeps as long as it takes. 0, -ECANCELED, -POOL_EHALTED. */
 int job_rest(struct job *job, const struct job_host *host);
 
+/* ---- owners.c ---- */
+
+/*
+ * After the cells: names what is lost in batches without summary (struct batch_index; gets sorted), and for a deep scrub
+ * whatever else the trees reach and can't be read. 0, -ECANCELED, or why it couldn't be looked for.
+ */
+int scrub_owners(struct job *job, const struct job_host *host, struct array *lost_batches);
+/* Adds the batches without summary of the segments below `end`: what a scrub has found before it was interrupted. */
+int scrub_lost_before(struct job *job, const struct job_host *host, uint32_t end, struct array *lost);
+
 /* ---- plan.c: what is to be looked at in one segment ---- */
 
 /* At most WINDOW_ROWS_MAX rows, some of which may be skipped. */
@@ -67,12 +77,13 @@ uint32_t columns_in_service(struct store *store, const struct segment *segment);
  */
 int settle_window(struct job *job, const struct job_host *host, struct row_window *window);
 /* Tells the host of every live block with a cell in this row (from the window's first) that isn't good. */
-void report_lost_row(const struct job_host *host, const struct row_window *window, unsigned row);
+void report_lost_row(struct job *job, const struct job_host *host, const struct row_window *window, unsigned row);
 /* The block whose cell this is, or NULL; *ret_dva is its address. */
 const struct summary_block *block_at(const struct summary *summary, unsigned column, unsigned row, uint64_t *ret_dva);
 /* A commit since the plan was made took the batch out of the index: nothing of it is live. */
 bool batch_is_gone(const struct store *store, uint32_t id, const struct batch_index *batch);
-void report_lost_summary(struct job *job, const struct job_host *host, uint32_t segment, const struct batch_index *batch);
+/* False when it is gone, not lost. */
+bool report_lost_summary(struct job *job, const struct job_host *host, uint32_t segment, const struct batch_index *batch);
 /* Adds a cell to a list of struct stale_record, to the last one where it follows that. 0 or -ENOMEM. */
 int note_lost(struct array *lost, uint32_t segment, unsigned column, unsigned row, uint64_t place);
 /* Records cells that could not be made as absent, as far as there is room for records. */

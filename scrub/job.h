@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "libpool/base/array.h"
 #include "libpool/format/summary.h"
 #include "libpool/store/store.h"
 
@@ -41,6 +42,7 @@ struct job {
 	uint64_t rate_ns, rate_done, rate; /* sampled */
 	unsigned unsaved;          /* segments since the last save */
 	int error;                 /* why it FAILED */
+	struct array *told;        /* uint64_t: addresses of lost blocks that the host was told of; NULL: not kept */
 };
 
 /* A block, or parity of a row, that is lost: more of its row is wrong than there is parity. */
@@ -53,6 +55,9 @@ struct job_damage {
 	const struct summary_block *block; /* its owner as the summary names it; NULL: unknown, or no block's */
 };
 
+struct verify_hooks;
+struct verify_result;
+
 /* What a job needs from the pool around it. Callbacks run in the job's fibers, may wait, and may be NULL but for commit and committed. */
 struct job_host {
 	struct rt *rt;
@@ -61,7 +66,12 @@ struct job_host {
 	int (*commit)(void *argument);         /* a whole commit, even if nothing is dirty */
 	uint64_t (*committed)(void *argument); /* the last committed txg */
 	int (*save)(void *argument, const struct job *job);
-	int (*deep)(void *argument, struct job *job);
+	/*
+	 * verify_pool_blocks for the pool: the walk of a deep scrub, and of one that met batches without summary. Without
+	 * it a scrub looks at cells only.
+	 */
+	int (*verify)(void *argument, const struct job *job, unsigned what, const struct verify_hooks *hooks,
+		      struct verify_result *ret_result);
 	void (*damage)(void *argument, const struct job_damage *damage);
 	void (*event)(void *argument, const struct job *job, const char *text);
 };

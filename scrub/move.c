@@ -198,7 +198,7 @@ static int note_lost_rows(struct row_copy *copy, const struct row_window *window
 			lost = true;
 		}
 		if (lost)
-			report_lost_row(copy->mover->host, again ? again : window, r);
+			report_lost_row(copy->mover->job, copy->mover->host, again ? again : window, r);
 	}
 	return 0;
 }

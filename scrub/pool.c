@@ -37,9 +37,16 @@ static uint64_t walk_committed(void *argument)
 static int walk(void *argument, object_visit_function *visit, void *visit_argument)
 {
 	struct pool_walk *pool = argument;
-	int status = core_walk_system(pool->core, visit, visit_argument);
+	int status = core_walk_system(pool->core, visit, visit_argument), damage = 0;
 
-	return status < 0 ? status : datasets_walk(pool->datasets, visit, visit_argument);
+	/* Nodes that can't be read don't hide what other trees have. */
+	if (status == -POOL_EDAMAGED || status == -POOL_EFORMAT) {
+		damage = status;
+		status = 0;
+	}
+	if (status == 0)
+		status = datasets_walk(pool->datasets, visit, visit_argument);
+	return status < 0 ? status : damage;
 }
 
 /* Cells of committed rows can be looked at while the pool goes on. */
@@ -77,9 +84,15 @@ static int hold_still(struct core *core, uint64_t *ret_txg)
 
 int verify_pool(struct core *core, struct datasets *datasets, unsigned what, struct verify_result *ret_result)
 {
+	return verify_pool_blocks(core, datasets, what, NULL, ret_result);
+}
+
+int verify_pool_blocks(struct core *core, struct datasets *datasets, unsigned what, const struct verify_hooks *hooks,
+		       struct verify_result *ret_result)
+{
 	struct pool_walk pool = { .core = core, .datasets = datasets };
 	struct verify_source source = { .rt = core_rt(core), .store = core_store(core), .argument = &pool,
-					.committed = walk_committed, .walk = walk, .walked = walked };
+					.committed = walk_committed, .walk = walk, .walked = walked, .hooks = hooks };
 
 	if (what & VERIFY_DEEP && !core_read_only(core)) {
 		int status = hold_still(core, &pool.txg);

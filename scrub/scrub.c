@@ -1,7 +1,7 @@
 /*
  * Scrub: every row with a live cell, in the order of segments and, within one, of rows. The summary of a batch is taken
- * from the rows that are read anyway, so each cell is read once. No tree is walked and nothing is decoded unless a
- * cell is wrong.
+ * from the rows that are read anyway, so each cell is read once. No tree is walked unless a summary is lost (owners.c),
+ * and nothing is decoded unless a cell is wrong.
  *
  * Windows are handled by fibers of their own, some at a time, so that the disks stay busy while CRCs are checked on
  * workers. Each holds a pin of its segment until its last write has ended; before the job sleeps, all have ended.
@@ -25,6 +25,7 @@ struct scrub {
 	unsigned tasks;   /* all fibers */
 	struct rt_queue ended;
 	int error;        /* -ENOMEM of a fiber */
+	struct array lost_batches; /* struct batch_index: their summaries can't be read */
 };
 
 struct window_task {
@@ -158,6 +159,11 @@ static int start_window(struct scrub *scrub, const struct segment_plan *plan, st
 	return 0;
 }
 
+static int lose_summary(struct scrub *scrub, uint32_t segment, const struct batch_index *batch)
+{
+	return report_lost_summary(scrub->job, scrub->host, segment, batch) ? array_push(&scrub->lost_batches, batch) : 0;
+}
+
 /* The piece that has the summary: read, understood, judged by it. *ret_summary is NULL when it is lost. */
 static int scrub_summary_piece(struct scrub *scrub, const struct segment_plan *plan, struct segment *segment,
 			       const struct row_piece *piece, struct summary_entry **ret_summary)
@@ -181,10 +187,8 @@ static int scrub_summary_piece(struct scrub *scrub, const struct segment_plan *p
 	}
 	if (status == 0 && rows)
 		status = settle_window(scrub->job, scrub->host, window);
-	else if (status == -POOL_EDAMAGED || status == -ENOENT) {
-		report_lost_summary(scrub->job, scrub->host, segment->id, batch);
-		status = 0;
-	}
+	else if (status == -POOL_EDAMAGED || status == -ENOENT)
+		status = lose_summary(scrub, segment->id, batch);
 	account_rows(scrub, window, rows);
 	window_release(window);
 	free(window);
@@ -214,11 +218,9 @@ static int scrub_batches(struct scrub *scrub, const struct segment_plan *plan, s
 				continue;
 			}
 			status = summary_get(scrub->store, segment, piece->row, &summary);
-			if (status == -POOL_EDAMAGED || status == -ENOENT) {
-				report_lost_summary(scrub->job, scrub->host, segment->id,
-						    array_at(&plan->batches, struct batch_index, piece->batch));
-				status = 0;
-			}
+			if (status == -POOL_EDAMAGED || status == -ENOENT)
+				status = lose_summary(scrub, segment->id,
+						      array_at(&plan->batches, struct batch_index, piece->batch));
 		}
 		if (status == 0 && summary)
 			status = start_window(scrub, plan, segment, piece, summary);
@@ -268,9 +270,14 @@ static uint64_t count_bytes(struct scrub *scrub)
 int scrub_run(struct job *job, const struct job_host *host)
 {
 	struct scrub scrub = { .job = job, .host = host, .store = host->store, .alloc = store_alloc(host->store) };
+	struct array told;
+	uint32_t done_before = job->cells_unrepaired ? job->cursor : 0;
 	int status = 0;
 
 	rt_queue_init(&scrub.ended);
+	array_init(&scrub.lost_batches, sizeof(struct batch_index));
+	array_init(&told, sizeof(uint64_t));
+	job->told = &told;
 	job_begin(job, host);
 	job->total_bytes = job->done_bytes + count_bytes(&scrub);
 	uint64_t repaired = job->cells_repaired;
@@ -295,8 +302,13 @@ int scrub_run(struct job *job, const struct job_host *host)
 	drain(&scrub);
 	if (status == 0)
 		status = scrub.error;
-	if (status == 0 && job->deep && host->deep)
-		status = host->deep(host->argument, job);
+	if (status == 0)
+		status = scrub_lost_before(job, host, done_before, &scrub.lost_batches);
+	if (status == 0)
+		status = scrub_owners(job, host, &scrub.lost_batches);
+	job->told = NULL;
+	array_release(&told);
+	array_release(&scrub.lost_batches);
 	/* What was rewritten is flushed with a commit; one that isn't possible (read-only) is no failure of the scrub. */
 	if (job->cells_repaired != repaired)
 		(void)host->commit(host->argument);

@@ -65,7 +65,7 @@ static int repair_piece(struct stale_repair *repair, const struct row_piece *pie
 		if (state == CELL_REBUILT || state == CELL_GOOD || state == CELL_DEAD)
 			continue;
 		status = note_lost(&repair->lost, window->segment, c, window->row + r, window->place);
-		report_lost_row(mover->host, window, r);
+		report_lost_row(mover->job, mover->host, window, r);
 	}
 	if (status == 0) {
 		mover->job->errors_found += rows;

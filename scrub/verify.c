@@ -120,6 +120,8 @@ static void read_fiber(void *argument)
 		verify_damage(verify, "block %llx of txg %llu can't be read: objset %u, object %llu, level %u, block %llu",
 			      (unsigned long long)task->pointer.dva, (unsigned long long)task->pointer.place, task->owner.objset,
 			      (unsigned long long)task->owner.object, task->owner.level, (unsigned long long)task->owner.block);
+		if (verify->source->hooks)
+			verify->source->hooks->damaged(verify->source->hooks->argument, &task->pointer, &task->owner);
 	}
 	free(task);
 	verify->reads--;
@@ -143,6 +145,13 @@ static int start_read(struct verify *verify, const struct block_pointer *pointer
 	return verify->error;
 }
 
+static int is_wanted(const struct verify *verify, const struct block_pointer *pointer)
+{
+	const struct verify_hooks *hooks = verify->source->hooks;
+
+	return hooks && hooks->wanted ? hooks->wanted(hooks->argument, pointer) : 1;
+}
+
 static int visit(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
 {
 	struct verify *verify = argument;
@@ -153,9 +162,10 @@ static int visit(void *argument, const struct block_pointer *pointer, const stru
 	verify->result.blocks_checked++;
 	if (verify->what & VERIFY_REACHABLE)
 		status = reach(verify, pointer->dva, pointer->psect, pointer->place, "block");
-	if (status == 0 && verify->what & VERIFY_BLOCKS)
-		status = start_read(verify, pointer, owner);
-	return status;
+	if (status < 0 || !(verify->what & VERIFY_BLOCKS))
+		return status;
+	status = is_wanted(verify, pointer);
+	return status > 0 ? start_read(verify, pointer, owner) : status;
 }
 
 /* ---- Against the bookkeeping ---- */
@@ -263,7 +273,7 @@ static int verify_reachable(struct verify *verify)
 		status = verify->error;
 	if (status == -POOL_EDAMAGED || status == -POOL_EFORMAT || status == -POOL_ECHECKSUM) {
 		/* What lies below isn't known: nothing can be said about leaks. */
-		verify->result.damaged_blocks++;
+		verify->result.damaged_blocks += verify->result.damaged_blocks == 0 || status == -POOL_EFORMAT;
 		verify_damage(verify, "a metadata block can't be read: the blocks below it are not known");
 		status = 0;
 	} else if (status == 0 && verify->source->committed(verify->source->argument) != txg) {

@@ -26,6 +26,16 @@ struct verify_result {
 	char first[512]; /* the first violation, else the first damage, for people; "" */
 };
 
+/*
+ * Who wants to know of each block, and not just how many there are. `wanted` says whether a block is read (VERIFY_BLOCKS): 1, 0, or
+ * negative to stop; NULL: all are. `damaged` is told of each that was read in vain, with its owner; it may not wait.
+ */
+struct verify_hooks {
+	void *argument;
+	int (*wanted)(void *argument, const struct block_pointer *pointer);
+	void (*damaged)(void *argument, const struct block_pointer *pointer, const struct block_owner *owner);
+};
+
 /* What is verified. Until walked() is called, nothing may be committed, unless `what` is just VERIFY_CELLS. */
 struct verify_source {
 	struct rt *rt;
@@ -35,6 +45,7 @@ struct verify_source {
 	/* Every placed pointer but those of summaries, as of the last commit. */
 	int (*walk)(void *argument, object_visit_function *visit, void *visit_argument);
 	void (*walked)(void *argument); /* from now on commits are fine; may be NULL */
+	const struct verify_hooks *hooks; /* may be NULL */
 };
 
 /* 0 with what was found in *ret_result; negative when it couldn't be looked for. */
@@ -47,5 +58,7 @@ struct datasets;
  * waits for them stand still that long. Not for callers that hold a handle.
  */
 int verify_pool(struct core *core, struct datasets *datasets, unsigned what, struct verify_result *ret_result);
+int verify_pool_blocks(struct core *core, struct datasets *datasets, unsigned what, const struct verify_hooks *hooks,
+		       struct verify_result *ret_result);
 
 #endif

@@ -14,13 +14,24 @@
 struct parity_job {
 	const struct row_window *window;
 	unsigned rows;  /* checked */
-	int wrong;      /* the first wrong row, or -1 */
+	int wrong;      /* the first row that is wrong although the CRC of every cell is right, or -1 */
+	int doubtful;   /* the first that is wrong and has cells that no CRC vouches for, or -1 */
+	unsigned doubtful_rows;
 };
 
 static bool row_is_complete(const struct row_window *window, unsigned row)
 {
 	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
 		if (window->state[c][row] != CELL_GOOD && window->state[c][row] != CELL_UNVERIFIED)
+			return false;
+	return true;
+}
+
+/* Every cell was judged by a CRC: not so for a batch without its summary, and beside summaries. */
+static bool row_is_vouched_for(const struct row_window *window, unsigned row)
+{
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
+		if (window->state[c][row] != CELL_GOOD)
 			return false;
 	return true;
 }
@@ -37,14 +48,20 @@ static void parity_run(void *argument)
 		for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
 			columns[c] = window_cell(window, c, r);
 		job->rows++;
-		if (!raid_verify(window->k, window->m, CELL_SIZE, columns) && job->wrong < 0)
-			job->wrong = (int)r;
+		if (raid_verify(window->k, window->m, CELL_SIZE, columns))
+			continue;
+		if (row_is_vouched_for(window, r)) {
+			job->wrong = job->wrong < 0 ? (int)r : job->wrong;
+			continue;
+		}
+		job->doubtful = job->doubtful < 0 ? (int)r : job->doubtful;
+		job->doubtful_rows++;
 	}
 }
 
 static void check_window(struct verify *verify, struct row_window *window, unsigned rows)
 {
-	struct parity_job job = { .window = window, .wrong = -1 };
+	struct parity_job job = { .window = window, .wrong = -1, .doubtful = -1 };
 	uint32_t all = (1u << (window->k + window->m)) - 1;
 	unsigned damaged = window_count(window, all, CELL_BAD) + window_count(window, all, CELL_UNREADABLE);
 
@@ -58,6 +75,11 @@ static void check_window(struct verify *verify, struct row_window *window, unsig
 	if (job.wrong >= 0)
 		verify_violation(verify, "segment %u, row %u: parity doesn't belong to the data, though every CRC is right",
 				 window->segment, window->row + (unsigned)job.wrong);
+	/* At least one cell of each is wrong; which, nothing tells. */
+	verify->result.damaged_cells += job.doubtful_rows;
+	if (job.doubtful_rows)
+		verify_damage(verify, "segment %u, row %u: parity doesn't belong to the data, and not every cell has a CRC that is right",
+			      window->segment, window->row + (unsigned)job.doubtful);
 }
 
 /* Marks what the summary names; blocks that the walk reached are compared. */
