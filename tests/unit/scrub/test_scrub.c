@@ -211,6 +211,184 @@ static void test_loss(void **state)
 	world_free(world);
 }
 
+/* ---- a lost summary ---- */
+
+/* The trees of the world: its blocks. */
+static int walk_world(void *argument, object_visit_function *visit, void *visit_argument)
+{
+	struct world *world = argument;
+	int status = 0;
+
+	for (size_t i = 0; i < world->blocks.count && status >= 0; i++) {
+		struct block_owner owner = {.objset = 7, .object = 8, .block = i};
+		status = visit(visit_argument, &world_block(world, i)->pointer, &owner);
+	}
+	return status < 0 ? status : 0;
+}
+
+static uint64_t world_committed(void *argument)
+{
+	return ((struct world *)argument)->committed;
+}
+
+static unsigned verifies;
+
+static int verify_world(void *argument, const struct job *job, unsigned what, const struct verify_hooks *hooks, struct verify_result *ret_result)
+{
+	struct bench *bench = argument;
+	struct verify_source source = {.rt = bench->world->rt, .store = bench->world->store, .argument = bench->world,
+				       .committed = world_committed, .walk = walk_world, .hooks = hooks};
+
+	assert_ptr_equal(job, &bench->job);
+	verifies++;
+	/* System blocks aren't walked here: reaching isn't looked at. */
+	return verify_run(&source, what & VERIFY_BLOCKS, ret_result);
+}
+
+static unsigned notes;
+
+static void note(void *argument, const struct job *job, const char *text)
+{
+	(void)argument;
+	(void)job;
+	assert_non_null(strstr(text, "can't be read"));
+	notes++;
+}
+
+/* Block cells with both parities of their rows: more than they can bring back. */
+static void spoil_block(struct world *world, uint64_t address, unsigned cells)
+{
+	struct dva dva = dva_unpack(address);
+	struct cell_run runs[COLUMNS_MAX];
+	unsigned count = dva_runs(dva, cells, runs);
+
+	for (unsigned i = 0; i < count; i++)
+		for (unsigned r = runs[i].row; r < (unsigned)runs[i].row + runs[i].rows; r++) {
+			world_rot(world, dva.segment, runs[i].column, r);
+			world_rot(world, dva.segment, 4, r);
+			world_rot(world, dva.segment, 5, r);
+		}
+}
+
+/* Whether the damage list has each block that can't be read once and no other; returns how many there are. */
+static unsigned check_named(struct bench *bench)
+{
+	struct world *world = bench->world;
+	unsigned lost = 0;
+
+	for (size_t i = 0; i < world->blocks.count; i++) {
+		const struct block_pointer *pointer = &world_block(world, i)->pointer;
+		struct buffer *payload = NULL;
+		unsigned told = 0;
+		int status = store_read(world->store, pointer, 0, &payload);
+		buffer_unref(payload);
+		for (size_t d = 0; d < bench->damage.count; d++) {
+			const struct job_damage *damage = array_at(&bench->damage, struct job_damage, d);
+			told += damage->dva == pointer->dva && damage->place == pointer->place;
+		}
+		assert_int_equal(told, status < 0);
+		lost += status < 0;
+	}
+	return lost;
+}
+
+static void scrub_lost(struct bench *bench, bool deep, uint32_t cursor, uint64_t unrepaired)
+{
+	bench->damage.count = bench->named = notes = verifies = 0;
+	bench_job(bench, JOB_SCRUB);
+	bench->job.deep = deep;
+	bench->job.cursor = cursor;
+	bench->job.cells_unrepaired = unrepaired;
+	assert_int_equal(scrub_run(&bench->job, &bench->host), 0);
+	bench_check_no_pins(bench->world);
+}
+
+static void lost_summary_body(struct world *world)
+{
+	struct bench bench;
+
+	bench_init(&bench, world);
+	bench.host.verify = verify_world;
+	bench.host.event = note;
+	world_begin(world);
+	for (unsigned i = 0; i < 40; i++)
+		world_place(world, CLASS_HOT, 1 + i % 7);
+	world_commit(world);
+	/* Another batch, with its summary but one lost block. */
+	world_begin(world);
+	struct world_block *other = world_place(world, CLASS_HOT, 4);
+	world_place(world, CLASS_HOT, 30);
+	world_commit(world);
+	spoil_block(world, other->pointer.dva, 1);
+	struct block_pointer first = world_block(world, 0)->pointer;
+	struct segment *segment = alloc_segment(world->alloc, dva_unpack(first.dva).segment);
+	const struct batch_index *batch = alloc_batch_find(segment, dva_unpack(first.dva).base);
+	spoil_block(world, batch->summary_dva, batch->summary_cells);
+	for (size_t i = 5; i < 12; i++)
+		spoil_block(world, world_block(world, i)->pointer.dva, 1);
+
+	scrub_lost(&bench, false, 0, 0);
+	unsigned lost = check_named(&bench);
+	assert_true(lost > 3);
+	assert_int_equal(bench.named, lost);
+	assert_int_equal(notes, 1);
+	assert_int_equal(verifies, 1);
+	assert_int_equal(bench.job.errors_found, bench.job.cells_unrepaired);
+	uint64_t unrepaired = bench.job.cells_unrepaired;
+	assert_true(unrepaired > lost);
+
+	/* All blocks are read: none is told of twice, or counted twice. */
+	scrub_lost(&bench, true, 0, 0);
+	assert_int_equal(check_named(&bench), lost);
+	assert_int_equal(bench.named, lost);
+	assert_int_equal(bench.job.cells_unrepaired, unrepaired);
+
+	/* One that was interrupted after its last cell. */
+	scrub_lost(&bench, false, alloc_segment_count(world->alloc), 1);
+	assert_in_range(bench.named, 3, lost - 1);
+	assert_int_equal(bench.job.cells_unrepaired, 1 + bench.named);
+
+	/* Damage is no violation. */
+	struct verify_source source = {.rt = world->rt, .store = world->store, .argument = world, .committed = world_committed,
+				       .walk = walk_world};
+	struct verify_result result;
+	assert_int_equal(verify_run(&source, VERIFY_CELLS | VERIFY_BLOCKS, &result), 0);
+	if (result.violations)
+		fail_msg("%s", result.first);
+	assert_true(result.damaged_blocks >= lost && result.damaged_cells > 0);
+	bench_release(&bench);
+}
+
+static void no_walk_body(struct world *world)
+{
+	struct bench bench;
+
+	bench_init(&bench, world);
+	bench.host.verify = verify_world;
+	world_begin(world);
+	struct world_block *lost = world_place(world, CLASS_HOT, 4);
+	world_place(world, CLASS_HOT, 90);
+	world_commit(world);
+	spoil_block(world, lost->pointer.dva, 1);
+	scrub_lost(&bench, false, 0, 0);
+	assert_int_equal(verifies, 0); /* no summary is lost */
+	assert_true(check_named(&bench) > 0);
+	bench_release(&bench);
+}
+
+static void test_lost_summary(void **state)
+{
+	struct world_options options = {.k = 4, .m = 2, .disks = 6, .seed = 11, .unchecked = true};
+	struct world *world = world_new(&options);
+
+	(void)state;
+	world_run(world, lost_summary_body);
+	world_free(world);
+	world = world_new(&options);
+	world_run(world, no_walk_body);
+	world_free(world);
+}
+
 /* ---- life of the job ---- */
 
 static void life_body(struct world *world)
@@ -362,7 +540,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_cell_once), cmocka_unit_test(test_once_without_a_disk), cmocka_unit_test(test_repair),
 		cmocka_unit_test(test_loss),	       cmocka_unit_test(test_life),		   cmocka_unit_test(test_beside_writers),
-		cmocka_unit_test(test_record),
+		cmocka_unit_test(test_record),	       cmocka_unit_test(test_lost_summary),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
