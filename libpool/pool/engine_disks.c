@@ -80,6 +80,7 @@ static int take_offline(struct engine *engine, unsigned index, struct pool_error
 	if (result < 0)
 		return pool_error_set(error, result, "pool %s: the commit without disk #%u failed: %s", disks_pool_name(engine), index,
 				      pool_error_string(result));
+	engine->overdue_before[index] = counters_overdue(engine, index);
 	disk_close(disk->disk);
 	disk->disk = NULL;
 	return 0;

@@ -265,6 +265,7 @@ static int bring_up(struct engine *engine, struct pool_error *error)
 	note_lost(engine, "the history", lost);
 	note_lost(engine, "the list of damage", damage_load(engine));
 	note_lost(engine, "the paths of disks", paths_load(engine));
+	note_lost(engine, "the error counters of disks", counters_load(engine));
 	result = datasets_open(engine->core, &engine->datasets, error);
 	if (result < 0)
 		return result;

@@ -1,6 +1,6 @@
 /*
- * The keeper: a fiber that carries to the MOS what was noted where nobody may wait (events, damage, paths of
- * disks). Also the one place that writes small records of the MOS.
+ * The keeper: a fiber that carries to the MOS what was noted where nobody may wait (events, damage, paths and
+ * error counters of disks). Also the one place that writes small records of the MOS.
  *
  * What must always hold: nothing is written unless something changed, so that an idle pool stays idle; a record that
  * can't be stored (no space, halted) is never a reason for anything else to fail.
@@ -37,6 +37,7 @@ static void keep(struct engine *engine)
 	if (!engine_is_writable(engine))
 		return;
 	paths_store(engine);
+	counters_store(engine);
 	damage_store(engine);
 	events_store(engine);
 }

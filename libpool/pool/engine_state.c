@@ -181,7 +181,7 @@ static uint64_t mean(uint64_t sum, uint64_t count)
 	return count ? sum / count : 0;
 }
 
-static void fill_counters(const struct disk *disk, uint64_t overdue_cleared, struct libpool_disk_info *info)
+static void fill_counters(const struct disk *disk, struct libpool_disk_info *info)
 {
 	const struct disk_counters *counters = &disk->counters;
 
@@ -191,7 +191,6 @@ static void fill_counters(const struct disk *disk, uint64_t overdue_cleared, str
 	info->flushes = counters->flushes;
 	info->bytes_read = counters->bytes_read;
 	info->bytes_written = counters->bytes_written;
-	info->overdue = counters->overdue > overdue_cleared ? counters->overdue - overdue_cleared : 0;
 	info->read_latency_ns = mean(counters->read_ns, counters->reads);
 	info->write_latency_ns = mean(counters->write_ns, counters->writes);
 }
@@ -211,13 +210,14 @@ static void fill_disk(struct engine *engine, const struct label_disk *configured
 		.write_errors = disk->write_errors,
 		.checksum_errors = disk->checksum_errors,
 		.flush_errors = disk->flush_errors,
+		.overdue = counters_overdue(engine, configured->index),
 	};
 	memcpy(info->guid, configured->guid.bytes, sizeof(info->guid));
 	snprintf(info->path, sizeof(info->path), "%s", engine_disk_path(engine, configured->index));
 	if (space)
 		info->allocated_bytes = (uint64_t)(space->au_count - space->au_free) << core_label(engine->core)->au_shift;
 	if (disk->disk)
-		fill_counters(disk->disk, engine->overdue_cleared[configured->index], info);
+		fill_counters(disk->disk, info);
 }
 
 int engine_disks(struct engine *engine, struct libpool_disk_info **ret_disks, size_t *ret_count)
@@ -236,14 +236,6 @@ int engine_disks(struct engine *engine, struct libpool_disk_info **ret_disks, si
 	return 0;
 }
 
-static void clear_disk(struct engine *engine, unsigned index)
-{
-	struct store_disk *disk = store_disk(core_store(engine->core), index);
-
-	disk->read_errors = disk->write_errors = disk->checksum_errors = disk->flush_errors = 0;
-	engine->overdue_cleared[index] = disk->disk ? disk->disk->counters.overdue : 0;
-}
-
 int engine_clear(struct engine *engine, const char *disk, struct pool_error *error)
 {
 	unsigned index;
@@ -253,12 +245,12 @@ int engine_clear(struct engine *engine, const char *disk, struct pool_error *err
 
 		if (result < 0)
 			return result;
-		clear_disk(engine, index);
+		counters_clear(engine, index);
 		return 0;
 	}
 	for (unsigned i = 0; i < DISKS_MAX; i++)
 		if (store_disk(core_store(engine->core), i)->configured)
-			clear_disk(engine, i);
+			counters_clear(engine, i);
 	damage_clear_all(engine);
 	return 0;
 }

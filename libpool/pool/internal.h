@@ -56,7 +56,9 @@ struct engine {
 
 	char *paths[DISKS_MAX];   /* last known, by disk index; NULL: none */
 	bool paths_dirty;
-	uint64_t overdue_cleared[DISKS_MAX];
+	bool counters_loaded;
+	uint64_t overdue_before[DISKS_MAX];  /* of earlier imports */
+	uint64_t overdue_cleared[DISKS_MAX]; /* what the open disk had counted when it was cleared */
 	struct rt_mutex disks_lock; /* one change of the set of disks at a time */
 
 	struct jobs *jobs;
@@ -125,6 +127,14 @@ const char *engine_disk_path(struct engine *engine, unsigned index); /* "" if un
 void engine_disk_text(struct engine *engine, unsigned index, char *ret_text, size_t size);
 /* A configured disk by path, last path, guid in hex or "#index". -ENOENT with a text. */
 int engine_disk_find(struct engine *engine, const char *text, unsigned *ret_index, struct pool_error *error);
+
+/* ---- engine_counters.c ---- */
+
+int counters_load(struct engine *engine);
+/* Those that differ from what is stored. */
+void counters_store(struct engine *engine);
+void counters_clear(struct engine *engine, unsigned index);
+uint64_t counters_overdue(struct engine *engine, unsigned index);
 
 /* ---- engine_disks.c ---- */
 

@@ -157,7 +157,7 @@ static void remove_disk(struct engine *engine, unsigned index)
 	if (core_disk_remove(engine->core, index, &error) < 0) {
 		engine_event(engine, 2, "disk.stays", path, error.text);
 	} else {
-		engine->overdue_cleared[index] = 0;
+		engine->overdue_cleared[index] = engine->overdue_before[index] = 0;
 		engine_event(engine, 0, "disk.removed", path, "its data is on other disks: it has left the pool");
 	}
 	rt_mutex_unlock(engine->rt, &engine->disks_lock);

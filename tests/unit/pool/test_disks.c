@@ -227,6 +227,53 @@ static void spoil(struct bench *bench, unsigned disk, uint64_t begin_at, uint64_
 	close(file);
 }
 
+static uint64_t checksum_errors(struct bench *bench_pointer, libpool_pool *pool, unsigned index)
+{
+	struct bench bench = *bench_pointer;
+	struct libpool_disk_info *disks;
+	uint64_t errors;
+	size_t count;
+
+	OK(libpool_disks(pool, &disks, &count));
+	assert_true(index < count);
+	errors = disks[index].checksum_errors;
+	libpool_free(disks);
+	return errors;
+}
+
+/* They count since they were cleared, whatever was imported and exported in between. */
+static void test_counters(void **state)
+{
+	struct libpool_scrub_options options = {.size = sizeof(options)};
+	struct bench bench;
+	libpool_pool *pool;
+	uint64_t errors;
+
+	(void)state;
+	begin(&bench, 4, 4, "raid5", &pool);
+	fill(&bench, pool, 1);
+	OK(libpool_close(pool, &bench.error));
+	spoil(&bench, 2, 2 * MIB, 60 * MIB);
+	OK(bench_import(&bench, "tank", &pool));
+	OK(libpool_scrub_start(pool, &options, &bench.error));
+	OK(libpool_jobs_wait(pool, 0, 0));
+	errors = checksum_errors(&bench, pool, 2);
+	assert_true(errors > 0);
+	for (unsigned i = 0; i < 2; i++) {
+		OK(libpool_close(pool, &bench.error));
+		OK(bench_import(&bench, "tank", &pool));
+		assert_int_equal(checksum_errors(&bench, pool, 2), errors);
+		assert_int_equal(checksum_errors(&bench, pool, 1), 0);
+	}
+	OK(libpool_clear(pool, "#2", &bench.error));
+	assert_int_equal(checksum_errors(&bench, pool, 2), 0);
+	OK(libpool_close(pool, &bench.error));
+	OK(bench_import(&bench, "tank", &pool));
+	assert_int_equal(checksum_errors(&bench, pool, 2), 0);
+	OK(libpool_close(pool, &bench.error));
+	bench_end(&bench);
+}
+
 static void test_scrub(void **state)
 {
 	struct bench bench;
@@ -371,7 +418,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_offline_online), cmocka_unit_test(test_returning), cmocka_unit_test(test_replace),
-		cmocka_unit_test(test_scrub), cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_counters), cmocka_unit_test(test_scrub), cmocka_unit_test(test_damage),
 	};
 
 	return cmocka_run_group_tests_name("pool_disks", tests, NULL, NULL);
