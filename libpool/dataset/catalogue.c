@@ -274,17 +274,26 @@ void dataset_name(struct datasets *datasets, uint32_t id, char ret_name[256])
 	}
 }
 
+/* What can't be read in one dataset hides nothing of the others: its error is returned at the end. */
+static int walk_on(int status, int *damage)
+{
+	if (status != -POOL_EDAMAGED && status != -POOL_EFORMAT)
+		return status;
+	*damage = status;
+	return 0;
+}
+
 int datasets_walk(struct datasets *datasets, object_visit_function *visit, void *argument)
 {
-	int status = objset_walk(core_mos(datasets->core), visit, argument);
+	int damage = 0, status = walk_on(objset_walk(core_mos(datasets->core), visit, argument), &damage);
 
 	list_for_each(node, &datasets->list) {
 		struct dataset *dataset = container_of(node, struct dataset, node);
 		if (status < 0 || dataset->gone)
 			continue;
-		status = dataset_load(dataset);
-		if (status == 0)
-			status = objset_walk(dataset->objset, visit, argument);
+		status = walk_on(dataset_load(dataset), &damage);
+		if (status == 0 && dataset->objset)
+			status = walk_on(objset_walk(dataset->objset, visit, argument), &damage);
 	}
-	return status < 0 ? status : 0;
+	return status < 0 ? status : damage;
 }
