@@ -106,6 +106,9 @@ static int offline_locked(struct engine *engine, const char *text, struct pool_e
 		return pool_error_set(error, -POOL_EDEGRADED,
 				      "pool %s: without disk %s some of its data could not be read: bring other disks back first",
 				      disks_pool_name(engine), path);
+	result = disks_check_writable(engine, error);
+	if (result < 0)
+		return result;
 	jobs_cancel_resync(engine, index);
 	result = take_offline(engine, index, error);
 	if (result == 0)
@@ -115,7 +118,8 @@ static int offline_locked(struct engine *engine, const char *text, struct pool_e
 
 int engine_disk_offline(struct engine *engine, const char *disk, struct pool_error *error)
 {
-	int result = disks_check_writable(engine, error);
+	/* A read-only import says so only when nothing else is in the way: that is how one asks whether it could be done. */
+	int result = core_read_only(engine->core) ? 0 : disks_check_writable(engine, error);
 
 	if (result < 0)
 		return result;

@@ -125,11 +125,13 @@ class Work(PoolctlCase):
 
     def test_problem_names_disks(self):
         disks = self.create()
+        self.volume()
         for disk in disks[1:3]:
             self.poolctl("offline", "tank", disk)
         problem = self.status()["problem"]
         self.assertIn("2 of 6 disks were taken offline: ", problem)
         self.assertIn(f"{disks[1]}, {disks[2]}", problem)
+        self.refused("offline", "-n", "tank", "d4", says="could not be read")
         for disk in disks[1:3]:
             self.poolctl("online", "tank", disk)
         for disk in disks[1:3]:
@@ -166,7 +168,11 @@ class Work(PoolctlCase):
     def test_offline_and_online(self):
         disks = self.create()
         data = self.volume()
+        before = self.checksums()
+        self.assertIn("Would take", self.poolctl("offline", "-n", "tank", "d3"))
+        self.assertEqual(self.checksums(), before)
         self.poolctl("offline", "tank", "d3")
+        self.refused("offline", "-n", "tank", "d3", says="not online")
         self.poolctl("status", "tank", "--check", code=1)
         data = os.urandom(len(data))
         self.poolctl("volume", "write", "tank/data", input=data)
