@@ -111,7 +111,7 @@ int history_put(struct engine *engine, uint64_t sequence, const void *record, si
 	return result;
 }
 
-int engine_history_add(struct engine *engine, const char *text, struct pool_error *error)
+static int add(struct engine *engine, uint64_t time_ns, uint64_t txg, const char *text, struct pool_error *error)
 {
 	uint8_t value[HISTORY_SIZE_MAX];
 	struct history_record *record = calloc(1, sizeof(*record));
@@ -119,8 +119,8 @@ int engine_history_add(struct engine *engine, const char *text, struct pool_erro
 
 	if (!record)
 		return pool_error_set(error, -ENOMEM, "no memory");
-	record->time_ns = rt_realtime(engine->rt);
-	record->txg = core_committed_txg(engine->core) + 1;
+	record->time_ns = time_ns;
+	record->txg = txg;
 	record->kind = HISTORY_COMMAND;
 	record->text_length = strnlen(text, LIBPOOL_TEXT_MAX * 2 - 1);
 	memcpy(record->text, text, record->text_length);
@@ -134,6 +134,24 @@ int engine_history_add(struct engine *engine, const char *text, struct pool_erro
 		return pool_error_set(error, result, "pool %s: the history can't be written: %s",
 				      core_label(engine->core)->name, pool_error_string(result));
 	return 0;
+}
+
+int engine_history_add(struct engine *engine, const char *text, struct pool_error *error)
+{
+	return add(engine, rt_realtime(engine->rt), core_committed_txg(engine->core) + 1, text, error);
+}
+
+/* Creating a pool doesn't import it: the first import notes it. An error leaves that to the next one. */
+void history_note_creation(struct engine *engine)
+{
+	const struct label *label = core_label(engine->core);
+	char text[LIBPOOL_NAME_MAX + 100], profile[32];
+
+	if (!engine_is_writable(engine))
+		return;
+	profile_format(label->k, label->m, profile, sizeof(profile));
+	snprintf(text, sizeof(text), "create %s %s, %u disks", label->name, profile, label->disk_count);
+	(void)add(engine, label->created_ns, 1, text, NULL);
 }
 
 int engine_history(struct engine *engine, struct libpool_history **ret_history, size_t *ret_count)

@@ -260,6 +260,8 @@ static int bring_up(struct engine *engine, struct pool_error *error)
 	lost = history_load(engine);
 	if (lost < 0) /* above whatever is there, all the same */
 		engine->sequence = engine->events_stored = rt_realtime(engine->rt);
+	else if (engine->sequence == 0)
+		history_note_creation(engine);
 	events_attach(engine);
 	damage_attach(engine);
 	note_lost(engine, "the history", lost);
@@ -316,6 +318,20 @@ struct datasets *engine_datasets(struct engine *engine)
 
 /* ---- destroyed and back ---- */
 
+/* Before the export that commits it. A history that can't be written changes nothing. */
+static void note_destroyed(const struct engine_host *host, struct core *core, bool destroyed)
+{
+	struct engine *engine;
+	char text[LIBPOOL_NAME_MAX + 20];
+
+	snprintf(text, sizeof(text), "%s %s", destroyed ? "destroy" : "undestroy", core_label(core)->name);
+	if (engine_new(host, core, &engine) < 0)
+		return;
+	if (history_load(engine) == 0)
+		(void)engine_history_add(engine, text, NULL);
+	engine_free(engine);
+}
+
 int engine_set_destroyed(const struct engine_host *host, const char *name, bool destroyed, struct pool_error *error)
 {
 	struct libpool_import_options options = {.name = name, .destroyed = !destroyed};
@@ -343,6 +359,8 @@ int engine_set_destroyed(const struct engine_host *host, const char *name, bool 
 		label->destroyed = destroyed;
 		if (result == 0)
 			result = core_label_update(core, label, error);
+		if (result == 0)
+			note_destroyed(host, core, destroyed);
 	} else {
 		result = pool_error_set(error, -ENOMEM, "no memory");
 	}

@@ -93,6 +93,8 @@ void paths_store(struct engine *engine);
 
 /* Finds where the sequence goes on. */
 int history_load(struct engine *engine);
+/* The first entry of an empty history. */
+void history_note_creation(struct engine *engine);
 int history_put(struct engine *engine, uint64_t sequence, const void *record, size_t length);
 /* Appends the events that it has with after < sequence < before. */
 int history_events(struct engine *engine, uint64_t after, uint64_t before, struct array *events);
