@@ -255,7 +255,7 @@ struct libpool_job {
 	char object[LIBPOOL_NAME_MAX + 1]; /* the disk it is about, or "" */
 	char text[LIBPOOL_TEXT_MAX];
 };
-/* Running ones and the last finished of each kind. */
+/* Running ones and the last finished of each kind. In a read-only import an interrupted one is shown as paused. */
 LIBPOOL_API int libpool_jobs(libpool_pool *pool, struct libpool_job **ret_jobs, size_t *ret_count);
 struct libpool_scrub_options {
 	size_t size;
@@ -280,6 +280,7 @@ struct libpool_replace_options {
 };
 /* Starts a rebuild of every column of the old disk onto the new one (or elsewhere when it lacks room); the old disk leaves when it is done. */
 LIBPOOL_API int libpool_disk_replace(libpool_pool *pool, const struct libpool_replace_options *options, struct libpool_error *error);
+/* In a read-only import: all checks, then -EROFS if nothing else is in the way. */
 LIBPOOL_API int libpool_disk_offline(libpool_pool *pool, const char *disk, struct libpool_error *error);
 /* Brings a disk back: opens it (path NULL: searched), resyncs what it missed. */
 LIBPOOL_API int libpool_disk_online(libpool_pool *pool, const char *disk, const char *path, struct libpool_error *error);
