@@ -169,17 +169,27 @@ static void fill_program(struct machine *machine)
 	free(filling->data);
 }
 
-static void fill_geometry(unsigned disks, unsigned k, unsigned m, uint32_t block_size, unsigned scattered, unsigned percent)
+/* `hidden`: disks that are away while the pool is filled; `more`: MiB by which each disk is larger than the one before. */
+static void fill_degraded(unsigned disks, unsigned k, unsigned m, uint32_t block_size, unsigned scattered, unsigned percent,
+			  uint32_t hidden, unsigned more)
 {
 	struct filling filling = { .block_size = block_size, .scattered = scattered, .percent = percent };
 	struct machine *machine = machine_new(disks, 64 * MIB, k, m, disks * 1000 + k * 100 + m * 10 + block_size / 4096);
 
+	for (unsigned i = 0; i < disks; i++)
+		sim_disk_resize(machine->set->disks[i], (64 + i * more) * MIB);
 	filling.machine = machine;
 	sim_random_stream(&filling.random, machine->sim->seed, "filling", 0);
 	machine->test = &filling;
 	machine_boot(machine, machine_create_program);
+	machine->hidden = hidden;
 	machine_boot(machine, fill_program);
 	machine_free(machine);
+}
+
+static void fill_geometry(unsigned disks, unsigned k, unsigned m, uint32_t block_size, unsigned scattered, unsigned percent)
+{
+	fill_degraded(disks, k, m, block_size, scattered, percent, 0, 0);
 }
 
 static void test_mirror(void **state)
@@ -211,6 +221,17 @@ static void test_others(void **state)
 	fill_geometry(3, 3, 0, 16 << 10, 100, 85);
 }
 
+/* Narrow segments, segments without parity, and disks of several sizes, of which the large ones are left in the end. */
+static void test_degraded(void **state)
+{
+	(void)state;
+	fill_degraded(6, 4, 2, 4 << 10, 500, 35, 3, 0);
+	fill_degraded(6, 4, 2, 128 << 10, 100, 30, 3, 0);
+	fill_degraded(2, 1, 1, 4 << 10, 300, 75, 1, 0);
+	fill_degraded(5, 3, 1, 16 << 10, 300, 70, 0, 16);
+	fill_degraded(4, 2, 1, 128 << 10, 100, 60, 0, 40);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +239,7 @@ int main(void)
 		cmocka_unit_test(test_raid6),
 		cmocka_unit_test(test_single),
 		cmocka_unit_test(test_others),
+		cmocka_unit_test(test_degraded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
