@@ -70,7 +70,7 @@ void sim_env_free(struct sim_env *sim);
 /* Forgets the jobs and sources of an rt that was freed without having ended; the clock and the streams go on. */
 void sim_env_reboot(struct sim_env *sim);
 
-void sim_env_schedule(struct sim_env *sim, struct sim_event *event, uint64_t at_ns);
+void sim_env_schedule(struct sim_env *sim, struct sim_event *event, uint64_t at_ns) __attribute__((noipa)); /* see sim_allocate */
 /* Does nothing when the event isn't scheduled. */
 void sim_env_cancel(struct sim_env *sim, struct sim_event *event);
 
@@ -90,6 +90,7 @@ void sim_env_set_chance(struct sim_env *sim, const char *point, uint32_t per_mil
 
 /* Aborts with a message: a bug in a test or no memory. */
 void sim_fatal(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-void *sim_allocate(size_t size); /* zeroed, never NULL */
+/* Zeroed, never NULL. Never inlined: tests that let allocations fail spare the simulator by the caller's address. */
+void *sim_allocate(size_t size) __attribute__((noipa));
 
 #endif
