@@ -57,7 +57,8 @@ int core_uberblock_newest(struct disk *disk, const struct label *label, struct u
 struct core_import {
 	struct core_disk_found *disks; /* of one pool; disks pass to the core on success, also of those left out */
 	unsigned disk_count;
-	bool read_only, force;
+	bool read_only;
+	bool force;          /* last used by another host; split in two: the newer half; with read_only: although too much is lost */
 	uint64_t rewind_txg; /* 0: the newest */
 };
 int core_import(const struct core_options *options, const struct core_import *import, struct core **ret_core, struct pool_error *error);

@@ -341,7 +341,7 @@ static uint32_t count_lost_segments(struct core *core)
 }
 
 /* The state as of the chosen uberblock, with as much redundancy as its rows were written with. */
-static int load_and_judge(struct core *core, const struct selection *selection, struct pool_error *error)
+static int load_and_judge(struct core *core, const struct selection *selection, bool insist, struct pool_error *error)
 {
 	int status = core_load(core, selection->chosen, error);
 	unsigned absent = count_absent(core, selection);
@@ -349,7 +349,8 @@ static int load_and_judge(struct core *core, const struct selection *selection, 
 
 	if (status == -ENOMEM)
 		return pool_error_set(error, status, "pool %s: out of memory", core->label->name);
-	if (lost || (status < 0 && absent > core->label->m))
+	/* Who insists may look at what is left. */
+	if ((lost && !(core->read_only && insist)) || (status < 0 && absent > core->label->m))
 		return pool_error_set(error, -POOL_EDEGRADED,
 				      "pool %s: %u of its %u disks are missing or hold nothing of it; it survives the loss of %u",
 				      core->label->name, absent, selection->count, core->label->m);
@@ -477,8 +478,8 @@ static int take_over(struct core *core, const struct selection *selection, struc
 	if (status == 0 && !core->imported_clean)
 		(void)core_commit_forced(core);
 	if (status < 0)
-		pool_error_set(error, status, "pool %s: its uberblock can't be written: %s", core->label->name,
-			       pool_error_string(status));
+		pool_error_set(error, status, "pool %s: it can't be taken over: %s", core->label->name,
+			       core->halted ? core->halt_reason : pool_error_string(status));
 	return status;
 }
 
@@ -505,7 +506,7 @@ static int import_selected(const struct core_options *options, const struct core
 	if (status < 0)
 		pool_error_set(error, status, "pool %s: %s", core->label->name, pool_error_string(status));
 	else
-		status = load_and_judge(core, selection, error);
+		status = load_and_judge(core, selection, import->force, error);
 	if (status == 0) {
 		store_resume(core->store);
 		alloc_space(core->alloc, &core->space);

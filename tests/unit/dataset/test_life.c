@@ -285,6 +285,60 @@ static void test_damaged(void **state)
 	machine_free(machine);
 }
 
+/* ---- Without parity, with a disk away ---- */
+
+static void striped_program(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	uint8_t data[4096];
+
+	expect_done(machine, volume_create(datasets, "s", 4 * MIB, 4096, 0, &machine->error));
+	struct volume *volume = pool_volume(machine, datasets, "s");
+	for (unsigned i = 0; i < 1000; i++) {
+		block_fill(data, sizeof(data), i, 1);
+		expect_done(machine, volume_write(volume, i * 4096, sizeof(data), data));
+	}
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+static void too_much_lost(struct machine *machine)
+{
+	struct datasets *datasets;
+	uint8_t data[4096];
+	unsigned good = 0, lost = 0;
+
+	expect_equal(machine_import(machine), -POOL_EDEGRADED);
+	machine->force = true;
+	expect_equal(machine_import(machine), -POOL_EDEGRADED);
+	machine->read_only = true;
+	datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "s");
+	for (unsigned i = 0; i < 1000; i++) {
+		int status = volume_read(volume, i * 4096, sizeof(data), data);
+		expect(status == 0 || status == -POOL_EDAMAGED);
+		expect(status < 0 || block_is(data, sizeof(data), i, 1));
+		good += status == 0;
+		lost += status < 0;
+	}
+	expect(good > 500 && lost > 100);
+	expect_equal(volume_write(volume, 0, sizeof(data), data), -EROFS);
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+/* Refused, as writing there would make it worse; who insists may read what is left. */
+static void test_too_much_lost(void **state)
+{
+	struct machine *machine = machine_made(3, 64 * MIB, 3, 0);
+
+	(void)state;
+	machine_boot(machine, striped_program);
+	machine->hidden = 4;
+	machine_boot(machine, too_much_lost);
+	machine_free(machine);
+}
+
 /* ---- Calls that meet ---- */
 
 struct crowd {
@@ -401,7 +455,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_leak), cmocka_unit_test(test_same_txg), cmocka_unit_test(test_damaged),
-		cmocka_unit_test(test_crowd),	cmocka_unit_test(test_large),
+		cmocka_unit_test(test_crowd),	cmocka_unit_test(test_large),   cmocka_unit_test(test_too_much_lost),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
