@@ -120,8 +120,6 @@ void core_states_changed(struct core *core);
 struct core_participant {
 	/* Steps 2 to 4. Adds deltas to the MOS with sync->txg. 0 or an error that halts the pool. */
 	int (*sync)(void *argument, struct object_sync *sync);
-	/* Whether a sync of this txg has anything to do. */
-	bool (*dirty)(void *argument, uint64_t txg);
 	/* After the commit. */
 	void (*committed)(void *argument, uint64_t txg);
 	void *argument;

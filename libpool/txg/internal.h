@@ -109,6 +109,9 @@ void logs_release(struct core *core);
 /* load.c: from an uberblock to the state in RAM. */
 int core_load(struct core *core, const struct uberblock *uberblock, struct pool_error *error);
 
+/* check.c */
+void core_check(struct core *core, uint64_t txg);
+
 /* core.c */
 int core_new(const struct core_options *options, const struct label *label, struct core **ret_core);
 void core_free(struct core *core);

@@ -133,6 +133,8 @@ static void commit_applied(struct core *core, uint64_t txg)
 	core->touched[slot] = false;
 	core->reserved_cells[slot] = 0;
 	alloc_space(core->alloc, &core->space);
+	if (core->options.check_every_txg)
+		core_check(core, txg);
 	if (core->participant.committed)
 		core->participant.committed(core->participant.argument, txg);
 	core->syncing = false; /* only now: who waits for the end of a sync may free the participant */

@@ -80,6 +80,7 @@ static inline struct machine *machine_new(unsigned disks, uint64_t size, unsigne
 	machine->k = k;
 	machine->m = m;
 	machine->options.cache_limit = 8 * MIB;
+	machine->options.check_every_txg = true;
 	memcpy(machine->options.host.bytes, "machine of tests", 16);
 	for (unsigned i = 0; i < disks; i++)
 		sim_disks_add(machine->set, size);
