@@ -81,16 +81,19 @@ static int find_volume(struct datasets *datasets, const char *name, struct datas
 {
 	struct dataset *dataset = dataset_find(datasets, name);
 
-	if (!dataset)
-		return pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(datasets->core)->name, name);
+	if (!dataset) {
+		pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(datasets->core)->name, name);
+		return -ENOENT;
+	}
 	dataset->open_count++;
 	int status = dataset_load(dataset);
 	if (dataset->record.flags & DATASET_DESTROYED)
 		status = -ENOENT;
 	if (status < 0) {
 		dataset->open_count--;
-		return pool_error_set(error, status, "volume %s/%s can't be opened: %s", core_label(datasets->core)->name, name,
-				      pool_error_string(status));
+		pool_error_set(error, status, "volume %s/%s can't be opened: %s", core_label(datasets->core)->name, name,
+			       pool_error_string(status));
+		return status;
 	}
 	*ret_dataset = dataset;
 	return 0;
@@ -123,7 +126,7 @@ int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, s
 {
 	struct core *core = datasets->core;
 	struct dataset *dataset;
-	uint64_t size, txg;
+	uint64_t size = 0, txg;
 	int status = find_volume(datasets, name, &dataset, error);
 
 	if (status < 0)
