@@ -415,6 +415,50 @@ static void test_added_before_crash(void **state)
 	}
 }
 
+static void add_empty(struct machine *machine)
+{
+	unsigned index;
+
+	expect_done(machine, machine_import(machine));
+	struct disk *disk = machine_open_disk(machine, machine->disks);
+	expect_done(machine, core_disk_add(machine->core, disk, &index, &machine->error));
+	alloc_disk_set_usable(machine->core->alloc, index, false); /* nothing goes there */
+	machine_export(machine);
+}
+
+static void remove_and_crash(struct machine *machine)
+{
+	expect_done(machine, machine_import(machine));
+	alloc_disk_set_usable(machine->core->alloc, machine->disks, false);
+	expect_equal(core_disk_remove(machine->core, 0, &machine->error), -EBUSY);
+	expect_equal(core_disk_remove(machine->core, 77, &machine->error), -ENOENT);
+	(void)core_disk_remove(machine->core, machine->disks, &machine->error);
+	record_commit(machine, 12);
+	machine_export(machine);
+}
+
+/* Power goes at each write while a disk is removed: with it, and without it, the pool is there. */
+static void test_removed_before_crash(void **state)
+{
+	bool ended = false;
+
+	(void)state;
+	for (unsigned cut = 0; !ended; cut++) {
+		struct numbers numbers = { 0 };
+		struct machine *machine = six_commits(2, 1, 1, &numbers);
+		sim_disks_add(machine->set, 64 * MIB);
+		machine_boot(machine, add_empty);
+		sim_disks_cut_at(machine->set, machine->set->operations + cut);
+		ended = machine_boot_mode(machine, remove_and_crash, cut % 2 ? SIM_CRASH_ANY : SIM_CRASH_NONE);
+		for (unsigned i = 0; i < 3; i++) {
+			machine->hidden = (uint32_t[]){ 0, 4, 2 }[i];
+			machine_boot(machine, see_added);
+		}
+		machine_free(machine);
+		expect(cut < 400);
+	}
+}
+
 /* ---- Two halves ---- */
 
 static void write_half(struct machine *machine)
@@ -472,7 +516,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rewind_only), cmocka_unit_test(test_long_away),
 		cmocka_unit_test(test_grown),  cmocka_unit_test(test_rewind), cmocka_unit_test(test_forged),
-		cmocka_unit_test(test_hung),   cmocka_unit_test(test_sysmap), cmocka_unit_test(test_added_before_crash),
+		cmocka_unit_test(test_hung),   cmocka_unit_test(test_sysmap), cmocka_unit_test(test_added_before_crash), cmocka_unit_test(test_removed_before_crash),
 		cmocka_unit_test(test_split),  cmocka_unit_test(test_too_few),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
