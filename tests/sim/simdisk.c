@@ -155,7 +155,7 @@ static struct sim_disk *find_disk(struct sim_provider *provider, const char *pat
 static int find_slowly(struct sim_provider *provider, struct rt *rt, const char *path, struct sim_disk **ret_disk,
 		       struct pool_error *error)
 {
-	struct sim_disk *disk;
+	struct sim_disk *disk = NULL;
 
 	rt_sleep(rt, sim_random_between(&provider->sim->workers, 1000, NS_PER_MS));
 	disk = find_disk(provider, path);
@@ -169,7 +169,7 @@ static int sim_open(struct disk_provider *base, struct rt *rt, const char *path,
 		    struct disk **ret_disk, struct pool_error *error)
 {
 	struct sim_provider *provider = provider_of(base);
-	struct sim_disk *disk;
+	struct sim_disk *disk = NULL;
 	int result = find_slowly(provider, rt, path, &disk, error);
 
 	if (result < 0)
@@ -203,7 +203,7 @@ static int sim_open(struct disk_provider *base, struct rt *rt, const char *path,
 static int sim_probe(struct disk_provider *base, struct rt *rt, const char *path, struct disk_probe *ret_probe,
 		     struct pool_error *error)
 {
-	struct sim_disk *disk;
+	struct sim_disk *disk = NULL;
 	int result = find_slowly(provider_of(base), rt, path, &disk, error);
 	struct disk_probe probe = {0};
 
