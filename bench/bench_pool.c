@@ -244,7 +244,7 @@ static libpool_volume *open_volume(libpool_pool *pool)
 {
 	struct libpool_error error = { 0 };
 	libpool_volume *volume;
-	int status = libpool_volume_open(pool, "data", &volume, &error);
+	int status = libpool_volume_open(pool, "data", NULL, &volume, &error);
 
 	if (status < 0)
 		fail("open", status, &error);

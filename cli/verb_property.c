@@ -105,7 +105,7 @@ static int check_volume_size(struct call *call, const char *value)
 	int code = size_read(value, "volsize", 1, &bytes, &call->error);
 
 	if (code == 0)
-		code = libpool_volume_open(call->pool, call->target.volume, &volume, &call->error);
+		code = libpool_volume_open(call->pool, call->target.volume, NULL, &volume, &call->error);
 	if (code < 0)
 		return code;
 	code = libpool_volume_get_info(volume, &info);

@@ -58,7 +58,7 @@ static int stream_begin(struct stream *stream, struct call *call, const char *do
 	    (struct stream){.call = call, .descriptor = -1, .offset = call->options.number[OPTION_OFFSET]};
 	snprintf(stream->what, sizeof(stream->what), "%s %s/%s", doing, call->target.pool,
 		 call->target.volume);
-	code = libpool_volume_open(call->pool, call->target.volume, &stream->volume, &call->error);
+	code = libpool_volume_open(call->pool, call->target.volume, NULL, &stream->volume, &call->error);
 	if (code < 0)
 		return error_complete(&call->error, code, "opening volume %s/%s", call->target.pool,
 				      call->target.volume);

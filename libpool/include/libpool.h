@@ -16,8 +16,10 @@
  *   Halted       A pool that can't continue is halted: reads of what can be read go on, changes fail with
  *                -LIBPOOL_EHALTED, closing works. It never takes the process with it.
  *   Structures   Option and result structures start with their size: set .size = sizeof(struct ...), or use
- *                the LIBPOOL_INIT macro; zero in every other member means the default.
- *   Memory       Arrays that a function returns are one allocation, freed with libpool_free.
+ *                the LIBPOOL_INIT macro; zero in every other member means the default. They only ever grow, at their end.
+ *   Memory       Arrays that a function returns are one allocation, freed with libpool_free. A later version of the library
+ *                may have larger elements than the caller's header: the distance between them is the first one's .size,
+ *                which LIBPOOL_ELEMENT uses. Members beyond .size are not there.
  *   Units        Sizes and offsets in bytes, times in nanoseconds since 1970, durations in nanoseconds.
  */
 #ifndef LIBPOOL_H
@@ -140,9 +142,14 @@ LIBPOOL_API int libpool_import(const struct libpool_host *host, const struct lib
 
 /* Stops background work, commits, marks the pool cleanly exported, releases the disks. The handle is gone in any
  * case, also when an error is returned (a halted pool, a dead disk); never hangs on a dead disk. Calls that are running in
- * other threads are waited for. Volumes that are still open are closed with it: their handles say -ENODEV from then
- * on, and are freed by libpool_volume_close. */
+ * other threads are waited for. Volumes that are still open are closed with it, whoever uses them: their handles say
+ * -ENODEV from then on, and are freed by libpool_volume_close. */
 LIBPOOL_API int libpool_close(libpool_pool *pool, struct libpool_error *error);
+
+/* For a close that asks first. While volumes are open and `force` is 0: -LIBPOOL_EINUSE, naming who uses them, and nothing
+ * has changed. Otherwise 0, and from then on nothing can be opened any more (-ENODEV); what is open works on until
+ * libpool_close or libpool_abandon. */
+LIBPOOL_API int libpool_close_prepare(libpool_pool *pool, int force, struct libpool_error *error);
 
 /* Releases the disks at once, without a commit: as after a crash. Otherwise like libpool_close. */
 LIBPOOL_API void libpool_abandon(libpool_pool *pool);
@@ -296,8 +303,10 @@ struct libpool_volume_options {
 	const char *compression; /* "off", "auto" (default), "zstd-1" to "zstd-19" */
 };
 LIBPOOL_API int libpool_volume_create(libpool_pool *pool, const char *name, const struct libpool_volume_options *options, struct libpool_error *error);
+/* A volume may grow while it is open: requests wait for the moment it takes, libpool_volume_get_info tells the new size. It
+ * shrinks only while nobody has it open (-LIBPOOL_EINUSE, naming who has): what lies beyond the new end is gone. */
 LIBPOOL_API int libpool_volume_resize(libpool_pool *pool, const char *name, uint64_t volume_bytes, struct libpool_error *error);
-/* Frees its space in the background. -EBUSY while it is open. */
+/* Frees its space in the background. -LIBPOOL_EINUSE while it is open, naming who has it open. */
 LIBPOOL_API int libpool_volume_destroy(libpool_pool *pool, const char *name, struct libpool_error *error);
 
 struct libpool_volume_info {
@@ -310,8 +319,32 @@ struct libpool_volume_info {
 };
 LIBPOOL_API int libpool_volumes(libpool_pool *pool, struct libpool_volume_info **ret_volumes, size_t *ret_count);
 
-LIBPOOL_API int libpool_volume_open(libpool_pool *pool, const char *name, libpool_volume **ret_volume, struct libpool_error *error);
+/* By name. -ENOENT when there is none. */
+LIBPOOL_API int libpool_volume_info(libpool_pool *pool, const char *name, struct libpool_volume_info *ret_info, struct libpool_error *error);
+
+struct libpool_open_options {
+	size_t size;
+	uint32_t read_only;  /* 1: changes through this handle fail with -EROFS */
+	uint32_t exclusive;  /* 1: only while nobody else has it open, and nobody else can open it */
+	const char *user;    /* who uses it, for people, as "nbdkit pid 123 export x": at most 255 bytes, without control
+			      * characters. Copied. NULL: name and number of the process */
+};
+/* options NULL: the defaults. A volume can be open several times; -LIBPOOL_EINUSE, naming the user, where one insists on
+ * being alone. */
+LIBPOOL_API int libpool_volume_open(libpool_pool *pool, const char *name, const struct libpool_open_options *options,
+				    libpool_volume **ret_volume, struct libpool_error *error);
 LIBPOOL_API int libpool_volume_close(libpool_volume *volume); /* does not flush */
+
+/* Who has what open: one entry for each handle, in the order in which they were opened. */
+struct libpool_user {
+	size_t size;
+	char dataset[LIBPOOL_NAME_MAX + 1];
+	char user[LIBPOOL_TEXT_MAX];
+	uint64_t since_ns;
+	uint32_t read_only, exclusive;
+};
+LIBPOOL_API int libpool_users(libpool_pool *pool, struct libpool_user **ret_users, size_t *ret_count);
+
 LIBPOOL_API int libpool_volume_get_info(libpool_volume *volume, struct libpool_volume_info *ret_info);
 
 /* Any offset and length within the volume (-EINVAL beyond its end). 0, or the error: nothing of a failed read is valid. */
@@ -341,6 +374,8 @@ struct libpool_verify_result {
 LIBPOOL_API int libpool_verify(libpool_pool *pool, struct libpool_verify_result *ret_result, struct libpool_error *error);
 
 #define LIBPOOL_INIT(type) { sizeof(struct type) }
+/* Element i of a returned array of struct type: see Memory above. */
+#define LIBPOOL_ELEMENT(type, array, i) ((struct type *)(void *)((char *)(array) + (size_t)(i) * (array)->size))
 
 #ifdef __cplusplus
 }

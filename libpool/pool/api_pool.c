@@ -199,7 +199,6 @@ static struct libpool_pool *pool_new(void)
 		return NULL;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->idle, NULL);
-	list_init(&pool->volumes);
 	pool->references = 1;
 	return pool;
 }
@@ -252,7 +251,6 @@ int libpool_import(const struct libpool_host *host, const struct libpool_import_
 
 struct closing {
 	struct api_request request;
-	struct libpool_pool *pool;
 	struct pool_error error;
 	bool abandon;
 };
@@ -272,12 +270,7 @@ static void close_fiber(struct api_request *request)
 	struct closing *closing = container_of(request, struct closing, request);
 	struct engine *engine = request->thread->engine;
 
-	list_for_each(node, &closing->pool->volumes) {
-		struct libpool_volume *volume = container_of(node, struct libpool_volume, node);
-
-		volume_close(volume->volume);
-		volume->volume = NULL;
-	}
+	engine_users_close(engine);
 	if (closing->abandon)
 		engine_abandon(engine);
 	else
@@ -287,9 +280,22 @@ static void close_fiber(struct api_request *request)
 	request->thread->engine = NULL;
 }
 
+static int run_retire(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	(void)pool;
+	return engine_retire(engine, *(const bool *)data, error);
+}
+
+int libpool_close_prepare(libpool_pool *pool, int force, struct libpool_error *error)
+{
+	bool forced = force != 0;
+
+	return api_run(pool, NULL, run_retire, &forced, error);
+}
+
 static int pool_close(struct libpool_pool *pool, bool abandon, struct libpool_error *error)
 {
-	struct closing closing = {.pool = pool, .abandon = abandon};
+	struct closing closing = {.abandon = abandon};
 	int result;
 
 	pthread_mutex_lock(&pool->lock);

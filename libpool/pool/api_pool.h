@@ -15,14 +15,13 @@ struct libpool_pool {
 	unsigned references;       /* the user's one and that of each volume handle */
 	unsigned calls;            /* running */
 	bool closed;
-	struct list volumes;       /* struct libpool_volume; engine thread */
 };
 
 struct libpool_volume {
 	struct libpool_pool *pool;
-	struct list node;
-	struct volume *volume;     /* engine thread; NULL when the pool is gone */
-	unsigned block_shift;      /* constant */
+	struct engine_user user;   /* engine thread; its volume is NULL when the pool is gone */
+	unsigned block_shift;      /* constant, as the next */
+	bool read_only;
 	unsigned calls;            /* running, under the pool's lock */
 	bool closed;
 };

@@ -50,7 +50,7 @@ static uint64_t first_block(const struct piece *piece)
 
 static int check_range(const struct piece *piece)
 {
-	return piece->transfer_end > volume_record(piece->volume->volume)->volume_size ? -EINVAL : 0;
+	return piece->transfer_end > volume_record(piece->volume->user.volume)->volume_size ? -EINVAL : 0;
 }
 
 /* ---- reading ---- */
@@ -59,7 +59,7 @@ static void read_blocks(struct piece *piece)
 {
 	while (piece->next < piece->count && piece->request.result == 0) {
 		unsigned i = piece->next++;
-		int result = volume_read_block(piece->volume->volume, first_block(piece) + i, &piece->blocks[i]);
+		int result = volume_read_block(piece->volume->user.volume, first_block(piece) + i, &piece->blocks[i]);
 
 		if (result < 0 && piece->request.result == 0)
 			piece->request.result = result;
@@ -139,7 +139,7 @@ static uint64_t head_length(const struct piece *piece)
 
 static int write_part(struct piece *piece, uint64_t offset, uint64_t length)
 {
-	return length ? volume_write(piece->volume->volume, offset, length, piece->memory + (offset - piece->begin)) : 0;
+	return length ? volume_write(piece->volume->user.volume, offset, length, piece->memory + (offset - piece->begin)) : 0;
 }
 
 static void write_fiber(struct api_request *request)
@@ -152,7 +152,7 @@ static void write_fiber(struct api_request *request)
 	if (result == 0)
 		result = write_part(piece, piece->begin, body - piece->begin);
 	if (result == 0 && piece->count)
-		result = volume_write_blocks(piece->volume->volume, body >> shift, piece->count, piece->blocks);
+		result = volume_write_blocks(piece->volume->user.volume, body >> shift, piece->count, piece->blocks);
 	if (result == 0)
 		result = write_part(piece, tail, piece->end - tail);
 	request->result = result;
@@ -257,6 +257,8 @@ static int transfer_run(struct libpool_volume *volume, uint64_t offset, size_t l
 
 	if (!volume || (length && !memory) || offset > VOLUME_SIZE_MAX || length > VOLUME_SIZE_MAX - offset)
 		return -EINVAL;
+	if (write && volume->read_only)
+		return -EROFS;
 	result = api_begin(volume->pool, volume);
 	if (result < 0)
 		return result;
@@ -311,19 +313,26 @@ struct range {
 	bool data;
 };
 
+static int change(struct libpool_volume *volume, api_function *function, struct range *range)
+{
+	if (!volume)
+		return -EINVAL;
+	return volume->read_only ? -EROFS : api_run(volume->pool, volume, function, range, NULL);
+}
+
 static int run_zero(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
 	struct range *range = data;
 
 	(void)pool, (void)engine, (void)error;
-	return volume_zero(range->volume->volume, range->offset, range->length);
+	return volume_zero(range->volume->user.volume, range->offset, range->length);
 }
 
 int libpool_volume_zero(libpool_volume *volume, uint64_t offset, uint64_t length)
 {
 	struct range range = {volume, offset, length, false};
 
-	return volume ? api_run(volume->pool, volume, run_zero, &range, NULL) : -EINVAL;
+	return change(volume, run_zero, &range);
 }
 
 static int run_trim(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
@@ -331,14 +340,14 @@ static int run_trim(struct libpool_pool *pool, struct engine *engine, void *data
 	struct range *range = data;
 
 	(void)pool, (void)engine, (void)error;
-	return volume_trim(range->volume->volume, range->offset, range->length);
+	return volume_trim(range->volume->user.volume, range->offset, range->length);
 }
 
 int libpool_volume_trim(libpool_volume *volume, uint64_t offset, uint64_t length)
 {
 	struct range range = {volume, offset, length, false};
 
-	return volume ? api_run(volume->pool, volume, run_trim, &range, NULL) : -EINVAL;
+	return change(volume, run_trim, &range);
 }
 
 static int run_flush(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
@@ -346,7 +355,7 @@ static int run_flush(struct libpool_pool *pool, struct engine *engine, void *dat
 	struct libpool_volume *volume = data;
 
 	(void)pool, (void)engine, (void)error;
-	return volume_flush(volume->volume);
+	return volume_flush(volume->user.volume);
 }
 
 int libpool_volume_flush(libpool_volume *volume)
@@ -359,7 +368,7 @@ static int run_seek(struct libpool_pool *pool, struct engine *engine, void *data
 	struct range *range = data;
 
 	(void)pool, (void)engine, (void)error;
-	return volume_seek(range->volume->volume, range->offset, range->data, &range->length);
+	return volume_seek(range->volume->user.volume, range->offset, range->data, &range->length);
 }
 
 int libpool_volume_seek(libpool_volume *volume, uint64_t offset, int data, uint64_t *ret_offset)

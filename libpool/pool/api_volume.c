@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "libpool/pool/api_pool.h"
 #include "libpool/pool/text.h"
@@ -55,7 +56,7 @@ static int run_resize(struct libpool_pool *pool, struct engine *engine, void *da
 	struct resize_arguments *arguments = data;
 
 	(void)pool;
-	return volume_resize(engine_datasets(engine), arguments->name, arguments->bytes, error);
+	return engine_volume_resize(engine, arguments->name, arguments->bytes, error);
 }
 
 int libpool_volume_resize(libpool_pool *pool, const char *name, uint64_t volume_bytes, struct libpool_error *error)
@@ -68,7 +69,7 @@ int libpool_volume_resize(libpool_pool *pool, const char *name, uint64_t volume_
 static int run_destroy(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
 	(void)pool;
-	return volume_destroy(engine_datasets(engine), data, error);
+	return engine_volume_destroy(engine, data, error);
 }
 
 int libpool_volume_destroy(libpool_pool *pool, const char *name, struct libpool_error *error)
@@ -76,54 +77,23 @@ int libpool_volume_destroy(libpool_pool *pool, const char *name, struct libpool_
 	return name ? api_run(pool, NULL, run_destroy, (void *)(uintptr_t)name, error) : api_error(error, -EINVAL, NULL);
 }
 
-static void fill_info(const struct dataset_record *record, struct libpool_volume_info *info)
-{
-	*info = (struct libpool_volume_info){
-		.size = sizeof(*info),
-		.volume_bytes = record->volume_size,
-		.used_bytes = record->referenced_cells * CELL_SIZE,
-		.block_bytes = 1u << record->block_shift,
-		.created_ns = record->created_ns,
-	};
-	snprintf(info->name, sizeof(info->name), "%s", record->name);
-	compression_format(record->compression_level, info->compression, sizeof(info->compression));
-}
-
 struct list_arguments {
 	struct libpool_volume_info *infos;
+	struct libpool_user *users;
 	size_t count;
 };
-
-static uint32_t handles_of(const struct libpool_pool *pool, uint32_t dataset)
-{
-	uint32_t count = 0;
-
-	list_for_each(node, &pool->volumes)
-		count += volume_record(container_of(node, struct libpool_volume, node)->volume)->id == dataset;
-	return count;
-}
 
 static int run_list(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
 	struct list_arguments *arguments = data;
-	struct dataset_record *records;
-	int result = volumes_list(engine_datasets(engine), &records, &arguments->count);
 
-	(void)error;
-	if (result < 0)
-		return result;
-	arguments->infos = calloc(arguments->count + 1, sizeof(*arguments->infos));
-	for (size_t i = 0; arguments->infos && i < arguments->count; i++) {
-		fill_info(&records[i], &arguments->infos[i]);
-		arguments->infos[i].open_count = handles_of(pool, records[i].id);
-	}
-	free(records);
-	return arguments->infos ? 0 : -ENOMEM;
+	(void)pool, (void)error;
+	return engine_volumes(engine, &arguments->infos, &arguments->count);
 }
 
 int libpool_volumes(libpool_pool *pool, struct libpool_volume_info **ret_volumes, size_t *ret_count)
 {
-	struct list_arguments arguments = {NULL, 0};
+	struct list_arguments arguments = {.count = 0};
 	int result = ret_volumes && ret_count ? api_run(pool, NULL, run_list, &arguments, NULL) : -EINVAL;
 
 	if (result == 0) {
@@ -131,6 +101,62 @@ int libpool_volumes(libpool_pool *pool, struct libpool_volume_info **ret_volumes
 		*ret_count = arguments.count;
 	}
 	return result;
+}
+
+static int run_users(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct list_arguments *arguments = data;
+
+	(void)pool, (void)error;
+	return engine_users(engine, &arguments->users, &arguments->count);
+}
+
+int libpool_users(libpool_pool *pool, struct libpool_user **ret_users, size_t *ret_count)
+{
+	struct list_arguments arguments = {.count = 0};
+	int result = ret_users && ret_count ? api_run(pool, NULL, run_users, &arguments, NULL) : -EINVAL;
+
+	if (result == 0) {
+		*ret_users = arguments.users;
+		*ret_count = arguments.count;
+	}
+	return result;
+}
+
+struct info_arguments {
+	const char *name; /* or NULL: the one that is open */
+	struct libpool_volume *volume;
+	struct libpool_volume_info info;
+};
+
+static int run_info(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct info_arguments *arguments = data;
+	const char *name = arguments->name ? arguments->name : volume_record(arguments->volume->user.volume)->name;
+
+	(void)pool;
+	return engine_volume_info(engine, name, &arguments->info, error);
+}
+
+int libpool_volume_info(libpool_pool *pool, const char *name, struct libpool_volume_info *ret_info, struct libpool_error *error)
+{
+	struct info_arguments arguments = {.name = name};
+	int result = name ? api_result_check(ret_info) : -EINVAL;
+
+	if (result < 0)
+		return api_error(error, result, NULL);
+	result = api_run(pool, NULL, run_info, &arguments, error);
+	return result == 0 ? api_result_copy(ret_info, &arguments.info, sizeof(arguments.info)) : result;
+}
+
+int libpool_volume_get_info(libpool_volume *volume, struct libpool_volume_info *ret_info)
+{
+	struct info_arguments arguments = {.volume = volume};
+	int result = volume ? api_result_check(ret_info) : -EINVAL;
+
+	if (result == 0)
+		result = api_run(volume->pool, volume, run_info, &arguments, NULL);
+	return result == 0 ? api_result_copy(ret_info, &arguments.info, sizeof(arguments.info)) : result;
 }
 
 /* ---- handles ---- */
@@ -143,32 +169,76 @@ struct open_arguments {
 static int run_open(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
 	struct open_arguments *arguments = data;
-	int result = volume_open(engine_datasets(engine), arguments->name, &arguments->volume->volume, error);
+	struct libpool_volume *volume = arguments->volume;
+	int result;
 
+	(void)pool;
+	volume->user.read_only |= core_read_only(engine_core(engine));
+	result = engine_volume_open(engine, arguments->name, &volume->user, error);
 	if (result < 0)
 		return result;
-	arguments->volume->block_shift = volume_record(arguments->volume->volume)->block_shift;
-	list_push_back(&pool->volumes, &arguments->volume->node);
+	volume->block_shift = volume_record(volume->user.volume)->block_shift;
+	volume->read_only = volume->user.read_only;
 	return 0;
 }
 
-int libpool_volume_open(libpool_pool *pool, const char *name, libpool_volume **ret_volume, struct libpool_error *error)
+/* Who opens it, for people: one line of what can be printed. */
+static int take_user(const char *name, const char *text, char *ret_text, struct pool_error *error)
 {
-	struct open_arguments arguments = {name, calloc(1, sizeof(struct libpool_volume))};
-	int result = arguments.volume ? (pool && name && ret_volume ? 0 : -EINVAL) : -ENOMEM;
-
-	if (result < 0) {
-		free(arguments.volume);
-		return api_error(error, result, NULL);
+	if (!text || !text[0]) {
+		snprintf(ret_text, LIBPOOL_TEXT_MAX, "%.200s pid %ld", program_invocation_short_name, (long)getpid());
+		return 0;
 	}
-	arguments.volume->pool = pool;
+	for (size_t i = 0; text[i]; i++)
+		if (i == LIBPOOL_TEXT_MAX - 1 || (unsigned char)text[i] < ' ' || text[i] == 127)
+			return pool_error_set(error, -EINVAL,
+					      "volume %.100s: the text that says who uses it must be one line of at most %d bytes",
+					      name, LIBPOOL_TEXT_MAX - 1);
+	strcpy(ret_text, text);
+	return 0;
+}
+
+static struct libpool_volume *volume_new(struct libpool_pool *pool, const struct libpool_open_options *options)
+{
+	struct libpool_volume *volume = calloc(1, sizeof(*volume));
+
+	if (!volume)
+		return NULL;
+	volume->pool = pool;
+	volume->user.read_only = options->read_only;
+	volume->user.exclusive = options->exclusive;
 	pthread_mutex_lock(&pool->lock);
 	pool->references++;
 	pthread_mutex_unlock(&pool->lock);
-	result = api_run(pool, NULL, run_open, &arguments, error);
+	return volume;
+}
+
+static void volume_free(struct libpool_volume *volume)
+{
+	api_pool_unref(volume->pool);
+	free(volume);
+}
+
+int libpool_volume_open(libpool_pool *pool, const char *name, const struct libpool_open_options *options, libpool_volume **ret_volume,
+			struct libpool_error *error)
+{
+	struct libpool_open_options copy;
+	struct open_arguments arguments = {.name = name};
+	struct pool_error local = {0};
+	int result = pool && name && ret_volume ? api_options_copy(&copy, sizeof(copy), options) : -EINVAL;
+
+	if (result < 0)
+		return api_error(error, result, NULL);
+	arguments.volume = volume_new(pool, &copy);
+	if (!arguments.volume)
+		return api_error(error, -ENOMEM, NULL);
+	result = take_user(name, copy.user, arguments.volume->user.text, &local);
+	if (result < 0)
+		api_error(error, result, &local);
+	else
+		result = api_run(pool, NULL, run_open, &arguments, error);
 	if (result < 0) {
-		free(arguments.volume);
-		api_pool_unref(pool);
+		volume_free(arguments.volume);
 		return result;
 	}
 	*ret_volume = arguments.volume;
@@ -180,8 +250,7 @@ static int run_close(struct libpool_pool *pool, struct engine *engine, void *dat
 	struct libpool_volume *volume = data;
 
 	(void)pool, (void)engine, (void)error;
-	list_remove(&volume->node);
-	volume_close(volume->volume);
+	engine_volume_close(&volume->user);
 	return 0;
 }
 
@@ -200,34 +269,6 @@ int libpool_volume_close(libpool_volume *volume)
 	/* -ENODEV: the pool was closed, and closed the volume with it. Without memory for a fiber: again. */
 	while (api_run(pool, NULL, run_close, volume, NULL) == -ENOMEM)
 		sched_yield();
-	free(volume);
-	api_pool_unref(pool);
+	volume_free(volume);
 	return 0;
-}
-
-struct info_arguments {
-	struct libpool_volume *volume;
-	struct libpool_volume_info info;
-};
-
-static int run_info(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
-{
-	struct info_arguments *arguments = data;
-	const struct dataset_record *record = volume_record(arguments->volume->volume);
-
-	(void)engine, (void)error;
-	fill_info(record, &arguments->info);
-	arguments->info.used_bytes = volume_used_cells(arguments->volume->volume) * CELL_SIZE;
-	arguments->info.open_count = handles_of(pool, record->id);
-	return 0;
-}
-
-int libpool_volume_get_info(libpool_volume *volume, struct libpool_volume_info *ret_info)
-{
-	struct info_arguments arguments = {.volume = volume};
-	int result = volume ? api_result_check(ret_info) : -EINVAL;
-
-	if (result == 0)
-		result = api_run(volume->pool, volume, run_info, &arguments, NULL);
-	return result == 0 ? api_result_copy(ret_info, &arguments.info, sizeof(arguments.info)) : result;
 }

@@ -61,6 +61,30 @@ int engine_disk_offline(struct engine *engine, const char *disk, struct pool_err
 int engine_disk_online(struct engine *engine, const char *disk, const char *path, struct pool_error *error);
 int engine_clear(struct engine *engine, const char *disk, struct pool_error *error);
 
+/* A handle of a volume, and whom it belongs to. Where it is kept is up to the caller. */
+struct engine_user {
+	struct list node;
+	struct volume *volume; /* NULL: not open */
+	char text[LIBPOOL_TEXT_MAX];
+	uint64_t since_ns;
+	bool read_only, exclusive;
+};
+
+/* text, read_only and exclusive are set. -LIBPOOL_EINUSE, naming the other user, where one of them is exclusive. */
+int engine_volume_open(struct engine *engine, const char *name, struct engine_user *user, struct pool_error *error);
+void engine_volume_close(struct engine_user *user);
+/* Shrinking and destroying: -LIBPOOL_EINUSE, naming the users, while the volume is open. */
+int engine_volume_resize(struct engine *engine, const char *name, uint64_t bytes, struct pool_error *error);
+int engine_volume_destroy(struct engine *engine, const char *name, struct pool_error *error);
+int engine_users(struct engine *engine, struct libpool_user **ret_users, size_t *ret_count);
+/* Nothing can be opened any more, unless somebody uses something (-LIBPOOL_EINUSE) and `force` isn't given. */
+int engine_retire(struct engine *engine, bool force, struct pool_error *error);
+/* What is still open is closed. */
+void engine_users_close(struct engine *engine);
+/* By name: -ENOENT when there is none. */
+int engine_volume_info(struct engine *engine, const char *name, struct libpool_volume_info *ret_info, struct pool_error *error);
+int engine_volumes(struct engine *engine, struct libpool_volume_info **ret_volumes, size_t *ret_count);
+
 int engine_verify(struct engine *engine, struct libpool_verify_result *ret_result, struct pool_error *error);
 
 /*

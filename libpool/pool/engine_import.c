@@ -220,6 +220,8 @@ static int engine_new(const struct engine_host *host, struct core *core, struct 
 	rt_queue_init(&engine->keeper_wake);
 	rt_mutex_init(&engine->history_lock);
 	rt_mutex_init(&engine->disks_lock);
+	list_init(&engine->users);
+	rt_mutex_init(&engine->volumes_lock);
 	*ret_engine = engine;
 	return 0;
 }

@@ -154,7 +154,7 @@ static int apply_volsize(const struct subject *subject, const char *value, struc
 	uint64_t bytes = 0;
 
 	size_parse(value, &bytes);
-	return volume_resize(subject->engine->datasets, subject->volume->name, bytes, error);
+	return engine_volume_resize(subject->engine, subject->volume->name, bytes, error);
 }
 
 /* ---- figures ---- */

@@ -62,6 +62,10 @@ struct engine {
 	struct rt_mutex disks_lock; /* one change of the set of disks at a time */
 
 	struct jobs *jobs;
+
+	struct list users;            /* struct engine_user */
+	struct rt_mutex volumes_lock; /* opening, and what is refused while something is open */
+	bool retired;                 /* nothing can be opened any more */
 };
 
 /* ---- engine_import.c, engine_export.c ---- */

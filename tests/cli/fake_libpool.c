@@ -469,11 +469,12 @@ int libpool_volumes(libpool_pool *pool, struct libpool_volume_info **ret_volumes
 	return 0;
 }
 
-int libpool_volume_open(libpool_pool *pool, const char *name, libpool_volume **ret_volume,
-			struct libpool_error *error)
+int libpool_volume_open(libpool_pool *pool, const char *name, const struct libpool_open_options *options,
+			libpool_volume **ret_volume, struct libpool_error *error)
 {
 	struct libpool_volume *volume = named(pool, name);
 
+	(void)options;
 	ORDERED(error);
 	if (!volume)
 		return say(error, -ENOENT, "no such volume");

@@ -20,7 +20,7 @@ static void read_volume(struct journal *journal, libpool_pool *pool)
 	static uint8_t buffer[PIECE_UNITS * UNIT];
 	struct libpool_error error = {0};
 	libpool_volume *volume;
-	int result = libpool_volume_open(pool, VOLUME_NAME, &volume, &error);
+	int result = libpool_volume_open(pool, VOLUME_NAME, NULL, &volume, &error);
 
 	if (result != 0)
 		give_up(journal, result, "open", error.text);

@@ -138,7 +138,7 @@ static void report(const char *what, const uint64_t *resident)
 static void open_both(struct disks *disks, libpool_pool **ret_pool, libpool_volume **ret_volume)
 {
 	OK(disks_import(disks, "tank", ret_pool, &error));
-	OK(libpool_volume_open(*ret_pool, "data", ret_volume, &error));
+	OK(libpool_volume_open(*ret_pool, "data", NULL, ret_volume, &error));
 }
 
 static void close_both(libpool_pool *pool, libpool_volume *volume)

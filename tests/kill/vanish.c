@@ -45,7 +45,7 @@ struct bench {
 static void open_both(struct bench *bench)
 {
 	OK(disks_import(&bench->disks, "tank", &bench->pool, &error));
-	OK(libpool_volume_open(bench->pool, "data", &bench->volume, &error));
+	OK(libpool_volume_open(bench->pool, "data", NULL, &bench->volume, &error));
 }
 
 /* 0, or the first error. */
@@ -97,7 +97,7 @@ static void begin(struct bench *bench, const char *profile, unsigned count, uint
 	OK(disks_create_pool(&bench->disks, "tank", profile, &error));
 	OK(disks_import(&bench->disks, "tank", &bench->pool, &error));
 	OK(libpool_volume_create(bench->pool, "data", &options, &error));
-	OK(libpool_volume_open(bench->pool, "data", &bench->volume, &error));
+	OK(libpool_volume_open(bench->pool, "data", NULL, &bench->volume, &error));
 	OK(write_version(bench, 1));
 	OK(libpool_volume_flush(bench->volume));
 }

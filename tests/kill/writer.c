@@ -253,7 +253,7 @@ static void open_all(struct writer *writer, struct disks *disks)
 
 	if (result != 0)
 		give_up(writer->journal, result, "import", error.text);
-	result = libpool_volume_open(writer->pool, VOLUME_NAME, &writer->volume, &error);
+	result = libpool_volume_open(writer->pool, VOLUME_NAME, NULL, &writer->volume, &error);
 	if (result == 0)
 		result = libpool_volume_get_info(writer->volume, &info);
 	if (result != 0)

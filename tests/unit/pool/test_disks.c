@@ -10,7 +10,7 @@ static void fill(struct bench *bench_pointer, libpool_pool *pool, uint64_t seed)
 	libpool_volume *volume;
 
 	pattern(data, 0, VOLUME_BYTES, seed);
-	OK(libpool_volume_open(pool, "v", &volume, &bench.error));
+	OK(libpool_volume_open(pool, "v", NULL, &volume, &bench.error));
 	OK(libpool_volume_write(volume, 0, VOLUME_BYTES, data));
 	OK(libpool_volume_flush(volume));
 	OK(libpool_volume_close(volume));
@@ -24,7 +24,7 @@ static void compare(struct bench *bench_pointer, libpool_pool *pool, uint64_t se
 	libpool_volume *volume;
 
 	pattern(expected, 0, VOLUME_BYTES, seed);
-	OK(libpool_volume_open(pool, "v", &volume, &bench.error));
+	OK(libpool_volume_open(pool, "v", NULL, &volume, &bench.error));
 	OK(libpool_volume_read(volume, 0, VOLUME_BYTES, data));
 	assert_memory_equal(data, expected, VOLUME_BYTES);
 	OK(libpool_volume_close(volume));
@@ -372,7 +372,7 @@ static void test_damage(void **state)
 	spoil(&bench, 1, 2 * MIB, 12 * MIB);
 	spoil(&bench, 2, 2 * MIB, 12 * MIB);
 	OK(bench_import(&bench, "tank", &pool));
-	OK(libpool_volume_open(pool, "v", &volume, &bench.error));
+	OK(libpool_volume_open(pool, "v", NULL, &volume, &bench.error));
 	assert_int_equal(libpool_volume_read(volume, 0, VOLUME_BYTES, data), -LIBPOOL_EDAMAGED);
 	for (uint64_t at = 0; at < VOLUME_BYTES; at += 16384)
 		if (libpool_volume_read(volume, at, 16384, data) == -LIBPOOL_EDAMAGED)

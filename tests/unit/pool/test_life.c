@@ -63,7 +63,7 @@ static void test_life(void **state)
 	OK(bench_create(&bench, "tank", "raid6", 0, 6));
 	OK(bench_import(&bench, "tank", &pool));
 	OK(bench_volume(&bench, pool, "vm1", VOLUME_BYTES, 0));
-	OK(libpool_volume_open(pool, "vm1", &volume, &bench.error));
+	OK(libpool_volume_open(pool, "vm1", NULL, &volume, &bench.error));
 	write_all(&bench, volume, VOLUME_BYTES, 1);
 	OK(libpool_volume_flush(volume));
 	compare_all(&bench, volume, VOLUME_BYTES, 1);
@@ -72,7 +72,7 @@ static void test_life(void **state)
 	OK(libpool_close(pool, &bench.error));
 
 	OK(bench_import(&bench, "tank", &pool));
-	OK(libpool_volume_open(pool, "vm1", &volume, &bench.error));
+	OK(libpool_volume_open(pool, "vm1", NULL, &volume, &bench.error));
 	compare_all(&bench, volume, VOLUME_BYTES, 1);
 	OK(libpool_volume_close(volume));
 	OK(libpool_close(pool, &bench.error));
@@ -81,7 +81,7 @@ static void test_life(void **state)
 	for (unsigned gone = 1; gone <= 2; gone++) {
 		unlink(bench.paths[gone]);
 		OK(bench_import(&bench, "tank", &pool));
-		OK(libpool_volume_open(pool, "vm1", &volume, &bench.error));
+		OK(libpool_volume_open(pool, "vm1", NULL, &volume, &bench.error));
 		compare_all(&bench, volume, VOLUME_BYTES, 1);
 		write_all(&bench, volume, 10 * MIB, 1);
 		OK(libpool_volume_close(volume));

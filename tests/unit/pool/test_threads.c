@@ -75,8 +75,8 @@ static void open_two(struct bench *bench_pointer, libpool_pool *pool, libpool_vo
 
 	OK(bench_volume(&bench, pool, "a", VOLUME_BYTES, 4096));
 	OK(bench_volume(&bench, pool, "b", VOLUME_BYTES, 65536));
-	OK(libpool_volume_open(pool, "a", &volumes[0], &bench.error));
-	OK(libpool_volume_open(pool, "b", &volumes[1], &bench.error));
+	OK(libpool_volume_open(pool, "a", NULL, &volumes[0], &bench.error));
+	OK(libpool_volume_open(pool, "b", NULL, &volumes[1], &bench.error));
 }
 
 static void start(struct worker *worker, libpool_volume *volume, unsigned half, uint64_t seed)
@@ -311,7 +311,7 @@ static void test_invariant(void **state)
 	REFUSED(libpool_close(pools[0], &bench.error), -LIBPOOL_EHALTED, "halted");
 	OK(libpool_close(pools[1], &bench.error));
 	OK(bench_import(&bench, "one", &pools[0]));
-	OK(libpool_volume_open(pools[0], "a", &volumes[0], &bench.error));
+	OK(libpool_volume_open(pools[0], "a", NULL, &volumes[0], &bench.error));
 	OK(libpool_volume_read(volumes[0], 0, sizeof(again), again));
 	assert_memory_equal(data, again, sizeof(data));
 	OK(libpool_volume_close(volumes[0]));
