@@ -36,15 +36,22 @@ static size_t tightest_run(const struct alloc *alloc, const struct segment *segm
 	return best;
 }
 
-/* A row written there now would lack a copy. */
-static bool lacks_copy(const struct alloc *alloc, const struct segment *segment)
+/* Copies that a row written there now would lack. */
+static unsigned copies_lacking(const struct alloc *alloc, const struct segment *segment)
 {
+	unsigned lacking = 0;
+
 	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
 		uint16_t disk = segment->record.columns[c].disk;
-		if (disk == DISK_ABSENT || !alloc->disks[disk].usable)
-			return true;
+		lacking += disk == DISK_ABSENT || !alloc->disks[disk].usable;
 	}
-	return false;
+	return lacking;
+}
+
+/* A row without any copy can't be committed. */
+static bool has_copies(const struct alloc *alloc, const struct segment *segment)
+{
+	return copies_lacking(alloc, segment) <= segment->record.m;
 }
 
 /* Whether a SYS segment opened now would have all its copies. */
@@ -65,9 +72,9 @@ unsigned alloc_sys_fit(const struct alloc *alloc, uint32_t id, unsigned rows)
 	const struct segment *segment = alloc->segments[id];
 	size_t length = 0;
 
-	if (tightest_run(alloc, segment, rows, &length) == BITMAP_NONE)
+	if (!has_copies(alloc, segment) || tightest_run(alloc, segment, rows, &length) == BITMAP_NONE)
 		return 0;
-	return (unsigned)length + (lacks_copy(alloc, segment) ? SYS_LACKS_COPY : 0);
+	return (unsigned)length + (copies_lacking(alloc, segment) ? SYS_LACKS_COPY : 0);
 }
 
 int alloc_sys_take_in(struct alloc *alloc, uint32_t id, unsigned rows, uint16_t *ret_row)
@@ -127,8 +134,8 @@ bool alloc_sys_low(const struct alloc *alloc)
 
 	for (size_t i = 0; i < alloc->sys_ids.count; i++) {
 		const struct segment *segment = alloc->segments[*array_at(&alloc->sys_ids, uint32_t, i)];
-		if (formable && lacks_copy(alloc, segment))
-			continue; /* its free rows don't count while there is better */
+		if (!has_copies(alloc, segment) || (formable && copies_lacking(alloc, segment)))
+			continue; /* its free rows don't count, or not while there is better */
 		total += alloc->geometry.rows;
 		busy += bitmap_count(segment->busy, 0, alloc->geometry.rows);
 		run |= !segment->pins &&

@@ -139,6 +139,38 @@ static void test_rewind_only(void **state)
 	machine_free(machine);
 }
 
+static void fail_data(struct machine *machine, unsigned disks)
+{
+	for (unsigned i = 0; i < disks; i++)
+		sim_disk_fault(machine->set->disks[i], SIM_WRITE_ERROR, DATA_START, 60 * MIB, 0, UINT32_MAX, 0);
+}
+
+static void fail_rewind(struct machine *machine)
+{
+	struct numbers *numbers = machine->test;
+
+	fail_data(machine, 3);
+	machine->rewind_txg = numbers->txgs[4];
+	expect_equal(machine_import(machine), -POOL_EHALTED);
+	expect(strstr(machine->error.text, "can't be made durable"));
+	machine->rewind_txg = 0;
+	expect_equal(machine_import(machine), -POOL_EHALTED);
+	expect(strstr(machine->error.text, "first commit failed"));
+	for (unsigned i = 0; i < 3; i++)
+		sim_disk_faults_clear(machine->set->disks[i]);
+}
+
+/* Without a commit there is no going back, and no import that isn't one of a clean state: who asked is told. */
+static void test_first_commit_fails(void **state)
+{
+	(void)state;
+	struct numbers numbers = { 0 };
+	struct machine *machine = six_commits(4, 2, 1, &numbers);
+	machine_boot(machine, fail_rewind);
+	machine_boot(machine, see_six);
+	machine_free(machine);
+}
+
 static struct machine *two_disk_mirror(void)
 {
 	struct machine *machine = machine_new(2, 64 * MIB, 1, 1, 7);
@@ -492,6 +524,27 @@ static void test_split(void **state)
 	machine_free(machine);
 }
 
+static void shrunk_program(struct machine *machine)
+{
+	expect_done(machine, machine_import(machine));
+	expect_equal(machine->error.code, 0);
+	expect_equal(machine->error.text[0], 0);
+	expect_equal(store_disk(core_store(machine->core), 3)->state, DISK_MISSING);
+	machine_export(machine);
+}
+
+/* An import that succeeds has nothing to say in the error's place. */
+static void test_shrunk(void **state)
+{
+	struct numbers numbers = { 0 };
+	struct machine *machine = six_commits(4, 2, 1, &numbers);
+
+	(void)state;
+	sim_disk_resize(machine->set->disks[3], 60 * MIB);
+	machine_boot(machine, shrunk_program);
+	machine_free(machine);
+}
+
 static void too_few(struct machine *machine)
 {
 	expect_equal(machine_import(machine), -POOL_EDEGRADED);
@@ -514,7 +567,7 @@ static void test_too_few(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rewind_only), cmocka_unit_test(test_long_away),
+		cmocka_unit_test(test_rewind_only), cmocka_unit_test(test_first_commit_fails), cmocka_unit_test(test_shrunk), cmocka_unit_test(test_long_away),
 		cmocka_unit_test(test_grown),  cmocka_unit_test(test_rewind), cmocka_unit_test(test_forged),
 		cmocka_unit_test(test_hung),   cmocka_unit_test(test_sysmap), cmocka_unit_test(test_added_before_crash), cmocka_unit_test(test_removed_before_crash),
 		cmocka_unit_test(test_split),  cmocka_unit_test(test_too_few),
