@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a whole pool gives through the public API, against memcpy in the same run: sequential write, verified read, read
- * with a disk missing, scrub, random 4 KiB reads, and writes with a flush each.
+ * What a whole pool gives through the public API, against memcpy in the same run. --help tells the options.
  *
  * The yardstick is bytes copied per second between cold buffers of 256 MiB, as many threads as there are cores
  * together, measured before and after and averaged. Put the disks on a RAM-backed folder to measure the engine, on real
- * ones to measure a machine. Data is incompressible, from two client threads.
- *
- *	bench_pool [--json] [--folder DIR] [--disks N] [--profile P] [--mebibytes N] [--block N] [--threads N]
- *	           [--workers N]
+ * ones to measure a machine. Data is incompressible. Files have all their memory or blocks before anything is measured.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -18,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,13 +26,30 @@
 #define MIB        (UINT64_C(1) << 20)
 #define CHUNK      MIB
 #define DISKS_MAX  16
+#define THREADS_MAX 64
 #define POOL_NAME  "bench"
+#define LABEL_SPAN (8 * MIB) /* labels are within this much of both ends of a disk */
+
+enum phase { PHASE_WRITE, PHASE_OVERWRITE, PHASE_READ, PHASE_RANDOM, PHASE_DEEP, PHASE_SYNC, PHASE_SCRUB, PHASE_MISSING, PHASE_COUNT };
+
+static const struct {
+	const char *name, *what;
+} phases[PHASE_COUNT] = {
+	[PHASE_WRITE] = { "write", "sequential write" },
+	[PHASE_OVERWRITE] = { "overwrite", "sequential overwrite" },
+	[PHASE_READ] = { "read", "sequential read, verified" },
+	[PHASE_RANDOM] = { "random", "random 4 KiB read, one reader" },
+	[PHASE_DEEP] = { "deep", "random 4 KiB read, 32 readers" },
+	[PHASE_SYNC] = { "sync", "4 KiB write and flush, one writer" },
+	[PHASE_SCRUB] = { "scrub", "scrub (all columns)" },
+	[PHASE_MISSING] = { "missing", "sequential read, one disk missing" },
+};
 
 struct options {
-	const char *folder, *profile;
-	unsigned disks, threads, workers;
-	uint64_t bytes, block;
-	bool json;
+	const char *folder, *profile, *paths[DISKS_MAX];
+	unsigned disks, threads, workers, seconds, phases;
+	uint64_t bytes, block, cache;
+	bool json, given, force, no_uring;
 };
 
 struct result {
@@ -122,13 +135,12 @@ static double memcpy_rate(void)
 
 /* ---- clients ---- */
 
-enum work { WORK_WRITE, WORK_READ, WORK_RANDOM_READ, WORK_SYNC_WRITE };
-
 struct client {
 	libpool_volume *volume;
 	const struct options *options;
-	enum work work;
-	unsigned index;
+	enum phase phase;
+	unsigned index, count;
+	pthread_barrier_t *ready;
 	uint64_t operations;
 };
 
@@ -140,59 +152,84 @@ static uint64_t next_random(uint64_t *state)
 	return *state;
 }
 
+static int run_sequential(struct client *client, uint64_t *buffer)
+{
+	uint64_t share = client->options->bytes / client->count / CHUNK * CHUNK, base = client->index * share;
+	int status = 0;
+
+	for (uint64_t done = 0; done < share && status == 0; done += CHUNK) {
+		buffer[0] = base + done;
+		if (client->phase == PHASE_WRITE || client->phase == PHASE_OVERWRITE)
+			status = libpool_volume_write(client->volume, base + done, CHUNK, buffer);
+		else
+			status = libpool_volume_read(client->volume, base + done, CHUNK, buffer);
+		client->operations++;
+	}
+	return status;
+}
+
+static int run_random(struct client *client, uint64_t *buffer, uint64_t state)
+{
+	double end = seconds_now() + client->options->seconds;
+	int status = 0;
+
+	while (status == 0 && seconds_now() < end) {
+		uint64_t offset = next_random(&state) % (client->options->bytes / 4096) * 4096;
+		if (client->phase == PHASE_SYNC) {
+			status = libpool_volume_write(client->volume, offset, 4096, buffer);
+			if (status == 0)
+				status = libpool_volume_flush(client->volume);
+		} else {
+			status = libpool_volume_read(client->volume, offset, 4096, buffer);
+		}
+		client->operations++;
+	}
+	return status;
+}
+
 static void *client_thread(void *argument)
 {
 	struct client *client = argument;
-	const struct options *options = client->options;
-	uint64_t share = options->bytes / options->threads, base = client->index * share;
 	uint64_t state = 88172645463325252u + client->index;
 	uint64_t *buffer = aligned_alloc(4096, CHUNK);
-	int status = 0;
 
 	for (size_t i = 0; i < CHUNK / 8; i++)
 		buffer[i] = next_random(&state);
-	if (client->work == WORK_WRITE || client->work == WORK_READ) {
-		for (uint64_t done = 0; done < share && status == 0; done += CHUNK) {
-			buffer[0] = base + done;
-			status = client->work == WORK_WRITE ? libpool_volume_write(client->volume, base + done, CHUNK, buffer) :
-							      libpool_volume_read(client->volume, base + done, CHUNK, buffer);
-		}
-		client->operations = share / CHUNK;
-	} else {
-		double end = seconds_now() + 3;
-		while (seconds_now() < end && status == 0) {
-			uint64_t offset = base + next_random(&state) % (share / 4096) * 4096;
-			if (client->work == WORK_RANDOM_READ) {
-				status = libpool_volume_read(client->volume, offset, 4096, buffer);
-			} else {
-				status = libpool_volume_write(client->volume, offset, 4096, buffer);
-				if (status == 0)
-					status = libpool_volume_flush(client->volume);
-			}
-			client->operations++;
-		}
-	}
+	pthread_barrier_wait(client->ready);
+	bool sequential = client->phase != PHASE_RANDOM && client->phase != PHASE_DEEP && client->phase != PHASE_SYNC;
+	int status = sequential ? run_sequential(client, buffer) : run_random(client, buffer, state);
 	if (status < 0)
 		fail("a request", status, NULL);
 	free(buffer);
 	return NULL;
 }
 
-static uint64_t run_clients(libpool_volume *volume, const struct options *options, enum work work, unsigned threads)
+/* Runs the clients of a phase; the clock starts when all are ready. *ret_operations per second, *ret_cores busy meanwhile. */
+static double run_clients(libpool_volume *volume, const struct options *options, enum phase phase, unsigned threads,
+			  double *ret_cores)
 {
-	struct client clients[64];
-	pthread_t ids[64];
+	struct client clients[THREADS_MAX];
+	pthread_t ids[THREADS_MAX];
+	pthread_barrier_t ready;
 	uint64_t operations = 0;
 
+	pthread_barrier_init(&ready, NULL, threads + 1);
 	for (unsigned i = 0; i < threads; i++) {
-		clients[i] = (struct client){ volume, options, work, i, 0 };
+		clients[i] = (struct client){ volume, options, phase, i, threads, &ready, 0 };
 		pthread_create(&ids[i], NULL, client_thread, &clients[i]);
 	}
+	pthread_barrier_wait(&ready);
+	double start = seconds_now(), cpu = cpu_now();
 	for (unsigned i = 0; i < threads; i++) {
 		pthread_join(ids[i], NULL);
 		operations += clients[i].operations;
 	}
-	return operations;
+	if (phase == PHASE_WRITE || phase == PHASE_OVERWRITE)
+		libpool_volume_flush(volume);
+	double wall = seconds_now() - start;
+	*ret_cores = (cpu_now() - cpu) / wall;
+	pthread_barrier_destroy(&ready);
+	return (double)operations / wall;
 }
 
 /* ---- the pool ---- */
@@ -201,31 +238,64 @@ static char disk_paths[DISKS_MAX][256];
 
 static struct libpool_host host_of(const struct options *options, const char *const *folders)
 {
-	struct libpool_host host = { .size = sizeof(host), .folders = folders, .folder_count = 1, .no_devices = 1, .cache_bytes = 1 };
+	struct libpool_host host = { .size = sizeof(host), .folders = folders, .folder_count = options->given ? 0 : 1,
+				     .no_devices = !options->given, .no_uring = options->no_uring, .workers = options->workers };
 
-	host.workers = options->workers;
+	host.cache_bytes = options->cache ? options->cache : 1;
 	return host;
 }
 
-static void make_disks(const struct options *options)
+/* Room for the data twice, as it is overwritten, and for what is always kept free. */
+static void make_disks(struct options *options)
 {
-	uint64_t size = options->bytes * 4 / options->disks + 512 * MIB;
+	uint64_t size = (options->bytes * 4 / options->disks + 128 * MIB) / CHUNK * CHUNK;
+	char *zeroes = calloc(1, CHUNK);
 
-	for (unsigned i = 0; i < options->disks; i++) {
+	for (unsigned i = 0; i < options->disks && !options->given; i++) {
 		snprintf(disk_paths[i], sizeof(disk_paths[i]), "%s/bench-disk-%u", options->folder, i);
 		unlink(disk_paths[i]);
 		int descriptor = open(disk_paths[i], O_RDWR | O_CREAT | O_EXCL, 0600);
-		if (descriptor < 0 || ftruncate(descriptor, (off_t)size) < 0) {
+		bool made = descriptor >= 0;
+		for (uint64_t at = 0; at < size && made; at += CHUNK)
+			made = pwrite(descriptor, zeroes, CHUNK, (off_t)at) == (ssize_t)CHUNK;
+		if (!made) {
 			perror(disk_paths[i]);
 			exit(1);
 		}
 		close(descriptor);
+		options->paths[i] = disk_paths[i];
 	}
+	free(zeroes);
 }
 
-static void add_result(const char *name, double value, const char *unit, double yardstick, double cores)
+static void remove_disks(const struct options *options)
 {
-	results[result_count++] = (struct result){ name, unit, value, yardstick > 0 ? value / yardstick : 0, cores };
+	for (unsigned i = 0; i < options->disks && !options->given; i++)
+		unlink(options->paths[i]);
+}
+
+/* Takes the first disk out of the pool: a file goes, a given disk loses its labels. */
+static void lose_disk(const struct options *options)
+{
+	if (!options->given) {
+		unlink(options->paths[0]);
+		return;
+	}
+	int descriptor = open(options->paths[0], O_RDWR);
+	char *zeroes = calloc(1, LABEL_SPAN);
+	off_t size = descriptor < 0 ? -1 : lseek(descriptor, 0, SEEK_END);
+	if (!zeroes || size < (off_t)LABEL_SPAN || pwrite(descriptor, zeroes, LABEL_SPAN, 0) < 0 ||
+	    pwrite(descriptor, zeroes, LABEL_SPAN, size - (off_t)LABEL_SPAN) < 0 || fsync(descriptor) < 0) {
+		perror(options->paths[0]);
+		exit(1);
+	}
+	free(zeroes);
+	close(descriptor);
+}
+
+static void add_result(const char *name, double value, const char *unit, bool compare, double cores)
+{
+	results[result_count++] = (struct result){ name, unit, value, compare ? 1 : 0, cores };
 }
 
 static libpool_pool *import_pool(const struct libpool_host *host, uint32_t read_only)
@@ -251,92 +321,100 @@ static libpool_volume *open_volume(libpool_pool *pool)
 	return volume;
 }
 
-static void measure(const struct options *options)
+static void measure_clients(libpool_volume *volume, const struct options *options, enum phase phase)
 {
-	const char *folders[] = { options->folder };
-	struct libpool_host host = host_of(options, folders);
-	const char *disks[DISKS_MAX];
-	struct libpool_error error = { 0 };
-	double yardstick = memcpy_rate(), start, cpu;
+	static const unsigned readers[PHASE_COUNT] = { [PHASE_RANDOM] = 1, [PHASE_DEEP] = 32, [PHASE_SYNC] = 1 };
+	unsigned threads = readers[phase] ? readers[phase] : options->threads;
+	double cores;
 
-	make_disks(options);
-	for (unsigned i = 0; i < options->disks; i++)
-		disks[i] = disk_paths[i];
-	struct libpool_create_options create = { .size = sizeof(create), .name = POOL_NAME, .profile = options->profile,
-						 .disks = disks, .disk_count = options->disks };
-	int status = libpool_create(&host, &create, NULL, &error);
-	if (status < 0)
-		fail("create", status, &error);
-	libpool_pool *pool = import_pool(&host, 0);
-	struct libpool_volume_options volume_options = { .size = sizeof(volume_options), .volume_bytes = options->bytes,
-							 .block_bytes = (uint32_t)options->block, .compression = "off" };
-	status = libpool_volume_create(pool, "data", &volume_options, &error);
-	if (status < 0)
-		fail("volume", status, &error);
-	libpool_volume *volume = open_volume(pool);
+	if (!(options->phases >> phase & 1))
+		return;
+	double rate = run_clients(volume, options, phase, threads, &cores);
+	if (readers[phase])
+		add_result(phases[phase].what, rate, "op/s", false, cores);
+	else
+		add_result(phases[phase].what, rate * CHUNK, "B/s", true, cores);
+}
 
-	start = seconds_now();
-	cpu = cpu_now();
-	run_clients(volume, options, WORK_WRITE, options->threads);
-	libpool_volume_flush(volume);
-	double wall = seconds_now() - start;
-	add_result("sequential write", (double)options->bytes / wall, "B/s", yardstick, (cpu_now() - cpu) / wall);
-
-	start = seconds_now();
-	cpu = cpu_now();
-	run_clients(volume, options, WORK_READ, options->threads);
-	wall = seconds_now() - start;
-	add_result("sequential read, verified", (double)options->bytes / wall, "B/s", yardstick, (cpu_now() - cpu) / wall);
-
-	uint64_t operations = run_clients(volume, options, WORK_RANDOM_READ, options->threads);
-	add_result("random 4 KiB read", (double)operations / 3, "op/s", 0, 0);
-	operations = run_clients(volume, options, WORK_SYNC_WRITE, 1);
-	add_result("4 KiB write and flush, one writer", (double)operations / 3, "op/s", 0, 0);
-
+static void measure_scrub(libpool_pool *pool)
+{
 	struct libpool_scrub_options scrub = { .size = sizeof(scrub) };
-	start = seconds_now();
-	cpu = cpu_now();
-	status = libpool_scrub_start(pool, &scrub, &error);
+	struct libpool_error error = { 0 };
+	struct libpool_job *jobs;
+	size_t count;
+	uint64_t scrubbed = 0;
+	double start = seconds_now(), cpu = cpu_now();
+	int status = libpool_scrub_start(pool, &scrub, &error);
+
 	if (status < 0)
 		fail("scrub", status, &error);
 	libpool_jobs_wait(pool, 1u << LIBPOOL_JOB_SCRUB, 0);
-	wall = seconds_now() - start;
-	struct libpool_job *jobs;
-	size_t job_count;
-	uint64_t scrubbed = 0;
-	if (libpool_jobs(pool, &jobs, &job_count) == 0) {
-		for (size_t i = 0; i < job_count; i++)
+	double wall = seconds_now() - start;
+	cpu = cpu_now() - cpu;
+	if (libpool_jobs(pool, &jobs, &count) == 0) {
+		for (size_t i = 0; i < count; i++)
 			if (jobs[i].kind == LIBPOOL_JOB_SCRUB)
 				scrubbed = jobs[i].done_bytes;
 		libpool_free(jobs);
 	}
-	add_result("scrub (all columns)", (double)scrubbed / wall, "B/s", yardstick, (cpu_now() - cpu) / wall);
+	add_result(phases[PHASE_SCRUB].what, (double)scrubbed / wall, "B/s", true, cpu / wall);
+}
 
+static void create(const struct options *options, const struct libpool_host *host)
+{
+	struct libpool_error error = { 0 };
+	struct libpool_create_options create = { .size = sizeof(create), .name = POOL_NAME, .profile = options->profile,
+						 .disks = options->paths, .disk_count = options->disks, .force = options->force };
+	int status = libpool_create(host, &create, NULL, &error);
+
+	if (status < 0)
+		fail("create", status, &error);
+	struct libpool_volume_options volume_options = { .size = sizeof(volume_options), .volume_bytes = options->bytes,
+							 .block_bytes = (uint32_t)options->block, .compression = "off" };
+	libpool_pool *pool = import_pool(host, 0);
+	status = libpool_volume_create(pool, "data", &volume_options, &error);
+	if (status == 0)
+		status = libpool_close(pool, &error);
+	if (status < 0)
+		fail("volume", status, &error);
+}
+
+static void measure(struct options *options)
+{
+	const char *folders[] = { options->folder };
+	struct libpool_host host = host_of(options, folders);
+	struct libpool_error error = { 0 };
+	double yardstick = memcpy_rate();
+
+	make_disks(options);
+	create(options, &host);
+	libpool_pool *pool = import_pool(&host, 0);
+	libpool_volume *volume = open_volume(pool);
+	for (enum phase phase = PHASE_WRITE; phase <= PHASE_SYNC; phase++)
+		measure_clients(volume, options, phase);
+	if (options->phases >> PHASE_SCRUB & 1)
+		measure_scrub(pool);
 	struct libpool_pool_info info = { .size = sizeof(info) };
 	if (libpool_pool_info(pool, &info) == 0)
-		add_result("allocation state for the data written", (double)info.allocation_memory, "B", 0, 0);
+		add_result("allocation state for the data written", (double)info.allocation_memory, "B", false, 0);
 	libpool_volume_close(volume);
-	status = libpool_close(pool, &error);
+	int status = libpool_close(pool, &error);
 	if (status < 0)
 		fail("close", status, &error);
-
-	unlink(disk_paths[0]);
-	pool = import_pool(&host, 1);
-	volume = open_volume(pool);
-	start = seconds_now();
-	cpu = cpu_now();
-	run_clients(volume, options, WORK_READ, options->threads);
-	wall = seconds_now() - start;
-	double after = memcpy_rate();
-	add_result("sequential read, one disk missing", (double)options->bytes / wall, "B/s", yardstick, (cpu_now() - cpu) / wall);
-	libpool_volume_close(volume);
-	libpool_close(pool, &error);
-	for (unsigned i = 1; i < options->disks; i++)
-		unlink(disk_paths[i]);
+	if (options->phases >> PHASE_MISSING & 1) {
+		lose_disk(options);
+		pool = import_pool(&host, 1);
+		volume = open_volume(pool);
+		measure_clients(volume, options, PHASE_MISSING);
+		libpool_volume_close(volume);
+		libpool_close(pool, &error);
+	}
+	remove_disks(options);
+	yardstick = (yardstick + memcpy_rate()) / 2;
 	for (unsigned i = 0; i < result_count; i++)
 		if (results[i].ratio > 0)
-			results[i].ratio = results[i].value / ((yardstick + after) / 2);
-	add_result("memcpy, all cores", (yardstick + after) / 2, "B/s", 0, 0);
+			results[i].ratio = results[i].value / yardstick;
+	add_result("memcpy, all cores", yardstick, "B/s", false, 0);
 }
 
 static void print_table(void)
@@ -377,34 +455,108 @@ static void print_json(const struct options *options)
 	json_object_put(document);
 }
 
-int main(int argc, char **argv)
+/* ---- the command line ---- */
+
+static const char usage[] =
+	"Usage: bench_pool [OPTION]...\n"
+	"Measures a whole pool through the public API against memcpy in the same run. Disks are overwritten.\n\n"
+	"  --folder DIR     make files as disks in DIR, and remove them (default: /dev/shm)\n"
+	"  --disk PATH      use this disk, which loses all it has; once for each disk, instead of --folder\n"
+	"  --force          use given disks although they carry something\n"
+	"  --disks N        files to make (default: 6)\n"
+	"  --profile P      as for poolctl create (default: raid6)\n"
+	"  --mebibytes N    size of the volume (default: 1024)\n"
+	"  --block N        bytes of its blocks (default: 131072)\n"
+	"  --threads N      clients that write or read in sequence, 1 MiB at a time (default: 2)\n"
+	"  --workers N      worker threads of the pool (default: what the library takes)\n"
+	"  --cache N        MiB of cache (default: 16; 0: none)\n"
+	"  --no-uring       disks by threads instead of io_uring\n"
+	"  --seconds N      length of each random phase (default: 3)\n"
+	"  --only A,B...    phases: write, overwrite, read, random, deep, sync, scrub, missing\n"
+	"  --json           print one JSON document\n"
+	"  --help           print this\n";
+
+static unsigned parse_phases(char *list)
+{
+	unsigned mask = 0;
+
+	for (char *name = strtok(list, ","); name; name = strtok(NULL, ",")) {
+		unsigned i = 0;
+		while (i < PHASE_COUNT && strcmp(name, phases[i].name) != 0)
+			i++;
+		if (i == PHASE_COUNT) {
+			fprintf(stderr, "bench_pool: --only: there is no phase '%s'\n", name);
+			exit(2);
+		}
+		mask |= 1u << i;
+	}
+	return mask;
+}
+
+static uint64_t number(const char *text, const char *option, uint64_t most)
+{
+	char *end;
+	errno = 0;
+	unsigned long long value = strtoull(text, &end, 10);
+
+	if (errno || end == text || *end || *text == '-' || value > most) {
+		fprintf(stderr, "bench_pool: --%s: '%s' is not a number from 0 to %llu\n", option, text, (unsigned long long)most);
+		exit(2);
+	}
+	return value;
+}
+
+static void parse(int argc, char **argv, struct options *options)
 {
 	static const struct option longs[] = { { "json", no_argument, NULL, 'j' },        { "folder", required_argument, NULL, 'f' },
 					       { "disks", required_argument, NULL, 'd' }, { "profile", required_argument, NULL, 'p' },
 					       { "mebibytes", required_argument, NULL, 'm' }, { "block", required_argument, NULL, 'b' },
-					       { "threads", required_argument, NULL, 't' },
-					       { "workers", required_argument, NULL, 'w' }, { NULL, 0, NULL, 0 } };
-	struct options options = { .folder = "/dev/shm", .profile = "raid6", .disks = 6, .threads = 2, .bytes = 1024 * MIB,
-				   .block = 128u << 10 };
+					       { "threads", required_argument, NULL, 't' }, { "workers", required_argument, NULL, 'w' },
+					       { "disk", required_argument, NULL, 'D' }, { "force", no_argument, NULL, 'F' },
+					       { "cache", required_argument, NULL, 'c' }, { "no-uring", no_argument, NULL, 'u' },
+					       { "seconds", required_argument, NULL, 's' }, { "only", required_argument, NULL, 'o' },
+					       { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	unsigned given = 0;
 
-	for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+	for (int c, at; (c = getopt_long(argc, argv, "", longs, &at)) != -1;) {
 		switch (c) {
-		case 'j': options.json = true; break;
-		case 'f': options.folder = optarg; break;
-		case 'd': options.disks = (unsigned)atoi(optarg); break;
-		case 'p': options.profile = optarg; break;
-		case 'm': options.bytes = (uint64_t)atoll(optarg) * MIB; break;
-		case 'b': options.block = (uint64_t)atoll(optarg); break;
-		case 'w': options.workers = (unsigned)atoi(optarg); break;
-		case 't': options.threads = (unsigned)atoi(optarg); break;
-		default: return 2;
+		case 'j': options->json = true; break;
+		case 'f': options->folder = optarg; break;
+		case 'D':
+			if (given == DISKS_MAX)
+				break;
+			options->paths[given++] = optarg;
+			options->given = true;
+			break;
+		case 'F': options->force = true; break;
+		case 'd': options->disks = (unsigned)number(optarg, longs[at].name, DISKS_MAX); break;
+		case 'p': options->profile = optarg; break;
+		case 'm': options->bytes = number(optarg, longs[at].name, 1u << 30) * MIB; break;
+		case 'b': options->block = number(optarg, longs[at].name, 1u << 30); break;
+		case 'w': options->workers = (unsigned)number(optarg, longs[at].name, 1024); break;
+		case 't': options->threads = (unsigned)number(optarg, longs[at].name, THREADS_MAX); break;
+		case 'c': options->cache = number(optarg, longs[at].name, 1u << 30) * MIB; break;
+		case 'u': options->no_uring = true; break;
+		case 's': options->seconds = (unsigned)number(optarg, longs[at].name, 3600); break;
+		case 'o': options->phases = parse_phases(optarg); break;
+		case 'h': fputs(usage, stdout); exit(0);
+		default: exit(2);
 		}
 	}
-	if (options.disks == 0 || options.disks > DISKS_MAX || options.threads == 0 || options.threads > 64 ||
-	    options.bytes < options.threads * CHUNK) {
-		fputs("bench_pool: 1 to 16 disks, 1 to 64 threads, a mebibyte for each thread at least\n", stderr);
-		return 2;
+	if (options->given)
+		options->disks = given;
+	if (optind < argc || options->disks == 0 || options->threads == 0 || options->bytes < options->threads * CHUNK) {
+		fputs("bench_pool: 1 to 16 disks, 1 to 64 threads, a mebibyte for each thread at least; --help tells more\n", stderr);
+		exit(2);
 	}
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { .folder = "/dev/shm", .profile = "raid6", .disks = 6, .threads = 2, .bytes = 1024 * MIB,
+				   .block = 128u << 10, .cache = 16 * MIB, .seconds = 3, .phases = (1u << PHASE_COUNT) - 1 };
+
+	parse(argc, argv, &options);
 	measure(&options);
 	if (options.json)
 		print_json(&options);
