@@ -31,6 +31,8 @@ ARRAY_CALL(run_disks, engine_disks, libpool_disk_info)
 ARRAY_CALL(run_damage, engine_damage, libpool_damage)
 ARRAY_CALL(run_history, engine_history, libpool_history)
 ARRAY_CALL(run_jobs, engine_jobs, libpool_job)
+ARRAY_CALL(run_volumes, engine_volumes, libpool_volume_info)
+ARRAY_CALL(run_users, engine_users, libpool_user)
 
 static int get_array(struct libpool_pool *pool, api_function *function, void *ret_array, size_t *ret_count)
 {
@@ -57,6 +59,16 @@ int libpool_history(libpool_pool *pool, struct libpool_history **ret_history, si
 int libpool_jobs(libpool_pool *pool, struct libpool_job **ret_jobs, size_t *ret_count)
 {
 	return get_array(pool, run_jobs, ret_jobs, ret_count);
+}
+
+int libpool_volumes(libpool_pool *pool, struct libpool_volume_info **ret_volumes, size_t *ret_count)
+{
+	return get_array(pool, run_volumes, ret_volumes, ret_count);
+}
+
+int libpool_users(libpool_pool *pool, struct libpool_user **ret_users, size_t *ret_count)
+{
+	return get_array(pool, run_users, ret_users, ret_count);
 }
 
 /* ---- state ---- */

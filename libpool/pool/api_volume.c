@@ -77,52 +77,6 @@ int libpool_volume_destroy(libpool_pool *pool, const char *name, struct libpool_
 	return name ? api_run(pool, NULL, run_destroy, (void *)(uintptr_t)name, error) : api_error(error, -EINVAL, NULL);
 }
 
-struct list_arguments {
-	struct libpool_volume_info *infos;
-	struct libpool_user *users;
-	size_t count;
-};
-
-static int run_list(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
-{
-	struct list_arguments *arguments = data;
-
-	(void)pool, (void)error;
-	return engine_volumes(engine, &arguments->infos, &arguments->count);
-}
-
-int libpool_volumes(libpool_pool *pool, struct libpool_volume_info **ret_volumes, size_t *ret_count)
-{
-	struct list_arguments arguments = {.count = 0};
-	int result = ret_volumes && ret_count ? api_run(pool, NULL, run_list, &arguments, NULL) : -EINVAL;
-
-	if (result == 0) {
-		*ret_volumes = arguments.infos;
-		*ret_count = arguments.count;
-	}
-	return result;
-}
-
-static int run_users(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
-{
-	struct list_arguments *arguments = data;
-
-	(void)pool, (void)error;
-	return engine_users(engine, &arguments->users, &arguments->count);
-}
-
-int libpool_users(libpool_pool *pool, struct libpool_user **ret_users, size_t *ret_count)
-{
-	struct list_arguments arguments = {.count = 0};
-	int result = ret_users && ret_count ? api_run(pool, NULL, run_users, &arguments, NULL) : -EINVAL;
-
-	if (result == 0) {
-		*ret_users = arguments.users;
-		*ret_count = arguments.count;
-	}
-	return result;
-}
-
 struct info_arguments {
 	const char *name; /* or NULL: the one that is open */
 	struct libpool_volume *volume;
