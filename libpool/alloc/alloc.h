@@ -111,6 +111,12 @@ void alloc_au_release(struct alloc *alloc, unsigned disk, uint32_t au);
 
 /* SYS rows: a run of `rows` rows of one SYS segment, busy from now on. -ENOSPC: no run; the caller opens a SYS segment. */
 int alloc_sys_take(struct alloc *alloc, unsigned rows, uint32_t *ret_id, uint16_t *ret_row);
+/*
+ * The same after a write to rows of segment `failed` went wrong: rather in a segment that has no column on any of these disks (bits),
+ * and rather in another one.
+ */
+int alloc_sys_take_elsewhere(struct alloc *alloc, unsigned rows, const uint64_t *disks, uint32_t failed, uint32_t *ret_id,
+			     uint16_t *ret_row);
 /* How ill these rows fit into the segment, 0: not at all. The length of the run, and more where a copy would be lacking. */
 unsigned alloc_sys_fit(const struct alloc *alloc, uint32_t id, unsigned rows);
 /* The same in one SYS segment. */

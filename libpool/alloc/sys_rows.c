@@ -9,6 +9,7 @@
 #include "libpool/base/check.h"
 
 #define SYS_LACKS_COPY (1u << 16) /* more than any run */
+#define SYS_ON_FAILING (1u << 18) /* more than anything else */
 
 int alloc_sys_register(struct alloc *alloc, uint32_t id)
 {
@@ -114,6 +115,33 @@ int alloc_sys_take(struct alloc *alloc, unsigned rows, uint32_t *ret_id, uint16_
 		return -ENOSPC;
 	*ret_id = best_id;
 	return alloc_sys_take_in(alloc, best_id, rows, ret_row);
+}
+
+static bool is_on_any(const struct segment *segment, const uint64_t *disks)
+{
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
+		if (segment->record.columns[c].disk != DISK_ABSENT && bitmap_get(disks, segment->record.columns[c].disk))
+			return true;
+	return false;
+}
+
+int alloc_sys_take_elsewhere(struct alloc *alloc, unsigned rows, const uint64_t *disks, uint32_t failed, uint32_t *ret_id,
+			     uint16_t *ret_row)
+{
+	unsigned best = 0;
+
+	for (size_t i = 0; i < alloc->sys_ids.count; i++) {
+		uint32_t id = *array_at(&alloc->sys_ids, uint32_t, i);
+		unsigned fit = alloc_sys_fit(alloc, id, rows);
+		if (!fit)
+			continue;
+		fit += (is_on_any(alloc->segments[id], disks) ? SYS_ON_FAILING : 0) + (id == failed ? SYS_LACKS_COPY : 0);
+		if (!best || fit < best) {
+			best = fit;
+			*ret_id = id;
+		}
+	}
+	return best ? alloc_sys_take_in(alloc, *ret_id, rows, ret_row) : -ENOSPC;
 }
 
 const uint32_t *alloc_sys_segments(const struct alloc *alloc, size_t *ret_count)

@@ -31,7 +31,7 @@ static void ignore_placed(struct store_block *block)
 }
 
 int store_final_write(struct store *store, const struct final_layout *layout, struct buffer *log, struct buffer *commit,
-		      struct final_batch *ret_final, struct block_pointer *ret_summary)
+		      struct final_batch *ret_final, struct block_pointer *ret_summary, uint32_t *ret_lacking)
 {
 	struct store_block blocks[2] = {
 		{ .payload = log, .psect = layout->log_cells, .type = TYPE_ALLOC_LOG, .placed = ignore_placed },
@@ -44,6 +44,7 @@ int store_final_write(struct store *store, const struct final_layout *layout, st
 
 	if (status < 0)
 		return status;
+	store->final_lacking = 0;
 	batch->final = true;
 	batch->ret_summary = &summary;
 	struct stripe *stripe = stripe_new(store, layout->segment, layout->base, layout->height, batch->k, batch->m);
@@ -84,5 +85,15 @@ int store_final_write(struct store *store, const struct final_layout *layout, st
 	ret_final->base = layout->base;
 	ret_final->rows = layout->height;
 	block_pointer_encode(&summary, &ret_final->summary);
+	*ret_lacking = store->final_lacking;
 	return 0;
+}
+
+void store_final_settle(struct store *store, uint32_t segment, uint32_t lacking)
+{
+	const struct segment_record *record = &alloc_segment(store->alloc, segment)->record;
+
+	for (unsigned c = 0; c < (unsigned)record->k + record->m; c++)
+		if (lacking >> c & 1)
+			store_disk_fail(store, record->columns[c].disk, "a write of the commit block failed");
 }

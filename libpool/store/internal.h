@@ -120,6 +120,7 @@ struct store {
 	unsigned jobs;               /* parity on its way through the workers: the store can't go before */
 	struct rt_queue room;        /* writers that wait for in_flight to sink */
 	struct rt_group writes;      /* units and batch summaries that have begun */
+	uint32_t final_lacking;      /* columns that the final batch in hand lacks without a record */
 	int place_error;             /* the first failure of placement in this txg */
 	bool halted, read_only;
 	char halt_reason[256];

@@ -94,14 +94,21 @@ void store_resume(struct store *store);
 /*
  * The final batch: alloc-log block, commit block and summary in one run of rows of a SYS segment, as one
  * stripe. layout gives its height and the cells of the summary; write waits, and is durable after a flush.
+ * It can be written more than once in a txg, in different rows: the last one counts.
  */
 struct final_layout {
 	uint32_t segment;
 	uint16_t base, height, log_cells, summary_cells;
 };
 void store_final_layout(const struct store *store, uint32_t segment, uint16_t base, unsigned log_cells, struct final_layout *ret_layout);
+/*
+ * 0 with ret_lacking = the columns whose cells couldn't be written and of which neither a stale record nor their disk's state
+ * tells: the batch must be written elsewhere, or store_final_settle be called.
+ */
 int store_final_write(struct store *store, const struct final_layout *layout, struct buffer *log, struct buffer *commit,
-		      struct final_batch *ret_final, struct block_pointer *ret_summary);
+		      struct final_batch *ret_final, struct block_pointer *ret_summary, uint32_t *ret_lacking);
+/* What the final batch lacks is told by the state of the disks: they become faulty. */
+void store_final_settle(struct store *store, uint32_t segment, uint32_t lacking);
 
 /* Whose block it is: the hint of the summary, and what damage reports name. */
 struct block_owner {

@@ -50,11 +50,18 @@ static void unit_written(struct write_unit *unit)
 
 	unit->written = true;
 	store->in_flight -= unit->bytes;
-	if (unit->failed > unit->m && !unit->header)
+	/* A final batch may be written elsewhere; store_check_redundancy judges the one that counts. */
+	if (unit->failed > unit->m && !unit->header && !unit->final)
 		store_halt(store, "more columns of a row failed than there is parity");
 	rt_queue_wake_all(store->rt, &store->room);
 	rt_group_done(store->rt, &store->writes, 0);
 	unit_release(unit);
+}
+
+static void stale_told(const struct write_unit *unit, unsigned disk)
+{
+	unit->store->counters.stale_added += unit->rows;
+	store_emit(unit->store, STORE_STALE, disk, unit->rows, "a write failed: the cells are recorded and repaired first");
 }
 
 /* The column lacks the unit's cells: unless the disk's state says so for the whole txg, a record must. */
@@ -71,22 +78,27 @@ static void column_failed(struct write_unit *unit, unsigned column)
 		return;
 	}
 	unit->failed++;
-	if (unit->final)
-		store_disk_fail(store, index, "a write of the commit block failed"); /* its log is closed: no record fits */
 	/* RESYNC: the resync may have passed these rows, or may end before the next write to them would tell. */
-	if (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC || !disk->stale_from || disk->stale_from > unit->txg) {
+	bool told = disk->state != DISK_ONLINE && disk->state != DISK_RESYNC && disk->stale_from && disk->stale_from <= unit->txg;
+	if (unit->final) {
+		/* Its log is closed: no record fits but one that was made before. */
+		bool recorded = !told && alloc_is_stale(store->alloc, unit->segment, column, unit->base, unit->txg);
+		if (recorded)
+			stale_told(unit, index);
+		else if (!told)
+			store->final_lacking |= 1u << column;
+		return;
+	}
+	if (!told) {
 		struct stale_record stale = { unit->segment, (uint8_t)column, unit->base, unit->rows, unit->txg };
 		if (alloc_stale_add(store->alloc, &stale) < 0)
 			store_halt(store, "out of memory while recording a failed write");
-		store->counters.stale_added += unit->rows;
 		stale_bound(store);
-		store_emit(store, STORE_STALE, index, unit->rows, "a write failed: the cells are recorded and repaired first");
+		stale_told(unit, index);
 		for (unsigned i = 0; i < CLASS_COUNT; i++)
 			if (store->streams[i].has_segment && store->streams[i].segment == unit->segment)
 				store->streams[i].retire = true;
 	}
-	if (unit->final)
-		return;
 	segment->record.flags |= SEGMENT_DEGRADED;
 	alloc_segment_touch(store->alloc, segment);
 }

@@ -101,6 +101,10 @@ int sync_txg(struct core *core, uint64_t txg);
 void core_kill(struct object_sync *sync, struct objset *objset, const struct block_pointer *pointer);
 void core_sync_fiber(void *argument);
 
+/* final.c: step 8c. Writes log, commit block and summary, and fills the uberblock's commit and final batch. */
+int final_write(struct core *core, uint64_t txg, const struct final_layout *reserved, struct array *records, struct uberblock *uberblock,
+		struct final_batch *ret_final, struct block_pointer *ret_summary);
+
 /* checkpoint.c: steps 8a to 8c. */
 int checkpoint_write(struct core *core, struct object_sync *sync, const struct final_layout *reserved, struct uberblock *uberblock,
 		     struct final_batch *ret_final, struct block_pointer *ret_summary);

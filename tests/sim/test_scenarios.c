@@ -233,6 +233,19 @@ static void flush_failure(void)
 	}
 }
 
+/* Both tries of it: of data, metadata, checkpoint, final batch, header, whatever is written first, second, ... */
+static void write_failure(void)
+{
+	for (unsigned skip = 0; skip < 40; skip++) {
+		struct world *world = machine("a write fails, one after the other", 4, 2, 1);
+
+		suspect(world, 0);
+		sim_disk_fault(world->set->disks[0], SIM_WRITE_ERROR, DATA_START, 60 * MIB, skip, 2, 0);
+		boot(world, write_and_die_body);
+		done(world);
+	}
+}
+
 static void last_disk_of_a_mirror(void)
 {
 	struct world *world = machine("the last disk of a mirror works alone", 2, 1, 1);
@@ -353,6 +366,7 @@ int main(void)
 	crash_during_import();
 	crash_in_resync();
 	flush_failure();
+	write_failure();
 	last_disk_of_a_mirror();
 	export_with_dead_disk();
 	reader_slower_than_commits();

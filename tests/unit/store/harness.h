@@ -521,7 +521,10 @@ static inline int world_write_final(struct world *world, size_t record_bytes, st
 	world->commit_pointer = (struct block_pointer){.dva = dva_pack(dva), .place = world->txg, .birth = world->txg, .fill = 1,
 						       .lsect = 1, .psect = 1, .type = TYPE_COMMIT};
 	store_checksum(CHECKSUM_XXH3_128, commit->data, commit->size, world->commit_pointer.checksum);
-	int status = store_final_write(world->store, &layout, log, commit, &world->final, ret_summary);
+	uint32_t lacking = 0;
+	int status = store_final_write(world->store, &layout, log, commit, &world->final, ret_summary, &lacking);
+	if (status == 0)
+		store_final_settle(world->store, layout.segment, lacking);
 	buffer_unref(log);
 	buffer_unref(commit);
 	return status;
