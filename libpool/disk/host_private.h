@@ -105,7 +105,7 @@ void uring_free(struct uring *uring, struct host_mailbox *mailbox);
 void uring_submit(struct uring *uring, struct host_disk *disk, struct disk_io *io);
 int uring_register_file(struct uring *uring, int descriptor); /* slot or -1 */
 void uring_unregister_file(struct uring *uring, int slot);
-uint64_t uring_syscalls(const struct uring *uring);
+uint64_t uring_enters(const struct uring *uring);
 
 /* ---- host_open.c, probe.c, candidates.c: in helpers ---- */
 

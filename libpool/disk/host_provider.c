@@ -350,9 +350,9 @@ void disk_host_free(struct disk_provider *provider)
 	free(host);
 }
 
-uint64_t disk_host_syscalls(const struct disk_provider *provider)
+uint64_t disk_host_enters(const struct disk_provider *provider)
 {
 	const struct host *host = container_of(provider, const struct host, provider);
 
-	return host->uring ? uring_syscalls(host->uring) : 0;
+	return host->uring ? uring_enters(host->uring) : 0;
 }

@@ -51,7 +51,7 @@ struct uring {
 	bool signals; /* the eventfd is switched on */
 	int pipe_reader; /* -1: no registered files */
 	uint64_t slots_used[FILE_SLOTS / 64];
-	uint64_t syscalls;
+	uint64_t enters;
 };
 
 static struct host_disk *disk_of(const struct uring_request *request)
@@ -203,7 +203,7 @@ static void enter(struct uring *uring)
 	/* With deferred work or entries that didn't fit the queue the kernel must be asked. */
 	if (!submits && !(flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
 		return;
-	uring->syscalls++;
+	uring->enters++;
 	/* What isn't accepted (-EAGAIN, -EBUSY) stays in the queue for the next turn. */
 	if (submits && !uring->asks)
 		io_uring_submit(&uring->ring);
@@ -222,8 +222,7 @@ static void signals_off(struct uring *uring)
 		return;
 	uring->signals = false;
 	io_uring_cq_eventfd_toggle(&uring->ring, false);
-	if (eventfd_read(uring->source.descriptor, &count) == 0)
-		uring->syscalls++;
+	(void)eventfd_read(uring->source.descriptor, &count);
 }
 
 /* True if the engine may sleep: whatever completes from now on wakes it. */
@@ -320,9 +319,9 @@ void uring_unregister_file(struct uring *uring, int slot)
 	uring->slots_used[slot / 64] &= ~(UINT64_C(1) << slot % 64);
 }
 
-uint64_t uring_syscalls(const struct uring *uring)
+uint64_t uring_enters(const struct uring *uring)
 {
-	return uring->syscalls;
+	return uring->enters;
 }
 
 /* ---- life ---- */

@@ -50,7 +50,7 @@ struct disk_host_options {
 int disk_host_new(struct rt *rt, const struct disk_host_options *options, struct disk_provider **ret_provider);
 /* All disks must be closed; detached requests keep what they need. */
 void disk_host_free(struct disk_provider *provider);
-/* Number of io_uring_enter calls so far (0 with threads): a counter for tests. */
-uint64_t disk_host_syscalls(const struct disk_provider *provider);
+/* Number of io_uring_enter calls so far (0 with threads): see struct libpool_pool_info. */
+uint64_t disk_host_enters(const struct disk_provider *provider);
 
 #endif

@@ -180,6 +180,7 @@ struct libpool_pool_info {
 	uint64_t damaged_ranges;
 	uint64_t cache_bytes, cache_limit, cache_hits, cache_misses;
 	uint64_t allocation_memory; /* bytes of RAM of the allocation state */
+	uint64_t io_uring_enters;   /* system calls that submitted to disks or asked for completions, since import */
 };
 LIBPOOL_API int libpool_pool_info(libpool_pool *pool, struct libpool_pool_info *ret_info);
 
@@ -357,6 +358,76 @@ LIBPOOL_API int libpool_volume_trim(libpool_volume *volume, uint64_t offset, uin
 LIBPOOL_API int libpool_volume_flush(libpool_volume *volume);
 /* Next data or hole at or after offset; *ret_offset is the volume's size when there is none. */
 LIBPOOL_API int libpool_volume_seek(libpool_volume *volume, uint64_t offset, int data, uint64_t *ret_offset);
+
+/* ---- Asynchronous requests ------------------------------------------------------------------------------ */
+
+/*
+ * Requests go into a queue, and come back as completions in whatever order they end. A queue belongs to a pool and takes requests
+ * for all its volumes; a pool can have several. No thread is made for queues or requests.
+ *
+ * Any thread may submit and reap, also at the same time. Data is copied by the threads that submit (writes) and reap
+ * (reads). Memory and iovec array of a request belong to the library from libpool_queue_submit until its completion has been
+ * reaped; what is read is there then, not before.
+ *
+ * Requests that are under way together have no order: who needs one waits for the first before submitting the second.
+ * A flush covers the writes whose completions were reaped before it was submitted.
+ *
+ * Each request that was accepted completes once: when it has ended, with an error at the latest when the disks' deadlines have
+ * passed; none can be taken back. libpool_volume_close and libpool_close wait for what is under way (libpool_abandon
+ * has it fail); completions can still be reaped afterwards.
+ */
+typedef struct libpool_queue libpool_queue;
+
+struct libpool_queue_options {
+	size_t size;
+	uint32_t depth; /* requests under way and completions not yet reaped, together: 1 to 4096; 0: 256 */
+	uint64_t bytes; /* the memory that these may move, beyond which nothing is accepted: 0: 64 MiB */
+};
+/* options NULL: the defaults. */
+LIBPOOL_API int libpool_queue_open(libpool_pool *pool, const struct libpool_queue_options *options, libpool_queue **ret_queue,
+				   struct libpool_error *error);
+/* Waits until what is under way has ended, without beginning what hasn't begun. Completions that were not reaped are lost;
+ * the memory of all requests is the caller's again. Threads that wait in libpool_queue_reap return with -ECANCELED. */
+LIBPOOL_API void libpool_queue_close(libpool_queue *queue);
+/* An eventfd for poll, select or epoll: readable as long as there is something to reap. Not to be read, written or closed. */
+LIBPOOL_API int libpool_queue_descriptor(libpool_queue *queue);
+
+enum libpool_operation { LIBPOOL_READ = 1, LIBPOOL_WRITE = 2, LIBPOOL_FLUSH = 3, LIBPOOL_ZERO = 4, LIBPOOL_TRIM = 5 };
+#define LIBPOOL_FUA 1u                       /* flag of a write or zero: durable when it completes */
+#define LIBPOOL_REQUEST_MAX ((size_t)32 << 20) /* bytes that one read or write may move */
+
+struct iovec;
+
+struct libpool_request {
+	size_t size;
+	libpool_volume *volume;
+	uint32_t operation; /* enum libpool_operation: as the function libpool_volume_... of that name */
+	uint32_t flags;     /* LIBPOOL_FUA */
+	uint64_t offset, length; /* of a flush both 0 */
+	void *buffer;       /* length bytes to read into, or to write from */
+	const struct iovec *iov; /* instead of buffer: scattered memory, at least length bytes in all; <sys/uio.h> */
+	uint32_t iov_count;
+	uint64_t cookie;    /* the caller's: comes back with the completion */
+};
+/*
+ * Hands over `count` requests; the distance between them is the first one's .size. Returns how many were accepted, from the
+ * first on, or why the first wasn't:
+ *   -EAGAIN   the queue is full (depth or bytes): reap first. One request is always accepted by an empty queue
+ *   -EINVAL   a request without sense, or of another pool's volume; -E2BIG more than LIBPOOL_REQUEST_MAX to move
+ *   -EROFS    a change through a read-only handle
+ *   -ENOMEM; -ENODEV when volume or pool is closed
+ * Whether a range lies within the volume is seen when it is worked on: its completion says -EINVAL. Never waits for disks.
+ */
+LIBPOOL_API int libpool_queue_submit(libpool_queue *queue, const struct libpool_request *requests, size_t count);
+
+struct libpool_completion { /* never changes, so it has no size */
+	uint64_t cookie;
+	int32_t result;    /* 0 or a negative code */
+	uint32_t reserved; /* 0 */
+};
+/* Takes up to `count` completions, in the order in which they ended; returns their number. Waits for one if there is none,
+ * also when nothing is under way, for at most `timeout_ns` (0: not at all; UINT64_MAX: without limit), then returns 0. */
+LIBPOOL_API int libpool_queue_reap(libpool_queue *queue, struct libpool_completion *ret_completions, size_t count, uint64_t timeout_ns);
 
 /* Everything that returned before, in all datasets, is durable. */
 LIBPOOL_API int libpool_pool_sync(libpool_pool *pool, struct libpool_error *error);

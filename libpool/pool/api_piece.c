@@ -9,12 +9,12 @@
 
 static uint64_t block_size(const struct piece *piece)
 {
-	return UINT64_C(1) << piece->volume->block_shift;
+	return UINT64_C(1) << piece->shift;
 }
 
 static uint64_t first_block(const struct piece *piece)
 {
-	return piece->begin >> piece->volume->block_shift;
+	return piece->begin >> piece->shift;
 }
 
 static struct volume *volume_of(const struct piece *piece)
@@ -122,7 +122,7 @@ static int run_read(struct piece *piece)
 
 static void prepare_read(struct piece *piece)
 {
-	piece->count = (unsigned)(((piece->end - 1) >> piece->volume->block_shift) - first_block(piece) + 1);
+	piece->count = (unsigned)(((piece->end - 1) >> piece->shift) - first_block(piece) + 1);
 	memset(piece->blocks, 0, piece->count * sizeof(struct buffer *));
 }
 
@@ -153,7 +153,7 @@ static uint64_t body_begin(const struct piece *piece)
 
 static uint64_t body_end(const struct piece *piece)
 {
-	return body_begin(piece) + ((uint64_t)piece->count << piece->volume->block_shift);
+	return body_begin(piece) + ((uint64_t)piece->count << piece->shift);
 }
 
 /* Where a part of a block lies: in the caller's memory, or gathered from there into *ret_copy. */
@@ -179,7 +179,7 @@ static int prepare_part(struct piece *piece, uint64_t begin, uint64_t end, struc
 static int prepare_blocks(struct piece *piece, uint64_t body)
 {
 	uint64_t size = block_size(piece);
-	unsigned whole = (unsigned)((piece->end - body) >> piece->volume->block_shift);
+	unsigned whole = (unsigned)((piece->end - body) >> piece->shift);
 	struct cursor cursor = {NULL, 0};
 
 	if (whole)
@@ -227,7 +227,7 @@ static int run_write(struct piece *piece)
 	int result = write_part(piece, piece->begin, body, piece->head);
 
 	if (result == 0 && piece->count)
-		result = volume_write_blocks(volume_of(piece), body >> piece->volume->block_shift, piece->count, piece->blocks);
+		result = volume_write_blocks(volume_of(piece), body >> piece->shift, piece->count, piece->blocks);
 	if (result == 0)
 		result = write_part(piece, body_end(piece), piece->end, piece->tail);
 	return result;
@@ -239,6 +239,7 @@ int piece_prepare(struct piece *piece)
 {
 	int result = 0;
 
+	piece->shift = piece->volume->block_shift;
 	piece->count = 0;
 	piece->head = piece->tail = NULL;
 	if (piece->write)

@@ -20,6 +20,7 @@ struct piece {
 	struct buffer **blocks;   /* room for piece_blocks of them */
 	bool write;
 	/* Private. */
+	unsigned shift;           /* of a block: the volume may be closed before piece_finish */
 	unsigned count;           /* blocks: of a read all it touches, of a write the whole ones */
 	struct buffer *head, *tail; /* a write's parts of blocks that don't lie in one piece of memory */
 	struct rt *rt;

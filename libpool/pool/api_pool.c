@@ -210,6 +210,13 @@ static void pool_free(struct libpool_pool *pool)
 	free(pool);
 }
 
+void api_pool_ref(struct libpool_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->references++;
+	pthread_mutex_unlock(&pool->lock);
+}
+
 void api_pool_unref(struct libpool_pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);

@@ -1,6 +1,6 @@
 /*
- * The handles behind libpool.h. A pool's handle lives as long as anybody refers to it: its user until libpool_close, and
- * each of its volume handles. After the close all of them say -ENODEV.
+ * The handles behind libpool.h. A pool's handle lives as long as anybody refers to it: its user until libpool_close,
+ * its volume handles, its queues. After the close all of them say -ENODEV.
  */
 #ifndef LIBPOOL_POOL_API_POOL_H
 #define LIBPOOL_POOL_API_POOL_H
@@ -12,7 +12,7 @@ struct libpool_pool {
 	struct api_thread *thread; /* gone once closed and no call is running */
 	pthread_mutex_t lock;      /* of what follows, and of the counts in volumes */
 	pthread_cond_t idle;       /* a count of calls went down while somebody waits for it */
-	unsigned references;       /* the user's one and that of each volume handle */
+	unsigned references;       /* the user's one and those of volume handles and queues */
 	unsigned calls;            /* running */
 	bool closed;
 };
@@ -29,6 +29,7 @@ struct libpool_volume {
 /* A call on the pool (volume NULL) or on a volume begins: 0, or -ENODEV. What begins must end. */
 int api_begin(struct libpool_pool *pool, struct libpool_volume *volume);
 void api_end(struct libpool_pool *pool, struct libpool_volume *volume);
+void api_pool_ref(struct libpool_pool *pool);
 void api_pool_unref(struct libpool_pool *pool);
 
 /* One call of the fiber side with its arguments. */

@@ -75,8 +75,12 @@ int libpool_users(libpool_pool *pool, struct libpool_user **ret_users, size_t *r
 
 static int run_info(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
-	(void)pool, (void)error;
-	return engine_info(engine, data);
+	struct libpool_pool_info *info = data;
+	int result = engine_info(engine, info);
+
+	(void)error;
+	info->io_uring_enters = api_thread_enters(pool->thread);
+	return result;
 }
 
 int libpool_pool_info(libpool_pool *pool, struct libpool_pool_info *ret_info)

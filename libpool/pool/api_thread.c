@@ -277,3 +277,8 @@ int api_call(struct api_thread *thread, struct api_request *request, void (*func
 	api_post(thread, request, function);
 	return api_wait(request);
 }
+
+uint64_t api_thread_enters(const struct api_thread *thread)
+{
+	return disk_host_enters(thread->provider);
+}

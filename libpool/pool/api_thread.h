@@ -52,4 +52,7 @@ int api_wait(struct api_request *request);
 /* Posts and waits. */
 int api_call(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request));
 
+/* Calls of io_uring_enter so far. Engine thread. */
+uint64_t api_thread_enters(const struct api_thread *thread);
+
 #endif

@@ -161,9 +161,7 @@ static struct libpool_volume *volume_new(struct libpool_pool *pool, const struct
 	volume->pool = pool;
 	volume->user.read_only = options->read_only;
 	volume->user.exclusive = options->exclusive;
-	pthread_mutex_lock(&pool->lock);
-	pool->references++;
-	pthread_mutex_unlock(&pool->lock);
+	api_pool_ref(pool);
 	return volume;
 }
 

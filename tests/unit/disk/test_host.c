@@ -204,14 +204,14 @@ static void many_body(void)
 	submit_many(disk, DISK_WRITE, &group);
 	assert_int_equal(rt_group_wait(rt, &group), 0);
 	memset(many_data->data, 0, many_data->size);
-	calls = disk_host_syscalls(provider);
+	calls = disk_host_enters(provider);
 	submit_many(disk, DISK_READ, &group);
 	assert_int_equal(rt_group_wait(rt, &group), 0);
 	rt_yield(rt);
 	assert_int_equal(many_released, MANY);
 	assert_memory_equal(many_data->data, expected->data, expected->size);
 	/* Submitted by turns, not one by one. */
-	assert_true(disk_host_syscalls(provider) - calls < MANY / 2 || options.queue_depth == 4);
+	assert_true(disk_host_enters(provider) - calls < MANY / 2 || options.queue_depth == 4);
 	buffer_unref(many_data);
 	disk_close(disk);
 }
