@@ -200,6 +200,7 @@ struct libpool_disk_info {
 	uint64_t reads, writes, flushes, bytes_read, bytes_written;
 	uint64_t read_errors, write_errors, checksum_errors, flush_errors, overdue; /* since they were last cleared */
 	uint64_t read_latency_ns, write_latency_ns; /* means since import */
+	uint32_t rotational;  /* of a file: the disk below it */
 };
 LIBPOOL_API int libpool_disks(libpool_pool *pool, struct libpool_disk_info **ret_disks, size_t *ret_count);
 

@@ -186,6 +186,7 @@ static void fill_counters(const struct disk *disk, struct libpool_disk_info *inf
 	const struct disk_counters *counters = &disk->counters;
 
 	snprintf(info->serial, sizeof(info->serial), "%s", disk->info.serial);
+	info->rotational = disk->info.rotational;
 	info->reads = counters->reads;
 	info->writes = counters->writes;
 	info->flushes = counters->flushes;

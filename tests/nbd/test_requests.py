@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Requests, one by one and at random, against what they must do."""
+import unittest
+
+import nbd
+
+from nbd_case import MIB, NbdCase, extents
+
+BLOCK = 4096
+DATA, HOLE = 0, nbd.STATE_HOLE | nbd.STATE_ZERO
+ALLOCATED = nbd.CMD_FLAG_NO_HOLE
+
+
+class Requests(NbdCase):
+    def setUp(self):
+        super().setUp()
+        self.create_volume("16M", block="4K")
+        self.server = self.serve()
+        self.handle = self.server.connect()
+
+    def test_beyond_the_end(self):
+        handle, end = self.handle, 16 * MIB
+        handle.pwrite(b"last", end - 4)
+        for offset, count in ((end, 1), (end - 1, 2), (end - BLOCK, 2 * BLOCK), (1 << 50, BLOCK), ((1 << 63) - 1, 1), ((1 << 64) - 1, 1)):
+            self.fails("EINVAL", handle.pread, count, offset)
+            self.fails("ENOSPC", handle.pwrite, bytes(count), offset)
+            self.fails("ENOSPC", handle.zero, count, offset)
+            self.fails("EINVAL", handle.trim, count, offset)
+            self.fails("EINVAL", handle.cache, count, offset)
+            self.fails("EINVAL", handle.block_status, count, offset, lambda *_arguments: 0)
+        self.fails("EINVAL", handle.pread, 0, 0)
+        self.assertEqual(handle.pread(4, end - 4), b"last")
+
+    def test_unaligned(self):
+        handle = self.handle
+        for offset, count in ((1, 1), (BLOCK - 1, 2), (5 * BLOCK + 17, 3 * BLOCK), (12345, 77777), (3 * MIB - 1, 2 * MIB + 2)):
+            data = self.bytes(count)
+            before = handle.pread(count + 20, max(0, offset - 10))
+            handle.pwrite(data, offset)
+            first = min(10, offset)
+            self.assertEqual(handle.pread(count + 20, offset - first), before[:first] + data + before[first + count:])
+
+    def test_large(self):
+        """The largest that clients may count on."""
+        data = self.bytes(16 * MIB)
+        self.handle.pwrite(data, 0)
+        self.assertTrue(self.handle.pread(16 * MIB, 0) == data)
+        self.handle.zero(16 * MIB, 0)
+        self.assertEqual(extents(self.handle, 0, 16 * MIB), [(16 * MIB, HOLE)])
+
+    def test_zero(self):
+        """Any range, a hole where blocks are whole; always fast."""
+        handle = self.handle
+        for flags in (0, ALLOCATED, nbd.CMD_FLAG_FAST_ZERO, nbd.CMD_FLAG_FUA, nbd.CMD_FLAG_FAST_ZERO | ALLOCATED):
+            handle.pwrite(b"x" * MIB, 0)
+            handle.zero(10 * BLOCK + 100, 50, flags=flags)
+            self.assertEqual(handle.pread(11 * BLOCK, 0), b"x" * 50 + bytes(10 * BLOCK + 100) + b"x" * (BLOCK - 150))
+            self.assertEqual(extents(handle, 0, MIB), [(BLOCK, DATA), (9 * BLOCK, HOLE), (MIB - 10 * BLOCK, DATA)])
+
+    def test_trim(self):
+        """Whole blocks; what is around them stays."""
+        handle = self.handle
+        for flags in (0, nbd.CMD_FLAG_FUA):
+            handle.pwrite(b"x" * MIB, 0)
+            handle.trim(10 * BLOCK, 50, flags=flags)
+            self.assertEqual(handle.pread(11 * BLOCK, 0), b"x" * BLOCK + bytes(9 * BLOCK) + b"x" * BLOCK)
+            handle.trim(10, 20 * BLOCK)
+            self.assertEqual(extents(handle, 0, MIB), [(BLOCK, DATA), (9 * BLOCK, HOLE), (MIB - 10 * BLOCK, DATA)])
+
+    def test_one_extent(self):
+        handle = self.handle
+        handle.pwrite(b"x" * BLOCK, 4 * BLOCK)
+        for offset, expected in ((0, (4 * BLOCK, HOLE)), (4 * BLOCK, (BLOCK, DATA)), (4 * BLOCK + 1, (BLOCK - 1, DATA)), (5 * BLOCK, (MIB, HOLE))):
+            found = []
+            handle.block_status(MIB, offset, lambda _context, _offset, pairs, _error: found.extend(pairs), flags=nbd.CMD_FLAG_REQ_ONE)
+            self.assertEqual(len(found), 2)
+            self.assertEqual((min(found[0], expected[0]), found[1]), expected)
+
+    def test_structured_replies(self):
+        handle = self.handle
+        self.assertTrue(handle.get_structured_replies_negotiated())
+        self.assertTrue(handle.can_df())
+        data = self.bytes(3 * BLOCK)
+        handle.pwrite(data, 0)
+        chunks = []
+        handle.pread_structured(3 * BLOCK, 0, lambda part, offset, status, _error: chunks.append((bytes(part), offset, status)),
+                                flags=nbd.CMD_FLAG_DF)
+        self.assertEqual(chunks, [(data, 0, nbd.READ_DATA)])
+
+    def test_simple_replies(self):
+        """Old clients: without structured replies, and without a list of exports."""
+        data = self.bytes(BLOCK)
+        for setting in (lambda handle: handle.set_request_structured_replies(False), lambda handle: handle.set_handshake_flags(0)):
+            handle = nbd.NBD()
+            setting(handle)
+            handle.set_export_name("data")
+            handle.connect_unix(self.server.socket)
+            handle.pwrite(data, 7)
+            self.assertEqual(handle.pread(BLOCK, 7), data)
+            handle.flush()
+            handle.shutdown()
+
+    def model_step(self, model, handles):
+        """One request at random on one of the connections."""
+        handle, random = self.random.choice(handles), self.random
+        count = random.choice((1, 100, BLOCK, BLOCK, 3 * BLOCK, 70000))
+        offset = random.randrange(len(model) - count)
+        if random.random() < 0.6:
+            offset, count = offset // BLOCK * BLOCK, (count + BLOCK - 1) // BLOCK * BLOCK
+            offset = min(offset, len(model) - count)
+        flags = random.choice((0, 0, 0, 0, 0, 0, nbd.CMD_FLAG_FUA))
+        kind = random.choice(("write", "write", "write", "zeroes", "zero", "trim", "read", "read", "cache"))
+        if kind == "write":
+            model[offset:offset + count] = data = random.randbytes(count)
+            handle.pwrite(data, offset, flags=flags)
+        elif kind == "zeroes":
+            model[offset:offset + count] = bytes(count)
+            handle.pwrite(bytes(count), offset, flags=flags)
+        elif kind == "zero":
+            model[offset:offset + count] = bytes(count)
+            handle.zero(count, offset, flags=flags | random.choice((0, ALLOCATED, nbd.CMD_FLAG_FAST_ZERO)))
+        elif kind == "trim":
+            first, end = -(-offset // BLOCK) * BLOCK, (offset + count) // BLOCK * BLOCK
+            if end > first:
+                model[first:end] = bytes(end - first)
+            handle.trim(count, offset, flags=flags)
+        elif kind == "read":
+            self.assertEqual(handle.pread(count, offset), model[offset:offset + count])
+        else:
+            handle.cache(count, offset)
+
+    def check_extents(self, model, handle, exact):
+        """No data in holes; exact: no holes but where there is no data, block by block."""
+        offset = 0
+        for length, kind in extents(handle, 0, len(model)):
+            self.assertIn(kind, (DATA, HOLE))
+            for block in range(offset, offset + length, BLOCK) if exact or kind == HOLE else ():
+                self.assertEqual(any(model[block:block + BLOCK]), kind == DATA, f"block at {block}")
+            offset += length
+        self.assertEqual(offset, len(model))
+
+    def test_model(self):
+        """Two connections see one volume, as a model has it, at any time and after the next import."""
+        model = bytearray(4 * MIB)
+        handles = [self.handle, self.server.connect()]
+        for _round in range(12):
+            for _step in range(80):
+                self.model_step(model, handles)
+            self.check_extents(model, handles[1], exact=False)
+            handles[0].flush()
+            self.check_extents(model, handles[1], exact=True)
+            self.assertTrue(handles[1].pread(len(model), 0) == model)
+        self.stop(self.server)
+        self.assertTrue(self.poolctl("volume", "read", "tank/data", "--length", str(len(model)), text=False) == model)
+        self.verify()
+
+
+class Durability(NbdCase):
+    """What a killed server leaves."""
+
+    def test_a_flush_covers_all_connections(self):
+        self.create_volume()
+        server = self.serve()
+        first, second = server.connect(), server.connect()
+        expected = {}
+        for number in range(20):
+            expected[number * MIB] = data = self.bytes(5000)
+            first.pwrite(data, number * MIB)
+        second.flush()
+        server.kill()
+        handle = self.serve().connect()
+        for offset, data in expected.items():
+            self.assertEqual(handle.pread(5000, offset), data)
+
+    def test_forced_unit_access(self):
+        """Each is durable when it returns, without a flush."""
+        self.create_volume()
+        fua = nbd.CMD_FLAG_FUA
+        for number in range(6):
+            server = self.serve()
+            handle = server.connect()
+            data = self.bytes(3 * BLOCK)
+            handle.pwrite(b"x" * 64 * BLOCK, MIB)
+            handle.pwrite(data, MIB + number, flags=fua)
+            (handle.zero if number % 2 else handle.trim)(32 * BLOCK, MIB + 16 * BLOCK, flags=fua)
+            server.kill()
+            server = self.serve()
+            handle = server.connect()
+            self.assertEqual(handle.pread(len(data), MIB + number), data)
+            self.assertEqual(handle.pread(32 * BLOCK, MIB + 16 * BLOCK), bytes(32 * BLOCK))
+            self.stop(server)
+        self.verify()
+
+
+if __name__ == "__main__":
+    unittest.main()
