@@ -1,16 +1,22 @@
 # Libraries of the distribution, through pkg-config where they ship a file for it.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing)
-pkg_check_modules(BLKID REQUIRED IMPORTED_TARGET blkid)
-pkg_check_modules(UDEV REQUIRED IMPORTED_TARGET libudev)
-pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
-pkg_check_modules(JSONC REQUIRED IMPORTED_TARGET json-c)
-pkg_check_modules(SMARTCOLS REQUIRED IMPORTED_TARGET smartcols)
+
+# PkgConfig::PREFIX is the module of that name; POOL_MODULE_PREFIX is remembered for libpool.pc.
+macro(pool_module prefix module)
+  pkg_check_modules(${prefix} REQUIRED IMPORTED_TARGET ${module})
+  set(POOL_MODULE_${prefix} ${module})
+endmacro()
+pool_module(URING liburing)
+pool_module(BLKID blkid)
+pool_module(UDEV libudev)
+pool_module(ZSTD libzstd)
+pool_module(JSONC json-c)
+pool_module(SMARTCOLS smartcols)
 find_library(ISAL_LIBRARY isal REQUIRED)
 find_library(BOOST_CONTEXT_LIBRARY boost_context REQUIRED)
 if(POOL_TESTS)
-  pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+  pool_module(CMOCKA cmocka)
 endif()
 
 # What each layer links beside the layers it needs.

@@ -445,11 +445,23 @@ struct libpool_verify_result {
 /* The checkers: reachable blocks equal the live bitmaps, summaries and checksums hold, parity holds in every live row ... Reads everything. */
 LIBPOOL_API int libpool_verify(libpool_pool *pool, struct libpool_verify_result *ret_result, struct libpool_error *error);
 
-#define LIBPOOL_INIT(type) { sizeof(struct type) }
+/* struct libpool_host host = LIBPOOL_INIT(libpool_host); */
+#ifdef __cplusplus
+#define LIBPOOL_INIT(type) libpool_sized<struct type>()
+#else
+#define LIBPOOL_INIT(type) { .size = sizeof(struct type) }
+#endif
 /* Element i of a returned array of struct type: see Memory above. */
 #define LIBPOOL_ELEMENT(type, array, i) ((struct type *)(void *)((char *)(array) + (size_t)(i) * (array)->size))
 
 #ifdef __cplusplus
+}
+
+template <typename type> static inline type libpool_sized()
+{
+	type object = type();
+	object.size = sizeof(type);
+	return object;
 }
 #endif
 

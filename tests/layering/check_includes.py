@@ -31,7 +31,7 @@ LAYERS = [
 ]
 PUBLIC = "libpool/include"  # above all: it includes nothing of the project
 PUBLIC_USERS = ["libpool/pool"]  # the layers that implement it
-FRONT_ENDS = ["cli", "fuse-export"]  # <libpool.h> and their own headers
+FRONT_ENDS = ["cli", "fuse-export", "docs/examples"]  # <libpool.h> and their own headers
 FREE = ["bench", "tests"]  # may look at everything but the front ends' headers
 LINES_MAX = 800
 SUFFIXES = (".c", ".h", ".cc", ".cpp", ".hpp")

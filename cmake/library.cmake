@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The library as it is shipped, made of the objects of all layers: libpool.so.0 with a versioned map, and libpool.a, one object
+# whose inner symbols are local, so that none can clash with its host's. Header, libpool.pc, CMake package, manual.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(POOL_ABI 0)
+set(POOL_MAP ${CMAKE_SOURCE_DIR}/libpool/pool/libpool.map)
+set(POOL_ARCHIVE ${CMAKE_BINARY_DIR}/libpool.a)
+set(POOL_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/libpool)
+
+# What the layers link, in three forms: targets, modules of pkg-config, flags of whoever links libpool.a without pkg-config.
+function(pool_dependencies layers ret_targets ret_modules ret_flags)
+  foreach(layer ${layers})
+    string(REGEX REPLACE "^pool_" "" name ${layer})
+    list(APPEND targets ${POOL_LINK_${name}})
+  endforeach()
+  list(REMOVE_DUPLICATES targets)
+  foreach(target ${targets})
+    if(target MATCHES "^PkgConfig::(.*)$")
+      list(APPEND modules ${POOL_MODULE_${CMAKE_MATCH_1}})
+      list(APPEND flags ${${CMAKE_MATCH_1}_LINK_LIBRARIES})
+    elseif(target STREQUAL Threads::Threads)
+      list(APPEND others -pthread)
+    else()
+      get_filename_component(name ${target} NAME_WE)
+      string(REGEX REPLACE "^lib" "-l" name ${name})
+      list(APPEND others ${name})
+    endif()
+  endforeach()
+  foreach(flag ${flags})
+    get_filename_component(name ${flag} NAME_WE)
+    string(REGEX REPLACE "^lib" "-l" name ${name})
+    list(APPEND names ${name})
+  endforeach()
+  set(${ret_targets} ${targets} PARENT_SCOPE)
+  set(${ret_modules} ${modules} PARENT_SCOPE)
+  set(${ret_flags} ${others} PARENT_SCOPE)
+  set(POOL_MODULE_FLAGS ${names} PARENT_SCOPE)
+endfunction()
+
+function(pool_shared_library layers targets)
+  foreach(layer ${layers})
+    list(APPEND objects $<TARGET_OBJECTS:${layer}>)
+  endforeach()
+  add_library(pool_shared SHARED ${objects})
+  target_link_libraries(pool_shared PRIVATE pool_options ${targets})
+  target_link_options(pool_shared PRIVATE -Wl,--version-script=${POOL_MAP})
+  if(NOT POOL_SANITIZE)
+    target_link_options(pool_shared PRIVATE -Wl,-z,defs)
+  endif()
+  target_include_directories(pool_shared INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  set_target_properties(pool_shared PROPERTIES
+    OUTPUT_NAME pool EXPORT_NAME libpool VERSION ${PROJECT_VERSION} SOVERSION ${POOL_ABI}
+    LINKER_LANGUAGE C LINK_DEPENDS ${POOL_MAP})
+  install(TARGETS pool_shared EXPORT libpool-targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT libpool-targets NAMESPACE libpool:: DESTINATION ${POOL_PACKAGE_DIR})
+endfunction()
+
+function(pool_static_library layers)
+  foreach(layer ${layers})
+    list(APPEND objects $<TARGET_OBJECTS:${layer}>)
+  endforeach()
+  set(whole ${CMAKE_BINARY_DIR}/CMakeFiles/libpool.o)
+  add_custom_command(OUTPUT ${POOL_ARCHIVE} VERBATIM COMMAND_EXPAND_LISTS DEPENDS ${layers}
+    COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o ${whole} ${objects}
+    COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${whole}
+    COMMAND ${CMAKE_COMMAND} -E rm -f ${POOL_ARCHIVE}
+    COMMAND ${CMAKE_AR} rcs ${POOL_ARCHIVE} ${whole})
+  add_custom_target(pool_static ALL DEPENDS ${POOL_ARCHIVE})
+  install(FILES ${POOL_ARCHIVE} DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endfunction()
+
+# Files that name places do so relative to themselves, as `cmake --install --prefix` and DESTDIR move them.
+function(pool_package_files modules flags)
+  file(RELATIVE_PATH POOL_PC_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+  string(REGEX REPLACE "/$" "" POOL_PC_PREFIX ${POOL_PC_PREFIX})
+  string(REPLACE ";" " " POOL_PC_REQUIRES "${modules}")
+  string(REPLACE ";" " " POOL_PC_LIBS "${flags}")
+  set(POOL_STATIC_FLAGS ${POOL_MODULE_FLAGS} ${flags})
+  configure_file(${CMAKE_SOURCE_DIR}/cmake/libpool.pc.in ${CMAKE_BINARY_DIR}/libpool.pc @ONLY)
+  configure_package_config_file(${CMAKE_SOURCE_DIR}/cmake/libpool-config.cmake.in ${CMAKE_BINARY_DIR}/libpool-config.cmake
+    INSTALL_DESTINATION ${POOL_PACKAGE_DIR} PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
+  write_basic_package_version_file(${CMAKE_BINARY_DIR}/libpool-config-version.cmake COMPATIBILITY SameMinorVersion)
+  install(FILES ${CMAKE_BINARY_DIR}/libpool.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+  install(FILES ${CMAKE_BINARY_DIR}/libpool-config.cmake ${CMAKE_BINARY_DIR}/libpool-config-version.cmake
+    DESTINATION ${POOL_PACKAGE_DIR})
+endfunction()
+
+function(pool_shipped_library)
+  if(IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR} OR IS_ABSOLUTE ${CMAKE_INSTALL_INCLUDEDIR})
+    message(FATAL_ERROR "CMAKE_INSTALL_LIBDIR and CMAKE_INSTALL_INCLUDEDIR must be relative to the prefix")
+  endif()
+  get_property(layers GLOBAL PROPERTY POOL_LAYERS)
+  pool_dependencies("${layers}" targets modules flags)
+  pool_shared_library("${layers}" "${targets}")
+  pool_static_library("${layers}")
+  pool_package_files("${modules}" "${flags}")
+  install(FILES ${CMAKE_SOURCE_DIR}/libpool/include/libpool.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  file(GLOB manual CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/man3/*.3)
+  install(FILES ${manual} DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
+endfunction()
