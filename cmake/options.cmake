@@ -2,6 +2,7 @@
 set(POOL_SANITIZE "" CACHE STRING "sanitizers to build with: address,undefined or thread")
 option(POOL_WERROR "treat warnings as errors" ON)
 option(POOL_TESTS "build the tests" ON)
+option(POOL_FUZZ "link the targets of tests/fuzz with libFuzzer (clang); no other tests" OFF)
 
 add_library(pool_options INTERFACE)
 target_include_directories(pool_options INTERFACE ${CMAKE_SOURCE_DIR})

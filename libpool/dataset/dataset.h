@@ -1,6 +1,7 @@
 /*
  * Datasets: the catalogue in the MOS, and volumes. A volume is an objset whose object 16 is a blob.
- * Names are unique, 1 to 255 bytes, UTF-8 without control characters, spaces or slashes. Engine thread; fibers.
+ * Names are unique, 1 to 255 bytes, UTF-8 without control characters, spaces, slashes and what shells expand, and begin
+ * with neither '-' nor '.'. Engine thread; fibers.
  */
 #ifndef LIBPOOL_DATASET_DATASET_H
 #define LIBPOOL_DATASET_DATASET_H

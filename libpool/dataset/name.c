@@ -28,9 +28,6 @@ int dataset_name_check(const char *what, const char *name, struct pool_error *er
 	if (length > POOL_NAME_MAX)
 		return pool_error_set(error, -ENAMETOOLONG, "the name of the %s has %zu bytes: at most %u are possible", what, length,
 				      POOL_NAME_MAX);
-	if (name[0] == '-' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return pool_error_set(error, -EINVAL, "%s is no name for a %s: it must not be \".\", \"..\" or begin with \"-\"", name,
-				      what);
 	for (size_t i = 0; i < length;) {
 		unsigned char c = (unsigned char)name[i];
 		unsigned step = utf8_length((const unsigned char *)name + i);
@@ -43,5 +40,7 @@ int dataset_name_check(const char *what, const char *name, struct pool_error *er
 					      what, c);
 		i += step;
 	}
+	if (name[0] == '-' || name[0] == '.')
+		return pool_error_set(error, -EINVAL, "%s is no name for a %s: it must not begin with \"%c\"", name, what, name[0]);
 	return 0;
 }

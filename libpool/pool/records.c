@@ -62,6 +62,9 @@ int history_decode(const uint8_t *value, size_t size, struct history_record *ret
 	if (size < sizeof(raw) || size > HISTORY_SIZE_MAX)
 		return -POOL_EFORMAT;
 	memcpy(&raw, value, sizeof(raw));
+	if (raw.kind > HISTORY_EVENT || raw.severity > HISTORY_SEVERITY_MAX ||
+	    memcmp(raw.reserved, (uint8_t[sizeof(raw.reserved)]){ 0 }, sizeof(raw.reserved)) != 0)
+		return -POOL_EFORMAT;
 	ret_record->time_ns = le64_get(raw.time_ns);
 	ret_record->txg = le64_get(raw.txg);
 	ret_record->kind = raw.kind;
@@ -136,6 +139,8 @@ int damage_decode(const uint8_t *key, size_t key_size, const uint8_t *value, siz
 	if (key_size != DAMAGE_KEY_SIZE || value_size != sizeof(raw))
 		return -POOL_EFORMAT;
 	memcpy(&raw, value, sizeof(raw));
+	if (memcmp(raw.reserved, (uint8_t[sizeof(raw.reserved)]){ 0 }, sizeof(raw.reserved)) != 0)
+		return -POOL_EFORMAT;
 	*ret_record = (struct damage_record){
 		.dataset = (uint32_t)get_big(key, 4),
 		.object = get_big(key + 4, 8),

@@ -22,6 +22,7 @@ enum { HISTORY_COMMAND = 0, HISTORY_EVENT = 1 };
 #define HISTORY_KEY_SIZE 8u
 #define HISTORY_HEAD_SIZE 24u
 #define HISTORY_TEXT_MAX 600u /* kind, object and text of an event */
+#define HISTORY_SEVERITY_MAX 2u
 #define HISTORY_SIZE_MAX (HISTORY_HEAD_SIZE + HISTORY_TEXT_MAX)
 
 struct history_record {

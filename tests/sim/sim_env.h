@@ -24,6 +24,12 @@
 #include "libpool/rt/env.h"
 #include "tests/sim/sim_random.h"
 
+#if __has_attribute(noipa)
+#define SIM_NOT_INLINE __attribute__((noipa))
+#else
+#define SIM_NOT_INLINE __attribute__((noinline))
+#endif
+
 /* Something that happens at a point of virtual time, in wait(): outside fibers. Owned by the caller. */
 struct sim_event {
 	uint64_t at_ns;
@@ -70,7 +76,7 @@ void sim_env_free(struct sim_env *sim);
 /* Forgets the jobs and sources of an rt that was freed without having ended; the clock and the streams go on. */
 void sim_env_reboot(struct sim_env *sim);
 
-void sim_env_schedule(struct sim_env *sim, struct sim_event *event, uint64_t at_ns) __attribute__((noipa)); /* see sim_allocate */
+void sim_env_schedule(struct sim_env *sim, struct sim_event *event, uint64_t at_ns) SIM_NOT_INLINE; /* see sim_allocate */
 /* Does nothing when the event isn't scheduled. */
 void sim_env_cancel(struct sim_env *sim, struct sim_event *event);
 
@@ -91,6 +97,6 @@ void sim_env_set_chance(struct sim_env *sim, const char *point, uint32_t per_mil
 /* Aborts with a message: a bug in a test or no memory. */
 void sim_fatal(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* Zeroed, never NULL. Never inlined: tests that let allocations fail spare the simulator by the caller's address. */
-void *sim_allocate(size_t size) __attribute__((noipa));
+void *sim_allocate(size_t size) SIM_NOT_INLINE;
 
 #endif

@@ -208,6 +208,14 @@ static void test_records(void **state)
 			history_to_event(&again, 7, &event_again);
 	assert_string_equal(event_again.text, event.text);
 	assert_true(history_decode(value, HISTORY_HEAD_SIZE - 1, &again) < 0);
+	/* What isn't known, or is reserved: kind, severity, and the 6 bytes after them. */
+	for (size_t at = 16; at < HISTORY_HEAD_SIZE; at++) {
+		uint8_t kept = value[at];
+		value[at] = 3;
+		assert_true(history_decode(value, length, &again) < 0);
+		value[at] = kept;
+	}
+	assert_int_equal(history_decode(value, length, &again), 0);
 
 	damage_encode(&damage, key, damage_value);
 	assert_int_equal(damage_decode(key, sizeof(key), damage_value, sizeof(damage_value), &damage_again), 0);
@@ -221,6 +229,8 @@ static void test_records(void **state)
 	assert_int_equal(damage_again.found_ns, 9);
 	assert_true(damage_decode(key, sizeof(key) - 1, damage_value, sizeof(damage_value), &damage_again) < 0);
 	assert_true(damage_decode(key, sizeof(key), damage_value, 5, &damage_again) < 0);
+	damage_value[DAMAGE_VALUE_SIZE - 1] = 1;
+	assert_true(damage_decode(key, sizeof(key), damage_value, sizeof(damage_value), &damage_again) < 0);
 
 	history_key_encode(UINT64_C(0x0102030405060708), key);
 	assert_int_equal(key[0], 1);

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Makes the inputs that fuzzing begins with: images of small pools with some history, and each kind of structure as it is found
+ * in them. `fuzz_seeds FOLDER` writes FOLDER/TARGET/NAME.
+ */
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "libpool/pool/engine.h"
+#include "libpool/pool/records.h"
+#include "libpool/format/tree_node.h"
+#include "libpool/format/dataset_record.h"
+#include "scrub/job.h"
+#include "tests/fuzz/image.h"
+#include "tests/sim/simdisk.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define INPUT_MAX (1u << 20)
+
+struct shape {
+	const char *name, *profile;
+	unsigned disks;
+	uint64_t disk_bytes;
+	unsigned commits; /* beyond those that the writes make */
+	bool lame;        /* a disk goes offline in the middle, and the process dies at the end */
+	struct image_use use;
+};
+
+static const struct shape shapes[] = {
+	{ "single", "single", 1, 64 * MIB, 2, false, { 0, 0x3F, 7, 1 } },
+	{ "mirror", "raid1", 2, 64 * MIB, 40, false, { 0, 0x2B, 15, 2 } },
+	{ "parity", "raid5", 3, 64 * MIB, 6, false, { 0, 0x2F, 5, 3 } },
+	{ "lame", "raid5", 3, 64 * MIB, 3, true, { 2, 0x0B, 0x15, 4 } },
+	{ "double", "raid6", 4, 64 * MIB, 1, false, { 0, 0x1B, 9, 5 } },
+};
+
+struct making {
+	const struct shape *shape;
+	struct sim_env *sim;
+	struct sim_disks *set;
+	struct rt *rt;
+	struct engine_host host;
+};
+
+static const char *folder;
+static unsigned written;
+
+/* ---- Files ---- */
+
+static void put_file(const char *target, const char *name, const void *head, size_t head_size, const void *data, size_t size)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, target);
+	fuzz_expect(mkdir(path, 0777) == 0 || errno == EEXIST);
+	snprintf(path, sizeof(path), "%s/%s/%s", folder, target, name);
+	FILE *file = fopen(path, "wb");
+	fuzz_expect(file);
+	fuzz_expect(fwrite(head, 1, head_size, file) == head_size && fwrite(data, 1, size, file) == size);
+	fuzz_expect(fclose(file) == 0);
+	written++;
+}
+
+/* Without the zeros at the end, which the targets put back. */
+static void put_trimmed(const char *target, const char *name, const void *head, size_t head_size, const uint8_t *data, size_t size)
+{
+	while (size > 0 && data[size - 1] == 0)
+		size--;
+	put_file(target, name, head, head_size, data, size);
+}
+
+/* ---- Pools ---- */
+
+#define EXPECT_DONE(call)                                                                                              \
+	do {                                                                                                           \
+		int expect_status = (call);                                                                            \
+		if (expect_status < 0) {                                                                               \
+			fprintf(stderr, "%s:%d: %s: %d %s\n", __FILE__, __LINE__, #call, expect_status, error.text);   \
+			abort();                                                                                       \
+		}                                                                                                      \
+	} while (0)
+
+static void write_some(struct making *making, struct datasets *datasets, const char *name, unsigned count)
+{
+	struct pool_error error = { 0 };
+	struct volume *volume;
+	uint8_t data[16384];
+
+	(void)making;
+	EXPECT_DONE(volume_open(datasets, name, &volume, &error));
+	uint32_t block = 1u << volume_record(volume)->block_shift;
+	uint64_t blocks = volume_record(volume)->volume_size / block;
+	for (unsigned i = 0; i < count; i++) {
+		memset(data, (int)('a' + i % 26), sizeof(data));
+		if (i % 3 == 0)
+			memset(data + 30, 0, sizeof(data) - 30); /* embedded */
+		EXPECT_DONE(volume_write(volume, (uint64_t)i * i * 37 % blocks * block, block < sizeof(data) ? block : sizeof(data), data));
+		if (i % 7 == 6)
+			EXPECT_DONE(volume_flush(volume));
+	}
+	EXPECT_DONE(volume_trim(volume, 0, 2 * (uint64_t)block));
+	volume_close(volume);
+}
+
+static void make_pool(void *argument)
+{
+	struct making *making = argument;
+	const struct shape *shape = making->shape;
+	struct pool_error error = { 0 };
+	const char *disks[IMAGE_DISKS_MAX];
+	struct engine *engine;
+
+	for (unsigned d = 0; d < shape->disks; d++)
+		disks[d] = making->set->disks[d]->path;
+	struct libpool_create_options create = { .size = sizeof(create), .name = "tank", .profile = shape->profile, .disks = disks,
+						 .disk_count = shape->disks };
+	struct libpool_import_options import = { .size = sizeof(import), .name = "tank" };
+	EXPECT_DONE(engine_create(&making->host, &create, NULL, &error));
+	EXPECT_DONE(engine_import(&making->host, &import, &engine, &error));
+	struct datasets *datasets = engine_datasets(engine);
+	EXPECT_DONE(volume_create(datasets, "v4k", 64 * MIB, 4096, 0, &error));
+	EXPECT_DONE(volume_create(datasets, "v16k", 256 * MIB, 16384, 255, &error));
+	EXPECT_DONE(volume_create(datasets, "gone", MIB, 4096, 0, &error));
+	write_some(making, datasets, "v4k", 12);
+	write_some(making, datasets, "v16k", 12);
+	write_some(making, datasets, "gone", 5);
+	if (shape->lame)
+		EXPECT_DONE(engine_disk_offline(engine, "#1", &error));
+	EXPECT_DONE(volume_destroy(datasets, "gone", &error));
+	EXPECT_DONE(engine_property_set(engine, NULL, "comment", "a pool to begin with", &error));
+	struct libpool_scrub_options scrub = { .size = sizeof(scrub) };
+	EXPECT_DONE(engine_scrub_start(engine, &scrub, &error));
+	EXPECT_DONE(engine_jobs_wait(engine, 0, 0));
+	for (unsigned i = 0; i < shape->commits; i++)
+		EXPECT_DONE(core_commit_forced(engine_core(engine)));
+	write_some(making, datasets, "v4k", 4);
+	EXPECT_DONE(core_commit(engine_core(engine)));
+	if (shape->lame)
+		engine_abandon(engine);
+	else
+		EXPECT_DONE(engine_export(engine, &error));
+}
+
+static void copy_disks(const struct making *making, struct image *ret_image)
+{
+	*ret_image = (struct image){ .use = making->shape->use, .disk_count = making->shape->disks };
+	for (unsigned d = 0; d < ret_image->disk_count; d++) {
+		struct sim_disk *disk = making->set->disks[d];
+		static uint8_t cell[CELL_SIZE], zeros[CELL_SIZE];
+		ret_image->disks[d].cells = (uint32_t)(disk->size / CELL_SIZE);
+		for (uint64_t at = 0; at < disk->size; at += CELL_SIZE) {
+			sim_disk_peek(disk, at, cell, sizeof(cell));
+			if (memcmp(cell, zeros, sizeof(cell)) != 0)
+				image_write(ret_image, d, at, cell, sizeof(cell));
+		}
+	}
+}
+
+static void make_image(const struct shape *shape, struct image *ret_image)
+{
+	struct making making = { .shape = shape, .sim = sim_env_new(shape->disks), .set = sim_disks_new(shape->disks) };
+	struct disk_provider *provider;
+
+	for (unsigned d = 0; d < shape->disks; d++)
+		sim_disks_add(making.set, shape->disk_bytes);
+	fuzz_expect(rt_new(&making.sim->env, &making.rt) == 0);
+	provider = sim_disks_provider(making.set, making.sim, making.rt);
+	making.host = (struct engine_host){ .rt = making.rt, .provider = provider, .core = { .cache_limit = 8 * MIB } };
+	memcpy(making.host.core.host.bytes, "machine of tests", 16);
+	fuzz_expect(rt_run(making.rt, make_pool, &making) == 0);
+	copy_disks(&making, ret_image);
+	sim_disks_provider_free(provider);
+	rt_free(making.rt);
+	sim_disks_free(making.set);
+	sim_env_free(making.sim);
+}
+
+/* ---- Structures ---- */
+
+/* How many of a kind are enough. */
+struct kinds {
+	uint64_t seen[2000]; /* addresses */
+	unsigned seen_count;
+	unsigned blocks[TYPE_COUNT][16], nodes;
+};
+
+static uint8_t rows_byte(const struct image *image)
+{
+	uint8_t shift = 0;
+
+	while (64u << shift < image->rows)
+		shift++;
+	return shift;
+}
+
+static void put_tree_entries(const struct shape *shape, const struct image_block *block, struct kinds *kinds)
+{
+	size_t size = image_block_size(block);
+	int count = tree_node_count(block->content, size, 0);
+	struct tree_entry entry;
+	char name[80];
+
+	for (int i = 0; i < count && i < 3; i++) {
+		if (tree_node_entry(block->content, size, (unsigned)i, &entry) < 0)
+			continue;
+		uint8_t head[2] = { 0, (uint8_t)entry.key_length }, both[TREE_KEY_MAX + TREE_VALUE_MAX];
+		if (entry.value_length == BATCH_MAP_VALUE_SIZE && entry.key_length == BATCH_MAP_KEY_SIZE)
+			head[0] = 1;
+		else if (entry.value_length == JOB_RECORD_SIZE && entry.key_length == JOB_KEY_SIZE)
+			head[0] = 2;
+		else if (entry.value_length == DAMAGE_VALUE_SIZE && entry.key_length == DAMAGE_KEY_SIZE)
+			head[0] = 4;
+		else if (entry.value_length != DATASET_RECORD_SIZE && entry.key_length == HISTORY_KEY_SIZE)
+			head[0] = 3;
+		else if (entry.value_length != DATASET_RECORD_SIZE)
+			continue;
+		memcpy(both, entry.key, entry.key_length);
+		memcpy(both + entry.key_length, entry.value, entry.value_length);
+		snprintf(name, sizeof(name), "%s-%u-%u", shape->name, head[0], kinds->nodes++);
+		put_file("records", name, head, sizeof(head), both, (size_t)entry.key_length + entry.value_length);
+	}
+}
+
+static void put_payload(const struct shape *shape, const struct image *image, const struct image_block *block)
+{
+	struct block_pointer pointer = block->pointer;
+	uint8_t head[3] = { (uint8_t)(pointer.lsect - 1), (uint8_t)(pointer.psect - 1), 1 };
+	char name[80];
+
+	if (pointer.compression == COMPRESSION_NONE)
+		return;
+	snprintf(name, sizeof(name), "%s-%u-%u", shape->name, pointer.type, pointer.psect);
+	uint8_t *payload = malloc((size_t)pointer.psect * CELL_SIZE);
+	if (image_payload_read(image, &pointer, payload))
+		put_file("payload", name, head, sizeof(head), payload, 4 + (size_t)fuzz_le(payload, 4));
+	free(payload);
+}
+
+static void put_block(const struct shape *shape, const struct image *image, const uint8_t *raw, const struct image_block *block,
+		      struct kinds *kinds)
+{
+	const struct block_pointer *pointer = &block->pointer;
+	uint8_t head[3] = { 0 };
+	char name[80];
+
+	snprintf(name, sizeof(name), "%s-%u-%u-%u", shape->name, pointer->type, pointer->level,
+		 kinds->blocks[pointer->type][pointer->level & 15]);
+	if (kinds->blocks[pointer->type][pointer->level & 15]++ > 2)
+		return;
+	put_payload(shape, image, block);
+	head[0] = 0;
+	put_file("object", name, head, 1, raw, BLOCK_POINTER_SIZE);
+	head[0] = rows_byte(image);
+	switch (pointer->type) {
+	case TYPE_SUMMARY:
+		put_trimmed("summary", name, head, 1, block->content, image_block_size(block));
+		break;
+	case TYPE_ALLOC_LOG:
+		put_trimmed("alloc_log", name, head, 1, block->content, image_block_size(block));
+		break;
+	case TYPE_COMMIT:
+	case TYPE_OBJSET:
+		head[0] = pointer->type == TYPE_COMMIT ? 3 : 2;
+		put_trimmed("object", name, head, 1, block->content, image_block_size(block));
+		break;
+	case TYPE_SEGTAB:
+	case TYPE_LIVEMAP:
+		head[0] = (uint8_t)(rows_byte(image) << 2 | (pointer->type == TYPE_SEGTAB ? 2 : 0));
+		if (pointer->level == 0)
+			put_trimmed("segment_table", name, head, 1, block->content, image_block_size(block));
+		break;
+	case TYPE_DNODES:
+		head[0] = 1;
+		for (unsigned i = 0; i < DNODES_PER_BLOCK && pointer->level == 0; i++) {
+			snprintf(name, sizeof(name), "%s-dnode-%u", shape->name, i);
+			if (block->content[i * DNODE_SIZE])
+				put_trimmed("object", name, head, 1, block->content + (size_t)i * DNODE_SIZE, DNODE_SIZE);
+		}
+		break;
+	case TYPE_TREE:
+		head[0] = (uint8_t)(pointer->level | (image_block_size(block) == TREE_NODE_SIZE_MAX ? 16 : 0));
+		put_trimmed("tree_node", name, head, 2, block->content, image_block_size(block));
+		if (pointer->level == 0)
+			put_tree_entries(shape, block, kinds);
+	}
+}
+
+static bool seen(struct kinds *kinds, uint64_t address)
+{
+	for (unsigned i = 0; i < kinds->seen_count; i++)
+		if (kinds->seen[i] == address)
+			return true;
+	if (kinds->seen_count < sizeof(kinds->seen) / sizeof(kinds->seen[0]))
+		kinds->seen[kinds->seen_count++] = address;
+	return false;
+}
+
+static void walk(const struct shape *shape, const struct image *image, const uint8_t *raw, unsigned depth, struct kinds *kinds)
+{
+	struct image_block block;
+
+	if (depth > 12 || !image_block_read(image, raw, &block))
+		return;
+	if (seen(kinds, block.pointer.dva)) {
+		free(block.content);
+		return;
+	}
+	put_block(shape, image, raw, &block, kinds);
+	bool content = block.pointer.type == TYPE_DATA && block.pointer.level == 0;
+	for (size_t at = 0; !content && at + BLOCK_POINTER_SIZE <= image_block_size(&block); at++)
+		if (fuzz_le(block.content + at, 8) && fuzz_le(block.content + at, 8) >> 56 == 0 && block.content[at + 63] == 0)
+			walk(shape, image, block.content + at, depth + 1, kinds);
+	free(block.content);
+}
+
+static void put_structures(const struct shape *shape, struct image *image)
+{
+	static struct uberblock newest;
+	static struct kinds kinds;
+	uint8_t *raw = malloc(SYSMAP_SLOT_SIZE), head = 1 | (uint8_t)(rows_byte(image) << 2);
+	char name[80];
+
+	memset(&kinds, 0, sizeof(kinds));
+	image_survey(image);
+	fuzz_expect(image_newest(image, &newest));
+	for (unsigned d = 0; d < image->disk_count; d++) {
+		snprintf(name, sizeof(name), "%s-%u", shape->name, d);
+		image_read(image, d, LABEL_OFFSET, raw, LABEL_COPY_SIZE);
+		put_trimmed("label", name, NULL, 0, raw, LABEL_COPY_SIZE - 16);
+	}
+	image_read(image, 0, image_area(image, 0, 0) + UBERBLOCK_OFFSET + newest.txg % UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE, raw,
+		   UBERBLOCK_SIZE);
+	put_trimmed("uberblock", shape->name, NULL, 0, raw, UBERBLOCK_SIZE - 16);
+	image_read(image, 0, SYSMAP_OFFSET + (uint64_t)newest.sysmap_slot * SYSMAP_SLOT_SIZE, raw, SYSMAP_SLOT_SIZE);
+	put_file("sysmap", shape->name, NULL, 0, raw, newest.sysmap_length);
+	for (unsigned i = 0; i < image->disks[0].count; i++)
+		if (memcmp(image->disks[0].list[i].bytes, "poolAUHD", 8) == 0) {
+			put_trimmed("segment_table", shape->name, &head, 1, image->disks[0].list[i].bytes, CELL_SIZE - 4);
+			break;
+		}
+	walk(shape, image, newest.final.summary.bytes, 0, &kinds);
+	walk(shape, image, newest.commit.bytes, 0, &kinds);
+	free(raw);
+}
+
+static void put_texts(void)
+{
+	static const char *const texts[] = { "0", "1", "4096", "16K", "1.5T", "10GiB", "0.0001E", "18446744073709551616", "off", "auto", "zstd-19",
+					     "tank", "tank/disk1", "a b", "-x", ".x", "\xc3\xa4", "\xff", "tank/", "/", "a@b" };
+
+	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		for (uint8_t kind = 0; kind < 4; kind++) {
+			char name[32];
+			snprintf(name, sizeof(name), "%u-%u", kind, i);
+			put_file("text", name, &kind, 1, texts[i], strlen(texts[i]));
+		}
+}
+
+int main(int argc, char **argv)
+{
+	uint8_t *packed = malloc(INPUT_MAX);
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
+		return 2;
+	}
+	folder = argv[1];
+	fuzz_expect(mkdir(folder, 0777) == 0 || errno == EEXIST);
+	for (unsigned i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+		static struct image image;
+		make_image(&shapes[i], &image);
+		size_t size = image_pack(&image, packed, INPUT_MAX);
+		fuzz_expect(size > 0);
+		put_file("image", shapes[i].name, NULL, 0, packed, size);
+		put_structures(&shapes[i], &image);
+		image_release(&image);
+	}
+	put_texts();
+	printf("%u inputs\n", written);
+	free(packed);
+	return 0;
+}
