@@ -65,7 +65,7 @@ int dataset_load(struct dataset *dataset)
 	rt_mutex_lock(core_rt(core), &dataset->opening);
 	if (!dataset->objset)
 		status = objset_open(core_rt(core), core_blocks(core), &options, &dataset->record.root, &dataset->objset);
-	if (status == 0 && !dataset->blob && !(dataset->record.flags & DATASET_DESTROYED)) {
+	if (status == 0 && dataset->record.kind == DATASET_VOLUME && !dataset->blob && !(dataset->record.flags & DATASET_DESTROYED)) {
 		status = object_open(dataset->objset, VOLUME_OBJECT, &dataset->blob);
 		if (status == 0)
 			object_set_compression(dataset->blob, dataset->record.compression_level);
@@ -109,6 +109,8 @@ static int dataset_put(struct dataset *dataset, uint64_t txg)
 		record.root = *objset_root(dataset->objset);
 	if (dataset->blob)
 		record.referenced_cells = volume_cells(dataset);
+	else if (dataset->objset && record.kind == DATASET_FILESYSTEM)
+		record.referenced_cells = objset_cells(dataset->objset, dataset->synced.referenced_cells);
 	record_key(record.id, key);
 	dataset_record_encode(&record, value);
 	int status = tree_put(core_mos_object(core, MOS_CATALOGUE), txg, key, sizeof(key), value, sizeof(value));
@@ -138,7 +140,7 @@ static int participant_sync(void *argument, struct object_sync *sync)
 		struct dataset *dataset = container_of(node, struct dataset, node);
 		/* Destroyed, and the last sync left nothing to kill: what remains are a few blocks of the objset itself. */
 		bool empty = dataset->synced.flags & DATASET_DESTROYED && (dataset->objset || dataset->lost) && !dataset->gone &&
-			     !needs_sync(dataset, sync->txg);
+			     dataset->reaping == 0 && !needs_sync(dataset, sync->txg);
 		if (status == 0 && empty)
 			status = dataset_vanish(dataset, sync);
 		else if (status == 0 && needs_sync(dataset, sync->txg))
@@ -225,6 +227,7 @@ int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool
 		return pool_error_set(error, -ENOMEM, "out of memory");
 	datasets->core = core;
 	list_init(&datasets->list);
+	rt_group_init(&datasets->reapers);
 	int status = load_records(datasets, error);
 	if (status < 0) {
 		datasets_close(datasets);
@@ -237,6 +240,8 @@ int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool
 		status = dataset_load(dataset);
 		dataset->lost = status == -POOL_EDAMAGED || status == -POOL_EFORMAT;
 		dying |= status == 0 || dataset->lost;
+		if (status == 0 && dataset->record.kind == DATASET_FILESYSTEM)
+			filesystem_reap(dataset);
 	}
 	struct core_participant participant = { .sync = participant_sync, .committed = participant_committed,
 						.argument = datasets };
@@ -254,9 +259,15 @@ void datasets_close(struct datasets *datasets)
 	if (!core_read_only(datasets->core) && !core_halted(datasets->core, NULL))
 		(void)core_commit(datasets->core);
 	core_set_participant(datasets->core, NULL);
+	(void)rt_group_wait(core_rt(datasets->core), &datasets->reapers);
 	while (!list_empty(&datasets->list))
 		dataset_free(container_of(datasets->list.next, struct dataset, node));
 	free(datasets);
+}
+
+struct rt *datasets_rt(const struct datasets *datasets)
+{
+	return core_rt(datasets->core);
 }
 
 unsigned datasets_open_volumes(const struct datasets *datasets)
@@ -296,4 +307,31 @@ int datasets_walk(struct datasets *datasets, object_visit_function *visit, void 
 			status = walk_on(objset_walk(dataset->objset, visit, argument), &damage);
 	}
 	return status < 0 ? status : damage;
+}
+
+int datasets_list(struct datasets *datasets, uint8_t kind, struct dataset_record **ret_records, size_t *ret_count)
+{
+	struct array records;
+
+	array_init(&records, sizeof(struct dataset_record));
+	list_for_each(node, &datasets->list) {
+		const struct dataset *dataset = container_of(node, struct dataset, node);
+		if (dataset->record.flags & DATASET_DESTROYED || dataset->record.kind != kind)
+			continue;
+		if (array_push(&records, &dataset->record) < 0) {
+			array_release(&records);
+			return -ENOMEM;
+		}
+	}
+	*ret_records = records.items;
+	*ret_count = records.count;
+	return 0;
+}
+
+int dataset_failed(struct datasets *datasets, const char *what, const char *name, int status, struct pool_error *error)
+{
+	const char *why = pool_error_string(status);
+
+	(void)core_halted(datasets->core, &why);
+	return pool_error_set(error, status, "%s %s/%s: %s", what, core_label(datasets->core)->name, name, why);
 }

@@ -23,6 +23,7 @@ int dataset_name_check(const char *what, const char *name, struct pool_error *er
 int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool_error *error);
 /* Every volume must be closed. */
 void datasets_close(struct datasets *datasets);
+struct rt *datasets_rt(const struct datasets *datasets);
 /* Volumes that are open, for the message of a refused export. */
 unsigned datasets_open_volumes(const struct datasets *datasets);
 
@@ -55,6 +56,27 @@ int volume_zero(struct volume *volume, uint64_t offset, uint64_t length);
 int volume_trim(struct volume *volume, uint64_t offset, uint64_t length);
 int volume_flush(struct volume *volume);
 int volume_seek(struct volume *volume, uint64_t offset, bool data, uint64_t *ret_offset);
+
+/*
+ * File systems: here only the objset and who has it open; what is in it is libpool/fs. `fill` puts the first objects in, in the
+ * txg that brings the dataset; what it fails with is returned, and nothing was made. Waits for nothing but reads.
+ */
+struct dataset;
+int filesystem_create(struct datasets *datasets, const char *name, uint8_t block_shift, uint8_t compression,
+		      int (*fill)(void *argument, struct objset *objset, uint64_t txg), void *argument, struct pool_error *error);
+int filesystem_open(struct datasets *datasets, const char *name, struct dataset **ret_dataset, struct pool_error *error);
+void filesystem_close(struct dataset *dataset);
+/* -EBUSY while it is open. The space comes back in the background. */
+int filesystem_destroy(struct datasets *datasets, const char *name, struct pool_error *error);
+/* The objset of an open one, its pool, and its record as it is now. */
+struct objset *filesystem_objset(const struct dataset *dataset);
+struct core *filesystem_core(const struct dataset *dataset);
+const struct dataset_record *filesystem_record(const struct dataset *dataset);
+/* As volumes_list. */
+int filesystems_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count);
+
+/* The most cells that changing a byte range of a blob of `size` bytes places, its nodes included. length > 0. */
+uint64_t blob_change_cells(struct core *core, uint32_t block_bytes, uint64_t size, uint64_t offset, uint64_t length);
 
 /* Every placed pointer of every dataset and of the MOS as of the last commit (checkers). */
 int datasets_walk(struct datasets *datasets, object_visit_function *visit, void *argument);

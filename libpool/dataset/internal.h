@@ -24,6 +24,7 @@ struct dataset {
 	bool gate_closed;
 	struct rt_queue gate;
 	bool lost;    /* damaged so that it can't be opened: when destroyed, what can't be read stays allocated */
+	unsigned reaping; /* destroyed file systems: objects are still being taken apart */
 	bool gone;    /* removed from the catalogue by the txg in sync */
 };
 
@@ -35,6 +36,7 @@ struct datasets {
 	struct core *core;
 	struct list list;
 	unsigned open_volumes;
+	struct rt_group reapers;
 };
 
 /* Opens the objset and, of a volume, its content. 0 or what the reads give. */
@@ -42,8 +44,14 @@ int dataset_load(struct dataset *dataset);
 struct dataset *dataset_find(struct datasets *datasets, const char *name);
 struct dataset *dataset_add(struct datasets *datasets, const struct dataset_record *record);
 void dataset_free(struct dataset *dataset);
+/* filesystem.c: takes the objects of a destroyed file system apart in the background, until the core stops. */
+void filesystem_reap(struct dataset *dataset);
 /* volume.c: cells on disk of a volume's content. */
 uint64_t volume_cells(const struct dataset *dataset);
+/* The records of all datasets of a kind that aren't destroyed, in one allocation of the caller's. */
+int datasets_list(struct datasets *datasets, uint8_t kind, struct dataset_record **ret_records, size_t *ret_count);
+/* The text of a failure, which for a halted pool is why it halted. */
+int dataset_failed(struct datasets *datasets, const char *what, const char *name, int status, struct pool_error *error);
 /* The newest record becomes part of txg. */
 void dataset_stage(struct dataset *dataset, uint64_t txg);
 

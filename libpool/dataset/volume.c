@@ -26,10 +26,7 @@ static int size_check(const char *name, uint64_t bytes, uint32_t block_bytes, ui
 
 static int hold_failed(struct datasets *datasets, const char *name, int status, struct pool_error *error)
 {
-	const char *why = pool_error_string(status);
-
-	(void)core_halted(datasets->core, &why);
-	return pool_error_set(error, status, "volume %s/%s: %s", core_label(datasets->core)->name, name, why);
+	return dataset_failed(datasets, "volume", name, status, error);
 }
 
 int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, uint32_t block_bytes, uint8_t compression,
@@ -84,6 +81,10 @@ static int find_volume(struct datasets *datasets, const char *name, struct datas
 	if (!dataset) {
 		pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(datasets->core)->name, name);
 		return -ENOENT;
+	}
+	if (dataset->record.kind != DATASET_VOLUME) {
+		pool_error_set(error, -EINVAL, "%s/%s is no volume", core_label(datasets->core)->name, name);
+		return -EINVAL;
 	}
 	dataset->open_count++;
 	int status = dataset_load(dataset);
@@ -178,6 +179,8 @@ int volume_destroy(struct datasets *datasets, const char *name, struct pool_erro
 
 	if (!dataset)
 		return pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(core)->name, name);
+	if (dataset->record.kind != DATASET_VOLUME)
+		return pool_error_set(error, -EINVAL, "%s/%s is no volume", core_label(core)->name, name);
 	if (dataset->open_count)
 		return pool_error_set(error, -EBUSY, "volume %s/%s is open: close it first", core_label(core)->name, name);
 	dataset->open_count++;
@@ -232,21 +235,7 @@ uint64_t volume_cells(const struct dataset *dataset)
 
 int volumes_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count)
 {
-	struct array records;
-
-	array_init(&records, sizeof(struct dataset_record));
-	list_for_each(node, &datasets->list) {
-		const struct dataset *dataset = container_of(node, struct dataset, node);
-		if (dataset->record.flags & DATASET_DESTROYED || dataset->record.kind != DATASET_VOLUME)
-			continue;
-		if (array_push(&records, &dataset->record) < 0) {
-			array_release(&records);
-			return -ENOMEM;
-		}
-	}
-	*ret_records = records.items;
-	*ret_count = records.count;
-	return 0;
+	return datasets_list(datasets, DATASET_VOLUME, ret_records, ret_count);
 }
 
 int volume_open(struct datasets *datasets, const char *name, struct volume **ret_volume, struct pool_error *error)

@@ -29,40 +29,9 @@ static void request_end(struct volume *volume)
 		rt_queue_wake_all(core_rt(dataset->owner->core), &dataset->gate);
 }
 
-/*
- * Cells that `blocks` data blocks take, with their share of what the end of a segment is too short for. Segments may get as
- * narrow as one data column while disks are missing or full.
- */
-static uint64_t data_cells(const struct geometry *geometry, uint64_t blocks, unsigned block_cells)
-{
-	uint64_t segment = geometry->rows - 1u, room = segment - segment / 64 - 2; /* without the summary */
-	uint64_t whole = room / block_cells ? room / block_cells : 1;
-
-	return (blocks * segment + whole - 1) / whole;
-}
-
-/* Cells of the nodes above neighbouring blocks, up to the root of a volume of this size. */
-static uint64_t node_cells(const struct dataset *dataset, uint64_t blocks)
-{
-	unsigned shift = dataset->record.block_shift, indirect_shift = shift <= 14 ? 12 : 14, fanout_shift = indirect_shift - 6;
-	uint64_t all = dataset->record.volume_size >> shift, below = blocks, nodes = 0;
-
-	for (uint64_t span = 1; span < all; span <<= fanout_shift) {
-		below = below == 1 ? 1 : ((below - 1) >> fanout_shift) + 2;
-		nodes += below;
-	}
-	/* Stripes of metadata are short: nodes of several cells may leave half of one unused. */
-	return nodes * (indirect_shift == 12 ? 1 : 8);
-}
-
-/* Worst case of cells that changing a byte range places. */
 static uint64_t range_cells(const struct dataset *dataset, uint64_t offset, uint64_t length)
 {
-	const struct geometry *geometry = alloc_geometry(core_alloc(dataset->owner->core));
-	unsigned shift = dataset->record.block_shift;
-	uint64_t blocks = ((offset + length - 1) >> shift) - (offset >> shift) + 1;
-
-	return data_cells(geometry, blocks, 1u << (shift - CELL_SHIFT)) + node_cells(dataset, blocks);
+	return blob_change_cells(dataset->owner->core, 1u << dataset->record.block_shift, dataset->record.volume_size, offset, length);
 }
 
 int volume_read(struct volume *volume, uint64_t offset, size_t length, void *destination)

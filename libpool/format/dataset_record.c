@@ -77,6 +77,14 @@ void dataset_record_encode(const struct dataset_record *record, uint8_t *ret_raw
 	memcpy(ret_raw, &raw, sizeof(raw));
 }
 
+/* File systems may choose it for each file. */
+static bool block_shift_valid(const struct dataset_record *record)
+{
+	if (record->block_shift == 0)
+		return record->kind == DATASET_FILESYSTEM;
+	return record->block_shift >= CELL_SHIFT && record->block_shift <= DNODE_BLOCK_SHIFT_MAX;
+}
+
 int dataset_record_decode(const uint8_t *raw_bytes, size_t size, struct dataset_record *ret_record)
 {
 	struct dataset_record record = { 0 };
@@ -106,7 +114,7 @@ int dataset_record_decode(const uint8_t *raw_bytes, size_t size, struct dataset_
 	record.reservation = le64_get(raw.reservation);
 	memcpy(record.name, raw.name, sizeof(record.name));
 	if (record.id == 0 || record.kind == 0 || record.kind > DATASET_SNAPSHOT ||
-	    record.block_shift < CELL_SHIFT || record.block_shift > DNODE_BLOCK_SHIFT_MAX ||
+	    !block_shift_valid(&record) ||
 	    (record.compression_level > COMPRESSION_LEVEL_MAX && record.compression_level != COMPRESSION_AUTO) ||
 	    record.flags & ~DATASET_DESTROYED || record.volume_size > INT64_MAX ||
 	    !name_field_valid(record.name, sizeof(record.name)) || le32_get(raw.reserved) != 0 ||

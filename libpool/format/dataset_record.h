@@ -17,7 +17,7 @@ enum dataset_kind { DATASET_FILESYSTEM = 1, DATASET_VOLUME = 2, DATASET_SNAPSHOT
 /* Catalogue: key = dataset id u32 big endian; the name is in the record (names are unique among records without a destroy time). */
 struct dataset_record {
 	uint32_t id;
-	uint8_t kind, block_shift, compression_level; /* compression_level: 0 off, else zstd level + 1 (auto: 255) */
+	uint8_t kind, block_shift, compression_level; /* compression_level: 0 off, else zstd level + 1 (auto: 255); block_shift of a file system: 0: by the use of each file */
 	uint8_t flags; /* DATASET_DESTROYED: waits to be freed, can be brought back */
 	uint64_t volume_size;    /* bytes */
 	uint64_t created_txg, created_ns, destroyed_ns;

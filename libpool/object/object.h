@@ -53,6 +53,8 @@ void objset_close(struct objset *objset);
 uint32_t objset_id(const struct objset *objset);
 /* The root as of the last finished sync. */
 const struct raw_block_pointer *objset_root(const struct objset *objset);
+/* Cells in use by all objects, dnodes included, given what they were when it was last asked (or when the objset was opened). */
+uint64_t objset_cells(struct objset *objset, uint64_t before);
 bool objset_is_dirty(const struct objset *objset, uint64_t txg);
 uint64_t objset_object_count(const struct objset *objset); /* deltas included */
 void *objset_user(const struct objset *objset);
@@ -69,6 +71,11 @@ int object_create(struct objset *objset, uint64_t txg, const struct object_creat
 /* One object in RAM per number: handles share it. -ENOENT when free. */
 int object_open(struct objset *objset, uint64_t number, struct object **ret_object);
 void object_close(struct object *object);
+/*
+ * The lowest number in use that is >= `first`, orphans apart: -ENOENT if there is none. What is created or destroyed meanwhile
+ * may be missed or be gone. Waits.
+ */
+int objset_next_object(struct objset *objset, uint64_t first, uint64_t *ret_number);
 uint64_t object_number(const struct object *object);
 void object_set_compression(struct object *object, uint8_t compression);
 /* Marks the object free in txg; its blocks are killed by the syncs of this and, when there are many, of the following txgs
@@ -86,6 +93,8 @@ int object_set_bonus(struct object *object, uint64_t txg, const void *bonus, siz
 
 /* Blobs. Lengths and offsets in bytes; the end of a blob is not kept here (see bonus). */
 uint32_t blob_block_size(const struct object *object);
+/* Another block size (12 to 20) for a blob that was never written to, which any txg's change of content is: else -EBUSY. Never waits. */
+int blob_set_block_shift(struct object *object, uint64_t txg, uint8_t block_shift);
 /* Copies [offset, offset + length) out; holes and what lies beyond the last block read as zeroes. */
 int blob_read(struct object *object, uint64_t offset, size_t length, void *destination);
 /*

@@ -49,6 +49,7 @@ struct objset {
 	int64_t count_change[2];   /* by txg & 1: objects created less those destroyed */
 	uint64_t next_object, object_count; /* the newest; object_count without the orphans' tree */
 	uint64_t disk_next_object, disk_object_count;
+	int64_t cells_change;      /* of finished syncs, since objset_cells */
 	struct raw_block_pointer root;
 	void *user;
 };
@@ -80,6 +81,13 @@ void object_overlays(const struct object *object, struct overlay *ret_overlays[2
 struct object *objset_find(struct objset *objset, uint64_t number);
 /* As object_open, the orphans included. */
 int objset_open_number(struct objset *objset, uint64_t number, struct object **ret_object);
+
+/* The shape of an empty blob. */
+static inline void blob_reshape(struct object *object, uint8_t block_shift)
+{
+	object->disk.block_shift = block_shift;
+	object->disk.indirect_shift = block_shift <= 14 ? 12 : 14;
+}
 
 static inline struct block_owner object_owner(const struct object *object, unsigned level, uint64_t block)
 {

@@ -371,3 +371,11 @@ int object_destroy(struct object *object, uint64_t txg)
 	objset->count_change[txg & 1]--;
 	return 0;
 }
+
+uint64_t objset_cells(struct objset *objset, uint64_t before)
+{
+	int64_t cells = (int64_t)before + objset->cells_change;
+
+	objset->cells_change = 0;
+	return cells > 0 ? (uint64_t)cells : 0;
+}

@@ -322,10 +322,20 @@ static void switch_object(struct plan *plan, struct list *garbage)
 		object->disk = plan->dnode;
 	object->generation++;
 	object->overlays[overlay->txg & 1] = NULL;
+	/* The open txg may have given the blob another block size: it was empty in this one. */
+	const struct overlay *open = object->overlays[~overlay->txg & 1];
+	if (open && open->block_shift && object->disk.kind == DNODE_BLOB)
+		blob_reshape(object, open->block_shift);
 	if (list_linked(&overlay->node))
 		list_remove(&overlay->node);
 	list_push_back(garbage, &overlay->node);
 	overlay_forget(overlay);
+}
+
+static int64_t cells_gained(const struct plan *plan)
+{
+	return (int64_t)(plan->dnode.kind == DNODE_FREE ? 0 : plan->dnode.sectors) -
+	       (int64_t)(plan->object->disk.kind == DNODE_FREE ? 0 : plan->object->disk.sectors);
 }
 
 /* One step: nothing here waits. */
@@ -336,10 +346,14 @@ static void switch_all(struct sync_run *run, struct list *garbage)
 		struct objset *objset = part->objset;
 		unsigned slot = run->request->txg & 1;
 
-		for (size_t j = 0; j < part->plans.count; j++)
+		for (size_t j = 0; j < part->plans.count; j++) {
+			if (objset)
+				objset->cells_change += cells_gained(plan_at(&part->plans, j));
 			switch_object(plan_at(&part->plans, j), garbage);
+		}
 		if (!objset)
 			continue;
+		objset->cells_change += cells_gained(part->dnodes);
 		switch_object(part->dnodes, garbage);
 		objset->root = part->root;
 		objset->header_dirty[slot] = false;

@@ -48,6 +48,7 @@ struct overlay {
 	struct object *object;
 	uint64_t txg;
 	bool created, destroyed, bonus_set;
+	uint8_t block_shift;       /* the blob's, set while it was empty; 0: as it was */
 	uint16_t bonus_length;
 	uint8_t bonus[DNODE_BONUS_MAX];
 	struct sorted_map blocks;  /* dirty_block by number */

@@ -26,6 +26,7 @@ LAYERS = [
     "libpool/object",
     "libpool/txg",
     "libpool/dataset",
+    "libpool/fs",
     "scrub",
     "libpool/pool",
 ]

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Attributes of nodes: what stat tells, and what chmod, chown, truncate and utimes change, all of one call in one txg. */
+#include "libpool/fs/internal.h"
+#include "libpool/fs/content.h"
+
+void fs_attributes(const struct fs_node *node, struct fs_attributes *ret_attributes)
+{
+	const struct inode_record *inode = &node->inode;
+	struct dnode dnode;
+
+	object_info(node->object, &dnode);
+	*ret_attributes = (struct fs_attributes){
+		.number = node->number, .generation = node->generation, .size = inode->size, .changes = inode->changes,
+		.blocks = dnode.sectors * (CELL_SIZE / 512), .mode = inode->mode, .links = inode->links, .uid = inode->uid,
+		.gid = inode->gid, .project = inode->project, .device_major = inode->device_major,
+		.device_minor = inode->device_minor,
+		.block_size = S_ISREG(inode->mode) ? blob_block_size(node->object) : CELL_SIZE,
+	};
+	memcpy(ret_attributes->times, inode->times, sizeof(inode->times));
+}
+
+void drop_setid(struct inode_record *inode)
+{
+	if (S_ISDIR(inode->mode))
+		return;
+	inode->mode &= ~(uint32_t)S_ISUID;
+	if (inode->mode & S_IXGRP)
+		inode->mode &= ~(uint32_t)S_ISGID;
+}
+
+static void set_ids(struct inode_record *inode, const struct fs_set *set)
+{
+	if (set->what & FS_SET_UID)
+		inode->uid = set->uid;
+	if (set->what & FS_SET_GID)
+		inode->gid = set->gid;
+	if (set->what & FS_SET_PROJECT)
+		inode->project = set->project;
+	if (set->what & (FS_SET_UID | FS_SET_GID | FS_SET_KILL_SETID))
+		drop_setid(inode);
+	if (set->what & FS_SET_MODE)
+		inode->mode = (inode->mode & S_IFMT) | (set->mode & 07777u);
+}
+
+static void set_times(struct inode_record *inode, const struct fs_set *set)
+{
+	static const uint32_t flags[FS_TIME_COUNT] = { [FS_TIME_ACCESS] = FS_SET_ACCESS, [FS_TIME_MODIFY] = FS_SET_MODIFY,
+						       [FS_TIME_CHANGE] = FS_SET_CHANGE, [FS_TIME_BIRTH] = FS_SET_BIRTH };
+
+	for (unsigned i = 0; i < FS_TIME_COUNT; i++)
+		if (set->what & flags[i])
+			inode->times[i] = set->times[i];
+}
+
+static int set_check(const struct fs_node *node, const struct fs_set *set)
+{
+	for (unsigned i = 0; i < FS_TIME_COUNT; i++)
+		if (set->times[i].nanoseconds >= NS_PER_S)
+			return -EINVAL;
+	if (!(set->what & FS_SET_SIZE))
+		return 0;
+	if (node_is_directory(node))
+		return -EISDIR;
+	if (!S_ISREG(node->inode.mode))
+		return -EINVAL;
+	return set->size > FS_FILE_SIZE_MAX ? -EFBIG : 0;
+}
+
+static int set_apply(struct fs_node *node, const struct fs_set *set, struct acl_list *list, uint64_t txg)
+{
+	bool sized = set->what & FS_SET_SIZE;
+	int status = sized ? content_resize(node, txg, set->size) : 0;
+
+	if (status < 0)
+		return status;
+	set_ids(&node->inode, set);
+	node_changed(node, sized);
+	set_times(&node->inode, set);
+	if (set->what & FS_SET_MODE)
+		status = acl_set_mode(list, node, txg);
+	return status < 0 ? status : node_store(node, txg);
+}
+
+int fs_set(struct fs_node *node, const struct fs_set *set)
+{
+	struct core *core = node->fs->core;
+	struct acl_list *list = NULL;
+	uint64_t txg;
+	int status = set_check(node, set);
+
+	if (status == 0 && core_read_only(core))
+		status = -EROFS;
+	if (status < 0)
+		return status;
+	rt_mutex_lock(node->fs->rt, &node->content);
+	if (set->what & FS_SET_MODE)
+		status = acl_load_access(node, &list);
+	/* What makes a file smaller must not need any room. */
+	uint64_t cells = ATTRIBUTE_CELLS;
+	if (set->what & FS_SET_SIZE)
+		cells = set->size > node->inode.size ? content_cells(node, node->inode.size, 1) : 0;
+	if (status == 0)
+		status = core_hold(core, cells, &txg);
+	if (status == 0) {
+		status = set_apply(node, set, list, txg);
+		core_release(core, txg);
+	}
+	rt_mutex_unlock(node->fs->rt, &node->content);
+	free(list);
+	return status;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The content of one file in a txg: in the inode while it is small, in blocks else. The caller holds `content` and a
+ * transaction handle, and stores the inode.
+ *
+ * Bytes behind the end of the file within its last block mean nothing: making a file smaller costs no write, and whatever
+ * makes it larger zeroes them first.
+ */
+#ifndef LIBPOOL_FS_CONTENT_H
+#define LIBPOOL_FS_CONTENT_H
+
+#include "libpool/fs/internal.h"
+
+/* What changing a range places at most, in cells: for the handle. */
+uint64_t content_cells(const struct fs_node *node, uint64_t offset, uint64_t length);
+int content_resize(struct fs_node *node, uint64_t txg, uint64_t size);
+/* Grows the file if need be. */
+int content_write(struct fs_node *node, uint64_t txg, uint64_t offset, size_t length, const void *source);
+/* The range, which ends within the file, becomes zeroes. */
+int content_zero(struct fs_node *node, uint64_t txg, uint64_t offset, uint64_t length);
+/* A whole record of the blob from a frozen buffer; the file has blocks, and reaches up to its end at least. */
+int content_put_block(struct fs_node *node, uint64_t txg, uint64_t number, struct buffer *buffer);
+/* Content that lies in the inode goes into blocks; for content that isn't there yet, blocks for about `length` bytes. */
+int content_spill(struct fs_node *node, uint64_t txg, uint64_t length);
+/* file.c: as fs_write. */
+int file_write_locked(struct fs_node *node, uint64_t offset, size_t length, const void *source, unsigned flags, size_t *ret_length);
+int content_read(struct fs_node *node, uint64_t offset, size_t length, void *destination);
+
+/* attributes.c: as a change by somebody who isn't the owner wants. */
+void drop_setid(struct inode_record *inode);
+
+#endif

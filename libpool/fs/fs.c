@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A file system as a whole: made, opened, closed. */
+#include "libpool/fs/internal.h"
+
+#include <stdio.h>
+
+struct filling {
+	struct rt *rt;
+	const struct fs_create_options *options;
+};
+
+static int make_super(const struct filling *filling, struct objset *objset, uint64_t txg)
+{
+	struct object_create_options options = { .number = FS_OBJECT_SUPER, .kind = DNODE_TREE };
+	struct fs_super super = { 0 };
+	uint8_t raw[FS_SUPER_SIZE];
+	struct object *object;
+	int status = object_create(objset, txg, &options, &object);
+
+	if (status < 0)
+		return status;
+	rt_env(filling->rt)->ops->random(rt_env(filling->rt), super.hash_key, sizeof(super.hash_key));
+	fs_super_encode(&super, raw);
+	status = object_set_bonus(object, txg, raw, sizeof(raw));
+	object_close(object);
+	return status;
+}
+
+static int make_root(const struct filling *filling, struct objset *objset, uint64_t txg)
+{
+	const struct fs_create_options *wanted = filling->options;
+	struct object_create_options options = { .number = FS_OBJECT_ROOT, .kind = DNODE_TREE };
+	struct inode_record inode = { .mode = S_IFDIR | (wanted->mode ? wanted->mode & 07777u : 0755u), .uid = wanted->uid, .gid = wanted->gid,
+				      .links = 2, .changes = 1 };
+	uint64_t now = rt_realtime(filling->rt);
+	uint8_t raw[INODE_RECORD_SIZE];
+	struct object *object;
+	int status = object_create(objset, txg, &options, &object);
+
+	if (status < 0)
+		return status;
+	for (unsigned i = 0; i < FS_TIME_COUNT; i++)
+		inode.times[i] = (struct fs_time){ (int64_t)(now / NS_PER_S), (uint32_t)(now % NS_PER_S) };
+	inode_encode(&inode, raw);
+	status = object_set_bonus(object, txg, raw, sizeof(raw));
+	object_close(object);
+	return status;
+}
+
+static int fill(void *argument, struct objset *objset, uint64_t txg)
+{
+	struct object_create_options links = { .number = FS_OBJECT_LINKS, .kind = DNODE_TREE };
+	struct object *object;
+	int status = make_super(argument, objset, txg);
+
+	if (status == 0)
+		status = object_create(objset, txg, &links, &object);
+	if (status == 0)
+		object_close(object);
+	return status < 0 ? status : make_root(argument, objset, txg);
+}
+
+int fs_create(struct datasets *datasets, const char *name, const struct fs_create_options *options, struct pool_error *error)
+{
+	struct filling filling = { datasets_rt(datasets), options };
+
+	if (options->record_shift && (options->record_shift < CELL_SHIFT || options->record_shift > DNODE_BLOCK_SHIFT_MAX))
+		return pool_error_set(error, -EINVAL, "file system %s: a record size of 2^%u bytes is not possible: 4 KiB to 1 MiB", name,
+				      options->record_shift);
+	return filesystem_create(datasets, name, options->record_shift, options->compression, fill, &filling, error);
+}
+
+static int open_objects(struct fs *fs)
+{
+	struct dnode dnode;
+	int status = object_open(fs->objset, FS_OBJECT_SUPER, &fs->super);
+
+	if (status == 0)
+		status = object_open(fs->objset, FS_OBJECT_LINKS, &fs->links);
+	if (status < 0)
+		return status == -ENOENT ? -POOL_EFORMAT : status;
+	object_info(fs->super, &dnode);
+	return fs_super_decode(dnode.bonus, dnode.bonus_length, &fs->record);
+}
+
+/* What had no name at the last end, however that came: handles are gone, so it is freed. */
+static int free_unnamed(struct fs *fs)
+{
+	uint8_t key[OBJECT_KEY_MAX], value[OBJECT_VALUE_MAX];
+	size_t key_length = 0, value_length;
+	int status = 0;
+
+	for (bool after = false; status == 0; after = true) {
+		struct fs_node *node;
+		uint64_t number;
+		status = tree_next(fs->super, key, key_length, after, key, &key_length, value, &value_length);
+		if (status == 0)
+			status = number_key_decode(key, key_length, &number);
+		if (status < 0)
+			break;
+		int found = node_get(fs, number, &node);
+		if (found == -ENOMEM)
+			return found;
+		/* One that is damaged stays as it is. */
+		if (found == 0)
+			fs_put(node);
+	}
+	return status == -ENOENT ? 0 : status;
+}
+
+int fs_open(struct datasets *datasets, const char *name, struct fs **ret_fs, struct pool_error *error)
+{
+	struct fs *fs = calloc(1, sizeof(*fs));
+
+	if (!fs || hash_table_init(&fs->nodes, 1024) < 0) {
+		free(fs);
+		return pool_error_set(error, -ENOMEM, "out of memory");
+	}
+	int status = filesystem_open(datasets, name, &fs->dataset, error);
+	if (status < 0) {
+		hash_table_release(&fs->nodes);
+		free(fs);
+		return status;
+	}
+	fs->core = filesystem_core(fs->dataset);
+	fs->rt = core_rt(fs->core);
+	fs->objset = filesystem_objset(fs->dataset);
+	rt_mutex_init(&fs->names);
+	if (objset_user(fs->objset)) {
+		status = pool_error_set(error, -EBUSY, "file system %s/%s is in use", core_label(fs->core)->name, name);
+	} else {
+		objset_set_user(fs->objset, fs);
+		status = open_objects(fs);
+		if (status == 0 && !core_read_only(fs->core))
+			status = free_unnamed(fs);
+		if (status < 0) {
+			pool_error_set(error, status, "file system %s/%s can't be opened: %s", core_label(fs->core)->name, name,
+				       pool_error_string(status));
+			fs_close(fs);
+			return status;
+		}
+		*ret_fs = fs;
+		return 0;
+	}
+	filesystem_close(fs->dataset);
+	hash_table_release(&fs->nodes);
+	free(fs);
+	return status;
+}
+
+void fs_close(struct fs *fs)
+{
+	if (!fs)
+		return;
+	(void)POOL_CHECK(fs->nodes.count == 0);
+	if (fs->super)
+		object_close(fs->super);
+	if (fs->links)
+		object_close(fs->links);
+	objset_set_user(fs->objset, NULL);
+	filesystem_close(fs->dataset);
+	hash_table_release(&fs->nodes);
+	free(fs);
+}
+
+const struct dataset_record *fs_record(const struct fs *fs)
+{
+	return filesystem_record(fs->dataset);
+}
+
+struct flush_list {
+	struct fs_node **nodes;
+	size_t count;
+};
+
+static void note_lazy(struct hash_node *hash, void *argument)
+{
+	struct flush_list *list = argument;
+	struct fs_node *node = container_of(hash, struct fs_node, hash);
+
+	if (node->lazy && !node->dying && !node->doomed)
+		list->nodes[list->count++] = fs_ref(node);
+}
+
+/* Times of access that wait. */
+static void store_all_lazy(struct fs *fs)
+{
+	struct flush_list list = { calloc(fs->nodes.count + 1, sizeof(*list.nodes)), 0 };
+	uint64_t txg;
+
+	if (!list.nodes)
+		return; /* they wait for the next chance */
+	hash_table_each(&fs->nodes, note_lazy, &list);
+	for (size_t i = 0; i < list.count; i++) {
+		if (core_hold(fs->core, ATTRIBUTE_CELLS, &txg) == 0) {
+			(void)node_store(list.nodes[i], txg);
+			core_release(fs->core, txg);
+		}
+		fs_put(list.nodes[i]);
+	}
+	free(list.nodes);
+}
+
+int fs_sync(struct fs *fs)
+{
+	if (!core_read_only(fs->core))
+		store_all_lazy(fs);
+	return core_commit(fs->core);
+}
+
+void fs_space(struct fs *fs, struct fs_space *ret_space)
+{
+	struct space space;
+	uint64_t used;
+
+	core_space(fs->core, &space);
+	used = space.live_cells;
+	*ret_space = (struct fs_space){ .total_bytes = (used + space.available_cells) * CELL_SIZE,
+					.free_bytes = space.available_cells * CELL_SIZE,
+					.used_bytes = fs_record(fs)->referenced_cells * CELL_SIZE,
+					.objects = objset_object_count(fs->objset) };
+}

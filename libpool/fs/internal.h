@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of fs/ share. Nothing outside includes this.
+ *
+ * Locks, in this order, and all before a transaction handle: `names`, which every change of names holds, then `content` of
+ * one node. Attributes are changed by whoever holds a handle, between two waits: they need no lock of their own.
+ * So that nobody reads from disk while he holds `names`, what a change of names will look at is looked up before.
+ */
+#ifndef LIBPOOL_FS_INTERNAL_H
+#define LIBPOOL_FS_INTERNAL_H
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "libpool/base/check.h"
+#include "libpool/base/hash_table.h"
+#include "libpool/fs/fs.h"
+
+#define NAMES_CELLS 96u      /* what a change of names, or of attributes, places at most: nodes on the way to a few leaves */
+#define ATTRIBUTE_CELLS 32u
+
+struct fs {
+	struct dataset *dataset;
+	struct core *core;
+	struct rt *rt;
+	struct objset *objset;
+	struct object *super, *links; /* FS_OBJECT_SUPER, FS_OBJECT_LINKS */
+	struct fs_super record;
+	struct hash_table nodes;
+	struct rt_mutex names;
+};
+
+struct fs_node {
+	struct hash_node hash; /* by number */
+	struct fs *fs;
+	struct object *object;
+	unsigned references;
+	uint64_t number, generation;
+	struct inode_record inode; /* the newest */
+	struct rt_mutex content;
+	bool doomed; /* without a name, listed under FS_OBJECT_SUPER: freed with the last handle */
+	bool dying;  /* it is being freed */
+	bool lazy;   /* the time of access isn't stored yet */
+};
+
+/* node.c */
+/* Opens number's object and its record. */
+int node_get(struct fs *fs, uint64_t number, struct fs_node **ret_node);
+/* A new inode in txg; inode->mode tells what kind of object. */
+int node_new(struct fs *fs, uint64_t txg, const struct inode_record *inode, struct fs_node **ret_node);
+/* The record, as it now is, becomes part of txg. */
+int node_store(struct fs_node *node, uint64_t txg);
+/* A change: of attributes, or of content too. Sets times and the counter; node_store is the caller's. */
+void node_changed(struct fs_node *node, bool content);
+struct fs_time fs_now(struct fs *fs);
+/* It lost its last name: freed now or with the last handle, in txg. */
+int node_doom(struct fs_node *node, uint64_t txg);
+static inline bool node_is_directory(const struct fs_node *node)
+{
+	return S_ISDIR(node->inode.mode);
+}
+
+/* directory.c: entries, with no regard to what they name. The caller holds `names` for changes. */
+int name_check(const char *name, size_t length);
+/* -ENOENT: then *ret_cookie is what the name would get, 0 if it can't be had. */
+int directory_find(struct fs_node *directory, const char *name, size_t length, uint64_t *ret_cookie, struct directory_entry *ret_entry);
+/* `cookie` is what directory_find gave with -ENOENT. */
+int directory_add(struct fs_node *directory, uint64_t txg, uint64_t cookie, const char *name, size_t length, const struct fs_node *node);
+/* What the entry names instead. */
+int directory_set(struct fs_node *directory, uint64_t txg, uint64_t cookie, const struct directory_entry *entry, const struct fs_node *node);
+int directory_remove(struct fs_node *directory, uint64_t txg, uint64_t cookie);
+int directory_is_empty(struct fs_node *directory); /* 1, 0, or an error */
+int directory_next(struct object *object, uint64_t cookie, uint64_t *ret_cookie, struct directory_entry *ret_entry);
+
+/* links.c: where a node's names are. */
+int links_add(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_t cookie);
+int links_remove(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_t cookie);
+
+/* acl.c: access control lists in the form of the kernel's attributes. */
+#define ACL_ACCESS "system.posix_acl_access"
+#define ACL_DEFAULT "system.posix_acl_default"
+/* Whether the value is one; and for an access list the mode it stands for. *ret_minimal: the mode says all of it. */
+int acl_check(const void *value, size_t length, uint32_t *mode, bool *ret_minimal);
+/* Lists are read before a transaction, so that a damaged one is told while nothing is changed. NULL: there is none. */
+#define ACL_SIZE_MAX 8196u
+struct acl_list {
+	size_t length;
+	uint8_t value[ACL_SIZE_MAX];
+};
+/* The caller holds `content`. */
+int acl_load_access(struct fs_node *node, struct acl_list **ret_list);
+int acl_load_default(struct fs_node *directory, struct acl_list **ret_list);
+/* The node's mode goes into its access list. */
+int acl_set_mode(struct acl_list *list, struct fs_node *node, uint64_t txg);
+/* What a new node gets from its directory's default list: its mode and its own lists. */
+int acl_inherit(struct acl_list *list, struct fs_node *node, uint64_t txg, uint32_t mode, uint32_t umask);
+
+/* xattr.c: in a txg whose handle the caller has; `before` is the length of the value that is there, 0 if there is none. */
+int xattr_put(struct fs_node *node, uint64_t txg, const char *name, const void *value, size_t length, size_t before);
+/* As fs_xattr_get; the caller holds `content`. */
+int xattr_read(struct fs_node *node, const char *name, void *ret_value, size_t capacity, size_t *ret_length);
+int xattr_delete(struct fs_node *node, uint64_t txg, const char *name, size_t before);
+
+#endif
