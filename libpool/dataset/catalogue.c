@@ -74,6 +74,28 @@ int dataset_load(struct dataset *dataset)
 	return status == -ENOENT ? -POOL_EFORMAT : status;
 }
 
+int dataset_check_record(struct datasets *datasets, uint32_t id)
+{
+	uint8_t key[4];
+
+	record_key(id, key);
+	return tree_check(core_mos_object(datasets->core, MOS_CATALOGUE), key, sizeof(key));
+}
+
+int dataset_check(struct dataset *dataset)
+{
+	uint64_t now = core_commits(dataset->owner->core) + 1;
+
+	if (dataset->checked == now)
+		return 0; /* what was read a moment ago is in the cache */
+	int status = dataset_check_record(dataset->owner, dataset->record.id);
+	if (status == 0 && dataset->blob)
+		status = object_check(dataset->blob);
+	if (status == 0)
+		dataset->checked = now;
+	return status;
+}
+
 static int kill_visited(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
 {
 	struct object_sync *sync = argument;

@@ -23,6 +23,7 @@ struct dataset {
 	unsigned requests;
 	bool gate_closed;
 	struct rt_queue gate;
+	uint64_t checked; /* commits + 1 as of the last dataset_check that found all well */
 	bool lost;    /* damaged so that it can't be opened: when destroyed, what can't be read stays allocated */
 	unsigned reaping; /* destroyed file systems: objects are still being taken apart */
 	bool gone;    /* removed from the catalogue by the txg in sync */
@@ -46,6 +47,13 @@ struct dataset *dataset_add(struct datasets *datasets, const struct dataset_reco
 void dataset_free(struct dataset *dataset);
 /* filesystem.c: takes the objects of a destroyed file system apart in the background, until the core stops. */
 void filesystem_reap(struct dataset *dataset);
+/*
+ * Whether a change of the dataset could be committed: its dnode and its record in the catalogue can be changed (object.h). Of
+ * the content, what changes is to be asked about beside. Waits.
+ */
+int dataset_check(struct dataset *dataset);
+/* The record alone. */
+int dataset_check_record(struct datasets *datasets, uint32_t id);
 /* volume.c: cells on disk of a volume's content. */
 uint64_t volume_cells(const struct dataset *dataset);
 /* The records of all datasets of a kind that aren't destroyed, in one allocation of the caller's. */

@@ -45,7 +45,9 @@ int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, u
 		return status;
 	if (dataset_find(datasets, name))
 		return pool_error_set(error, -EEXIST, "volume %s/%s exists already", core_label(core)->name, name);
-	status = core_hold(core, RECORD_CELLS, &txg);
+	status = dataset_check_record(datasets, UINT32_MAX); /* ids ascend */
+	if (status == 0)
+		status = core_hold(core, RECORD_CELLS, &txg);
 	if (status < 0)
 		return hold_failed(datasets, name, status, error);
 	if (dataset_find(datasets, name)) { /* made while this one waited */
@@ -139,8 +141,13 @@ int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, s
 	}
 	gate_close(dataset);
 	uint64_t old = dataset->record.volume_size;
+	unsigned shift = dataset->record.block_shift;
+	status = dataset->record.flags & DATASET_DESTROYED ? -ENOENT : dataset_check(dataset);
+	if (status == 0 && size < old)
+		status = blob_check_punch(dataset->blob, size >> shift, (old - size) >> shift);
 	/* What makes room must not need any. */
-	status = dataset->record.flags & DATASET_DESTROYED ? -ENOENT : core_hold(core, size < old ? 0 : RECORD_CELLS, &txg);
+	if (status == 0)
+		status = core_hold(core, size < old ? 0 : RECORD_CELLS, &txg);
 	if (status == 0) {
 		if (size < old)
 			status = blob_punch(dataset->blob, txg, size, old - size);
@@ -188,6 +195,13 @@ int volume_destroy(struct datasets *datasets, const char *name, struct pool_erro
 	/* What is damaged can be destroyed all the same. */
 	dataset->lost = status == -POOL_EDAMAGED || status == -POOL_EFORMAT;
 	if (status == 0 || dataset->lost)
+		status = dataset_check_record(datasets, dataset->record.id);
+	if (status == 0 && dataset->blob && object_check(dataset->blob) == -POOL_EDAMAGED) {
+		object_close(dataset->blob);
+		dataset->blob = NULL;
+		dataset->lost = true;
+	}
+	if (status == 0)
 		status = core_hold(core, 0, &txg);
 	if (status == 0) {
 		if (dataset->open_count > 1)
@@ -210,7 +224,9 @@ int volume_set_compression(struct datasets *datasets, const char *name, uint8_t 
 
 	if (status < 0)
 		return status;
-	status = core_hold(datasets->core, RECORD_CELLS, &txg);
+	status = dataset_check(dataset);
+	if (status == 0)
+		status = core_hold(datasets->core, RECORD_CELLS, &txg);
 	if (status == 0 && dataset->record.flags & DATASET_DESTROYED) {
 		core_release(datasets->core, txg);
 		status = -ENOENT;

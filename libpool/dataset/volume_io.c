@@ -34,6 +34,29 @@ static uint64_t range_cells(const struct dataset *dataset, uint64_t offset, uint
 	return blob_change_cells(dataset->owner->core, 1u << dataset->record.block_shift, dataset->record.volume_size, offset, length);
 }
 
+/* A change above which a node is damaged fails here: in a commit it would fail everybody's. */
+static int check_write(struct dataset *dataset, uint64_t offset, uint64_t length)
+{
+	unsigned shift = dataset->record.block_shift;
+	uint64_t first = offset >> shift;
+	int status = dataset_check(dataset);
+
+	return status < 0 ? status : blob_check_write(dataset->blob, first, ((offset + length - 1) >> shift) - first + 1);
+}
+
+static int check_punch(struct dataset *dataset, uint64_t offset, uint64_t length)
+{
+	unsigned shift = dataset->record.block_shift;
+	uint64_t block = UINT64_C(1) << shift, first = (offset + block - 1) >> shift, end = (offset + length) >> shift;
+	int status = dataset_check(dataset);
+
+	if (status == 0 && offset % block)
+		status = blob_check_write(dataset->blob, offset >> shift, 1);
+	if (status == 0 && (offset + length) % block)
+		status = blob_check_write(dataset->blob, (offset + length) >> shift, 1);
+	return status == 0 && end > first ? blob_check_punch(dataset->blob, first, end - first) : status;
+}
+
 int volume_read(struct volume *volume, uint64_t offset, size_t length, void *destination)
 {
 	int status = request_begin(volume, offset, length);
@@ -73,7 +96,9 @@ int volume_write(struct volume *volume, uint64_t offset, size_t length, const vo
 		size_t piece = (size_t)(PIECE_BYTES - offset % PIECE_BYTES);
 		uint64_t txg;
 		piece = piece < length ? piece : length;
-		status = core_hold(core, range_cells(dataset, offset, piece), &txg);
+		status = check_write(dataset, offset, piece);
+		if (status == 0)
+			status = core_hold(core, range_cells(dataset, offset, piece), &txg);
 		if (status < 0)
 			break;
 		status = blob_write(dataset->blob, txg, offset, piece, from);
@@ -100,7 +125,9 @@ int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, s
 	for (unsigned done = 0; done < count && status == 0;) {
 		unsigned piece = count - done < per_piece ? count - done : per_piece;
 		uint64_t txg;
-		status = core_hold(core, range_cells(dataset, (first + done) << shift, (uint64_t)piece << shift), &txg);
+		status = check_write(dataset, (first + done) << shift, (uint64_t)piece << shift);
+		if (status == 0)
+			status = core_hold(core, range_cells(dataset, (first + done) << shift, (uint64_t)piece << shift), &txg);
 		if (status < 0)
 			break;
 		for (unsigned i = 0; i < piece && status == 0; i++)
@@ -119,8 +146,10 @@ static int punch(struct volume *volume, uint64_t offset, uint64_t length)
 	struct core *core = dataset->owner->core;
 	uint64_t block = UINT64_C(1) << dataset->record.block_shift, txg;
 	bool whole = offset % block == 0 && length % block == 0;
-	int status = core_hold(core, whole ? 0 : 2 * range_cells(dataset, 0, block), &txg);
+	int status = check_punch(dataset, offset, length);
 
+	if (status == 0)
+		status = core_hold(core, whole ? 0 : 2 * range_cells(dataset, 0, block), &txg);
 	if (status < 0)
 		return status;
 	status = blob_punch(dataset->blob, txg, offset, length);

@@ -17,7 +17,7 @@
  * of T have ended.
  *
  * Files: overlay.c the changes of a txg; blob_*.c, tree_*.c lookups, changes and plans; objset_sync.c the order of a
- * sync; orphans.c what is killed later; walk.c. object_internal.h tells what they have in common.
+ * sync; path_check.c; orphans.c what is killed later; walk.c. object_internal.h tells what they have in common.
  */
 #ifndef LIBPOOL_OBJECT_OBJECT_H
 #define LIBPOOL_OBJECT_OBJECT_H
@@ -126,6 +126,16 @@ int tree_delete(struct object *object, uint64_t txg, const void *key, size_t key
  */
 int tree_next(struct object *object, const void *key, size_t key_length, bool after, void *ret_key, size_t *ret_key_length, void *ret_value,
 	      size_t *ret_value_length);
+
+/*
+ * Whether a change could be committed: all nodes on its way must be readable, or the commit fails and halts the pool. Ask before
+ * each change, outside of handles (they read what isn't cached). 0, -POOL_EDAMAGED or what the read gives. For blocks [first,
+ * first + count): a punch needs less than a write, as what it takes away as a whole isn't opened. object_check: the dnode; tree_check asks for it too.
+ */
+int object_check(struct object *object);
+int blob_check_write(struct object *object, uint64_t first, uint64_t count);
+int blob_check_punch(struct object *object, uint64_t first, uint64_t count);
+int tree_check(struct object *object, const void *key, size_t key_length);
 
 /* Sync. */
 struct object_sync {

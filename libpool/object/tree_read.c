@@ -174,6 +174,26 @@ int tree_get(struct object *object, const void *key, size_t key_length, void *va
 	return result;
 }
 
+int tree_check(struct object *object, const void *key, size_t key_length)
+{
+	struct object_view view = { 0 };
+	struct buffer *leaf;
+	int result = object_check(object);
+
+	if (result < 0)
+		return result;
+	do {
+		result = check_tree(object, key_length);
+		if (result < 0)
+			return result;
+		object_view_take(&view, object);
+		result = find_leaf(&view, key, key_length, &leaf, NULL);
+	} while (result == -POOL_ESTALE);
+	if (result == 0)
+		buffer_unref(leaf);
+	return result == -ENOENT ? 0 : result;
+}
+
 /* The first entry on disk from the key on. */
 static int next_on_disk(struct object_view *view, const void *key, size_t key_length, bool after, struct record *ret_record)
 {

@@ -213,6 +213,33 @@ static int build_unchanged(struct plan *plan, struct tree_node *node)
 	return 0;
 }
 
+/* A neighbour that can't be read stays as it is: short nodes are no harm. */
+static int leave_unreadable(struct plan *plan, unsigned level, struct array *added)
+{
+	struct array *nodes = &plan->tree->levels[level];
+	size_t kept = 0;
+
+	for (size_t i = 0; i < added->count; i++) {
+		struct tree_node *node = *array_at(added, struct tree_node *, i);
+		size_t before = 0;
+
+		if (node->buffer) {
+			buffer_unref(node->buffer);
+			node->buffer = NULL;
+			*array_at(added, struct tree_node *, kept++) = node;
+			continue;
+		}
+		while (*array_at(nodes, struct tree_node *, before) != node)
+			before++;
+		nodes->count--;
+		memmove((struct tree_node **)nodes->items + before, (struct tree_node **)nodes->items + before + 1,
+			(nodes->count - before) * sizeof(struct tree_node *));
+		tree_node_free(node);
+	}
+	added->count = kept;
+	return tree_nodes_load(plan, added->items, added->count);
+}
+
 /* Takes the neighbours that short nodes may be joined with into the plan. */
 static int add_neighbours(struct plan *plan, unsigned level)
 {
@@ -244,6 +271,8 @@ static int add_neighbours(struct plan *plan, unsigned level)
 		*nodes = all;
 		all = before;
 		result = tree_nodes_load(plan, added.items, added.count);
+		if (result == -POOL_EDAMAGED || result == -EIO)
+			result = leave_unreadable(plan, level, &added);
 		for (size_t i = 0; i < added.count && result == 0; i++)
 			result = build_unchanged(plan, *array_at(&added, struct tree_node *, i));
 	} else {

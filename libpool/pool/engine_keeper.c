@@ -20,8 +20,10 @@ int engine_mos_put(struct engine *engine, unsigned object, const void *key, size
 {
 	struct object *tree = core_mos_object(engine->core, object);
 	uint64_t txg;
-	int result = core_hold(engine->core, value ? ENGINE_SMALL_CELLS : 0, &txg);
+	int result = tree_check(tree, key, key_length);
 
+	if (result == 0)
+		result = core_hold(engine->core, value ? ENGINE_SMALL_CELLS : 0, &txg);
 	if (result < 0)
 		return result;
 	if (value)

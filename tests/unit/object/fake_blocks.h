@@ -36,6 +36,8 @@ struct blocks {
 	uint64_t reads, stale_reads, kills, writes, holes, embedded, places;
 	uint64_t fail_read_at, fail_place_at; /* the read or placing of this number fails; 0 none */
 	int fail_with;
+	uint64_t bad[8]; /* addresses of blocks that can't be read */
+	unsigned bad_count;
 	uint64_t walk;
 	bool forged; /* pointers may lead nowhere */
 	bool hold;   /* reads wait until it is false again */
@@ -108,11 +110,21 @@ static inline void fake_delay(struct blocks *blocks, unsigned parts)
 		rt_sleep(blocks->rt, 1 + blocks_random(blocks, 1000));
 }
 
+static inline bool fake_is_bad(const struct blocks *blocks, const struct block_pointer *pointer)
+{
+	for (unsigned i = 0; i < blocks->bad_count; i++)
+		if (blocks->bad[i] == pointer->dva)
+			return true;
+	return false;
+}
+
 struct buffer *block_cached(struct blocks *blocks, const struct block_pointer *pointer)
 {
 	struct fake_block *block;
 
 	assert_true(block_pointer_is_placed(pointer));
+	if (fake_is_bad(blocks, pointer))
+		return NULL;
 	if (hash_u64(pointer->dva ^ 77) % 100 >= blocks->cached_percent)
 		return NULL;
 	block = fake_block_find(blocks, pointer);
@@ -132,6 +144,8 @@ int block_read(struct blocks *blocks, const struct block_pointer *pointer, const
 		memcpy((*ret_buffer)->data, pointer->embed, pointer->embed_length);
 		return 0;
 	}
+	if (fake_is_bad(blocks, pointer))
+		return -POOL_EDAMAGED;
 	if (++blocks->reads == blocks->fail_read_at)
 		return blocks->fail_with;
 	if (blocks->fail_read_at && blocks->reads > blocks->fail_read_at && blocks->fail_with == -POOL_EDAMAGED)

@@ -192,6 +192,56 @@ static void test_thin(void **state)
 	fake_run(0, thin_out, 0, 100);
 }
 
+/* Short leaves whose neighbours can't be read stay short; only who changes those fails, before anything is changed. */
+static void bad_neighbours(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset *objset = new_objset(test);
+	struct object *tree = new_tree(objset, 1);
+	struct buffer *root;
+	struct block_pointer pointer;
+	struct tree_entry entry;
+	uint32_t first[8];
+	uint8_t value[OBJECT_VALUE_MAX], raw[4] = { 0 };
+	size_t length;
+
+	for (uint32_t i = 0; i < 600; i++)
+		put_number(tree, 1, i, 100);
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 1), 0);
+	assert_int_equal(tree->disk.levels, 2);
+	assert_int_equal(block_pointer_decode(&tree->disk.root, &pointer), 0);
+	root = buffer_ref(fake_block_find(test->blocks, &pointer)->content);
+	int count = tree_node_count(root->data, root->size, 1);
+	assert_in_range(count, 4, 8);
+	for (int i = 0; i < count; i++) {
+		assert_int_equal(tree_node_entry(root->data, root->size, (unsigned)i, &entry), 0);
+		first[i] = entry.key_length ? (uint32_t)entry.key[2] << 8 | entry.key[3] : 0;
+		assert_int_equal(block_pointer_decode((const struct raw_block_pointer *)entry.value, &pointer), 0);
+		if (i != 1)
+			test->blocks->bad[test->blocks->bad_count++] = pointer.dva;
+	}
+	buffer_unref(root);
+	for (uint32_t i = first[1] + 1; i < first[2]; i++)
+		delete_number(tree, 2, i);
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 2), 0);
+	assert_int_equal(entries(tree), 600 - (first[2] - first[1] - 1));
+	assert_int_equal(tree_check(tree, raw, sizeof(raw)), -POOL_EDAMAGED);
+	raw[2] = (uint8_t)(first[1] >> 8);
+	raw[3] = (uint8_t)first[1];
+	assert_int_equal(tree_check(tree, raw, sizeof(raw)), 0);
+	assert_int_equal(tree_get(tree, raw, sizeof(raw), value, sizeof(value), &length), 0);
+	test->blocks->bad_count = 0;
+	assert_int_equal(count_forward(tree), entries(tree));
+	object_close(tree);
+	objset_close(objset);
+}
+
+static void test_bad_neighbours(void **state)
+{
+	(void)state;
+	fake_run(0, bad_neighbours, 0, 0);
+}
+
 /* A leaf that overflows in its middle becomes two of about the same size. */
 static void split(void *argument)
 {
@@ -282,7 +332,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_limits), cmocka_unit_test(test_fill), cmocka_unit_test(test_thin), cmocka_unit_test(test_overlays),
-		cmocka_unit_test(test_split),
+		cmocka_unit_test(test_split), cmocka_unit_test(test_bad_neighbours),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
