@@ -50,38 +50,41 @@ static int confirm(struct call *call)
 	return 0;
 }
 
-static int open_pool(struct call *call)
+int call_import(struct call *call, const char *name, bool read_only, struct session *session, struct libpool_error *error)
 {
-	struct libpool_import_options import = {.size = sizeof(import)};
-	bool read_only = call->verb->open == OPEN_READ || options_have(&call->options, OPTION_READ_ONLY) ||
-			 options_have(&call->options, OPTION_DRY_RUN);
+	struct libpool_import_options import = {.size = sizeof(import), .name = name, .read_only = read_only};
 	struct libpool_found found;
 	int code;
 
-	import.name = call->target.pool;
-	import.read_only = read_only;
 	/* With other verbs --force is about disks or files. */
-	import.force = strcmp(call->verb->name, "import") == 0 && options_have(&call->options, OPTION_FORCE);
+	import.force = (strcmp(call->verb->name, "import") == 0 || strcmp(call->verb->name, "serve") == 0) &&
+		       options_have(&call->options, OPTION_FORCE);
 	import.destroyed = options_have(&call->options, OPTION_DESTROYED);
 	import.rewind_txg = call->options.number[OPTION_REWIND];
-	code = libpool_import(call->host, &import, &call->pool, &call->error);
-	if (code == -ENOENT && pools_find(call->host, call->target.pool, &found, NULL) == -ENOENT)
-		pools_not_found(call->host, call->target.pool, &call->error);
-	else if (code < 0)
-		error_complete(&call->error, code, "importing pool %s", call->target.pool);
-	return code;
+	code = session_import(session, call->host, &import, error);
+	if (code == -ENOENT && pools_find(call->host, name, &found, NULL) == -ENOENT)
+		return pools_not_found(call->host, name, error);
+	return error_complete(error, code, "importing pool %s", name);
 }
 
-/* After it succeeded; a history that can't be written doesn't undo what was done. */
-static void note_in_history(struct call *call)
+static int open_pool(struct call *call)
 {
-	char text[1024], target[TARGET_TEXT_MAX];
+	bool read_only = call->verb->open == OPEN_READ || options_have(&call->options, OPTION_READ_ONLY) ||
+			 options_have(&call->options, OPTION_DRY_RUN);
+	int code = session_join(&call->session, call->target.pool, &call->error);
 
-	if (!call->verb->changes || !call->pool || options_have(&call->options, OPTION_DRY_RUN) ||
-	    options_have(&call->options, OPTION_READ_ONLY))
-		return;
+	if (code == -ENOENT)
+		return call_import(call, call->target.pool, read_only, &call->session, &call->error);
+	return error_complete(&call->error, code, "asking the process that has pool %s imported", call->target.pool);
+}
+
+/* What the pool's history is to say. */
+static void add_note(const struct call *call, struct json_object *params)
+{
+	char text[2 * LIBPOOL_TEXT_MAX] = "", target[TARGET_TEXT_MAX];
+
 	target_print(&call->target, target);
-	snprintf(text, sizeof(text), "poolctl %s %s", call->verb->name, target);
+	text_append(text, sizeof(text), "poolctl %s %s", call->verb->name, target);
 	for (size_t i = 0; i < call->operand_count; i++)
 		text_append(text, sizeof(text), " %s", call->operands[i]);
 	for (int i = 0; i < OPTION_COUNT; i++) {
@@ -91,8 +94,53 @@ static void note_in_history(struct call *call)
 			    call->options.text[i] ? "=" : "",
 			    call->options.text[i] ? call->options.text[i] : "");
 	}
-	text[2 * LIBPOOL_TEXT_MAX - 1] = '\0'; /* the room of an entry */
-	libpool_history_add(call->pool, text, NULL);
+	document_text(params, "note", text);
+}
+
+int call_request(struct call *call, const struct call_request *request)
+{
+	struct json_object *params = request->params ? request->params : json_object_new_object(), *result = NULL;
+	struct progress progress;
+	struct connection_request asked = {
+	    .method = request->method,
+	    .params = params,
+	    .descriptor = request->descriptor,
+	    .progress = request->what ? &progress : NULL,
+	    .timeout_ms = -1,
+	};
+	int code;
+
+	if (call->verb->changes && !request->into && strcmp(request->method, "wait") != 0)
+		add_note(call, params);
+	if (request->what)
+		progress_begin(&progress, request->what, options_have(&call->options, OPTION_JSON));
+	code = connection_call(&call->session.connection, &asked, &result, &call->error);
+	if (request->what)
+		progress_end(&progress);
+	if (code < 0)
+		return error_complete(&call->error, code, "%s %s", call->verb->name, call->target.pool);
+	document_merge(request->into ? request->into : call->document, result);
+	json_object_put(result);
+	return 0;
+}
+
+int call_ask(struct call *call, const char *method, struct json_object *params)
+{
+	struct call_request request = {.method = method, .params = params, .descriptor = -1};
+
+	return call_request(call, &request);
+}
+
+int call_emit(struct call *call, struct json_object *part)
+{
+	if (call->json)
+		puts(json_object_to_json_string_ext(part, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	else
+		call->verb->print_part(call, part);
+	call->parts++;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	return error_set(&call->error, -EIO, "writing to the standard output: %s", strerror(errno));
 }
 
 /* The first error counts: one of closing is reported only when all went well before. */
@@ -101,10 +149,9 @@ static int close_pool(struct call *call, int code)
 	struct libpool_error error = {0};
 	int closed;
 
-	if (!call->pool)
+	if (!call->session.is_open)
 		return code;
-	closed = libpool_close(call->pool, &error);
-	call->pool = NULL;
+	closed = session_close(&call->session, &error);
 	if (code < 0 || closed == 0)
 		return code;
 	error_complete(&error, closed, "exporting pool %s", call->target.pool);
@@ -115,10 +162,16 @@ static int close_pool(struct call *call, int code)
 /* Jobs need an owner of the pool; until one takes over, that is this process. */
 static void note_that_it_stays(const struct call *call)
 {
-	if (!options_have(&call->options, OPTION_WAIT) && !options_have(&call->options, OPTION_JSON))
+	if (!call->session.is_owned && !options_have(&call->options, OPTION_WAIT) && !options_have(&call->options, OPTION_JSON))
 		fprintf(stderr,
 			"Nobody else has pool %s imported, so this command stays until its job is done.\n",
 			call->target.pool);
+}
+
+/* Whether the verb stays until what it started is done: whoever imported the pool for that has to. */
+static bool stays(const struct call *call)
+{
+	return call->wait_kinds && (!call->session.is_owned || options_have(&call->options, OPTION_WAIT));
 }
 
 int call_run(struct call *call)
@@ -146,14 +199,13 @@ int call_run(struct call *call)
 		code = open_pool(call);
 	if (code == 0)
 		code = verb->work(call);
-	if (code == 0 && call->wait_kinds) {
+	if (code == 0 && stays(call)) {
 		note_that_it_stays(call);
 		code = wait_for_jobs(call, call->wait_kinds);
+		call->has_waited = true;
 	}
 	if (code == 0 && verb->finish)
 		code = verb->finish(call);
-	if (code == 0)
-		note_in_history(call);
 	code = close_pool(call, code);
 out:
 	if (code < 0 && call->exit_code == EXIT_CODE_SUCCESS)

@@ -1,18 +1,18 @@
 /*
  * One call of a verb, and the verb itself.
  *
- * A verb works on a pool that is open and leaves its result as a document: it parses no arguments, opens and
- * closes nothing and prints nothing but progress. So whoever owns the pool can run it: poolctl on a pool that
- * nobody owns, or a daemon that has it imported and sends the document back. Stages of a call, in order:
+ * A verb asks whoever has the pool imported (call_request) and leaves what came of it as a document, to which it
+ * adds what only people need: texts, and exit codes. It opens and closes nothing and prints nothing but progress.
+ * Stages of a call, in order:
  *
  *   parse    operands and options, names checked            (main.c)
  *   check    verb->check: the other operands; errors here are wrong usage
  *   confirm  asks before what can't be undone               (call.c)
- *   open     imports the pool                               (call.c)
- *   work     verb->work: does it, or starts a job
+ *   open     joins the process that has the pool imported, or imports it (session.c)
+ *   work     verb->work: asks for it to be done, or for a job to be started
  *   wait     until the jobs in call->wait_kinds are done    (wait.c)
  *   finish   verb->finish: what came of it
- *   close    exports the pool                               (call.c)
+ *   close    exports the pool, if it was imported here      (session.c)
  *   print    the document: as JSON, or verb->print as text
  */
 #ifndef CLI_CALL_H
@@ -25,6 +25,7 @@
 #include "cli/names.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/session.h"
 #include "cli/table.h"
 
 enum exit_code {
@@ -65,19 +66,40 @@ struct call {
 	struct target target;
 	char **operands; /* behind the target, if the verb has one */
 	size_t operand_count;
-	libpool_pool *pool;
+	struct session session;
 	uint64_t begun_ns;	      /* since 1970: jobs that ended before are not of this call */
 	struct json_object *document; /* the result; begins with "schema" and "command" */
 	struct libpool_error error;
 	uint32_t wait_kinds; /* set by work: jobs it started, mask of 1 << kind */
+	bool has_waited;     /* for them; otherwise they go on when the verb is over */
 	enum exit_code exit_code;
 	uint64_t size; /* a SIZE operand, set by check */
-	/* Shows a part of the document while the verb goes on; NULL: it waits for the whole document. */
-	void (*emit)(struct call *call, struct json_object *part);
+	bool json;
+	bool streams;  /* what it shows goes on and on: with --json, one document a line, and none at the end */
+	uint64_t parts; /* that were shown */
 };
+
+/* Shows a part of what the verb finds while it goes on: 0, or -EIO when the standard output takes no more. */
+int call_emit(struct call *call, struct json_object *part);
 
 /* Runs all stages but parse and print. 0, or the error is in call->error; call->exit_code is set. */
 int call_run(struct call *call);
+/*
+ * Asks the session's server; the members of the result go into `into` (NULL: the document). params is taken over, and gets the
+ * verb's line for the pool's history if the verb changes something. `what` names the work while progress is shown; NULL: none is.
+ */
+struct call_request {
+	const char *method;
+	struct json_object *params;
+	int descriptor; /* -1: none */
+	const char *what;
+	struct json_object *into;
+};
+int call_request(struct call *call, const struct call_request *request);
+/* The same without descriptor, progress and another document. */
+int call_ask(struct call *call, const char *method, struct json_object *params);
+/* How this verb imports a pool that nobody has imported. */
+int call_import(struct call *call, const char *name, bool read_only, struct session *session, struct libpool_error *error);
 /* For verbs: fills call->error and returns `code`; call_usage also makes the exit code that of wrong usage.
  */
 int call_usage(struct call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -5,15 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "cli/disk_files.h"
 #include "cli/errors.h"
-#include "cli/names.h"
-#include "cli/text.h"
-
-#define GUID_DIGITS_MIN 8
 
 char *disk_path_absolute(const char *path)
 {
@@ -107,77 +102,4 @@ void disk_files_release(struct disk_files *files)
 	free(files->paths);
 	free(files->created);
 	*files = (struct disk_files){0};
-}
-
-const char *disk_display(const struct libpool_disk_info *disk, char text[LIBPOOL_PATH_MAX])
-{
-	if (disk->path[0])
-		snprintf(text, LIBPOOL_PATH_MAX, "%s", disk->path);
-	else
-		snprintf(text, LIBPOOL_PATH_MAX, "#%u", disk->index);
-	return text;
-}
-
-/* 3: named exactly, 2: by its id, 1: by the last part of its path, 0: not meant. */
-static int match(const struct libpool_disk_info *disk, const char *name, const char *absolute)
-{
-	char text[GUID_TEXT_MAX], index[16];
-	const char *last = strrchr(disk->path, '/');
-
-	snprintf(index, sizeof(index), "#%u", disk->index);
-	if (strcmp(name, index) == 0)
-		return 3;
-	if (disk->path[0] &&
-	    (strcmp(disk->path, name) == 0 || (absolute && strcmp(disk->path, absolute) == 0)))
-		return 3;
-	guid_print(disk->guid, text);
-	if (strlen(name) >= GUID_DIGITS_MIN && strncasecmp(text, name, strlen(name)) == 0)
-		return 2;
-	return last && strcmp(last + 1, name) == 0;
-}
-
-static int not_found(const struct libpool_disk_info *disks, size_t count, const char *name,
-		     struct libpool_error *error)
-{
-	char known[300] = "", text[LIBPOOL_PATH_MAX];
-
-	for (size_t i = 0; i < count; i++)
-		text_append(known, sizeof(known), "%s%s", i ? ", " : "", disk_display(&disks[i], text));
-	return error_set(error, -ENOENT, "the pool has no disk '%s': it has %s", name, known);
-}
-
-int disk_find(libpool_pool *pool, const char *name, struct libpool_disk_info *ret_disk,
-	      struct libpool_error *error)
-{
-	struct libpool_disk_info *disks = NULL;
-	char *absolute = disk_path_absolute(name);
-	size_t count = 0, found = 0, matches = 0;
-	int best = 0, code = libpool_disks(pool, &disks, &count);
-
-	if (code < 0) {
-		error_complete(error, code, "asking for the disks of the pool");
-		goto out;
-	}
-	for (size_t i = 0; i < count; i++) {
-		int quality = match(&disks[i], name, absolute);
-
-		if (quality > best || (quality && quality == best))
-			matches = quality > best ? 1 : matches + 1;
-		if (quality > best) {
-			best = quality;
-			found = i;
-		}
-	}
-	if (best == 0)
-		code = not_found(disks, count, name, error);
-	else if (matches > 1)
-		code = error_set(error, -EINVAL,
-				 "'%s' means %zu disks of the pool: name one by its index or full path", name,
-				 matches);
-	else
-		*ret_disk = disks[found];
-out:
-	libpool_free(disks);
-	free(absolute);
-	return code;
 }

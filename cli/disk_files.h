@@ -1,5 +1,4 @@
-/* Disks as users name them: paths made absolute, sparse files made on request, names of disks of a pool
- * looked up. */
+/* Files that serve as disks, as users name them: paths made absolute, sparse files made on request. */
 #ifndef CLI_DISK_FILES_H
 #define CLI_DISK_FILES_H
 
@@ -25,14 +24,5 @@ int disk_files_create(struct disk_files *files, uint64_t size, struct libpool_er
 /* Removes what disk_files_create made. */
 void disk_files_undo(struct disk_files *files);
 void disk_files_release(struct disk_files *files);
-
-/*
- * The disk of an open pool that `name` means: "#3", its path, the last part of its path, or 8 digits or more
- * of its id. *ret_disk is filled with what the pool says about it. -ENOENT with the pool's disks in the text.
- */
-int disk_find(libpool_pool *pool, const char *name, struct libpool_disk_info *ret_disk,
-	      struct libpool_error *error);
-/* How people name it: its path, or "#3" when none is known. */
-const char *disk_display(const struct libpool_disk_info *disk, char text[LIBPOOL_PATH_MAX]);
 
 #endif

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/document.h"
 #include "cli/names.h"
@@ -92,6 +93,14 @@ struct json_object *document_append_object(struct json_object *array)
 
 	json_object_array_add(array, object);
 	return object;
+}
+
+void document_merge(struct json_object *into, struct json_object *from)
+{
+	json_object_object_foreach (from, key, value) {
+		if (strcmp(key, "schema") != 0 && strcmp(key, "command") != 0)
+			json_object_object_add(into, key, json_object_get(value));
+	}
 }
 
 struct json_object *document_get(struct json_object *object, const char *key)

@@ -26,6 +26,9 @@ void document_guid(struct json_object *object, const char *key, const uint8_t gu
 struct json_object *document_array(struct json_object *object, const char *key);
 struct json_object *document_append_object(struct json_object *array);
 
+/* Adds all members of `from` but "schema" and "command". */
+void document_merge(struct json_object *into, struct json_object *from);
+
 /* "" or 0 when there is no such member. */
 const char *document_get_text(struct json_object *object, const char *key);
 uint64_t document_get_number(struct json_object *object, const char *key);

@@ -53,20 +53,19 @@ bool interrupt_requested(void)
 	return requested;
 }
 
-int interrupt_wait(int descriptor, short events)
+int interrupt_wait(int descriptor, short events, int timeout_ms, bool heed)
 {
-	struct pollfd watched[2] = {{.fd = descriptor, .events = events}, {.fd = wake[0], .events = POLLIN}};
+	struct pollfd watched[2] = {{.fd = descriptor, .events = events}, {.fd = heed ? wake[0] : -1, .events = POLLIN}};
+	int ready;
 
-	for (;;) {
-		if (requested)
-			return -EINTR;
-		if (poll(watched, 2, -1) < 0 && errno != EINTR)
-			return -errno;
-		if (requested)
-			return -EINTR;
-		if (watched[0].revents)
-			return 0;
-	}
+	if (heed && requested)
+		return -EINTR;
+	ready = poll(watched, 2, timeout_ms);
+	if (heed && requested)
+		return -EINTR;
+	if (ready < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	return ready == 0 ? -ETIMEDOUT : 0;
 }
 
 int interrupt_sleep(unsigned seconds)

@@ -8,18 +8,10 @@
 
 static const char *const kind_names[] = {
     [LIBPOOL_JOB_SCRUB] = "scrub", [LIBPOOL_JOB_REBUILD] = "rebuild", [LIBPOOL_JOB_RESYNC] = "resync"};
-static const char *const state_names[] = {[LIBPOOL_JOB_RUNNING] = "running",
-					  [LIBPOOL_JOB_PAUSED] = "paused",
-					  [LIBPOOL_JOB_FINISHED] = "finished",
-					  [LIBPOOL_JOB_CANCELLED] = "cancelled",
-					  [LIBPOOL_JOB_FAILED] = "failed"};
-
-#define NAME_OF(names, number)                                                                               \
-	((number) < sizeof(names) / sizeof((names)[0]) && (names)[number] ? (names)[number] : "unknown")
 
 const char *job_kind_name(uint32_t kind)
 {
-	return NAME_OF(kind_names, kind);
+	return kind_names[kind];
 }
 
 uint32_t job_kind_bit(const char *name)
@@ -28,45 +20,6 @@ uint32_t job_kind_bit(const char *name)
 		if (strcmp(kind_names[kind], name) == 0)
 			return JOB_BIT(kind);
 	}
-	return 0;
-}
-
-struct json_object *job_document(const struct libpool_job *job)
-{
-	struct json_object *object = json_object_new_object();
-
-	document_number(object, "id", job->id);
-	document_text(object, "kind", job_kind_name(job->kind));
-	document_text(object, "state", NAME_OF(state_names, job->state));
-	document_text(object, "object", job->object);
-	document_time(object, "started", job->started_ns);
-	document_time(object, "ended", job->ended_ns);
-	document_number(object, "total_bytes", job->total_bytes);
-	document_number(object, "done_bytes", job->done_bytes);
-	document_number(object, "rate", job->rate);
-	document_duration(object, "to_go", job->eta_ns);
-	document_number(object, "errors_found", job->errors_found);
-	document_number(object, "cells_repaired", job->cells_repaired);
-	document_number(object, "cells_unrepaired", job->cells_unrepaired);
-	document_text(object, "text", job->text);
-	return object;
-}
-
-int jobs_document(libpool_pool *pool, uint32_t kinds, struct json_object *object)
-{
-	struct libpool_job *jobs = NULL;
-	size_t count = 0;
-	struct json_object *array;
-	int code = libpool_jobs(pool, &jobs, &count);
-
-	if (code < 0)
-		return code;
-	array = document_array(object, "jobs");
-	for (size_t i = 0; i < count; i++) {
-		if (kinds == JOBS_ALL || (kinds & JOB_BIT(jobs[i].kind)))
-			json_object_array_add(array, job_document(&jobs[i]));
-	}
-	libpool_free(jobs);
 	return 0;
 }
 

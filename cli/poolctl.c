@@ -92,21 +92,24 @@ static int parse(int argc, char **argv, struct call *call)
 	return take_operands(call, argc - first, argv + first);
 }
 
-static void print_document(struct json_object *document)
+static void print_document(const struct call *call)
 {
-	puts(json_object_to_json_string_ext(document, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-							  JSON_C_TO_STRING_NOSLASHESCAPE));
+	int style = call->streams ? JSON_C_TO_STRING_PLAIN : JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED;
+
+	puts(json_object_to_json_string_ext(call->document, style | JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
-static int report(struct call *call, int code, bool json)
+static int report(struct call *call, int code)
 {
+	bool json = call->json;
+
 	if (code < 0) {
 		error_print(&call->error);
 		document_error(call->document, &call->error);
 	}
-	if (json)
-		print_document(call->document);
-	else if (code == 0 && call->verb->print)
+	if (json && (code < 0 || !call->streams))
+		print_document(call);
+	else if (!json && code == 0 && call->verb->print)
 		call->verb->print(call);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		struct libpool_error error;
@@ -128,8 +131,6 @@ static int run(struct call *call)
 		return code;
 	}
 	call->host = &context.host;
-	if (!options_have(&call->options, OPTION_JSON))
-		call->emit = call->verb->print_part;
 	code = call_run(call);
 	context_release(&context);
 	return code;
@@ -153,6 +154,7 @@ int poolctl_run(int argc, char **argv)
 		return EXIT_CODE_SUCCESS;
 	}
 	call.document = document_new(call.verb ? call.verb->name : "");
+	call.json = contains(argc, argv, "--json");
 	if (code < 0)
 		call.exit_code = EXIT_CODE_USAGE;
 	else
@@ -160,7 +162,7 @@ int poolctl_run(int argc, char **argv)
 	/* A monitor tells states by the exit code, so wrong usage must not look like one. */
 	if (contains(argc, argv, "--check") && code < 0)
 		call.exit_code = EXIT_CODE_UNKNOWN;
-	exit_code = report(&call, code, contains(argc, argv, "--json"));
+	exit_code = report(&call, code);
 	json_object_put(call.document);
 	return exit_code;
 }

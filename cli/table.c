@@ -189,6 +189,7 @@ void table_print(const struct column *columns, struct json_object *rows, const s
 	}
 	/* A table is as wide as it has to be: a path that is cut can't be copied. */
 	scols_table_enable_nowrap(table, 1);
+	scols_table_enable_noheadings(table, style->headless);
 	scols_table_set_termforce(table, SCOLS_TERMFORCE_NEVER);
 	add_lines(table, NULL, chosen, count, rows, style);
 	scols_print_table(table);

@@ -26,6 +26,7 @@ struct column {
 
 struct table_style {
 	bool raw;	       /* -H: no header, tabs */
+	bool headless;	       /* the header has been printed before */
 	bool exact;	       /* -p */
 	bool more;	       /* -v */
 	const char *selection; /* -o, or NULL */

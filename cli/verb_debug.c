@@ -1,32 +1,27 @@
 /* debug verify: the checkers of the library, for people. */
-#include <stdio.h>
-
 #include "cli/document.h"
-#include "cli/errors.h"
 #include "cli/verbs.h"
 
 int debug_verify_work(struct call *call)
 {
-	struct libpool_verify_result result = {.size = sizeof(result)};
 	struct json_object *document = call->document;
-	int code = libpool_verify(call->pool, &result, &call->error);
+	unsigned long long violations, damaged;
+	const char *first;
+	int code = call_ask(call, "debug.verify", NULL);
 
 	if (code < 0)
-		return error_complete(&call->error, code, "verifying pool %s", call->target.pool);
-	document_text(document, "pool", call->target.pool);
-	document_number(document, "blocks_checked", result.blocks_checked);
-	document_number(document, "cells_checked", result.cells_checked);
-	document_number(document, "rows_checked", result.rows_checked);
-	document_number(document, "violations", result.violations);
-	document_number(document, "damaged_blocks", result.damaged_blocks);
-	document_text(document, "first", result.first);
-	if (result.violations || result.damaged_blocks)
+		return code;
+	violations = document_get_number(document, "violations");
+	damaged = document_get_number(document, "damaged_blocks");
+	first = document_get_text(document, "first");
+	if (violations || damaged)
 		call->exit_code = EXIT_CODE_DAMAGE;
 	document_format(
 	    document, "text",
 	    "%llu blocks, %llu cells and %llu rows checked: %llu violations, %llu damaged blocks%s%s",
-	    (unsigned long long)result.blocks_checked, (unsigned long long)result.cells_checked,
-	    (unsigned long long)result.rows_checked, (unsigned long long)result.violations,
-	    (unsigned long long)result.damaged_blocks, result.first[0] ? "\nfirst: " : "", result.first);
+	    (unsigned long long)document_get_number(document, "blocks_checked"),
+	    (unsigned long long)document_get_number(document, "cells_checked"),
+	    (unsigned long long)document_get_number(document, "rows_checked"), violations, damaged,
+	    first[0] ? "\nfirst: " : "", first);
 	return 0;
 }

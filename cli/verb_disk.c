@@ -10,71 +10,59 @@
 #include "cli/jobs.h"
 #include "cli/verbs.h"
 
-/* A disk as the library takes it, whatever is known of it. */
-static void by_index(const struct libpool_disk_info *disk, char text[16])
+/* Parameters that all of them have: the disk as it was typed, and, should that be a path, from the root. */
+static struct json_object *disk_params(struct call *call)
 {
-	snprintf(text, 16, "#%u", disk->index);
+	struct json_object *params = json_object_new_object();
+	char *absolute;
+
+	document_flag(params, "dry_run", options_have(&call->options, OPTION_DRY_RUN));
+	if (call->operand_count == 0)
+		return params;
+	absolute = disk_path_absolute(call->operands[0]);
+	document_text(params, "disk", call->operands[0]);
+	document_text(params, "disk_path", absolute ? absolute : call->operands[0]);
+	free(absolute);
+	return params;
 }
 
-/* Finds the disk that the operand names and begins the document with pool, disk and dry_run. */
-static int begin(struct call *call, struct libpool_disk_info *ret_disk, char index[16],
-		 char display[LIBPOOL_PATH_MAX])
+static int replace(struct call *call, struct disk_files *files)
 {
-	int code = disk_find(call->pool, call->operands[0], ret_disk, &call->error);
-
-	if (code < 0)
-		return code;
-	by_index(ret_disk, index);
-	disk_display(ret_disk, display);
-	document_text(call->document, "pool", call->target.pool);
-	document_text(call->document, "disk", display);
-	document_guid(call->document, "disk_id", ret_disk->guid);
-	document_flag(call->document, "dry_run", options_have(&call->options, OPTION_DRY_RUN));
-	return 0;
-}
-
-static int replace(struct call *call, const char *old_disk, struct disk_files *files)
-{
-	struct libpool_replace_options options = {.size = sizeof(options)};
+	struct json_object *params = disk_params(call);
+	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
 	int code = 0;
 
 	if (options_have(&call->options, OPTION_CREATE_SIZE))
 		code = disk_files_create(files, call->options.number[OPTION_CREATE_SIZE], &call->error);
-	if (code < 0)
+	if (code < 0) {
+		json_object_put(params);
 		return code;
-	options.old_disk = old_disk;
-	options.new_disk = files->paths[0];
-	options.force = options_have(&call->options, OPTION_FORCE);
-	options.dry_run = options_have(&call->options, OPTION_DRY_RUN);
-	code = libpool_disk_replace(call->pool, &options, &call->error);
-	if (code < 0 || options.dry_run)
+	}
+	document_text(params, "new_disk", files->paths[0]);
+	document_flag(params, "force", options_have(&call->options, OPTION_FORCE));
+	code = call_ask(call, "replace", params);
+	if (code < 0 || dry_run)
 		disk_files_undo(files);
-	return error_complete(&call->error, code, "replacing disk %s of pool %s", call->operands[0],
-			      call->target.pool);
+	return code;
 }
 
 int replace_work(struct call *call)
 {
-	char index[16], display[LIBPOOL_PATH_MAX];
-	struct libpool_disk_info disk;
 	struct disk_files files;
-	int code = begin(call, &disk, index, display);
+	int code = disk_files_init(&files, call->operands + 1, 1, &call->error);
 
-	if (code == 0)
-		code = disk_files_init(&files, call->operands + 1, 1, &call->error);
 	if (code < 0)
 		return code;
-	code = replace(call, index, &files);
-	document_text(call->document, "new_disk", files.paths[0]);
+	code = replace(call, &files);
 	disk_files_release(&files);
 	if (code < 0)
 		return code;
-	if (options_have(&call->options, OPTION_DRY_RUN)) {
-		document_format(call->document, "text", "Would replace disk %s of pool %s by %s", display,
-				call->target.pool, document_get_text(call->document, "new_disk"));
-		return 0;
-	}
-	call->wait_kinds = JOB_BIT(LIBPOOL_JOB_REBUILD);
+	if (options_have(&call->options, OPTION_DRY_RUN))
+		document_format(call->document, "text", "Would replace disk %s of pool %s by %s",
+				document_get_text(call->document, "disk"), call->target.pool,
+				document_get_text(call->document, "new_disk"));
+	else
+		call->wait_kinds = JOB_BIT(LIBPOOL_JOB_REBUILD);
 	return 0;
 }
 
@@ -85,6 +73,10 @@ static void describe_outcome(struct call *call, const char *what)
 	size_t count = jobs ? json_object_array_length(jobs) : 0;
 	char line[1024] = "";
 
+	if (!call->has_waited) {
+		document_format(call->document, "text", "%s: 'poolctl wait %s' follows it", what, call->target.pool);
+		return;
+	}
 	if (count > 0) {
 		struct json_object *job = json_object_array_get_idx(jobs, count - 1);
 
@@ -101,55 +93,43 @@ int replace_finish(struct call *call)
 
 	if (options_have(&call->options, OPTION_DRY_RUN))
 		return 0;
-	snprintf(what, sizeof(what), "Replaced disk %s by %s", document_get_text(call->document, "disk"),
-		 document_get_text(call->document, "new_disk"));
+	snprintf(what, sizeof(what), "%s disk %s by %s", call->has_waited ? "Replaced" : "Replacing",
+		 document_get_text(call->document, "disk"), document_get_text(call->document, "new_disk"));
 	describe_outcome(call, what);
 	return 0;
 }
 
 int offline_work(struct call *call)
 {
-	char index[16], display[LIBPOOL_PATH_MAX];
-	struct libpool_disk_info disk;
-	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
-	int code = begin(call, &disk, index, display);
+	int code = call_ask(call, "offline", disk_params(call));
 
 	if (code < 0)
 		return code;
-	code = libpool_disk_offline(call->pool, index, &call->error);
-	if (dry_run && code == -EROFS) { /* a dry run imports read-only, and nothing else is in the way */
-		call->error = (struct libpool_error){0};
-		code = 0;
-	}
-	if (code < 0)
-		return error_complete(&call->error, code, "taking disk %s of pool %s offline", display,
-				      call->target.pool);
 	document_format(call->document, "text",
 			"%s disk %s offline: what it misses is caught up on by 'poolctl online %s %s'",
-			dry_run ? "Would take" : "Took", display, call->target.pool, index);
+			options_have(&call->options, OPTION_DRY_RUN) ? "Would take" : "Took",
+			document_get_text(call->document, "disk"), call->target.pool, call->operands[0]);
 	return 0;
 }
 
 int online_work(struct call *call)
 {
-	char index[16], display[LIBPOOL_PATH_MAX], *path = NULL;
-	struct libpool_disk_info disk;
-	int code = begin(call, &disk, index, display);
+	struct json_object *params = disk_params(call);
+	int code;
 
+	if (call->operand_count > 1) {
+		char *path = disk_path_absolute(call->operands[1]);
+
+		document_text(params, "path", path ? path : call->operands[1]);
+		free(path);
+	}
+	code = call_ask(call, "online", params);
 	if (code < 0)
 		return code;
-	if (options_have(&call->options, OPTION_DRY_RUN)) {
-		document_format(call->document, "text", "Would bring disk %s back", display);
-		return 0;
-	}
-	if (call->operand_count > 1)
-		path = disk_path_absolute(call->operands[1]);
-	code = libpool_disk_online(call->pool, index, path, &call->error);
-	free(path);
-	if (code < 0)
-		return error_complete(&call->error, code, "bringing disk %s of pool %s back", display,
-				      call->target.pool);
-	call->wait_kinds = JOB_BIT(LIBPOOL_JOB_RESYNC) | JOB_BIT(LIBPOOL_JOB_REBUILD);
+	if (options_have(&call->options, OPTION_DRY_RUN))
+		document_format(call->document, "text", "Would bring disk %s back", document_get_text(call->document, "disk"));
+	else
+		call->wait_kinds = JOB_BIT(LIBPOOL_JOB_RESYNC) | JOB_BIT(LIBPOOL_JOB_REBUILD);
 	return 0;
 }
 
@@ -159,26 +139,22 @@ int online_finish(struct call *call)
 
 	if (options_have(&call->options, OPTION_DRY_RUN))
 		return 0;
-	snprintf(what, sizeof(what), "Brought disk %s back", document_get_text(call->document, "disk"));
+	snprintf(what, sizeof(what), "Brought disk %s back%s", document_get_text(call->document, "disk"),
+		 call->has_waited ? "" : ", what it missed is being caught up on");
 	describe_outcome(call, what);
 	return 0;
 }
 
 int clear_work(struct call *call)
 {
-	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
-	char index[16] = "", display[LIBPOOL_PATH_MAX] = "";
-	struct libpool_disk_info disk;
-	int code = call->operand_count > 0 ? begin(call, &disk, index, display) : 0;
+	int code = call_ask(call, "clear", disk_params(call));
+	const char *disk;
 
-	if (code == 0 && !dry_run)
-		code = libpool_clear(call->pool, index[0] ? index : NULL, &call->error);
 	if (code < 0)
-		return error_complete(&call->error, code, "clearing the counters of pool %s",
-				      call->target.pool);
-	document_text(call->document, "pool", call->target.pool);
+		return code;
+	disk = document_get_text(call->document, "disk");
 	document_format(call->document, "text", "%s the error counters of %s%s",
-			dry_run ? "Would clear" : "Cleared", display[0] ? "disk " : "all disks of pool ",
-			display[0] ? display : call->target.pool);
+			options_have(&call->options, OPTION_DRY_RUN) ? "Would clear" : "Cleared",
+			disk[0] ? "disk " : "all disks of pool ", disk[0] ? disk : call->target.pool);
 	return 0;
 }

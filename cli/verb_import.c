@@ -1,7 +1,4 @@
-/*
- * import, export, list, wait. As long as no process keeps pools imported, import means: see that the pool can
- * be imported, finish the jobs it has, and export it; and export finds nothing to do.
- */
+/* import, export, wait. An imported pool belongs to a process in the background, 'poolctl serve', until it is exported. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,77 +10,6 @@
 #include "cli/text.h"
 #include "cli/verbs.h"
 #include "cli/wait.h"
-
-const struct column list_columns[] = {
-    {"name", "NAME", COLUMN_TEXT, false},
-    {"state", "STATE", COLUMN_TEXT, false},
-    {"profile", "PROFILE", COLUMN_TEXT, false},
-    {"raw_bytes", "RAW", COLUMN_SIZE, false},
-    {"disks", "DISKS", COLUMN_COUNT, false},
-    {"disks_found", "FOUND", COLUMN_COUNT, false},
-    {"time", "LAST-COMMIT", COLUMN_TIME, false},
-    {"txg", "TXG", COLUMN_COUNT, true},
-    {"clean", "EXPORTED", COLUMN_TEXT, true},
-    {"other_host", "OTHER-HOST", COLUMN_TEXT, true},
-    {"id", "ID", COLUMN_TEXT, true},
-    {"problem", "PROBLEM", COLUMN_TEXT, false},
-    {NULL, NULL, COLUMN_TEXT, false},
-};
-
-static const char *const find_note =
-    "No pools were found. Folders with file-backed disks are searched when named with -d.";
-
-static int list(struct call *call, bool importable_only)
-{
-	struct libpool_found *found = NULL;
-	struct json_object *pools;
-	size_t count = 0;
-	int code = libpool_find(call->host, &found, &count, &call->error);
-
-	if (code < 0)
-		return code;
-	pools = document_array(call->document, "pools");
-	for (size_t i = 0; i < count; i++) {
-		bool wanted = !found[i].destroyed || options_have(&call->options, OPTION_DESTROYED);
-
-		if (importable_only && found[i].in_use)
-			wanted = false;
-		if (call->target.pool[0] && strcmp(found[i].name, call->target.pool) != 0)
-			wanted = false;
-		if (wanted)
-			json_object_array_add(pools, found_document(&found[i]));
-	}
-	libpool_free(found);
-	return 0;
-}
-
-int list_work(struct call *call)
-{
-	struct libpool_found found;
-	int code;
-
-	/* A pool that is named has to be there, and may be named by its id. */
-	if (call->target.pool[0]) {
-		code = pools_find(call->host, call->target.pool, &found, &call->error);
-		if (code < 0 && code != -EEXIST)
-			return code;
-		if (code == 0) {
-			json_object_array_add(document_array(call->document, "pools"),
-					      found_document(&found));
-			return 0;
-		}
-	}
-	return list(call, false);
-}
-
-void list_print(struct call *call)
-{
-	if (json_object_array_length(document_get(call->document, "pools")) == 0 &&
-	    !options_have(&call->options, OPTION_NO_HEADER))
-		puts(find_note);
-	else
-		print_rows(call, "pools");
-}
 
 const char *import_question(const struct call *call)
 {
@@ -101,51 +27,78 @@ int import_check(struct call *call)
 	return 0;
 }
 
-int import_work(struct call *call)
+/* It must not be imported yet. */
+static int check_is_free(struct call *call)
 {
-	bool changes_nothing =
-	    options_have(&call->options, OPTION_READ_ONLY) || options_have(&call->options, OPTION_DRY_RUN);
+	struct session session;
+	struct libpool_error ignored;
 
-	if (!call->target.pool[0])
-		return list(call, true);
-	return changes_nothing ? 0 : wait_for_jobs(call, JOBS_ALL);
+	if (session_join(&session, call->target.pool, &ignored) != 0)
+		return 0;
+	error_set(&call->error, -LIBPOOL_EINUSE, "import %s: process %llu has it imported already: 'poolctl export %s' releases it",
+		  call->target.pool, (unsigned long long)session.owner.pid, call->target.pool);
+	session_close(&session, NULL);
+	return -LIBPOOL_EINUSE;
 }
 
-int import_finish(struct call *call)
+/* -n: imports it read-only for a moment. */
+static int try_import(struct call *call)
 {
-	struct libpool_pool_info info = {.size = sizeof(info)};
-	static const char *const health[] = {"healthy", "degraded", "unusable"};
-	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
+	struct json_object *status = json_object_new_object(), *pool, *document = call->document;
+	struct call_request request = {.method = "status", .descriptor = -1, .into = status};
+	static const char *const taken[] = {"pool", "id", "state", "problem", "txg", "read_only"};
+	int code = call_import(call, call->target.pool, true, &call->session, &call->error);
+
+	if (code == 0)
+		code = call_request(call, &request);
+	pool = code == 0 ? json_object_array_get_idx(document_get(status, "pools"), 0) : NULL;
+	for (size_t i = 0; pool && i < sizeof(taken) / sizeof(taken[0]); i++)
+		json_object_object_add(document, taken[i], json_object_get(document_get(pool, taken[i])));
+	json_object_put(status);
+	document_flag(document, "read_only", options_have(&call->options, OPTION_READ_ONLY));
+	return code;
+}
+
+/* "Imported pool tank, which is healthy." */
+static void describe(struct call *call)
+{
+	struct json_object *document = call->document;
+	bool dry_run = options_have(&call->options, OPTION_DRY_RUN), read_only = options_have(&call->options, OPTION_READ_ONLY);
+	const char *problem = document_get_text(document, "problem"), *pool = document_get_text(document, "pool");
 	uint64_t rewind = call->options.number[OPTION_REWIND];
 	char back[80] = "";
-	int code;
 
-	if (!call->pool)
-		return 0;
-	code = libpool_pool_info(call->pool, &info);
-	if (code < 0)
-		return code;
-	document_text(call->document, "pool", info.name);
-	document_text(call->document, "state",
-		      health[info.health <= LIBPOOL_UNUSABLE ? info.health : LIBPOOL_UNUSABLE]);
-	document_text(call->document, "problem", info.problem);
-	document_number(call->document, "txg", info.txg);
-	document_flag(call->document, "dry_run", dry_run);
+	document_flag(document, "dry_run", dry_run);
 	if (rewind) {
-		document_number(call->document, "rewind_txg", rewind);
-		snprintf(back, sizeof(back), "It %s to txg %llu. ",
-			 dry_run	  ? "would go back"
-			 : info.read_only ? "was looked at as it was: back"
-					  : "went back",
+		document_number(document, "rewind_txg", rewind);
+		snprintf(back, sizeof(back), " It %s to txg %llu.",
+			 dry_run     ? "would go back"
+			 : read_only ? "is shown as it was: back"
+				     : "went back",
 			 (unsigned long long)rewind);
 	}
-	document_format(
-	    call->document, "text",
-	    "Pool %s can be imported%s: it is %s%s%s. %sNothing keeps it imported, so it is exported again.",
-	    info.name, info.read_only ? " (read-only)" : "",
-	    health[info.health <= LIBPOOL_UNUSABLE ? info.health : LIBPOOL_UNUSABLE],
-	    info.problem[0] ? ", " : "", info.problem, back);
-	return 0;
+	if (dry_run)
+		document_format(document, "text", "Pool %s can be imported%s: it is %s%s%s.%s", pool, read_only ? " (read-only)" : "",
+				document_get_text(document, "state"), problem[0] ? ", " : "", problem, back);
+	else
+		document_format(document, "text",
+				"Imported pool %s%s: it is %s%s%s.%s Process %llu keeps it until 'poolctl export %s'", pool,
+				read_only ? " (read-only)" : "", document_get_text(document, "state"), problem[0] ? ", " : "",
+				problem, back, (unsigned long long)document_get_number(document, "pid"), pool);
+}
+
+int import_work(struct call *call)
+{
+	int code;
+
+	if (!call->target.pool[0])
+		return list_pools(call, true);
+	code = check_is_free(call);
+	if (code == 0)
+		code = options_have(&call->options, OPTION_DRY_RUN) ? try_import(call) : serve_in_background(call);
+	if (code == 0)
+		describe(call);
+	return code;
 }
 
 void import_print(struct call *call)
@@ -156,7 +109,10 @@ void import_print(struct call *call)
 		list_print(call);
 }
 
-int export_work(struct call *call)
+/* ---- export ---- */
+
+/* Nobody serves it: what can be said about that. */
+static int export_unowned(struct call *call)
 {
 	struct libpool_found found;
 	int code = pools_find(call->host, call->target.pool, &found, &call->error);
@@ -166,7 +122,7 @@ int export_work(struct call *call)
 	if (found.in_use)
 		return error_set(
 		    &call->error, -LIBPOOL_EINUSE,
-		    "export %s: another process has it imported and can't be asked: end that process",
+		    "export %s: another process uses it and can't be asked: wait until it is done, or end it",
 		    call->target.pool);
 	document_text(call->document, "pool", found.name);
 	document_flag(call->document, "clean", found.clean);
@@ -177,14 +133,59 @@ int export_work(struct call *call)
 		document_format(
 		    call->document, "text",
 		    "Pool %s is not imported: nothing to export. Its last owner ended without exporting it; "
-		    "'poolctl import %s' tidies that up",
-		    found.name, found.name);
+		    "the next import tidies that up",
+		    found.name);
 	return 0;
 }
 
+/* "a by nbdkit pid 12, b by ...": whom --force takes it from. */
+static int list_users(struct call *call, char *text, size_t room)
+{
+	struct json_object *status = json_object_new_object(), *users;
+	struct call_request request = {.method = "status", .descriptor = -1, .into = status};
+	int code = call_request(call, &request);
+
+	text[0] = '\0';
+	users = code == 0 ? document_get(json_object_array_get_idx(document_get(status, "pools"), 0), "users") : NULL;
+	for (size_t i = 0; users && i < json_object_array_length(users); i++) {
+		struct json_object *user = json_object_array_get_idx(users, i);
+
+		text_append(text, room, "%s%s by %s", i ? ", " : "", document_get_text(user, "dataset"), document_get_text(user, "user"));
+	}
+	json_object_put(status);
+	return code;
+}
+
+int export_work(struct call *call)
+{
+	bool force = options_have(&call->options, OPTION_FORCE);
+	struct json_object *params;
+	char users[1024];
+	int code = session_join(&call->session, call->target.pool, &call->error);
+
+	if (code == -ENOENT)
+		return export_unowned(call);
+	if (code == 0)
+		code = list_users(call, users, sizeof(users));
+	if (code < 0)
+		return code;
+	params = json_object_new_object();
+	document_flag(params, "force", force);
+	code = call_ask(call, "export", params);
+	if (code == -LIBPOOL_EINUSE && !force)
+		text_append(call->error.text, sizeof(call->error.text),
+			    "; --force exports it all the same: their reads and writes fail from then on");
+	if (code < 0)
+		return code;
+	document_format(call->document, "text", "Exported pool %s%s%s", document_get_text(call->document, "pool"),
+			users[0] ? ", although it was in use, which has failed: " : "", users);
+	return 0;
+}
+
+/* ---- wait ---- */
+
 int wait_check(struct call *call)
 {
-
 	for (size_t i = 0; i < call->operand_count; i++) {
 		if (!job_kind_bit(call->operands[i]))
 			return call_usage(
@@ -208,7 +209,6 @@ int wait_finish(struct call *call)
 	struct json_object *jobs = document_get(call->document, "jobs");
 	char text[4096] = "", line[1024];
 
-	document_text(call->document, "pool", call->target.pool);
 	for (size_t i = 0; i < json_object_array_length(jobs); i++) {
 		job_describe(json_object_array_get_idx(jobs, i), line, sizeof(line));
 		text_append(text, sizeof(text), "%s%s", text[0] ? "\n" : "", line);

@@ -1,11 +1,8 @@
 /* iostat: what each disk did since the import, and then in each interval. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "cli/disk_files.h"
 #include "cli/document.h"
 #include "cli/errors.h"
 #include "cli/interrupt.h"
@@ -25,66 +22,67 @@ const struct column iostat_columns[] = {
     {NULL, NULL, COLUMN_TEXT, false},
 };
 
-#define DISKS_MAX 512
+/* What is added from one sample to the next; latencies are means, and stay as they are. */
+static const char *const counters[] = {"reads", "bytes_read", "writes", "bytes_written", "flushes", "overdue"};
 
-/* The counters of the sample before, by disk index. */
-struct previous {
-	struct libpool_disk_info disks[DISKS_MAX];
-	size_t count;
-};
-
-static const struct libpool_disk_info *before(const struct previous *previous, uint32_t index)
+static struct json_object *disk_of(struct json_object *sample, uint64_t index)
 {
-	static const struct libpool_disk_info none;
+	struct json_object *disks = sample ? document_get(sample, "disks") : NULL;
 
-	for (size_t i = 0; i < previous->count; i++) {
-		if (previous->disks[i].index == index)
-			return &previous->disks[i];
+	for (size_t i = 0; disks && i < json_object_array_length(disks); i++) {
+		struct json_object *disk = json_object_array_get_idx(disks, i);
+
+		if (document_get_number(disk, "index") == index)
+			return disk;
 	}
-	return &none;
+	return NULL;
 }
 
-static void add_disk(struct json_object *array, const struct libpool_disk_info *disk,
-		     const struct libpool_disk_info *old)
+/* Turns the sample's totals into what came since the sample before (NULL: none), whose totals are kept in it. */
+static struct json_object *difference(struct json_object *sample, struct json_object *previous)
 {
-	struct json_object *object = document_append_object(array);
-	char display[LIBPOOL_PATH_MAX];
+	struct json_object *result = NULL, *disks;
 
-	document_text(object, "disk", disk_display(disk, display));
-	document_number(object, "index", disk->index);
-	document_number(object, "reads", disk->reads - old->reads);
-	document_number(object, "bytes_read", disk->bytes_read - old->bytes_read);
-	document_number(object, "writes", disk->writes - old->writes);
-	document_number(object, "bytes_written", disk->bytes_written - old->bytes_written);
-	document_number(object, "flushes", disk->flushes - old->flushes);
-	document_number(object, "overdue", disk->overdue - old->overdue);
-	document_duration(object, "read_latency", disk->read_latency_ns);
-	document_duration(object, "write_latency", disk->write_latency_ns);
+	if (json_object_deep_copy(sample, &result, NULL) != 0)
+		return NULL;
+	disks = document_get(result, "disks");
+	for (size_t i = 0; i < json_object_array_length(disks); i++) {
+		struct json_object *disk = json_object_array_get_idx(disks, i);
+		struct json_object *old = disk_of(previous, document_get_number(disk, "index"));
+
+		for (size_t c = 0; old && c < sizeof(counters) / sizeof(counters[0]); c++)
+			document_number(disk, counters[c],
+					document_get_number(disk, counters[c]) - document_get_number(old, counters[c]));
+	}
+	return result;
 }
 
-/* Appends one sample to "samples", and shows it when more are to come. */
-static int sample(struct call *call, struct previous *previous)
+/* Appends one sample to "samples", and shows it when more are to come. *previous: the totals of the one before. */
+static int take_sample(struct call *call, struct json_object **previous)
 {
-	struct json_object *object = document_append_object(document_get(call->document, "samples"));
-	struct json_object *array = document_array(object, "disks");
-	struct libpool_disk_info *disks = NULL;
-	struct timespec now;
-	size_t count = 0;
-	int code = libpool_disks(call->pool, &disks, &count);
+	struct json_object *part = json_object_new_object(), *totals, *sample;
+	struct call_request request = {.method = "iostat", .descriptor = -1, .into = part};
+	int code = call_request(call, &request);
 
-	if (code < 0)
-		return error_complete(&call->error, code, "asking for the disks of pool %s",
-				      call->target.pool);
-	clock_gettime(CLOCK_REALTIME, &now);
-	document_time(object, "time", (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec);
-	for (size_t i = 0; i < count; i++)
-		add_disk(array, &disks[i], before(previous, disks[i].index));
-	previous->count = count < DISKS_MAX ? count : DISKS_MAX;
-	memcpy(previous->disks, disks, previous->count * sizeof(disks[0]));
-	libpool_free(disks);
-	if (call->emit)
-		call->emit(call, object);
-	return 0;
+	if (code < 0) {
+		json_object_put(part);
+		return code;
+	}
+	document_text(call->document, "pool", document_get_text(part, "pool"));
+	totals = json_object_get(json_object_array_get_idx(document_get(part, "samples"), 0));
+	json_object_put(part);
+	sample = difference(totals, *previous);
+	json_object_put(*previous);
+	*previous = totals;
+	if (!sample)
+		return error_set(&call->error, -ENOMEM, "no memory for the counters of the disks");
+	if (call->json) {
+		json_object_array_add(document_get(call->document, "samples"), sample);
+		return 0;
+	}
+	code = call_emit(call, sample);
+	json_object_put(sample);
+	return code;
 }
 
 static int interval(struct call *call, uint64_t *ret_seconds, uint64_t *ret_samples)
@@ -116,20 +114,17 @@ int iostat_check(struct call *call)
 
 int iostat_work(struct call *call)
 {
-	struct previous *previous = calloc(1, sizeof(*previous));
+	struct json_object *previous = NULL;
 	uint64_t seconds, samples;
 	int code = interval(call, &seconds, &samples);
 
-	if (!previous)
-		return error_set(&call->error, -ENOMEM, "no memory for the counters of the disks");
-	document_text(call->document, "pool", call->target.pool);
 	document_array(call->document, "samples");
 	for (uint64_t i = 0; code == 0 && i < samples; i++) {
 		if (i > 0 && interrupt_sleep((unsigned)seconds) < 0)
 			break;
-		code = sample(call, previous);
+		code = take_sample(call, &previous);
 	}
-	free(previous);
+	json_object_put(previous);
 	return code;
 }
 
@@ -138,5 +133,4 @@ void iostat_print_part(struct call *call, struct json_object *part)
 	struct table_style style = call_style(call);
 
 	table_print(iostat_columns, document_get(part, "disks"), &style);
-	fflush(stdout);
 }

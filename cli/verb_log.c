@@ -3,6 +3,7 @@
 
 #include "cli/document.h"
 #include "cli/errors.h"
+#include "cli/interrupt.h"
 #include "cli/verbs.h"
 
 const struct column history_columns[] = {
@@ -19,29 +20,9 @@ const struct column event_columns[] = {
     {NULL, NULL, COLUMN_TEXT, false},
 };
 
-static const char *const severities[] = {"information", "warning", "error"};
-
 int history_work(struct call *call)
 {
-	struct libpool_history *entries = NULL;
-	struct json_object *array;
-	size_t count = 0;
-	int code = libpool_history(call->pool, &entries, &count);
-
-	if (code < 0)
-		return error_complete(&call->error, code, "reading the history of pool %s",
-				      call->target.pool);
-	document_text(call->document, "pool", call->target.pool);
-	array = document_array(call->document, "history");
-	for (size_t i = 0; i < count; i++) {
-		struct json_object *object = document_append_object(array);
-
-		document_time(object, "time", entries[i].time_ns);
-		document_number(object, "txg", entries[i].txg);
-		document_text(object, "text", entries[i].text);
-	}
-	libpool_free(entries);
-	return 0;
+	return call_ask(call, "history", NULL);
 }
 
 void history_print(struct call *call)
@@ -49,33 +30,51 @@ void history_print(struct call *call)
 	print_rows(call, "history");
 }
 
+/* Shows what is there, and then what comes, until it is interrupted. */
+static int follow(struct call *call)
+{
+	uint64_t after = 0;
+	int code = 0;
+
+	call->streams = true;
+	while (code == 0) {
+		struct json_object *part = document_new(call->verb->name), *params = json_object_new_object(), *events;
+		struct call_request request = {.method = "events", .params = params, .descriptor = -1, .into = part};
+
+		document_number(params, "after", after);
+		code = call_request(call, &request);
+		events = document_get(part, "events");
+		if (code == 0 && json_object_array_length(events) > 0) {
+			after = document_get_number(
+			    json_object_array_get_idx(events, json_object_array_length(events) - 1), "sequence");
+			code = call_emit(call, part);
+		}
+		json_object_put(part);
+		if (code == 0)
+			code = interrupt_sleep(1);
+	}
+	if (!interrupt_requested())
+		return code;
+	call->error = (struct libpool_error){0};
+	return 0;
+}
+
 int events_work(struct call *call)
 {
-	struct libpool_event *events = NULL;
-	struct json_object *array;
-	size_t count = 0;
-	int code = libpool_events(call->pool, 0, &events, &count);
-
-	if (code < 0)
-		return error_complete(&call->error, code, "reading the events of pool %s", call->target.pool);
-	document_text(call->document, "pool", call->target.pool);
-	array = document_array(call->document, "events");
-	for (size_t i = 0; i < count; i++) {
-		struct json_object *object = document_append_object(array);
-
-		document_time(object, "time", events[i].time_ns);
-		document_text(object, "severity",
-			      events[i].severity < 3 ? severities[events[i].severity] : "unknown");
-		document_text(object, "kind", events[i].kind);
-		document_text(object, "object", events[i].object);
-		document_text(object, "text", events[i].text);
-		document_number(object, "sequence", events[i].sequence);
-	}
-	libpool_free(events);
-	return 0;
+	return options_have(&call->options, OPTION_FOLLOW) ? follow(call) : call_ask(call, "events", NULL);
 }
 
 void events_print(struct call *call)
 {
-	print_rows(call, "events");
+	if (!options_have(&call->options, OPTION_FOLLOW))
+		print_rows(call, "events");
+}
+
+void events_print_part(struct call *call, struct json_object *part)
+{
+	struct table_style style = call_style(call);
+
+	/* One table, of which the header is printed once. */
+	style.headless = call->parts > 0;
+	table_print(event_columns, document_get(part, "events"), &style);
 }

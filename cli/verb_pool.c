@@ -168,11 +168,10 @@ static int find_for_change(struct call *call, struct libpool_found *ret_found)
 {
 	int code = pools_find(call->host, call->target.pool, ret_found, &call->error);
 
-	if (code == 0 && ret_found->in_use)
-		return error_set(&call->error, -LIBPOOL_EINUSE,
-				 "%s %s: another process has the pool imported: end that process first",
-				 call->verb->name, call->target.pool);
-	return code;
+	if (code < 0 || !ret_found->in_use)
+		return code;
+	return error_set(&call->error, -LIBPOOL_EINUSE, "%s %s: the pool is imported: 'poolctl export %s' first", call->verb->name,
+			 call->target.pool, call->target.pool);
 }
 
 static int mark(struct call *call, bool destroy)

@@ -14,75 +14,32 @@ const struct column property_columns[] = {
     {"help", "MEANING", COLUMN_TEXT, true},   {NULL, NULL, COLUMN_TEXT, false},
 };
 
-static int load(struct call *call, struct libpool_property **ret_properties, size_t *ret_count)
-{
-	char object[TARGET_TEXT_MAX];
-	int code =
-	    libpool_properties(call->pool, call->target.volume, ret_properties, ret_count, &call->error);
-
-	target_print(&call->target, object);
-	return error_complete(&call->error, code, "asking for the properties of %s", object);
-}
-
-static const struct libpool_property *named(const struct libpool_property *properties, size_t count,
-					    const char *name, size_t length)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (strlen(properties[i].name) == length && strncmp(properties[i].name, name, length) == 0)
-			return &properties[i];
-	}
-	return NULL;
-}
-
-static int unknown(struct call *call, const char *name, size_t length)
-{
-	char object[TARGET_TEXT_MAX];
-
-	target_print(&call->target, object);
-	return error_set(&call->error, -ENOENT, "%s has no property '%.*s': see poolctl get %s", object,
-			 (int)length, name, object);
-}
-
-static void add(struct call *call, const struct libpool_property *property)
-{
-	struct json_object *object = document_append_object(document_get(call->document, "properties"));
-	char name[TARGET_TEXT_MAX];
-
-	target_print(&call->target, name);
-	document_text(object, "object", name);
-	document_text(object, "name", property->name);
-	document_text(object, "value", property->value);
-	document_text(object, "source", property->source);
-	document_flag(object, "read_only", property->read_only);
-	document_text(object, "help", property->help);
-}
-
 int get_work(struct call *call)
 {
-	struct libpool_property *properties = NULL;
-	size_t count = 0;
-	int code = load(call, &properties, &count);
+	struct json_object *params = json_object_new_object(), *names;
 
-	if (code < 0)
-		return code;
-	document_array(call->document, "properties");
-	for (size_t i = 0; call->operand_count == 0 && i < count; i++)
-		add(call, &properties[i]);
-	for (size_t i = 0; code == 0 && i < call->operand_count; i++) {
-		const char *name = call->operands[i];
-		const struct libpool_property *property = named(properties, count, name, strlen(name));
+	document_text(params, "volume", call->target.volume);
+	names = document_array(params, "properties");
+	for (size_t i = 0; i < call->operand_count; i++)
+		json_object_array_add(names, json_object_new_string(call->operands[i]));
+	return call_ask(call, "get", params);
+}
 
-		if (property)
-			add(call, property);
-		else
-			code = unknown(call, name, strlen(name));
+/* With -p: figures in full, instead of as people like them. */
+static void make_exact(struct json_object *properties)
+{
+	for (size_t i = 0; i < json_object_array_length(properties); i++) {
+		struct json_object *property = json_object_array_get_idx(properties, i), *number = document_get(property, "number");
+
+		if (number)
+			document_text(property, "value", json_object_get_string(number));
 	}
-	libpool_free(properties);
-	return code;
 }
 
 void get_print(struct call *call)
 {
+	if (options_have(&call->options, OPTION_EXACT))
+		make_exact(document_get(call->document, "properties"));
 	print_rows(call, "properties");
 }
 
@@ -99,18 +56,12 @@ int set_check(struct call *call)
 /* A volume is made smaller by the verb that asks before it discards what lies beyond. */
 static int check_volume_size(struct call *call, const char *value)
 {
-	struct libpool_volume_info info = {.size = sizeof(info)};
-	libpool_volume *volume;
-	uint64_t bytes;
+	uint64_t bytes, now = 0;
 	int code = size_read(value, "volsize", 1, &bytes, &call->error);
 
 	if (code == 0)
-		code = libpool_volume_open(call->pool, call->target.volume, NULL, &volume, &call->error);
-	if (code < 0)
-		return code;
-	code = libpool_volume_get_info(volume, &info);
-	libpool_volume_close(volume);
-	if (code == 0 && bytes < info.volume_bytes)
+		code = volume_size_now(call, &now);
+	if (code == 0 && bytes < now)
 		code = error_set(&call->error, -EPERM,
 				 "volsize %s of %s/%s would discard what lies beyond: if that is meant, 'poolctl "
 				 "volume resize' does it",
@@ -118,48 +69,28 @@ static int check_volume_size(struct call *call, const char *value)
 	return code;
 }
 
-/* All are checked before the first one is set. */
-static int check_settings(struct call *call)
-{
-	struct libpool_property *properties = NULL;
-	size_t count = 0;
-	int code = load(call, &properties, &count);
-	for (size_t i = 0; code == 0 && i < call->operand_count; i++) {
-		const char *name = call->operands[i];
-		size_t length = (size_t)(strchr(name, '=') - name);
-		const struct libpool_property *property = named(properties, count, name, length);
-
-		if (!property)
-			code = unknown(call, name, length);
-		else if (property->read_only)
-			code = error_set(&call->error, -EPERM, "property '%s' is a figure and can't be set",
-					 property->name);
-		else if (call->target.volume[0] && strcmp(property->name, "volsize") == 0)
-			code = check_volume_size(call, name + length + 1);
-	}
-	libpool_free(properties);
-	return code;
-}
-
 int set_work(struct call *call)
 {
 	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
-	char object[TARGET_TEXT_MAX], name[64];
-	int code = check_settings(call);
+	struct json_object *params, *settings;
+	int code = 0;
 
-	target_print(&call->target, object);
-	for (size_t i = 0; code == 0 && !dry_run && i < call->operand_count; i++) {
-		const char *equals = strchr(call->operands[i], '=');
-
-		snprintf(name, sizeof(name), "%.*s", (int)(equals - call->operands[i]), call->operands[i]);
-		code = libpool_property_set(call->pool, call->target.volume, name, equals + 1, &call->error);
-		error_complete(&call->error, code, "setting property %s of %s", name, object);
+	for (size_t i = 0; code == 0 && i < call->operand_count; i++) {
+		if (call->target.volume[0] && strncmp(call->operands[i], "volsize=", 8) == 0)
+			code = check_volume_size(call, call->operands[i] + 8);
 	}
 	if (code < 0)
 		return code;
-	document_text(call->document, "object", object);
-	document_flag(call->document, "dry_run", dry_run);
+	params = json_object_new_object();
+	document_text(params, "volume", call->target.volume);
+	document_flag(params, "dry_run", dry_run);
+	settings = document_array(params, "settings");
+	for (size_t i = 0; i < call->operand_count; i++)
+		json_object_array_add(settings, json_object_new_string(call->operands[i]));
+	code = call_ask(call, "set", params);
+	if (code < 0)
+		return code;
 	document_format(call->document, "text", "%s %zu propert%s of %s", dry_run ? "Would set" : "Set",
-			call->operand_count, call->operand_count == 1 ? "y" : "ies", object);
+			call->operand_count, call->operand_count == 1 ? "y" : "ies", document_get_text(call->document, "object"));
 	return 0;
 }

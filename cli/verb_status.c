@@ -1,18 +1,21 @@
 /*
- * status: everything about a pool at a glance, also about one that can't be imported. It imports read-only,
- * so looking at a pool never changes it.
+ * status: everything about a pool at a glance, also about one that can't be imported. A pool that nobody has imported is imported
+ * read-only for it, so looking at a pool never changes it.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "cli/disk_files.h"
 #include "cli/document.h"
 #include "cli/errors.h"
+#include "cli/interrupt.h"
 #include "cli/jobs.h"
 #include "cli/pools.h"
 #include "cli/sizes.h"
 #include "cli/verbs.h"
+
+#define WATCH_SECONDS 2
 
 const struct column status_columns[] = {
     {"disk", "DISK", COLUMN_TEXT, false},
@@ -38,111 +41,6 @@ static const struct column damage_columns[] = {
     {"found", "FOUND", COLUMN_TIME, false},    {NULL, NULL, COLUMN_TEXT, false},
 };
 
-static const char *const health_names[] = {"healthy", "degraded", "unusable"};
-static const char *const role_names[] = {"data", "log", "spare"};
-
-static void add_disk(struct json_object *array, const struct libpool_disk_info *disk)
-{
-	struct json_object *object = document_append_object(array);
-	char display[LIBPOOL_PATH_MAX];
-
-	document_text(object, "disk", disk_display(disk, display));
-	document_number(object, "index", disk->index);
-	document_guid(object, "id", disk->guid);
-	document_text(object, "path", disk->path);
-	document_text(object, "serial", disk->serial);
-	document_text(object, "state", libpool_disk_state_name(disk->state));
-	document_text(object, "role", disk->role < 3 ? role_names[disk->role] : "unknown");
-	document_number(object, "bytes", disk->disk_bytes);
-	document_number(object, "allocated_bytes", disk->allocated_bytes);
-	document_number(object, "read_errors", disk->read_errors);
-	document_number(object, "write_errors", disk->write_errors);
-	document_number(object, "checksum_errors", disk->checksum_errors);
-	document_number(object, "flush_errors", disk->flush_errors);
-	document_number(object, "overdue", disk->overdue);
-	document_duration(object, "read_latency", disk->read_latency_ns);
-	document_duration(object, "write_latency", disk->write_latency_ns);
-}
-
-static int add_disks(libpool_pool *pool, struct json_object *object)
-{
-	struct json_object *array = document_array(object, "disks");
-	struct libpool_disk_info *disks = NULL;
-	size_t count = 0;
-	int code = libpool_disks(pool, &disks, &count);
-
-	for (size_t i = 0; code == 0 && i < count; i++)
-		add_disk(array, &disks[i]);
-	libpool_free(disks);
-	return code;
-}
-
-static int add_damage(libpool_pool *pool, struct json_object *object)
-{
-	struct json_object *array = document_array(object, "damage");
-	struct libpool_damage *damage = NULL;
-	size_t count = 0;
-	int code = libpool_damage(pool, &damage, &count);
-
-	for (size_t i = 0; code == 0 && i < count; i++) {
-		struct json_object *range = document_append_object(array);
-
-		document_text(range, "dataset", damage[i].dataset);
-		document_number(range, "object", damage[i].object);
-		document_number(range, "offset", damage[i].offset);
-		document_number(range, "length", damage[i].length);
-		document_time(range, "found", damage[i].found_ns);
-	}
-	libpool_free(damage);
-	return code;
-}
-
-static void add_figures(struct json_object *object, const struct libpool_pool_info *info)
-{
-	document_flag(object, "halted", info->halted);
-	document_number(object, "data_columns", info->data_columns);
-	document_number(object, "parity_columns", info->parity_columns);
-	document_number(object, "disks_configured", info->disk_count);
-	document_number(object, "disks_online", info->disks_online);
-	document_number(object, "raw_bytes", info->raw_bytes);
-	document_number(object, "usable_bytes", info->usable_bytes);
-	document_number(object, "used_bytes", info->used_bytes);
-	document_number(object, "free_bytes", info->free_bytes);
-	document_number(object, "reserve_bytes", info->reserve_bytes);
-	document_number(object, "allocation_unit_bytes", info->au_bytes);
-	document_number(object, "txg", info->txg);
-	document_number(object, "segments", info->segments);
-	document_number(object, "segments_free", info->segments_free);
-	document_number(object, "segments_degraded", info->segments_degraded);
-	document_number(object, "stale_cells", info->stale_cells);
-	document_number(object, "damaged_ranges", info->damaged_ranges);
-	document_number(object, "allocation_memory", info->allocation_memory);
-}
-
-/* All about an open pool, whoever opened it. 0 or a negative code. */
-static int describe_open(libpool_pool *pool, struct json_object *object)
-{
-	struct libpool_pool_info info = {.size = sizeof(info)};
-	int code = libpool_pool_info(pool, &info);
-
-	if (code < 0)
-		return code;
-	document_text(object, "pool", info.name);
-	document_guid(object, "id", info.guid);
-	document_text(object, "state",
-		      health_names[info.health <= LIBPOOL_UNUSABLE ? info.health : LIBPOOL_UNUSABLE]);
-	document_text(object, "profile", info.profile);
-	document_text(object, "problem", info.problem);
-	document_text(object, "action", info.action);
-	add_figures(object, &info);
-	code = jobs_document(pool, JOBS_ALL, object);
-	if (code == 0)
-		code = add_disks(pool, object);
-	if (code == 0)
-		code = add_damage(pool, object);
-	return code;
-}
-
 /* A pool that can't be looked into: what its labels say, and why. */
 static void describe_closed(const struct libpool_found *found, const struct libpool_error *error,
 			    struct json_object *object)
@@ -153,34 +51,49 @@ static void describe_closed(const struct libpool_found *found, const struct libp
 	document_guid(object, "id", found->guid);
 	document_text(object, "state", state);
 	document_text(object, "profile", found->profile);
-	document_text(object, "problem", found->in_use ? "another process has it imported" : error->text);
-	document_text(object, "action", found->in_use ? "ask that process" : "");
+	document_text(object, "problem", found->in_use ? "another process uses it, and can't be asked" : error->text);
+	document_text(object, "action", found->in_use ? "wait until that process is done" : "");
 	document_number(object, "raw_bytes", found->raw_bytes);
 	document_number(object, "disks_configured", found->disks_configured);
 	document_number(object, "disks_found", found->disks_found);
 	document_number(object, "txg", found->txg);
 }
 
+/* Asks an open session; the pool becomes one of "pools". */
+static int ask(struct call *call, struct json_object *pools)
+{
+	struct json_object *part = json_object_new_object(), *result;
+	struct call_request request = {.method = "status", .descriptor = -1, .into = part};
+	int code = call_request(call, &request);
+
+	result = code == 0 ? json_object_array_get_idx(document_get(part, "pools"), 0) : NULL;
+	if (result) {
+		document_flag(result, "imported", call->session.is_owned);
+		json_object_array_add(pools, json_object_get(result));
+	}
+	json_object_put(part);
+	return code;
+}
+
+/* Its owner is asked, or it is imported for a moment. A pool that can't be looked into is no error. */
 static void add_pool(struct call *call, const struct libpool_found *found, struct json_object *pools)
 {
-	struct libpool_import_options options = {.size = sizeof(options)};
-	struct libpool_error error = {0};
-	struct json_object *object = document_append_object(pools);
+	struct libpool_error error;
 	char guid[GUID_TEXT_MAX];
-	libpool_pool *pool = NULL;
 	int code;
 
 	guid_print(found->guid, guid);
-	options.name = guid;
-	options.read_only = 1;
-	code = found->in_use ? -LIBPOOL_EINUSE : libpool_import(call->host, &options, &pool, &error);
+	code = session_join(&call->session, guid, &call->error);
+	if (code == -ENOENT)
+		code = found->in_use ? -LIBPOOL_EINUSE : call_import(call, guid, true, &call->session, &call->error);
 	if (code == 0)
-		code = describe_open(pool, object);
-	if (pool)
-		libpool_close(pool, NULL);
+		code = ask(call, pools);
+	session_close(&call->session, NULL);
+	error = call->error;
+	call->error = (struct libpool_error){0};
 	if (code < 0) {
 		error_complete(&error, code, "looking into pool %s", found->name);
-		describe_closed(found, &error, object);
+		describe_closed(found, &error, document_append_object(pools));
 	}
 }
 
@@ -200,28 +113,76 @@ static enum exit_code check(struct json_object *pools)
 	return unknown ? EXIT_CODE_UNKNOWN : degraded ? 1 : 0;
 }
 
-int status_work(struct call *call)
+static int look_at_one(struct call *call, struct json_object *pools)
 {
-	struct json_object *pools = document_array(call->document, "pools");
-	struct libpool_found *found = NULL, one;
-	size_t count = 0;
-	int code;
+	struct libpool_found found;
+	int code = session_join(&call->session, call->target.pool, &call->error);
 
-	if (call->target.pool[0]) {
-		code = pools_find(call->host, call->target.pool, &one, &call->error);
-		if (code == 0)
-			add_pool(call, &one, pools);
-	} else {
-		code = libpool_find(call->host, &found, &count, &call->error);
-		for (size_t i = 0; code == 0 && i < count; i++) {
-			if (!found[i].destroyed)
-				add_pool(call, &found[i], pools);
-		}
-		libpool_free(found);
+	if (code == 0) {
+		code = ask(call, pools);
+		session_close(&call->session, NULL);
+		return code;
 	}
+	if (code != -ENOENT)
+		return code;
+	code = pools_find(call->host, call->target.pool, &found, &call->error);
+	if (code == 0)
+		add_pool(call, &found, pools);
+	return code;
+}
+
+static int look_at_all(struct call *call, struct json_object *pools)
+{
+	struct libpool_found *found = NULL;
+	size_t count = 0;
+	int code = libpool_find(call->host, &found, &count, &call->error);
+
+	for (size_t i = 0; code == 0 && i < count; i++) {
+		if (!found[i].destroyed)
+			add_pool(call, &found[i], pools);
+	}
+	libpool_free(found);
+	return code;
+}
+
+static int look(struct call *call, struct json_object *document)
+{
+	struct json_object *pools = document_array(document, "pools");
+	int code = call->target.pool[0] ? look_at_one(call, pools) : look_at_all(call, pools);
+
 	if (options_have(&call->options, OPTION_CHECK))
 		call->exit_code = code < 0 ? EXIT_CODE_UNKNOWN : check(pools);
 	return code;
+}
+
+int status_check(struct call *call)
+{
+	if (options_have(&call->options, OPTION_WATCH) && options_have(&call->options, OPTION_CHECK))
+		return call_usage(call, "status: --watch and --check exclude each other: give one");
+	return 0;
+}
+
+int status_work(struct call *call)
+{
+	int code = 0;
+
+	if (!options_have(&call->options, OPTION_WATCH))
+		return look(call, call->document);
+	call->streams = true;
+	while (code == 0) {
+		struct json_object *part = document_new(call->verb->name);
+
+		code = look(call, part);
+		if (code == 0)
+			code = call_emit(call, part);
+		json_object_put(part);
+		if (code == 0)
+			code = interrupt_sleep(WATCH_SECONDS);
+	}
+	if (!interrupt_requested())
+		return code;
+	call->error = (struct libpool_error){0};
+	return 0;
 }
 
 static void print_jobs(struct json_object *pool)
@@ -313,9 +274,9 @@ static void print_pool(struct json_object *pool, const struct table_style *style
 	print_damage(pool, style);
 }
 
-void status_print(struct call *call)
+static void print_all(struct call *call, struct json_object *document)
 {
-	struct json_object *pools = document_get(call->document, "pools");
+	struct json_object *pools = document_get(document, "pools");
 	struct table_style style = call_style(call);
 
 	for (size_t i = 0; i < json_object_array_length(pools); i++) {
@@ -332,4 +293,20 @@ void status_print(struct call *call)
 	}
 	if (json_object_array_length(pools) == 0 && !style.raw)
 		puts("No pools were found. Folders with file-backed disks are searched when named with -d.");
+}
+
+void status_print(struct call *call)
+{
+	if (!options_have(&call->options, OPTION_WATCH))
+		print_all(call, call->document);
+}
+
+/* On a terminal each takes the place of the one before. */
+void status_print_part(struct call *call, struct json_object *part)
+{
+	if (isatty(STDOUT_FILENO))
+		fputs("\033[H\033[2J", stdout);
+	else if (call->parts > 0)
+		putchar('\n');
+	print_all(call, part);
 }

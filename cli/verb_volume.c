@@ -20,28 +20,19 @@ const struct column volume_columns[] = {
     {NULL, NULL, COLUMN_TEXT, false},
 };
 
-/* By its name: an array is all the library offers. */
-static int find(struct call *call, struct libpool_volume_info *ret_info)
+int volume_size_now(struct call *call, uint64_t *ret_bytes)
 {
-	struct libpool_volume_info *volumes = NULL;
-	size_t count = 0;
-	bool found = false;
-	int code = libpool_volumes(call->pool, &volumes, &count);
+	struct json_object *params = json_object_new_object(), *part = json_object_new_object();
+	struct call_request request = {.method = "get", .params = params, .descriptor = -1, .into = part};
+	int code;
 
-	if (code < 0)
-		return error_complete(&call->error, code, "listing the volumes of pool %s",
-				      call->target.pool);
-	for (size_t i = 0; i < count && !found; i++) {
-		found = strcmp(volumes[i].name, call->target.volume) == 0;
-		if (found)
-			*ret_info = volumes[i];
-	}
-	libpool_free(volumes);
-	if (!found)
-		return error_set(&call->error, -ENOENT,
-				 "pool %s has no volume '%s': see poolctl volume list %s", call->target.pool,
-				 call->target.volume, call->target.pool);
-	return 0;
+	document_text(params, "volume", call->target.volume);
+	json_object_array_add(document_array(params, "properties"), json_object_new_string("volsize"));
+	code = call_request(call, &request);
+	if (code == 0)
+		*ret_bytes = document_get_number(json_object_array_get_idx(document_get(part, "properties"), 0), "number");
+	json_object_put(part);
+	return code;
 }
 
 /* Both take a SIZE. */
@@ -55,45 +46,32 @@ int volume_size_check(struct call *call)
 	return code;
 }
 
-static void document_volume(struct call *call, uint64_t bytes)
+/* Parameters that all of them have. */
+static struct json_object *volume_params(struct call *call)
 {
-	document_text(call->document, "pool", call->target.pool);
-	document_text(call->document, "volume", call->target.volume);
-	document_number(call->document, "volume_bytes", bytes);
-	document_flag(call->document, "dry_run", options_have(&call->options, OPTION_DRY_RUN));
-}
+	struct json_object *params = json_object_new_object();
 
-/* With -n: what can be told without creating it. */
-static int check_is_absent(struct call *call)
-{
-	struct libpool_volume_info info;
-	int code = find(call, &info);
-
-	if (code == 0)
-		return error_set(&call->error, -EEXIST, "volume %s/%s exists already: use another name",
-				 call->target.pool, call->target.volume);
-	return code == -ENOENT ? 0 : code;
+	document_text(params, "volume", call->target.volume);
+	document_flag(params, "dry_run", options_have(&call->options, OPTION_DRY_RUN));
+	return params;
 }
 
 int volume_create_work(struct call *call)
 {
-	struct libpool_volume_options options = {.size = sizeof(options)};
 	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
+	struct json_object *params = volume_params(call);
 	char text[QUANTITY_TEXT_MAX];
 	int code;
 
-	options.volume_bytes = call->size;
-	options.block_bytes = (uint32_t)call->options.number[OPTION_BLOCK_SIZE];
-	options.compression = call->options.text[OPTION_COMPRESSION];
-	if (dry_run)
-		code = check_is_absent(call);
-	else
-		code = libpool_volume_create(call->pool, call->target.volume, &options, &call->error);
+	document_number(params, "volume_bytes", call->size);
+	if (options_have(&call->options, OPTION_BLOCK_SIZE))
+		document_number(params, "block_bytes", call->options.number[OPTION_BLOCK_SIZE]);
+	if (options_have(&call->options, OPTION_COMPRESSION))
+		document_text(params, "compression", call->options.text[OPTION_COMPRESSION]);
+	code = call_ask(call, "volume.create", params);
 	if (code < 0)
-		return error_complete(&call->error, code, "creating volume %s/%s", call->target.pool,
-				      call->target.volume);
-	document_volume(call, options.volume_bytes);
-	size_print(options.volume_bytes, text);
+		return code;
+	size_print(call->size, text);
 	document_format(call->document, "text", "%s volume %s/%s of %s", dry_run ? "Would create" : "Created",
 			call->target.pool, call->target.volume, text);
 	return 0;
@@ -107,44 +85,32 @@ const char *volume_destroy_question(const struct call *call)
 
 int volume_destroy_work(struct call *call)
 {
-	struct libpool_volume_info info;
-	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
-	int code = find(call, &info);
+	int code = call_ask(call, "volume.destroy", volume_params(call));
 
-	if (code == 0 && !dry_run)
-		code = libpool_volume_destroy(call->pool, call->target.volume, &call->error);
 	if (code < 0)
-		return error_complete(&call->error, code, "destroying volume %s/%s", call->target.pool,
-				      call->target.volume);
-	document_volume(call, info.volume_bytes);
-	document_format(call->document, "text", "%s volume %s/%s", dry_run ? "Would destroy" : "Destroyed",
-			call->target.pool, call->target.volume);
+		return code;
+	document_format(call->document, "text", "%s volume %s/%s",
+			options_have(&call->options, OPTION_DRY_RUN) ? "Would destroy" : "Destroyed", call->target.pool,
+			call->target.volume);
 	return 0;
 }
 
 int volume_resize_work(struct call *call)
 {
-	struct libpool_volume_info info;
-	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
+	bool dry_run = options_have(&call->options, OPTION_DRY_RUN), yes = options_have(&call->options, OPTION_YES);
 	char from[QUANTITY_TEXT_MAX], to[QUANTITY_TEXT_MAX];
-	uint64_t bytes = call->size;
-	int code = find(call, &info);
+	struct json_object *params = volume_params(call);
+	int code;
 
+	document_number(params, "volume_bytes", call->size);
+	document_flag(params, "shrink", yes);
+	code = call_ask(call, "volume.resize", params);
+	if (code == -EPERM && !yes)
+		call->exit_code = EXIT_CODE_USAGE;
 	if (code < 0)
 		return code;
-	size_print(info.volume_bytes, from);
-	size_print(bytes, to);
-	if (bytes < info.volume_bytes && !dry_run && !options_have(&call->options, OPTION_YES))
-		return call_usage(
-		    call,
-		    "volume resize %s/%s: from %s to %s discards what lies beyond: add --yes to confirm",
-		    call->target.pool, call->target.volume, from, to);
-	if (!dry_run)
-		code = libpool_volume_resize(call->pool, call->target.volume, bytes, &call->error);
-	if (code < 0)
-		return error_complete(&call->error, code, "resizing volume %s/%s", call->target.pool,
-				      call->target.volume);
-	document_volume(call, bytes);
+	size_print(document_get_number(call->document, "previous_bytes"), from);
+	size_print(call->size, to);
 	document_format(call->document, "text", "%s volume %s/%s from %s to %s",
 			dry_run ? "Would resize" : "Resized", call->target.pool, call->target.volume, from,
 			to);
@@ -153,29 +119,7 @@ int volume_resize_work(struct call *call)
 
 int volume_list_work(struct call *call)
 {
-	struct libpool_volume_info *volumes = NULL;
-	struct json_object *array;
-	size_t count = 0;
-	int code = libpool_volumes(call->pool, &volumes, &count);
-
-	if (code < 0)
-		return error_complete(&call->error, code, "listing the volumes of pool %s",
-				      call->target.pool);
-	document_text(call->document, "pool", call->target.pool);
-	array = document_array(call->document, "volumes");
-	for (size_t i = 0; i < count; i++) {
-		struct json_object *object = document_append_object(array);
-
-		document_format(object, "name", "%s/%s", call->target.pool, volumes[i].name);
-		document_number(object, "volume_bytes", volumes[i].volume_bytes);
-		document_number(object, "used_bytes", volumes[i].used_bytes);
-		document_number(object, "block_bytes", volumes[i].block_bytes);
-		document_text(object, "compression", volumes[i].compression);
-		document_time(object, "created", volumes[i].created_ns);
-		document_number(object, "open_count", volumes[i].open_count);
-	}
-	libpool_free(volumes);
-	return 0;
+	return call_ask(call, "volume.list", NULL);
 }
 
 void volume_list_print(struct call *call)

@@ -29,23 +29,34 @@ const char *destroy_question(const struct call *call);
 int destroy_work(struct call *call);
 int undestroy_work(struct call *call);
 
-/* verb_import.c */
+/* verb_serve.c */
+int serve_check(struct call *call);
+int serve_work(struct call *call);
+/* Starts `poolctl serve` for the call's pool, with the call's options, and waits until it serves; its document goes into the
+ * call's. 0 or a negative code with its error. */
+int serve_in_background(struct call *call);
+
+/* verb_list.c */
 extern const struct column list_columns[];
+int list_pools(struct call *call, bool importable_only);
+int list_work(struct call *call);
+void list_print(struct call *call);
+
+/* verb_import.c */
 const char *import_question(const struct call *call);
 int import_check(struct call *call);
 int import_work(struct call *call);
-int import_finish(struct call *call);
 void import_print(struct call *call);
 int export_work(struct call *call);
-int list_work(struct call *call);
-void list_print(struct call *call);
 int wait_check(struct call *call);
 int wait_work(struct call *call);
 int wait_finish(struct call *call);
 
 /* verb_status.c */
 extern const struct column status_columns[];
+int status_check(struct call *call);
 int status_work(struct call *call);
+void status_print_part(struct call *call, struct json_object *part);
 void status_print(struct call *call);
 
 /* verb_scrub.c */
@@ -63,6 +74,8 @@ int clear_work(struct call *call);
 
 /* verb_volume.c */
 extern const struct column volume_columns[];
+/* The size of the target's volume, by which it is also known to be there. */
+int volume_size_now(struct call *call, uint64_t *ret_bytes);
 int volume_size_check(struct call *call);
 int volume_create_work(struct call *call);
 const char *volume_destroy_question(const struct call *call);
@@ -90,6 +103,7 @@ int history_work(struct call *call);
 void history_print(struct call *call);
 int events_work(struct call *call);
 void events_print(struct call *call);
+void events_print_part(struct call *call, struct json_object *part);
 
 /* verb_iostat.c */
 extern const struct column iostat_columns[];

@@ -5,8 +5,8 @@
 #include "cli/call.h"
 
 /*
- * Waits with progress until no job of these kinds runs (0: of any), and adds "jobs" to the document. -EINTR
- * when interrupted: the jobs go on from where they were at the next import. A job that failed is -EIO.
+ * Waits with progress until no job of these kinds runs (0: of any), and adds "jobs" and "damaged_ranges" to the document. -EINTR
+ * when interrupted: the jobs go on in the pool's owner, or at the next import. A job that failed is -EIO.
  */
 int wait_for_jobs(struct call *call, uint32_t kinds);
 

@@ -26,6 +26,6 @@ endfunction()
 # The library that is shipped: every layer in one, with the public header only.
 function(pool_library)
   add_library(pool INTERFACE)
-  target_link_libraries(pool INTERFACE pool_pool)
+  target_link_libraries(pool INTERFACE pool_control)
   target_include_directories(pool INTERFACE ${CMAKE_SOURCE_DIR}/libpool/include)
 endfunction()

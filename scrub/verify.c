@@ -120,7 +120,7 @@ static void read_fiber(void *argument)
 		verify_damage(verify, "block %llx of txg %llu can't be read: objset %u, object %llu, level %u, block %llu",
 			      (unsigned long long)task->pointer.dva, (unsigned long long)task->pointer.place, task->owner.objset,
 			      (unsigned long long)task->owner.object, task->owner.level, (unsigned long long)task->owner.block);
-		if (verify->source->hooks)
+		if (verify->source->hooks && verify->source->hooks->damaged)
 			verify->source->hooks->damaged(verify->source->hooks->argument, &task->pointer, &task->owner);
 	}
 	free(task);
@@ -145,6 +145,13 @@ static int start_read(struct verify *verify, const struct block_pointer *pointer
 	return verify->error;
 }
 
+bool verify_is_cancelled(const struct verify *verify)
+{
+	const struct verify_hooks *hooks = verify->source->hooks;
+
+	return hooks && hooks->is_cancelled && hooks->is_cancelled(hooks->argument);
+}
+
 static int is_wanted(const struct verify *verify, const struct block_pointer *pointer)
 {
 	const struct verify_hooks *hooks = verify->source->hooks;
@@ -159,6 +166,8 @@ static int visit(void *argument, const struct block_pointer *pointer, const stru
 
 	if (!block_pointer_is_placed(pointer))
 		return 0;
+	if (verify_is_cancelled(verify))
+		return -ECANCELED;
 	verify->result.blocks_checked++;
 	if (verify->what & VERIFY_REACHABLE)
 		status = reach(verify, pointer->dva, pointer->psect, pointer->place, "block");

@@ -28,12 +28,13 @@ struct verify_result {
 
 /*
  * Who wants to know of each block, and not just how many there are. `wanted` says whether a block is read (VERIFY_BLOCKS): 1, 0, or
- * negative to stop; NULL: all are. `damaged` is told of each that was read in vain, with its owner; it may not wait.
+ * negative to stop; NULL: all are. `damaged` (or NULL) is told of each that was read in vain, with its owner; it may not wait.
  */
 struct verify_hooks {
 	void *argument;
 	int (*wanted)(void *argument, const struct block_pointer *pointer);
 	void (*damaged)(void *argument, const struct block_pointer *pointer, const struct block_owner *owner);
+	bool (*is_cancelled)(void *argument); /* -ECANCELED as soon as it says so; NULL: never */
 };
 
 /* What is verified. Until walked() is called, nothing may be committed, unless `what` is just VERIFY_CELLS. */

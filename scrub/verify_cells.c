@@ -183,7 +183,7 @@ static int check_content(struct verify *verify, struct segment *segment, struct 
 			}
 		}
 		if (status == 0)
-			status = check_batch_window(verify, plan, segment, piece, summary);
+			status = verify_is_cancelled(verify) ? -ECANCELED : check_batch_window(verify, plan, segment, piece, summary);
 	}
 	summary_put(verify->store, summary);
 	if (status == 0 && !lost)

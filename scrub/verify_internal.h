@@ -27,6 +27,7 @@ struct verify {
 
 void verify_violation(struct verify *verify, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void verify_damage(struct verify *verify, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool verify_is_cancelled(const struct verify *verify);
 /* verify_cells.c */
 int verify_cells(struct verify *verify);
 

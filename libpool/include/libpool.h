@@ -235,6 +235,8 @@ LIBPOOL_API int libpool_history_add(libpool_pool *pool, const char *text, struct
 
 /* ---- Properties ----------------------------------------------------------------------------------------- */
 
+enum libpool_property_kind { LIBPOOL_PROPERTY_TEXT = 0, LIBPOOL_PROPERTY_BYTES = 1, LIBPOOL_PROPERTY_TIME = 2 };
+
 /* dataset NULL or "": of the pool. Values are text as a person would write them; setting "default" goes back to that. */
 struct libpool_property {
 	size_t size;
@@ -243,10 +245,15 @@ struct libpool_property {
 	char source[64];    /* "default", "local", "-" for figures that can't be set */
 	char help[LIBPOOL_TEXT_MAX]; /* one line */
 	uint32_t read_only;
+	uint32_t kind;      /* enum libpool_property_kind: what `number` is, where the value is one */
+	uint64_t number;    /* exact, where `value` may be rounded */
 };
 LIBPOOL_API int libpool_properties(libpool_pool *pool, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count,
 				   struct libpool_error *error);
 LIBPOOL_API int libpool_property_set(libpool_pool *pool, const char *dataset, const char *name, const char *value, struct libpool_error *error);
+/* Whether libpool_property_set would take it; sets nothing. */
+LIBPOOL_API int libpool_property_check(libpool_pool *pool, const char *dataset, const char *name, const char *value,
+				       struct libpool_error *error);
 
 /* ---- Jobs: scrub, rebuild, resync ----------------------------------------------------------------------- */
 
@@ -289,10 +296,13 @@ struct libpool_replace_options {
 };
 /* Starts a rebuild of every column of the old disk onto the new one (or elsewhere when it lacks room); the old disk leaves when it is done. */
 LIBPOOL_API int libpool_disk_replace(libpool_pool *pool, const struct libpool_replace_options *options, struct libpool_error *error);
-/* In a read-only import: all checks, then -EROFS if nothing else is in the way. */
 LIBPOOL_API int libpool_disk_offline(libpool_pool *pool, const char *disk, struct libpool_error *error);
-/* Brings a disk back: opens it (path NULL: searched), resyncs what it missed. */
+/* Whether it could be done; changes nothing, and may be asked of a read-only import. */
+LIBPOOL_API int libpool_disk_offline_check(libpool_pool *pool, const char *disk, struct libpool_error *error);
+/* Brings a disk back: opens it (path NULL: where it was last, else searched), resyncs what it missed. */
 LIBPOOL_API int libpool_disk_online(libpool_pool *pool, const char *disk, const char *path, struct libpool_error *error);
+/* Whether it could be done; changes nothing, and may be asked of a read-only import. */
+LIBPOOL_API int libpool_disk_online_check(libpool_pool *pool, const char *disk, const char *path, struct libpool_error *error);
 /* Clears the error counters of one disk, or of all (NULL), and the damage list. */
 LIBPOOL_API int libpool_clear(libpool_pool *pool, const char *disk, struct libpool_error *error);
 
@@ -442,8 +452,49 @@ struct libpool_verify_result {
 	uint64_t damaged_blocks;
 	char first[LIBPOOL_TEXT_MAX * 2]; /* the first violation, for people */
 };
-/* The checkers: reachable blocks equal the live bitmaps, summaries and checksums hold, parity holds in every live row ... Reads everything. */
-LIBPOOL_API int libpool_verify(libpool_pool *pool, struct libpool_verify_result *ret_result, struct libpool_error *error);
+struct libpool_verify_options {
+	size_t size;
+	/* Asked now and then by the engine's thread, so it returns at once; not 0: the verification ends with -ECANCELED. NULL: it
+	 * ends with its work, or when the pool is closed. */
+	int (*is_cancelled)(void *argument);
+	void *argument;
+};
+/* The checkers: reachable blocks equal the live bitmaps, summaries and checksums hold, parity holds in every live row ... Reads
+ * everything. Commits, and what waits for them, stand still while it walks the trees. options may be NULL. */
+LIBPOOL_API int libpool_verify(libpool_pool *pool, const struct libpool_verify_options *options, struct libpool_verify_result *ret_result,
+			       struct libpool_error *error);
+
+/* ---- Control: the pool and other processes --------------------------------------------------------------- */
+
+/* A thread that answers other processes, poolctl first of all, over a Unix socket: they see and steer the pool as this process
+ * could. docs/json.md describes the protocol. Nothing that a client does blocks another one, the caller, or the pool for longer
+ * than the call that it asks for; memory and number of clients are bounded. Clients of root and of this process's user are
+ * served, others are told no. */
+typedef struct libpool_control libpool_control;
+
+struct libpool_control_options {
+	size_t size;
+	const char *path;      /* of the socket; NULL: the pool's id and ".sock" in libpool_control_folder; "": none, only what
+				* is handed to libpool_control_attach is served */
+	const uint32_t *users; /* user ids that are served beside root and the own one; the socket's mode is 0600 without, 0666 with them */
+	size_t user_count;
+	/* A client asks for the pool to be exported, and nothing is in the way. Called from a thread of the server; returns soon, and
+	 * sees that libpool_control_close is called (by another thread). NULL: export is refused. */
+	void (*export_asked)(void *argument);
+	void *argument;
+};
+/* Creates folder and socket. A socket that nobody listens to any more is replaced; anything else at its path is left alone, and
+ * -EADDRINUSE or -EEXIST returned. The pool must stay open until libpool_control_stop or libpool_control_close. */
+LIBPOOL_API int libpool_serve_control(libpool_pool *pool, const struct libpool_control_options *options, libpool_control **ret_control,
+				      struct libpool_error *error);
+/* Serves one more client, at the other end of a connected Unix stream socket. The descriptor belongs to the library in any case. */
+LIBPOOL_API int libpool_control_attach(libpool_control *control, int descriptor);
+/* Ends the server: what clients are waiting for is cancelled, their connections end, the socket is removed. The pool stays open. */
+LIBPOOL_API void libpool_control_stop(libpool_control *control);
+/* The same, and closes the pool as libpool_close does; clients that asked for the export are told what came of it. */
+LIBPOOL_API int libpool_control_close(libpool_control *control, struct libpool_error *error);
+/* Where sockets are: $LIBPOOL_RUN_PATH, or /run/libpool for root, or $XDG_RUNTIME_DIR/libpool. -ENOENT: nowhere; -ENAMETOOLONG. */
+LIBPOOL_API int libpool_control_folder(char *ret_folder, size_t room, struct libpool_error *error);
 
 /* struct libpool_host host = LIBPOOL_INIT(libpool_host); */
 #ifdef __cplusplus

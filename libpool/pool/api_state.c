@@ -7,6 +7,7 @@
 struct arguments {
 	const char *text, *name, *value;
 	uint64_t number, number_2;
+	bool dry_run;
 	const void *options;
 	void *result;     /* a structure, or a pointer to an array */
 	size_t *count;
@@ -142,14 +143,24 @@ static int run_property_set(struct libpool_pool *pool, struct engine *engine, vo
 	struct arguments *arguments = data;
 
 	(void)pool;
-	return engine_property_set(engine, arguments->text, arguments->name, arguments->value, error);
+	return engine_property_set(engine, arguments->text, arguments->name, arguments->value, arguments->dry_run, error);
+}
+
+static int property_set(libpool_pool *pool, const char *dataset, const char *name, const char *value, bool dry_run, struct libpool_error *error)
+{
+	struct arguments arguments = {.text = dataset, .name = name, .value = value, .dry_run = dry_run};
+
+	return name && value ? api_run(pool, NULL, run_property_set, &arguments, error) : api_error(error, -EINVAL, NULL);
 }
 
 int libpool_property_set(libpool_pool *pool, const char *dataset, const char *name, const char *value, struct libpool_error *error)
 {
-	struct arguments arguments = {.text = dataset, .name = name, .value = value};
+	return property_set(pool, dataset, name, value, false, error);
+}
 
-	return name && value ? api_run(pool, NULL, run_property_set, &arguments, error) : api_error(error, -EINVAL, NULL);
+int libpool_property_check(libpool_pool *pool, const char *dataset, const char *name, const char *value, struct libpool_error *error)
+{
+	return property_set(pool, dataset, name, value, true, error);
 }
 
 /* ---- jobs ---- */
@@ -223,13 +234,24 @@ int libpool_disk_replace(libpool_pool *pool, const struct libpool_replace_option
 
 static int run_offline(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
+	struct arguments *arguments = data;
+
 	(void)pool;
-	return engine_disk_offline(engine, data, error);
+	return engine_disk_offline(engine, arguments->name, arguments->dry_run, error);
 }
 
 int libpool_disk_offline(libpool_pool *pool, const char *disk, struct libpool_error *error)
 {
-	return api_run(pool, NULL, run_offline, (void *)(uintptr_t)disk, error);
+	struct arguments arguments = {.name = disk};
+
+	return api_run(pool, NULL, run_offline, &arguments, error);
+}
+
+int libpool_disk_offline_check(libpool_pool *pool, const char *disk, struct libpool_error *error)
+{
+	struct arguments arguments = {.name = disk, .dry_run = true};
+
+	return api_run(pool, NULL, run_offline, &arguments, error);
 }
 
 static int run_online(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
@@ -237,12 +259,19 @@ static int run_online(struct libpool_pool *pool, struct engine *engine, void *da
 	struct arguments *arguments = data;
 
 	(void)pool;
-	return engine_disk_online(engine, arguments->name, arguments->text, error);
+	return engine_disk_online(engine, arguments->name, arguments->text, arguments->dry_run, error);
 }
 
 int libpool_disk_online(libpool_pool *pool, const char *disk, const char *path, struct libpool_error *error)
 {
 	struct arguments arguments = {.name = disk, .text = path};
+
+	return api_run(pool, NULL, run_online, &arguments, error);
+}
+
+int libpool_disk_online_check(libpool_pool *pool, const char *disk, const char *path, struct libpool_error *error)
+{
+	struct arguments arguments = {.name = disk, .text = path, .dry_run = true};
 
 	return api_run(pool, NULL, run_online, &arguments, error);
 }
@@ -273,18 +302,25 @@ int libpool_pool_sync(libpool_pool *pool, struct libpool_error *error)
 
 static int run_verify(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
+	struct arguments *arguments = data;
+
 	(void)pool;
-	return engine_verify(engine, data, error);
+	return engine_verify(engine, arguments->options, arguments->result, error);
 }
 
-int libpool_verify(libpool_pool *pool, struct libpool_verify_result *ret_result, struct libpool_error *error)
+int libpool_verify(libpool_pool *pool, const struct libpool_verify_options *options, struct libpool_verify_result *ret_result,
+		   struct libpool_error *error)
 {
 	struct libpool_verify_result verified = {.size = sizeof(verified)};
+	struct libpool_verify_options copy;
+	struct arguments arguments = {.options = &copy, .result = &verified};
 	int result = api_result_check(ret_result);
 
+	if (result == 0)
+		result = api_options_copy(&copy, sizeof(copy), options);
 	if (result < 0)
 		return api_error(error, result, NULL);
-	result = api_run(pool, NULL, run_verify, &verified, error);
+	result = api_run(pool, NULL, run_verify, &arguments, error);
 	if (result == 0)
 		api_result_copy(ret_result, &verified, sizeof(verified));
 	return result;

@@ -48,7 +48,9 @@ int engine_history(struct engine *engine, struct libpool_history **ret_history, 
 int engine_history_add(struct engine *engine, const char *text, struct pool_error *error);
 int engine_properties(struct engine *engine, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count,
 		      struct pool_error *error);
-int engine_property_set(struct engine *engine, const char *dataset, const char *name, const char *value, struct pool_error *error);
+/* check_only: says whether it would be taken. */
+int engine_property_set(struct engine *engine, const char *dataset, const char *name, const char *value, bool check_only,
+			struct pool_error *error);
 
 int engine_jobs(struct engine *engine, struct libpool_job **ret_jobs, size_t *ret_count);
 int engine_scrub_start(struct engine *engine, const struct libpool_scrub_options *options, struct pool_error *error);
@@ -57,8 +59,9 @@ int engine_scrub_cancel(struct engine *engine, struct pool_error *error);
 int engine_jobs_wait(struct engine *engine, uint32_t kinds, uint64_t timeout_ns);
 
 int engine_disk_replace(struct engine *engine, const struct libpool_replace_options *options, struct pool_error *error);
-int engine_disk_offline(struct engine *engine, const char *disk, struct pool_error *error);
-int engine_disk_online(struct engine *engine, const char *disk, const char *path, struct pool_error *error);
+/* dry_run: only the checks. */
+int engine_disk_offline(struct engine *engine, const char *disk, bool dry_run, struct pool_error *error);
+int engine_disk_online(struct engine *engine, const char *disk, const char *path, bool dry_run, struct pool_error *error);
 int engine_clear(struct engine *engine, const char *disk, struct pool_error *error);
 
 /* A handle of a volume, and whom it belongs to. Where it is kept is up to the caller. */
@@ -85,7 +88,8 @@ void engine_users_close(struct engine *engine);
 int engine_volume_info(struct engine *engine, const char *name, struct libpool_volume_info *ret_info, struct pool_error *error);
 int engine_volumes(struct engine *engine, struct libpool_volume_info **ret_volumes, size_t *ret_count);
 
-int engine_verify(struct engine *engine, struct libpool_verify_result *ret_result, struct pool_error *error);
+int engine_verify(struct engine *engine, const struct libpool_verify_options *options, struct libpool_verify_result *ret_result,
+		  struct pool_error *error);
 
 /*
  * Profile names: "raid6", "raid6:4+2" ... For a given number of disks. 0, or -EINVAL with a text. Without a

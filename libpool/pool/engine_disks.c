@@ -86,7 +86,7 @@ static int take_offline(struct engine *engine, unsigned index, struct pool_error
 	return 0;
 }
 
-static int offline_locked(struct engine *engine, const char *text, struct pool_error *error)
+static int offline_locked(struct engine *engine, const char *text, bool dry_run, struct pool_error *error)
 {
 	char path[LIBPOOL_PATH_MAX];
 	unsigned index;
@@ -106,9 +106,8 @@ static int offline_locked(struct engine *engine, const char *text, struct pool_e
 		return pool_error_set(error, -POOL_EDEGRADED,
 				      "pool %s: without disk %s some of its data could not be read: bring other disks back first",
 				      disks_pool_name(engine), path);
-	result = disks_check_writable(engine, error);
-	if (result < 0)
-		return result;
+	if (dry_run)
+		return 0;
 	jobs_cancel_resync(engine, index);
 	result = take_offline(engine, index, error);
 	if (result == 0)
@@ -116,15 +115,20 @@ static int offline_locked(struct engine *engine, const char *text, struct pool_e
 	return result;
 }
 
-int engine_disk_offline(struct engine *engine, const char *disk, struct pool_error *error)
+/* A check may be asked of a read-only import: the next one may write. */
+static int check_writable(struct engine *engine, bool dry_run, struct pool_error *error)
 {
-	/* A read-only import says so only when nothing else is in the way: that is how one asks whether it could be done. */
-	int result = core_read_only(engine->core) ? 0 : disks_check_writable(engine, error);
+	return dry_run && core_read_only(engine->core) ? 0 : disks_check_writable(engine, error);
+}
+
+int engine_disk_offline(struct engine *engine, const char *disk, bool dry_run, struct pool_error *error)
+{
+	int result = check_writable(engine, dry_run, error);
 
 	if (result < 0)
 		return result;
 	rt_mutex_lock(engine->rt, &engine->disks_lock);
-	result = offline_locked(engine, disk, error);
+	result = offline_locked(engine, disk, dry_run, error);
 	rt_mutex_unlock(engine->rt, &engine->disks_lock);
 	return result;
 }
@@ -189,11 +193,10 @@ static int read_newest(struct engine *engine, struct returning *returning, struc
 	return 0;
 }
 
-static int open_returning(struct engine *engine, struct returning *returning, struct pool_error *error)
+static int open_returning(struct engine *engine, struct returning *returning, unsigned flags, struct pool_error *error)
 {
 	const struct store_disk *slot = store_disk(core_store(engine->core), returning->index);
-	int result = engine->provider->ops->open(engine->provider, engine->rt, returning->path, DISK_OPEN_EXCLUSIVE, &returning->disk,
-						 error);
+	int result = engine->provider->ops->open(engine->provider, engine->rt, returning->path, flags, &returning->disk, error);
 
 	if (result < 0)
 		return result;
@@ -215,7 +218,23 @@ static int open_returning(struct engine *engine, struct returning *returning, st
 	return read_newest(engine, returning, error);
 }
 
-/* Where the disk is: as given, or wherever a label says so. */
+/* Whether the disk is where it was last, which may be in no folder that is searched. */
+static bool is_at_last_path(struct engine *engine, unsigned index)
+{
+	const char *path = engine_disk_path(engine, index);
+	struct label *label = NULL;
+	struct disk *disk;
+	bool result;
+
+	if (!path[0] || engine->provider->ops->open(engine->provider, engine->rt, path, DISK_OPEN_READ_ONLY, &disk, NULL) < 0)
+		return false;
+	result = core_label_read(disk, &label) == 0 && guid_equal(&label->disk, &store_disk(core_store(engine->core), index)->guid);
+	free(label);
+	disk_close(disk);
+	return result;
+}
+
+/* Where the disk is: as given, where it was, or wherever a label says so. */
 static int locate(struct engine *engine, const char *path, struct returning *returning, struct pool_error *error)
 {
 	const struct guid *guid = &store_disk(core_store(engine->core), returning->index)->guid;
@@ -223,10 +242,11 @@ static int locate(struct engine *engine, const char *path, struct returning *ret
 	char text[LIBPOOL_PATH_MAX];
 	int result;
 
-	if (path && path[0]) {
-		if (strlen(path) >= sizeof(returning->path))
-			return pool_error_set(error, -ENAMETOOLONG, "the path of the disk is too long");
-		snprintf(returning->path, sizeof(returning->path), "%s", path);
+	if (path && strlen(path) >= sizeof(returning->path))
+		return pool_error_set(error, -ENAMETOOLONG, "the path of the disk is too long");
+	if ((path && path[0]) || is_at_last_path(engine, returning->index)) {
+		snprintf(returning->path, sizeof(returning->path), "%s",
+			 path && path[0] ? path : engine_disk_path(engine, returning->index));
 		return 0;
 	}
 	result = search_run(engine->host, 0, &search, error);
@@ -278,7 +298,7 @@ static int attach(struct engine *engine, struct returning *returning, struct poo
 	return 0;
 }
 
-static int online_locked(struct engine *engine, const char *text, const char *path, struct pool_error *error)
+static int online_locked(struct engine *engine, const char *text, const char *path, bool dry_run, struct pool_error *error)
 {
 	struct returning returning = {0};
 	int result = engine_disk_find(engine, text, &returning.index, error);
@@ -293,27 +313,29 @@ static int online_locked(struct engine *engine, const char *text, const char *pa
 	if (result < 0)
 		return result;
 	/* A faulty disk that is still open: anew, so that no write that was given up is outstanding. */
-	disk_close(disk->disk);
-	disk->disk = NULL;
-	result = open_returning(engine, &returning, error);
-	if (result == 0)
+	if (!dry_run) {
+		disk_close(disk->disk);
+		disk->disk = NULL;
+	}
+	result = open_returning(engine, &returning, disk->disk ? 0 : DISK_OPEN_EXCLUSIVE, error);
+	if (result == 0 && !dry_run)
 		result = attach(engine, &returning, error);
 	disk_close(returning.disk);
 	free(returning.label);
-	if (result < 0)
+	if (result < 0 || dry_run)
 		return result;
 	engine_event(engine, 0, "disk.online", returning.path, "back; it is being brought up to date");
 	return jobs_resync(engine, returning.index, error);
 }
 
-int engine_disk_online(struct engine *engine, const char *disk, const char *path, struct pool_error *error)
+int engine_disk_online(struct engine *engine, const char *disk, const char *path, bool dry_run, struct pool_error *error)
 {
-	int result = disks_check_writable(engine, error);
+	int result = check_writable(engine, dry_run, error);
 
 	if (result < 0)
 		return result;
 	rt_mutex_lock(engine->rt, &engine->disks_lock);
-	result = online_locked(engine, disk, path, error);
+	result = online_locked(engine, disk, path, dry_run, error);
 	rt_mutex_unlock(engine->rt, &engine->disks_lock);
 	return result;
 }

@@ -25,9 +25,12 @@ struct property {
 	int (*check)(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error);
 	/* Makes the value hold; of pool properties it has been stored before. NULL: nothing to do. */
 	int (*apply)(const struct subject *subject, const char *value, struct pool_error *error);
-	/* The value now; NULL: as stored. */
+	/* The value now; NULL: as stored, or as `number` says. */
 	int (*get)(const struct subject *subject, char *ret_value);
 	const char *help;
+	enum libpool_property_kind kind;
+	/* The exact figure that the value rounds; NULL: the value is exact. */
+	int (*number)(const struct subject *subject, uint64_t *ret_number);
 };
 
 /* ---- checks and effects ---- */
@@ -182,34 +185,33 @@ static int get_profile(const struct subject *subject, char *ret_value)
 	return 0;
 }
 
-static int get_created(const struct subject *subject, char *ret_value)
+static int number_created(const struct subject *subject, uint64_t *ret_number)
 {
-	time_format(subject->volume ? subject->volume->created_ns : core_label(subject->engine->core)->created_ns, ret_value,
-		    LIBPOOL_TEXT_MAX);
+	*ret_number = subject->volume ? subject->volume->created_ns : core_label(subject->engine->core)->created_ns;
 	return 0;
 }
 
-static int get_space(const struct subject *subject, char *ret_value, size_t member)
+static int number_space(const struct subject *subject, uint64_t *ret_number, size_t member)
 {
 	struct libpool_pool_info *info = calloc(1, sizeof(*info));
 	int result = info ? engine_info(subject->engine, info) : -ENOMEM;
 
 	if (result == 0)
-		size_format_rounded(*(const uint64_t *)((const char *)info + member), ret_value, LIBPOOL_TEXT_MAX);
+		*ret_number = *(const uint64_t *)((const char *)info + member);
 	free(info);
 	return result;
 }
 
-#define GET_SPACE(member)                                                                          \
-	static int get_##member(const struct subject *subject, char *ret_value)                    \
+#define NUMBER_SPACE(member)                                                                       \
+	static int number_##member(const struct subject *subject, uint64_t *ret_number)            \
 	{                                                                                          \
-		return get_space(subject, ret_value, offsetof(struct libpool_pool_info, member));  \
+		return number_space(subject, ret_number, offsetof(struct libpool_pool_info, member)); \
 	}
-GET_SPACE(raw_bytes)
-GET_SPACE(usable_bytes)
-GET_SPACE(used_bytes)
-GET_SPACE(free_bytes)
-GET_SPACE(reserve_bytes)
+NUMBER_SPACE(raw_bytes)
+NUMBER_SPACE(usable_bytes)
+NUMBER_SPACE(used_bytes)
+NUMBER_SPACE(free_bytes)
+NUMBER_SPACE(reserve_bytes)
 
 static int get_unit(const struct subject *subject, char *ret_value)
 {
@@ -235,39 +237,39 @@ static int get_blocksize(const struct subject *subject, char *ret_value)
 	return 0;
 }
 
-static int get_used(const struct subject *subject, char *ret_value)
+static int number_used(const struct subject *subject, uint64_t *ret_number)
 {
-	size_format_rounded(subject->volume->referenced_cells * CELL_SIZE, ret_value, LIBPOOL_TEXT_MAX);
+	*ret_number = subject->volume->referenced_cells * CELL_SIZE;
 	return 0;
 }
 
 /* ---- the tables ---- */
 
 static const struct property pool_properties[] = {
-	{"comment", "", check_comment, NULL, NULL, "Free text, shown with the pool."},
-	{"cache-size", "auto", check_cache, apply_cache, NULL, "Limit of the pool's cache; auto: as much as the host allows, which is also the upper bound."},
-	{"degraded", "allow", check_degraded, NULL, NULL, "Whether writes go on while disks are missing: allow."},
-	{"multihost", "off", check_multihost, NULL, NULL, "Heartbeats on the disks that keep other hosts from importing the pool: off."},
-	{"scrub-rate", "none", check_rate, apply_rate, NULL, "Bytes per second that a scrub reads at most; none: as fast as the disks allow."},
-	{"name", NULL, NULL, NULL, get_name, "Name of the pool."},
-	{"id", NULL, NULL, NULL, get_id, "Its id, which no other pool has; it can be used in place of the name."},
-	{"profile", NULL, NULL, NULL, get_profile, "Redundancy: data and parity columns."},
-	{"created", NULL, NULL, NULL, get_created, "When it was created."},
-	{"unit", NULL, NULL, NULL, get_unit, "Allocation unit of a disk: what is moved and rebuilt as one piece."},
-	{"raw", NULL, NULL, NULL, get_raw_bytes, "Capacity of all disks together."},
-	{"usable", NULL, NULL, NULL, get_usable_bytes, "Room for data, parity and reserve apart."},
-	{"used", NULL, NULL, NULL, get_used_bytes, "Data that is stored, its pointers included, parity apart."},
-	{"free", NULL, NULL, NULL, get_free_bytes, "What can still be written."},
-	{"reserve", NULL, NULL, NULL, get_reserve_bytes, "Kept free, so that deleting and repairing always work."},
+	{"comment", "", check_comment, NULL, NULL, "Free text, shown with the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"cache-size", "auto", check_cache, apply_cache, NULL, "Limit of the pool's cache; auto: as much as the host allows, which is also the upper bound.", LIBPOOL_PROPERTY_BYTES, NULL},
+	{"degraded", "allow", check_degraded, NULL, NULL, "Whether writes go on while disks are missing: allow.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"multihost", "off", check_multihost, NULL, NULL, "Heartbeats on the disks that keep other hosts from importing the pool: off.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"scrub-rate", "none", check_rate, apply_rate, NULL, "Bytes per second that a scrub reads at most; none: as fast as the disks allow.", LIBPOOL_PROPERTY_BYTES, NULL},
+	{"name", NULL, NULL, NULL, get_name, "Name of the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"id", NULL, NULL, NULL, get_id, "Its id, which no other pool has; it can be used in place of the name.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"profile", NULL, NULL, NULL, get_profile, "Redundancy: data and parity columns.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created},
+	{"unit", NULL, NULL, NULL, get_unit, "Allocation unit of a disk: what is moved and rebuilt as one piece.", LIBPOOL_PROPERTY_BYTES, NULL},
+	{"raw", NULL, NULL, NULL, NULL, "Capacity of all disks together.", LIBPOOL_PROPERTY_BYTES, number_raw_bytes},
+	{"usable", NULL, NULL, NULL, NULL, "Room for data, parity and reserve apart.", LIBPOOL_PROPERTY_BYTES, number_usable_bytes},
+	{"used", NULL, NULL, NULL, NULL, "Data that is stored, its pointers included, parity apart.", LIBPOOL_PROPERTY_BYTES, number_used_bytes},
+	{"free", NULL, NULL, NULL, NULL, "What can still be written.", LIBPOOL_PROPERTY_BYTES, number_free_bytes},
+	{"reserve", NULL, NULL, NULL, NULL, "Kept free, so that deleting and repairing always work.", LIBPOOL_PROPERTY_BYTES, number_reserve_bytes},
 };
 
 static const struct property volume_properties[] = {
-	{"compression", "auto", check_compression, apply_compression, get_compression, "Of what is written from now on: off, auto, zstd-1 to zstd-19."},
-	{"volsize", "", check_volsize, apply_volsize, get_volsize, "Size of the volume; it may grow and shrink."},
-	{"blocksize", NULL, NULL, NULL, get_blocksize, "Block size, chosen when the volume was created."},
-	{"used", NULL, NULL, NULL, get_used, "Space on disk as of the last commit, pointers included, parity apart."},
-	{"created", NULL, NULL, NULL, get_created, "When it was created."},
-	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool."},
+	{"compression", "auto", check_compression, apply_compression, get_compression, "Of what is written from now on: off, auto, zstd-1 to zstd-19.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"volsize", "", check_volsize, apply_volsize, get_volsize, "Size of the volume; it may grow and shrink.", LIBPOOL_PROPERTY_BYTES, NULL},
+	{"blocksize", NULL, NULL, NULL, get_blocksize, "Block size, chosen when the volume was created.", LIBPOOL_PROPERTY_BYTES, NULL},
+	{"used", NULL, NULL, NULL, NULL, "Space on disk as of the last commit, pointers included, parity apart.", LIBPOOL_PROPERTY_BYTES, number_used},
+	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created},
+	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -372,6 +374,19 @@ static int find_subject(struct engine *engine, const char *dataset, struct datas
 	return 0;
 }
 
+/* Figures: the text comes from the number. */
+static int fill_number(const struct subject *subject, const struct property *property, struct libpool_property *ret_property)
+{
+	int result = property->number(subject, &ret_property->number);
+
+	if (result == 0 && property->kind == LIBPOOL_PROPERTY_TIME)
+		time_format(ret_property->number, ret_property->value, sizeof(ret_property->value));
+	else if (result == 0)
+		size_format_rounded(ret_property->number, ret_property->value, sizeof(ret_property->value));
+	ret_property->kind = property->kind;
+	return result;
+}
+
 static int fill(const struct subject *subject, const struct property *property, struct libpool_property *ret_property)
 {
 	int result = 0;
@@ -380,7 +395,9 @@ static int fill(const struct subject *subject, const struct property *property, 
 	*ret_property = (struct libpool_property){.size = sizeof(*ret_property), .read_only = !property->fallback};
 	snprintf(ret_property->name, sizeof(ret_property->name), "%s", property->name);
 	snprintf(ret_property->help, sizeof(ret_property->help), "%s", property->help);
-	if (property->get) {
+	if (property->number) {
+		result = fill_number(subject, property, ret_property);
+	} else if (property->get) {
 		result = property->get(subject, ret_property->value);
 		is_set = property->fallback && strcmp(property->fallback, ret_property->value) != 0;
 	} else {
@@ -391,6 +408,9 @@ static int fill(const struct subject *subject, const struct property *property, 
 			result = 0;
 		}
 	}
+	/* "none" and "auto" are no numbers. */
+	if (!property->number && property->kind == LIBPOOL_PROPERTY_BYTES && size_parse(ret_property->value, &ret_property->number))
+		ret_property->kind = LIBPOOL_PROPERTY_BYTES;
 	snprintf(ret_property->source, sizeof(ret_property->source), "%s",
 		 !property->fallback ? "-" : is_set ? "local" : "default");
 	return result;
@@ -436,7 +456,8 @@ static int set_of_pool(const struct subject *subject, const struct property *pro
 	return property->apply ? property->apply(subject, value, error) : 0;
 }
 
-int engine_property_set(struct engine *engine, const char *dataset, const char *name, const char *value, struct pool_error *error)
+int engine_property_set(struct engine *engine, const char *dataset, const char *name, const char *value, bool check_only,
+			struct pool_error *error)
 {
 	struct dataset_record *record = malloc(sizeof(*record));
 	const struct property *property;
@@ -459,9 +480,9 @@ int engine_property_set(struct engine *engine, const char *dataset, const char *
 		result = pool_error_set(error, -EINVAL, "property %s: the value is too long: at most %d bytes", name, LIBPOOL_TEXT_MAX - 1);
 	else
 		result = property->check(&subject, reset ? property->fallback : value, checked, error);
-	if (result == 0 && core_read_only(engine->core))
+	if (result == 0 && core_read_only(engine->core) && !check_only)
 		result = pool_error_set(error, -EROFS, "property %s can't be set: the pool is imported read-only", name);
-	if (result == 0)
+	if (result == 0 && !check_only)
 		result = subject.volume ? property->apply(&subject, checked, error)
 					: set_of_pool(&subject, property, checked, reset, error);
 	free(record);

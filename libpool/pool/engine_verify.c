@@ -5,10 +5,26 @@
 #include "libpool/pool/internal.h"
 #include "scrub/verify.h"
 
-int engine_verify(struct engine *engine, struct libpool_verify_result *ret_result, struct pool_error *error)
+struct verification {
+	struct engine *engine;
+	const struct libpool_verify_options *options;
+};
+
+static bool is_cancelled(void *argument)
 {
+	const struct verification *verification = argument;
+	const struct libpool_verify_options *options = verification->options;
+
+	return verification->engine->hurried || (options->is_cancelled && options->is_cancelled(options->argument));
+}
+
+int engine_verify(struct engine *engine, const struct libpool_verify_options *options, struct libpool_verify_result *ret_result,
+		  struct pool_error *error)
+{
+	struct verification verification = {engine, options};
+	struct verify_hooks hooks = {.argument = &verification, .is_cancelled = is_cancelled};
 	struct verify_result *result = calloc(1, sizeof(*result));
-	int status = result ? verify_pool(engine->core, engine->datasets, VERIFY_FULL, result) : -ENOMEM;
+	int status = result ? verify_pool_blocks(engine->core, engine->datasets, VERIFY_FULL, &hooks, result) : -ENOMEM;
 
 	if (status == 0) {
 		*ret_result = (struct libpool_verify_result){
@@ -23,6 +39,8 @@ int engine_verify(struct engine *engine, struct libpool_verify_result *ret_resul
 		snprintf(ret_result->first, sizeof(ret_result->first), "%.*s", (int)sizeof(ret_result->first) - 1, result->first);
 	}
 	free(result);
+	if (status == -ECANCELED)
+		return pool_error_set(error, status, "pool %s: the verification was cancelled", core_label(engine->core)->name);
 	if (status < 0)
 		return pool_error_set(error, status, "pool %s can't be verified: %s", core_label(engine->core)->name,
 				      pool_error_string(status));

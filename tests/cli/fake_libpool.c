@@ -289,26 +289,36 @@ int libpool_history_add(libpool_pool *pool, const char *text, struct libpool_err
 	return 0;
 }
 
-int libpool_properties(libpool_pool *pool, const char *dataset, struct libpool_property **ret_properties,
-		       size_t *ret_count, struct libpool_error *error)
-{
-	(void)dataset;
-	ORDERED(error);
-	*ret_properties = calloc(2, sizeof(**ret_properties));
-	strcpy((*ret_properties)[0].name, "compression");
-	strcpy((*ret_properties)[0].value, pool->compression);
-	strcpy((*ret_properties)[1].name, "used");
-	(*ret_properties)[1].read_only = 1;
-	*ret_count = 2;
-	return 0;
-}
-
 int libpool_property_set(libpool_pool *pool, const char *dataset, const char *name, const char *value,
 			 struct libpool_error *error)
 {
 	(void)dataset, (void)name;
 	ORDERED(error);
 	snprintf(pool->compression, sizeof(pool->compression), "%s", value);
+	return 0;
+}
+
+int libpool_property_check(libpool_pool *pool, const char *dataset, const char *name, const char *value,
+			   struct libpool_error *error)
+{
+	(void)pool, (void)dataset, (void)name, (void)value;
+	ORDERED(error);
+	return 0;
+}
+
+int libpool_users(libpool_pool *pool, struct libpool_user **ret_users, size_t *ret_count)
+{
+	(void)pool;
+	ORDERED(NULL);
+	*ret_users = calloc(1, sizeof(**ret_users));
+	*ret_count = 0;
+	return 0;
+}
+
+int libpool_close_prepare(libpool_pool *pool, int force, struct libpool_error *error)
+{
+	(void)pool, (void)force;
+	ORDERED(error);
 	return 0;
 }
 
@@ -392,6 +402,20 @@ int libpool_disk_online(libpool_pool *pool, const char *disk, const char *path, 
 	return 0;
 }
 
+int libpool_disk_offline_check(libpool_pool *pool, const char *disk, struct libpool_error *error)
+{
+	(void)pool, (void)disk;
+	ORDERED(error);
+	return 0;
+}
+
+int libpool_disk_online_check(libpool_pool *pool, const char *disk, const char *path, struct libpool_error *error)
+{
+	(void)pool, (void)disk, (void)path;
+	ORDERED(error);
+	return 0;
+}
+
 int libpool_clear(libpool_pool *pool, const char *disk, struct libpool_error *error)
 {
 	(void)pool, (void)disk;
@@ -399,9 +423,10 @@ int libpool_clear(libpool_pool *pool, const char *disk, struct libpool_error *er
 	return 0;
 }
 
-int libpool_verify(libpool_pool *pool, struct libpool_verify_result *ret_result, struct libpool_error *error)
+int libpool_verify(libpool_pool *pool, const struct libpool_verify_options *options,
+		   struct libpool_verify_result *ret_result, struct libpool_error *error)
 {
-	(void)pool;
+	(void)pool, (void)options;
 	ORDERED(error);
 	ret_result->violations = fake_state.violations;
 	return 0;
@@ -417,6 +442,29 @@ static struct libpool_volume *named(libpool_pool *pool, const char *name)
 			return &pool->volumes[i];
 	}
 	return NULL;
+}
+
+int libpool_properties(libpool_pool *pool, const char *dataset, struct libpool_property **ret_properties,
+		       size_t *ret_count, struct libpool_error *error)
+{
+	struct libpool_volume *volume = dataset && dataset[0] ? named(pool, dataset) : NULL;
+
+	ORDERED(error);
+	if (dataset && dataset[0] && !volume)
+		return say(error, -ENOENT, "no such volume");
+	*ret_properties = calloc(3, sizeof(**ret_properties));
+	strcpy((*ret_properties)[0].name, "compression");
+	strcpy((*ret_properties)[0].value, pool->compression);
+	strcpy((*ret_properties)[1].name, "used");
+	strcpy((*ret_properties)[1].value, "1.37G");
+	(*ret_properties)[1].read_only = 1;
+	(*ret_properties)[1].kind = LIBPOOL_PROPERTY_BYTES;
+	(*ret_properties)[1].number = 1471026298;
+	strcpy((*ret_properties)[2].name, "volsize");
+	(*ret_properties)[2].kind = LIBPOOL_PROPERTY_BYTES;
+	(*ret_properties)[2].number = volume ? volume->bytes : 0;
+	*ret_count = volume ? 3 : 2;
+	return 0;
 }
 
 int libpool_volume_create(libpool_pool *pool, const char *name, const struct libpool_volume_options *options,
@@ -467,6 +515,14 @@ int libpool_volumes(libpool_pool *pool, struct libpool_volume_info **ret_volumes
 	}
 	*ret_count = count;
 	return 0;
+}
+
+int libpool_volume_info(libpool_pool *pool, const char *name, struct libpool_volume_info *ret_info, struct libpool_error *error)
+{
+	struct libpool_volume *volume = named(pool, name);
+
+	ORDERED(error);
+	return volume ? libpool_volume_get_info(volume, ret_info) : say(error, -ENOENT, "no such volume");
 }
 
 int libpool_volume_open(libpool_pool *pool, const char *name, const struct libpool_open_options *options,

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -39,6 +41,79 @@ def checksum(path):
     return sums.hexdigest()
 
 
+class ControlError(Exception):
+    """What a server answered instead of a result: the member "error"."""
+
+    def __init__(self, error):
+        super().__init__(error["message"])
+        self.code = error["code"]
+        self.data = error.get("data", {})
+
+
+class ControlClient:
+    """Speaks to a control socket as docs/json.md says; knows nothing of poolctl."""
+
+    def __init__(self, path, timeout=TIME_LIMIT):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(timeout)
+        self.buffer = b""
+        self.notes = []
+        self.last_id = 0
+        try:
+            self.socket.connect(path)
+        except OSError:
+            self.socket.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send_bytes(self, data, descriptors=()):
+        if descriptors:
+            sent = socket.send_fds(self.socket, [data], list(descriptors))
+            data = data[sent:]
+        self.socket.sendall(data)
+
+    def send(self, method, params=None, descriptors=(), **members):
+        """Sends a request and returns its id."""
+        self.last_id += 1
+        message = {"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params or {}, **members}
+        if descriptors:
+            message["descriptors"] = len(descriptors)
+        self.send_bytes(json.dumps(message).encode() + b"\n", descriptors)
+        return self.last_id
+
+    def notify(self, method, params):
+        self.send_bytes(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}).encode() + b"\n")
+
+    def receive(self):
+        """The next message; EOFError when there is none any more."""
+        while b"\n" not in self.buffer:
+            data = self.socket.recv(65536)
+            if not data:
+                raise EOFError
+            self.buffer += data
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return json.loads(line)
+
+    def answer(self, number):
+        """The result of this request; other messages are kept in notes."""
+        while True:
+            message = self.receive()
+            if message.get("id", number) != number or "method" in message:
+                self.notes.append(message)
+            elif "error" in message:
+                raise ControlError(message["error"])
+            else:
+                return message["result"]
+
+    def call(self, method, params=None, descriptors=(), **members):
+        return self.answer(self.send(method, params, descriptors, **members))
+
+
 class PoolctlCase(unittest.TestCase):
     """Each test has a folder of its own, which is also where poolctl searches for disks."""
 
@@ -46,6 +121,10 @@ class PoolctlCase(unittest.TestCase):
         self.folder = os.path.realpath(tempfile.mkdtemp(prefix="poolctl-"))
         os.chmod(self.folder, 0o755)
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        # Sockets lie elsewhere: what is in the folder are disks, and must not change.
+        self.run_path = tempfile.mkdtemp(prefix="poolctl-run-")
+        self.addCleanup(shutil.rmtree, self.run_path, ignore_errors=True)
+        self.addCleanup(self.end_owners)
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -63,8 +142,26 @@ class PoolctlCase(unittest.TestCase):
     def command(self, *arguments):
         return [PROGRAM, "--no-devices", "-d", self.folder, *arguments]
 
+    def environment(self):
+        return {**os.environ, "LIBPOOL_RUN_PATH": self.run_path}
+
+    def sockets(self):
+        return [os.path.join(self.run_path, name) for name in sorted(os.listdir(self.run_path)) if name.endswith(".sock")]
+
+    def end_owners(self):
+        """A test that failed leaves processes behind, which are asked to go by what they serve."""
+        for path in self.sockets():
+            try:
+                with ControlClient(path) as client:
+                    os.kill(client.call("hello")["pid"], signal.SIGKILL)
+            except (OSError, ControlError):
+                pass
+
+    def popen(self, *arguments, **options):
+        return subprocess.Popen(self.command(*arguments), env=self.environment(), cwd=self.folder, **options)
+
     def run_poolctl(self, *arguments, **options):
-        return subprocess.run(self.command(*arguments), cwd=self.folder, timeout=TIME_LIMIT,
+        return subprocess.run(self.command(*arguments), cwd=self.folder, timeout=TIME_LIMIT, env=self.environment(),
                               stdin=options.pop("stdin", subprocess.DEVNULL if "input" not in options else None),
                               capture_output=True, check=False, **options)
 
@@ -88,7 +185,7 @@ class PoolctlCase(unittest.TestCase):
                 self.is_documented(element)
         elif isinstance(value, dict):
             for key, element in value.items():
-                self.assertRegex(SCHEMA, rf"[`\"]{key}[`\"]", f"docs/json.md says nothing about '{key}'")
+                self.assertTrue(f"`{key}`" in SCHEMA or f'"{key}"' in SCHEMA, f"docs/json.md says nothing about '{key}'")
                 self.is_documented(element)
 
     def refused(self, *arguments, says=(), code=1, changes=False, **options):
@@ -128,6 +225,25 @@ class PoolctlCase(unittest.TestCase):
 
     def status(self, pool="tank"):
         return self.document("status", pool)["pools"][0]
+
+    def control(self):
+        """A client of the only owner."""
+        (path,) = self.sockets()
+        client = ControlClient(path)
+        self.addCleanup(client.socket.close)
+        return client
+
+    def import_pool(self, *options, pool="tank"):
+        """Returns the number of the process that keeps it."""
+        return self.document("import", pool, *options)["pid"]
+
+    def export_pool(self, *options, pool="tank"):
+        return self.document("export", pool, *options)
+
+    def kill_owner(self, pid):
+        """As a crash of its machine, as far as the pool can see. Returns when its disks are free."""
+        os.kill(pid, signal.SIGKILL)
+        self.wait_until_in_use(False)
 
     def wait_until_in_use(self, in_use):
         limit = time.monotonic() + TIME_LIMIT

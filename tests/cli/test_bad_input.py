@@ -186,7 +186,7 @@ class Disks(PoolctlCase):
         disks = self.create(mib=128)
         self.poolctl("volume", "create", "tank/data", "100M")
         data = os.urandom(60 * MIB)
-        with subprocess.Popen(self.command("volume", "write", "tank/data"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        with self.popen("volume", "write", "tank/data", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE) as process:
             process.stdin.write(data[:30 * MIB])
             process.stdin.flush()
@@ -300,7 +300,7 @@ class SecondImport(PoolctlCase):
         """While one process has the pool imported, all others are told so, at once."""
         disks = self.create()
         data = self.volume()
-        with subprocess.Popen(self.command("volume", "write", "tank/data"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        with self.popen("volume", "write", "tank/data", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE) as owner:
             owner.stdin.write(data[:MIB])
             owner.stdin.flush()

@@ -147,6 +147,7 @@ class Work(PoolctlCase):
         known = re.findall(r"(\d+) \(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\)", error)
         self.assertGreater(len(known), 2, error)
         self.assertIn(f"went back to txg {known[1]}", self.poolctl("import", "tank", "--rewind", known[1], "--yes"))
+        self.poolctl("export", "tank")
 
     def test_replace_checks_first(self):
         disks = self.create()
@@ -203,13 +204,12 @@ class Work(PoolctlCase):
         self.refused("set", "tank/data", "volsize=512K", says="volume resize", changes=True)
         self.refused("import", "tank", "--rewind", "999999", "--yes", says="txg 999999", changes=True)
         self.poolctl("set", "tank/data", "volsize=2M")
-        self.poolctl("import", "tank")
         self.assertIn("nothing to export", self.poolctl("export", "tank"))
 
     def test_interrupted_write(self):
         self.create()
         data = self.volume()
-        with subprocess.Popen(self.command("volume", "write", "tank/data"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        with self.popen("volume", "write", "tank/data", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE) as process:
             process.stdin.write(data[:5 * MIB])
             process.stdin.flush()
@@ -230,7 +230,7 @@ class Work(PoolctlCase):
         """As after a crash: the pool is not clean, and all that was durable is there."""
         self.create()
         data = self.volume()
-        with subprocess.Popen(self.command("volume", "write", "tank/data"), stdin=subprocess.PIPE) as process:
+        with self.popen("volume", "write", "tank/data", stdin=subprocess.PIPE) as process:
             process.stdin.write(data[:5 * MIB])
             process.stdin.flush()
             time.sleep(0.5)
@@ -243,14 +243,14 @@ class Work(PoolctlCase):
         self.wait_until_in_use(False)
         self.assertFalse(self.document("list")["pools"][0]["clean"])
         self.reads_back(data)
-        self.poolctl("import", "tank")
+        self.poolctl("wait", "tank")
         self.assertTrue(self.document("list")["pools"][0]["clean"])
         self.verify()
 
     def test_reader_that_goes_away(self):
         self.create()
         self.volume()
-        with subprocess.Popen(self.command("volume", "read", "tank/data"), stdout=subprocess.PIPE,
+        with self.popen("volume", "read", "tank/data", stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE) as process:
             process.stdout.read(4096)
             process.stdout.close()

@@ -45,7 +45,7 @@ static void verify(struct journal *journal, libpool_pool *pool)
 {
 	struct libpool_verify_result verified = {.size = sizeof(verified)};
 	struct libpool_error error = {0};
-	int result = libpool_verify(pool, &verified, &error);
+	int result = libpool_verify(pool, NULL, &verified, &error);
 
 	if (result != 0)
 		give_up(journal, result, "verify", error.text);

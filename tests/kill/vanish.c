@@ -139,7 +139,7 @@ static void call_everything(struct bench *bench)
 	(void)WATCHED(libpool_scrub_pause(bench->pool, NULL));
 	(void)WATCHED(libpool_scrub_start(bench->pool, NULL, NULL));
 	(void)WATCHED(libpool_jobs_wait(bench->pool, 0, UINT64_C(20000000000)));
-	(void)WATCHED(libpool_verify(bench->pool, &verified, NULL));
+	(void)WATCHED(libpool_verify(bench->pool, NULL, &verified, NULL));
 	(void)WATCHED(libpool_pool_sync(bench->pool, NULL));
 }
 

@@ -29,9 +29,11 @@ LAYERS = [
     "libpool/fs",
     "scrub",
     "libpool/pool",
+    "libpool/control",
 ]
 PUBLIC = "libpool/include"  # above all: it includes nothing of the project
-PUBLIC_USERS = ["libpool/pool"]  # the layers that implement it
+PUBLIC_USERS = ["libpool/pool", "libpool/control"]  # the layers that implement it
+PUBLIC_ONLY = ["libpool/control"]  # layers that see nothing else of the library
 FRONT_ENDS = ["cli", "fuse-export", "docs/examples"]  # <libpool.h> and their own headers
 FREE = ["bench", "tests"]  # may look at everything but the front ends' headers
 LINES_MAX = 800
@@ -57,6 +59,8 @@ def allowed(source, target):
         return target not in FRONT_ENDS or source == "tests"
     if target == PUBLIC:
         return source in PUBLIC_USERS + FRONT_ENDS
+    if source in PUBLIC_ONLY:
+        return False
     if source in LAYERS and target in LAYERS:
         return LAYERS.index(target) < LAYERS.index(source)
     return False
@@ -149,6 +153,8 @@ CASES = [
     ("a front end that looks inside", {"cli/a.c": '#include "libpool/base/b.h"\n', "libpool/base/b.h": ""}, "cli may not include"),
     ("a front end that looks at another", {"fuse-export/a.c": '#include "cli/b.h"\n', "cli/b.h": ""}, "fuse-export may not include"),
     ("the pool implements it", {"libpool/pool/a.c": "#include <libpool.h>\n"}, None),
+    ("control uses the public header", {"libpool/control/a.c": "#include <libpool.h>\n"}, None),
+    ("control looks inside", {"libpool/control/a.c": '#include "libpool/pool/b.h"\n', "libpool/pool/b.h": ""}, "control may not include"),
     ("a layer that knows the public header", {"scrub/a.c": "#include <libpool.h>\n"}, "scrub may not include"),
     ("the public header looks inside", {"libpool/include/libpool.h": '#include "libpool/base/b.h"\n', "libpool/base/b.h": ""}, "may not include"),
     ("a test", {"tests/unit/x/test_a.c": '#include "libpool/txg/b.h"\n', "libpool/txg/b.h": ""}, None),

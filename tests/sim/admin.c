@@ -122,7 +122,7 @@ static void bring_online(struct world *world)
 		if (!disk->configured || (disk->disk && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC)))
 			continue;
 		snprintf(name, sizeof(name), "#%u", i);
-		int result = engine_disk_online(world->engine, name, NULL, &error);
+		int result = engine_disk_online(world->engine, name, NULL, false, &error);
 
 		if (result && result != -EALREADY && result != -ENOENT) /* a replaced one may have left */
 			fail(world, "online", result, &error);
@@ -211,7 +211,7 @@ static void take_offline(struct world *world)
 
 	if (!disk)
 		return;
-	int result = engine_disk_offline(world->engine, disk->path, &error);
+	int result = engine_disk_offline(world->engine, disk->path, false, &error);
 
 	if (result && world->verbose)
 		printf("offline %s: %s\n", disk->path, error.text);
@@ -224,7 +224,7 @@ static void bring_one_online(struct world *world)
 
 	if (world->retired >> index & 1 || !world->set->disks[index]->present)
 		return;
-	(void)engine_disk_online(world->engine, world->set->disks[index]->path, world->set->disks[index]->path, &error);
+	(void)engine_disk_online(world->engine, world->set->disks[index]->path, world->set->disks[index]->path, false, &error);
 }
 
 static void replace(struct world *world)

@@ -38,7 +38,7 @@ static void is_sound(struct bench *bench_pointer, libpool_pool *pool, uint32_t h
 	struct libpool_verify_result verified = {.size = sizeof(verified)};
 	struct libpool_pool_info info = {.size = sizeof(info)};
 
-	OK(libpool_verify(pool, &verified, &bench.error));
+	OK(libpool_verify(pool, NULL, &verified, &bench.error));
 	if (verified.violations || verified.damaged_blocks)
 		print_error("%s\n", verified.first);
 	assert_int_equal(verified.violations, 0);

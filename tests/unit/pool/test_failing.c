@@ -194,7 +194,7 @@ static void vanish_body(struct test *test)
 	compare(test, 0, 200, 1);
 	/* The one that had failed isn't trusted again before somebody says so. */
 	assert_int_equal(info_of(test).health, LIBPOOL_DEGRADED);
-	OK(engine_disk_online(test->engine, "#1", NULL, &test->error));
+	OK(engine_disk_online(test->engine, "#1", NULL, false, &test->error));
 	OK(engine_jobs_wait(test->engine, 0, 0));
 	is_healthy(test);
 	volume_close(test->volume);
@@ -267,14 +267,14 @@ static void come_back_body(struct test *test)
 	fill(test, 50, 100, 7);
 	OK(volume_flush(test->volume));
 	assert_int_equal(info_of(test).health, LIBPOOL_DEGRADED);
-	assert_true(engine_disk_online(test->engine, "#3", NULL, &test->error) < 0);
+	assert_true(engine_disk_online(test->engine, "#3", NULL, false, &test->error) < 0);
 	test->error = (struct pool_error){0};
 	sim_disk_return(test->set->disks[3]);
-	OK(engine_disk_online(test->engine, "#3", NULL, &test->error));
+	OK(engine_disk_online(test->engine, "#3", NULL, false, &test->error));
 	OK(engine_jobs_wait(test->engine, 0, 0));
 	is_healthy(test);
 	/* Now it counts: without another one everything is there. */
-	OK(engine_disk_offline(test->engine, "#0", &test->error));
+	OK(engine_disk_offline(test->engine, "#0", false, &test->error));
 	compare(test, 0, 50, 1);
 	compare(test, 50, 100, 7);
 	volume_close(test->volume);

@@ -44,7 +44,7 @@ static void check_healthy(struct bench *bench_pointer, libpool_pool *pool, uint3
 	if (info.health != health)
 		print_error("%s\n", info.problem);
 	assert_int_equal(info.health, health);
-	OK(libpool_verify(pool, &verified, &bench.error));
+	OK(libpool_verify(pool, NULL, &verified, &bench.error));
 	if (verified.violations || verified.damaged_blocks)
 		print_error("%s\n", verified.first);
 	assert_int_equal(verified.violations, 0);

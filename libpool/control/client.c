@@ -1,0 +1,376 @@
+/*
+ * One connection: lines come in, lines go out, neither ever waited for. The order of what a client sends is kept as far as the
+ * beginnings of its requests go; answers come as they are ready.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "libpool/control/control.h"
+
+#define OUTPUT_MAX (2 * (size_t)REPLY_MAX)
+
+/* ---- who may ---- */
+
+static bool is_allowed(const struct libpool_control *control, int descriptor, struct ucred *ret_peer)
+{
+	socklen_t length = sizeof(*ret_peer);
+
+	if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, ret_peer, &length) != 0)
+		return false;
+	if (ret_peer->uid == 0 || ret_peer->uid == geteuid())
+		return true;
+	for (size_t i = 0; i < control->user_count; i++)
+		if (control->users[i] == ret_peer->uid)
+			return true;
+	return false;
+}
+
+/* In one attempt: who doesn't read it goes without. */
+static void refuse(int descriptor, int code, const char *text)
+{
+	struct libpool_error error = {.code = code};
+	char *line;
+
+	snprintf(error.text, sizeof(error.text), "%s", text);
+	line = message_error(NULL, RPC_SERVER_ERROR, &error);
+	if (line)
+		(void)send(descriptor, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL);
+	free(line);
+	close(descriptor);
+}
+
+/* ---- life ---- */
+
+static void close_descriptors(struct client *client)
+{
+	while (client->descriptor_count)
+		close(client->descriptors[--client->descriptor_count]);
+}
+
+void client_disconnect(struct libpool_control *control, struct client *client)
+{
+	if (client->descriptor < 0)
+		return;
+	pthread_mutex_lock(&control->lock);
+	close(client->descriptor);
+	client->descriptor = -1;
+	for (struct request *request = client->requests; request; request = request->next)
+		atomic_store(&request->cancelled, true);
+	free(client->output);
+	client->output = NULL;
+	client->output_length = client->output_sent = client->output_room = 0;
+	pthread_mutex_unlock(&control->lock);
+	close_descriptors(client);
+	free(client->input);
+	client->input = NULL;
+}
+
+/* One that is waiting for nothing, and has been for the longest time. */
+static struct client *idlest(struct libpool_control *control)
+{
+	struct client *found = NULL;
+
+	pthread_mutex_lock(&control->lock);
+	for (struct client *client = control->clients; client; client = client->next)
+		if (client->descriptor >= 0 && client->request_count == 0 && (!found || client->active_ns < found->active_ns))
+			found = client;
+	for (unsigned i = 0; i < control->export_count; i++)
+		if (control->exports[i].client == found)
+			found = NULL;
+	pthread_mutex_unlock(&control->lock);
+	return found;
+}
+
+static unsigned connected(const struct libpool_control *control)
+{
+	unsigned count = 0;
+
+	for (struct client *client = control->clients; client; client = client->next)
+		count += client->descriptor >= 0;
+	return count;
+}
+
+int client_add(struct libpool_control *control, int descriptor)
+{
+	struct client *client, *victim;
+	struct ucred peer;
+
+	if (!is_allowed(control, descriptor, &peer)) {
+		refuse(descriptor, -EACCES, "this pool is served to root and to the user who has it imported, and to nobody else");
+		return -EACCES;
+	}
+	if (connected(control) >= CLIENTS_MAX) {
+		victim = idlest(control);
+		if (!victim) {
+			refuse(descriptor, -EBUSY, "too many clients are being served: try again later");
+			return -EBUSY;
+		}
+		client_disconnect(control, victim);
+	}
+	client = calloc(1, sizeof(*client));
+	if (client)
+		client->input = malloc(LINE_MAX_BYTES);
+	if (!client || !client->input) {
+		free(client);
+		close(descriptor);
+		return -ENOMEM;
+	}
+	client->descriptor = descriptor;
+	snprintf(client->user, sizeof(client->user), "control client pid %d uid %u", (int)peer.pid, (unsigned)peer.uid);
+	client->active_ns = control_now_ns();
+	pthread_mutex_lock(&control->lock);
+	client->next = control->clients;
+	control->clients = client;
+	pthread_mutex_unlock(&control->lock);
+	return 0;
+}
+
+void client_sweep(struct libpool_control *control)
+{
+	struct client **link = &control->clients;
+
+	while (*link) {
+		struct client *client = *link;
+		bool needed = client->descriptor >= 0;
+
+		pthread_mutex_lock(&control->lock);
+		needed = needed || client->request_count > 0;
+		for (unsigned i = 0; i < control->export_count; i++)
+			needed = needed || control->exports[i].client == client;
+		if (!needed)
+			*link = client->next;
+		pthread_mutex_unlock(&control->lock);
+		if (needed)
+			link = &client->next;
+		else
+			free(client);
+	}
+}
+
+/* ---- output ---- */
+
+void client_send(struct client *client, const char *text, size_t length)
+{
+	if (client->descriptor < 0)
+		return;
+	if (client->output_length + length > client->output_room) {
+		size_t pending = client->output_length - client->output_sent, room = pending + length + 4096;
+		char *larger = room <= OUTPUT_MAX ? malloc(room) : NULL;
+
+		if (!larger) {
+			/* An answer that is missing must not look like one that is late. */
+			shutdown(client->descriptor, SHUT_RDWR);
+			return;
+		}
+		if (pending)
+			memcpy(larger, client->output + client->output_sent, pending);
+		free(client->output);
+		client->output = larger;
+		client->output_room = room;
+		client->output_sent = 0;
+		client->output_length = pending;
+	}
+	memcpy(client->output + client->output_length, text, length);
+	client->output_length += length;
+}
+
+bool client_has_output(const struct client *client)
+{
+	return client->output_length > client->output_sent;
+}
+
+static void write_output(struct libpool_control *control, struct client *client)
+{
+	ssize_t step = 0;
+
+	pthread_mutex_lock(&control->lock);
+	if (client_has_output(client))
+		step = send(client->descriptor, client->output + client->output_sent, client->output_length - client->output_sent,
+			    MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (step > 0)
+		client->output_sent += (size_t)step;
+	if (!client_has_output(client)) {
+		free(client->output);
+		client->output = NULL;
+		client->output_length = client->output_sent = client->output_room = 0;
+	}
+	pthread_mutex_unlock(&control->lock);
+	if (step > 0)
+		client->active_ns = control_now_ns();
+	else if (step < 0 && errno != EAGAIN && errno != EINTR)
+		client_disconnect(control, client);
+}
+
+/* The last words to a client that can't be understood. */
+static void end_with(struct libpool_control *control, struct client *client, int rpc_code, const char *why)
+{
+	struct libpool_error error = {0};
+	char *line;
+
+	snprintf(error.text, sizeof(error.text), "%s", why);
+	line = message_error(NULL, rpc_code, &error);
+	client->is_ending = true;
+	client->input_length = 0;
+	close_descriptors(client);
+	if (line)
+		request_send(control, client, line);
+}
+
+/* ---- input ---- */
+
+static void take_descriptors(struct libpool_control *control, struct client *client, struct msghdr *header)
+{
+	bool too_many = header->msg_flags & MSG_CTRUNC;
+
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part; part = CMSG_NXTHDR(header, part)) {
+		size_t count;
+
+		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+			continue;
+		count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			int descriptor;
+
+			memcpy(&descriptor, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
+			if (client->descriptor_count < DESCRIPTORS_MAX && !client->is_ending) {
+				client->descriptors[client->descriptor_count++] = descriptor;
+			} else {
+				close(descriptor);
+				too_many = true;
+			}
+		}
+	}
+	if (too_many && !client->is_ending)
+		end_with(control, client, RPC_INVALID_REQUEST, "more descriptors came than the requests ask for");
+}
+
+static bool may_begin(struct libpool_control *control, struct client *client)
+{
+	bool result;
+
+	pthread_mutex_lock(&control->lock);
+	result = !control->stopping && client->request_count < REQUESTS_MAX &&
+		 client->output_length - client->output_sent < OUTPUT_PAUSE;
+	pthread_mutex_unlock(&control->lock);
+	return result && client->descriptor >= 0 && !client->is_ending;
+}
+
+static void one_line(struct libpool_control *control, struct client *client, const char *line, size_t length)
+{
+	struct libpool_error error = {0};
+	struct message message;
+	struct json_object *id;
+	const char *why;
+	int code = message_parse(line, length, &message, &id, &why);
+	char *reply;
+
+	if (code == 0) {
+		request_begin(control, client, &message);
+		return;
+	}
+	snprintf(error.text, sizeof(error.text), "%s", why);
+	reply = message_error(id, code, &error);
+	json_object_put(id);
+	if (reply)
+		request_send(control, client, reply);
+}
+
+void client_begin_requests(struct libpool_control *control, struct client *client)
+{
+	while (client->input && may_begin(control, client)) {
+		char *end = memchr(client->input, '\n', client->input_length);
+		size_t length;
+
+		if (!end) {
+			if (client->input_length == LINE_MAX_BYTES)
+				end_with(control, client, RPC_INVALID_REQUEST, "a request is longer than 65536 bytes");
+			break;
+		}
+		length = (size_t)(end - client->input);
+		if (length > 0)
+			one_line(control, client, client->input, length);
+		if (client->is_ending || !client->input)
+			break;
+		client->input_length -= length + 1;
+		memmove(client->input, end + 1, client->input_length);
+	}
+}
+
+static void read_input(struct libpool_control *control, struct client *client)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE((DESCRIPTORS_MAX + 1) * sizeof(int))];
+	} ancillary;
+	struct iovec where = {.iov_base = client->input + client->input_length, .iov_len = LINE_MAX_BYTES - client->input_length};
+	struct msghdr header = {.msg_iov = &where, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof(ancillary)};
+	ssize_t length = recvmsg(client->descriptor, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (length < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			client_disconnect(control, client);
+		return;
+	}
+	if (length == 0) {
+		client->is_half_closed = true;
+		return;
+	}
+	client->active_ns = control_now_ns();
+	client->input_length += (size_t)length;
+	take_descriptors(control, client, &header);
+	client_begin_requests(control, client);
+}
+
+/* ---- the server's thread ---- */
+
+short client_events(struct libpool_control *control, const struct client *client)
+{
+	bool paused, output;
+
+	pthread_mutex_lock(&control->lock);
+	output = client_has_output(client);
+	paused = control->stopping || client->request_count >= REQUESTS_MAX ||
+		 client->output_length - client->output_sent >= OUTPUT_PAUSE;
+	pthread_mutex_unlock(&control->lock);
+	if (!paused && !client->is_half_closed && !client->is_ending && client->input_length < LINE_MAX_BYTES)
+		return (short)(POLLIN | (output ? POLLOUT : 0));
+	return output ? POLLOUT : 0;
+}
+
+static bool is_over(struct libpool_control *control, const struct client *client)
+{
+	bool result;
+
+	pthread_mutex_lock(&control->lock);
+	result = !client_has_output(client) && (client->is_ending || (client->is_half_closed && client->request_count == 0));
+	for (unsigned i = 0; i < control->export_count; i++)
+		result = result && control->exports[i].client != client;
+	pthread_mutex_unlock(&control->lock);
+	return result;
+}
+
+void client_ready(struct libpool_control *control, struct client *client, short events)
+{
+	uint64_t now = control_now_ns();
+	bool stalled;
+
+	if (events & POLLIN)
+		read_input(control, client);
+	if (client->descriptor >= 0 && (events & POLLOUT))
+		write_output(control, client);
+	if (client->descriptor >= 0 && events & (POLLHUP | POLLERR) && !(events & POLLIN))
+		client_disconnect(control, client);
+	if (client->descriptor < 0)
+		return;
+	client_begin_requests(control, client);
+	pthread_mutex_lock(&control->lock);
+	stalled = client_has_output(client) && now > client->active_ns + STALL_NS;
+	pthread_mutex_unlock(&control->lock);
+	if (stalled || is_over(control, client))
+		client_disconnect(control, client);
+}

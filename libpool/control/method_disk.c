@@ -1,0 +1,176 @@
+/* replace, offline, online, clear: what is done to one disk of a pool, however it is named. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "libpool/control/result.h"
+#include "libpool/control/methods.h"
+
+#define GUID_DIGITS_MIN 8
+
+static const struct field disk_fields[] = {FIELD("disk_id", GUID, libpool_disk_info, guid)};
+
+struct disk {
+	struct libpool_disk_info info;
+	char index[16];                 /* as the library takes it, whatever is known of it */
+	char display[LIBPOOL_PATH_MAX]; /* as people do */
+};
+
+/* ---- finding ---- */
+
+static void guid_text(const uint8_t *guid, char text[2 * LIBPOOL_GUID_SIZE + 1])
+{
+	for (int i = 0; i < LIBPOOL_GUID_SIZE; i++)
+		snprintf(text + 2 * i, 3, "%02x", guid[i]);
+}
+
+/* 3: named exactly, 2: by its id, 1: by the last part of its path, 0: not meant. */
+static int match(const struct libpool_disk_info *disk, const char *name, const char *absolute)
+{
+	char guid[2 * LIBPOOL_GUID_SIZE + 1], index[16];
+	const char *last = strrchr(disk->path, '/');
+
+	snprintf(index, sizeof(index), "#%u", disk->index);
+	if (strcmp(name, index) == 0)
+		return 3;
+	if (disk->path[0] && (strcmp(disk->path, name) == 0 || (absolute && strcmp(disk->path, absolute) == 0)))
+		return 3;
+	guid_text(disk->guid, guid);
+	if (strlen(name) >= GUID_DIGITS_MIN && strncasecmp(guid, name, strlen(name)) == 0)
+		return 2;
+	return last && strcmp(last + 1, name) == 0;
+}
+
+static void display_of(const struct libpool_disk_info *info, char text[LIBPOOL_PATH_MAX])
+{
+	if (info->path[0])
+		snprintf(text, LIBPOOL_PATH_MAX, "%s", info->path);
+	else
+		snprintf(text, LIBPOOL_PATH_MAX, "#%u", info->index);
+}
+
+static int not_found(struct invocation *invocation, const struct libpool_disk_info *disks, size_t count, const char *name)
+{
+	char known[300] = "", text[LIBPOOL_PATH_MAX];
+	size_t length = 0;
+
+	for (size_t i = 0; i < count && length < sizeof(known); i++) {
+		display_of(&disks[i], text);
+		length += (size_t)snprintf(known + length, sizeof(known) - length, "%s%s", i ? ", " : "", text);
+	}
+	return method_fail(invocation, -ENOENT, "the pool has no disk '%.100s': it has %s", name, known);
+}
+
+static int choose(struct invocation *invocation, const struct libpool_disk_info *disks, size_t count, size_t *ret_found)
+{
+	const char *name = parameter_text(invocation, "disk"), *absolute = parameter_text(invocation, "disk_path");
+	size_t matches = 0;
+	int best = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		int quality = match(&disks[i], name, absolute);
+
+		if (quality > best || (quality && quality == best))
+			matches = quality > best ? 1 : matches + 1;
+		if (quality > best) {
+			best = quality;
+			*ret_found = i;
+		}
+	}
+	if (best == 0)
+		return not_found(invocation, disks, count, name);
+	if (matches > 1)
+		return method_fail(invocation, -EINVAL, "'%.100s' means %zu disks of the pool: name one by its index or full path", name, matches);
+	return 0;
+}
+
+/* Finds the disk and begins the result with pool, disk and dry_run. */
+static int begin(struct invocation *invocation, struct disk *ret_disk)
+{
+	struct libpool_disk_info *disks = NULL;
+	size_t count = 0, found = 0;
+	int code = libpool_disks(invocation->pool, &disks, &count);
+
+	if (code < 0)
+		return method_complete(invocation, code, "asking for the disks of pool %s", invocation->pool_name);
+	code = choose(invocation, disks, count, &found);
+	if (code == 0) {
+		ret_disk->info = disks[found];
+		snprintf(ret_disk->index, sizeof(ret_disk->index), "#%u", disks[found].index);
+		display_of(&disks[found], ret_disk->display);
+		result_text(invocation->result, "pool", invocation->pool_name);
+		result_text(invocation->result, "disk", ret_disk->display);
+		RESULT_FILL(invocation->result, disk_fields, &disks[found]);
+		result_flag(invocation->result, "dry_run", parameter_flag(invocation, "dry_run"));
+	}
+	libpool_free(disks);
+	return code;
+}
+
+/* ---- the methods ---- */
+
+int run_replace(struct invocation *invocation)
+{
+	struct libpool_replace_options options = {
+		.size = sizeof(options),
+		.new_disk = parameter_text(invocation, "new_disk"),
+		.force = parameter_flag(invocation, "force"),
+		.dry_run = parameter_flag(invocation, "dry_run"),
+	};
+	struct disk disk;
+	int code = begin(invocation, &disk);
+
+	if (code < 0)
+		return code;
+	options.old_disk = disk.index;
+	code = libpool_disk_replace(invocation->pool, &options, &invocation->error);
+	if (code < 0)
+		return method_complete(invocation, code, "replacing disk %s of pool %s", disk.display, invocation->pool_name);
+	result_text(invocation->result, "new_disk", options.new_disk);
+	return 0;
+}
+
+int run_offline(struct invocation *invocation)
+{
+	struct disk disk;
+	int code = begin(invocation, &disk);
+
+	if (code < 0)
+		return code;
+	if (parameter_flag(invocation, "dry_run"))
+		code = libpool_disk_offline_check(invocation->pool, disk.index, &invocation->error);
+	else
+		code = libpool_disk_offline(invocation->pool, disk.index, &invocation->error);
+	return method_complete(invocation, code, "taking disk %s of pool %s offline", disk.display, invocation->pool_name);
+}
+
+int run_online(struct invocation *invocation)
+{
+	const char *path = parameter_text(invocation, "path");
+	struct disk disk;
+	int code = begin(invocation, &disk);
+
+	if (code < 0)
+		return code;
+	if (parameter_flag(invocation, "dry_run"))
+		code = libpool_disk_online_check(invocation->pool, disk.index, path, &invocation->error);
+	else
+		code = libpool_disk_online(invocation->pool, disk.index, path, &invocation->error);
+	return method_complete(invocation, code, "bringing disk %s of pool %s back", disk.display, invocation->pool_name);
+}
+
+int run_clear(struct invocation *invocation)
+{
+	bool one = parameter_given(invocation, "disk");
+	struct disk disk;
+	int code = one ? begin(invocation, &disk) : 0;
+
+	if (code < 0)
+		return code;
+	result_text(invocation->result, "pool", invocation->pool_name);
+	result_flag(invocation->result, "dry_run", parameter_flag(invocation, "dry_run"));
+	if (!parameter_flag(invocation, "dry_run"))
+		code = libpool_clear(invocation->pool, one ? disk.index : NULL, &invocation->error);
+	return method_complete(invocation, code, "clearing the counters of pool %s", invocation->pool_name);
+}

@@ -1,0 +1,46 @@
+/* The functions that the table of methods names. */
+#ifndef LIBPOOL_CONTROL_METHODS_H
+#define LIBPOOL_CONTROL_METHODS_H
+
+#include "libpool/control/method.h"
+
+/* method_state.c */
+int run_hello(struct invocation *invocation);
+int run_status(struct invocation *invocation);
+int run_iostat(struct invocation *invocation);
+
+/* method_job.c */
+int run_scrub(struct invocation *invocation);
+int run_wait(struct invocation *invocation);
+/* Adds "jobs": those of the kinds in the mask (1 << kind; 0: all). 0 or a negative code. */
+int jobs_document(libpool_pool *pool, uint32_t kinds, struct json_object *object);
+
+/* method_disk.c */
+int run_replace(struct invocation *invocation);
+int run_offline(struct invocation *invocation);
+int run_online(struct invocation *invocation);
+int run_clear(struct invocation *invocation);
+
+/* method_volume.c */
+int run_volume_create(struct invocation *invocation);
+int run_volume_destroy(struct invocation *invocation);
+int run_volume_resize(struct invocation *invocation);
+int run_volume_list(struct invocation *invocation);
+
+/* method_stream.c */
+int run_volume_read(struct invocation *invocation);
+int run_volume_write(struct invocation *invocation);
+
+/* method_property.c */
+int run_get(struct invocation *invocation);
+int run_set(struct invocation *invocation);
+
+/* method_log.c */
+int run_history(struct invocation *invocation);
+int run_events(struct invocation *invocation);
+
+/* method_pool.c */
+int run_export(struct invocation *invocation);
+int run_verify(struct invocation *invocation);
+
+#endif
