@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The stages of a call on a pool that nobody owns. What must always hold: a pool that was opened is closed
  * on every path, also after an error or an interruption, so that its state is committed and its disks are

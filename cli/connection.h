@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The conversation with a server of libpool_serve_control: requests and answers of JSON-RPC 2.0, one a line (docs/json.md). One
  * request at a time; an interruption cancels it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Folders are made absolute here, because the engine's threads and the pool's memory outlive a working
  * directory. */
 #include <errno.h>

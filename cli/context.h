@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* How this process reaches disks: folders from -d and LIBPOOL_DISK_PATH, made absolute. */
 #ifndef CLI_CONTEXT_H
 #define CLI_CONTEXT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What must always hold: a file that existed before is never created over, shortened or removed. */
 #include <errno.h>
 #include <fcntl.h>

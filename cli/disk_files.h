@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Files that serve as disks, as users name them: paths made absolute, sparse files made on request. */
 #ifndef CLI_DISK_FILES_H
 #define CLI_DISK_FILES_H

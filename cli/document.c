@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* json-c's calls with the conventions of the schema in one place: names, units, and what zero means. */
 #include <inttypes.h>
 #include <stdarg.h>

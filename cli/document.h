@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Building and reading result documents. docs/json.md describes what they contain. */
 #ifndef CLI_DOCUMENT_H
 #define CLI_DOCUMENT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What must always hold: an error is exactly one line, also when a name in it contains control characters. */
 #include <stdarg.h>
 #include <stdio.h>

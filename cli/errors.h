@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Errors of poolctl: one line that says what, which object, why, and what to do. */
 #ifndef CLI_ERRORS_H
 #define CLI_ERRORS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Help, the manual's lists, and the table that bash completion reads: all from the tables of verbs
  * and options. */
 #ifndef CLI_HELP_H

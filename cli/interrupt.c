@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A flag alone would miss a signal that comes between its check and a blocking read; so the handler also
  * writes into a pipe that every wait watches.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * SIGINT and SIGTERM end long work cleanly; a second one, some seconds later, ends the process at once, which a pool
  * survives.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Jobs of a pool (scrub, rebuild, resync) as text. */
 #ifndef CLI_JOBS_H
 #define CLI_JOBS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* poolctl: the command line of libpool. */
 #include <locale.h>
 #include <stdio.h>

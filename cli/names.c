@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Why so narrow: names appear in paths, shells, tables, and JSON, and '@' will separate snapshots. What is
  * refused here never reaches a disk.

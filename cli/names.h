@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Names of pools and volumes: the one place that says which are allowed, and how "POOL/VOLUME" is taken
  * apart. */
 #ifndef CLI_NAMES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The protocol is one datagram: no library is needed for it. */
 #include <stddef.h>
 #include <stdlib.h>

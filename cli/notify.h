@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Telling a service manager how far the process is, as sd_notify(3) describes. */
 #ifndef CLI_NOTIFY_H
 #define CLI_NOTIFY_H

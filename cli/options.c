@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What must always hold: an option that was accepted has been parsed in full, so nothing fails on it later.
  */
 #include <ctype.h>

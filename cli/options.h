@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Every option of every verb, once: the parser, the help, the completion and the synopsis of the manual come
  * from this list. An option means the same in all verbs that take it; a verb names those it takes as a mask.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What must always hold: a socket of somebody else is not talked to, and one that doesn't answer holds nobody up for long. */
 #include <dirent.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Processes that have pools imported and serve them: found by their sockets, so that no disk has to be looked at. */
 #ifndef CLI_OWNERS_H
 #define CLI_OWNERS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * From arguments to one call, and from its result to output and exit code. What must always hold: one line on
  * stderr for a failure, one document on stdout with --json, and no success when stdout could not be written.

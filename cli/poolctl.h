@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* poolctl as a function, so that tests can run it in their process. */
 #ifndef CLI_POOLCTL_H
 #define CLI_POOLCTL_H

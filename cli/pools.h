@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Pools that a search finds, before anything is imported. */
 #ifndef CLI_POOLS_H
 #define CLI_POOLS_H

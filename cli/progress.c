@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* What must always hold: stdout is never touched (it may carry the data), and nothing is left of a rewritten
  * line. */
 #include <stdio.h>

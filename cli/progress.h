@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Progress of long work on stderr: one line that is rewritten on a terminal, a plain line now and then
  * elsewhere. */
 #ifndef CLI_PROGRESS_H

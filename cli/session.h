@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A pool that verbs can ask something of: through the process that has it imported, or, where nobody has, imported by this process
  * for the time of the session and served to itself. Both answer the same requests, so a verb can't tell them apart.

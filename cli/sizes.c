@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Why strict: a size with a typing error must never become another size. "10GG", "1e9", "-1" and "0x10" are
  * refused with the reason, and what is printed can be typed in again.

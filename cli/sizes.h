@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Sizes and other quantities as people write and read them. K, M, G, T, P and E are binary everywhere. */
 #ifndef CLI_SIZES_H
 #define CLI_SIZES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * libsmartcols lays out; what a cell says comes from the document, so text and JSON can't differ. Raw tables
  * are written by hand, because smartcols pads and escapes, and a raw cell must be followed by exactly one

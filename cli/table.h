@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Tables from documents: the rows are JSON objects, the columns name their members. */
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Text that is put together piece by piece in a fixed room; what doesn't fit is cut off. */
 #ifndef CLI_TEXT_H
 #define CLI_TEXT_H

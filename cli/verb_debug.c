@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* debug verify: the checkers of the library, for people. */
 #include "cli/document.h"
 #include "cli/verbs.h"

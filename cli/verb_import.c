@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* import, export, wait. An imported pool belongs to a process in the background, 'poolctl serve', until it is exported. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* iostat: what each disk did since the import, and then in each interval. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* list: what labels say of the pools that a search finds, and what owners say of those that they have imported. */
 #include <errno.h>
 #include <stdio.h>

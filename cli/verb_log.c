@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* history and events: what administrators did, and what happened to the pool. */
 #include <stdio.h>
 

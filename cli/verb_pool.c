@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* create, destroy, undestroy: what is done to a pool as a whole while nobody has it open. */
 #include <errno.h>
 #include <libgen.h>

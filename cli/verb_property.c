@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* get and set: properties of a pool or of one volume. */
 #include <errno.h>
 #include <stdio.h>

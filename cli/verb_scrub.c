@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* scrub: start, go on, pause, stop. It goes on in the process that has the pool imported; where nobody has, this one stays. */
 #include <stdio.h>
 

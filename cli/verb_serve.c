@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * serve: the process that has a pool imported, and how import starts it in the background. What must always hold: a pool that was
  * imported is exported on every path, and whoever started this knows whether it is served before going on.

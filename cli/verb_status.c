@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * status: everything about a pool at a glance, also about one that can't be imported. A pool that nobody has imported is imported
  * read-only for it, so looking at a pool never changes it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * volume read and volume write: whoever has the pool imported copies between the volume and a file, device or pipe that is opened
  * here and passed on. What must always hold: a file that is there is only touched when it is clear that it will be read into.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* volume create, destroy, resize and list. Sizes are parsed strictly, before anything is opened they may not
  * touch. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Every verb, once. Dispatch, help, completion and the synopsis of the manual come from this table; operands
  * are written as the synopsis shows them, and completion offers disks for DISK, pools for POOL and so on.

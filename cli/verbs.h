@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of verbs, and the functions in verb_*.c that it names. */
 #ifndef CLI_VERBS_H
 #define CLI_VERBS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Following jobs to their end. */
 #ifndef CLI_WAIT_H
 #define CLI_WAIT_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 # Bash completion of poolctl. Verbs, options and operands come from `poolctl help completion`, so nothing here has to
 # follow when a verb changes. Pools and volumes are asked for, which searches disks: only when one is to be completed.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Where the socket is, and whose. What must always hold: nothing but a socket that nobody listens to is ever removed, and a
  * socket is never replaced while somebody does. Two servers that want the same path take turns under a lock of the folder.

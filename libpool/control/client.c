@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * One connection: lines come in, lines go out, neither ever waited for. The order of what a client sends is kept as far as the
  * beginnings of its requests go; answers come as they are ready.

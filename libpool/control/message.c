@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Messages are lines, because a line end can't occur inside JSON that is written on one line: a reader needs no length, people can
  * type them, and what comes after a broken one is found again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The table of methods, and what all of them have in common. A member of the parameters that the method doesn't know is refused:
  * what a newer client means by it would be lost without a word.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Methods: what a client can ask of the pool. Each is a function from parameters to a result document, on an open pool and
  * through libpool.h alone; the server runs it, and knows nothing of what it does.

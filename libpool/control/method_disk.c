@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* replace, offline, online, clear: what is done to one disk of a pool, however it is named. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* scrub and wait. Jobs run in the pool and outlive whoever asked for them; waiting is all that ends with a client. */
 #include <errno.h>
 #include <string.h>

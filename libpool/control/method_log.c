@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* history and events: what administrators did, and what happened to the pool. */
 #include "libpool/control/result.h"
 #include "libpool/control/methods.h"

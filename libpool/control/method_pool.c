@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* export and debug verify: about the pool as a whole. */
 #include "libpool/control/result.h"
 #include "libpool/control/methods.h"

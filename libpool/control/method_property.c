@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* get and set: properties of the pool or of one volume. All that is to be set is checked before anything is. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* hello, status, iostat: what can be seen of the pool and its disks. */
 #include <stdio.h>
 #include <time.h>

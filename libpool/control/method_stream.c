@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * volume read and volume write: bytes between a volume and a descriptor that the client passed, copied here and never put into
  * JSON. What must always hold: bytes that are reported as written are durable; whatever hangs at the other end of the descriptor

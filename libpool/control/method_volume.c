@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* volume create, destroy, resize and list. */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The functions that the table of methods names. */
 #ifndef LIBPOOL_CONTROL_METHODS_H
 #define LIBPOOL_CONTROL_METHODS_H

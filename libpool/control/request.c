@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A request in a thread of its own: its method may take as long as it likes without holding up anything else. Whether its client
  * still wants the result is asked now and then; a client that has gone doesn't.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 #include "libpool/control/result.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Structures of libpool.h as JSON: tables say which member is called what. docs/json.md is for people what they are for the code. */
 #ifndef LIBPOOL_CONTROL_RESULT_H
 #define LIBPOOL_CONTROL_RESULT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The server: its thread, and how it begins and ends. It ends in this order: no request begins any more, those under way are
  * cancelled and waited for, the pool is closed (libpool_control_close), who asked for that is told, output goes out, all is freed.

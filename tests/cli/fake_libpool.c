@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * One pool, in RAM, as simple as poolctl's tests allow: it answers what it was told to answer, so that
  * parsing, tables, documents, exit codes and error texts can be tested without an engine, and failures that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* A double of libpool in RAM, for what poolctl does around it: see fake_libpool.c. */
 #ifndef TESTS_CLI_FAKE_LIBPOOL_H
 #define TESTS_CLI_FAKE_LIBPOOL_H

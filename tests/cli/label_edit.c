@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Writes the name of an incompatible feature into all copies of a disk's label, as a later version of libpool
  * would. usage: label-edit IMAGE FEATURE

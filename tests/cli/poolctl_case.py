@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
 """What the tests of poolctl as a program have in common: a folder of images, runs with a time limit, and checksums.
 
 The environment names the programs: POOLCTL, LABEL_EDIT and DAMAGE_DISK.

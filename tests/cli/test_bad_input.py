@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """Bad input: every refusal is one clear line and a proper exit code, changes nothing on disk, and nothing hangs."""
 import fcntl
 import os

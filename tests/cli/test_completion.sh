@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
 # Bash completion: verbs, second words, options, profiles. usage: test_completion.sh POOLCTL COMPLETION
 set -euo pipefail
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * poolctl run in this process against a double of the library: documents, tables, exit codes, error texts,
  * and that every pool that is opened is closed, also after failures. Output is caught in files.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* Sizes and names: what is accepted, what is refused, and that the refusal says why. */
 #include <setjmp.h>
 #include <stdarg.h>

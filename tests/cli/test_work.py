@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
 """poolctl at work on real images: what an administrator does, from create to undestroy."""
 import os
 import re

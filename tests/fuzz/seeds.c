@@ -125,9 +125,9 @@ static void make_pool(void *argument)
 	write_some(making, datasets, "v16k", 12);
 	write_some(making, datasets, "gone", 5);
 	if (shape->lame)
-		EXPECT_DONE(engine_disk_offline(engine, "#1", &error));
+		EXPECT_DONE(engine_disk_offline(engine, "#1", false, &error));
 	EXPECT_DONE(volume_destroy(datasets, "gone", &error));
-	EXPECT_DONE(engine_property_set(engine, NULL, "comment", "a pool to begin with", &error));
+	EXPECT_DONE(engine_property_set(engine, NULL, "comment", "a pool to begin with", false, &error));
 	struct libpool_scrub_options scrub = { .size = sizeof(scrub) };
 	EXPECT_DONE(engine_scrub_start(engine, &scrub, &error));
 	EXPECT_DONE(engine_jobs_wait(engine, 0, 0));

@@ -138,9 +138,9 @@ static void use_jobs(struct run *run, struct engine *engine)
 
 	snprintf(disk, sizeof(disk), "#%u", run->use.seed % 4);
 	replace.old_disk = disk;
-	if (run->use.jobs & JOB_DO_OFFLINE && engine_disk_offline(engine, disk, &error) == 0) {
+	if (run->use.jobs & JOB_DO_OFFLINE && engine_disk_offline(engine, disk, false, &error) == 0) {
 		(void)core_commit_forced(engine_core(engine));
-		(void)engine_disk_online(engine, disk, NULL, &error);
+		(void)engine_disk_online(engine, disk, NULL, false, &error);
 	}
 	if (run->use.jobs & JOB_DO_REPLACE)
 		(void)engine_disk_replace(engine, &replace, &error);
@@ -148,7 +148,7 @@ static void use_jobs(struct run *run, struct engine *engine)
 		(void)engine_scrub_start(engine, &scrub, &error);
 	(void)engine_jobs_wait(engine, 0, 200 * NS_PER_S);
 	if (run->use.jobs & JOB_DO_VERIFY)
-		(void)engine_verify(engine, &result, &error);
+		(void)engine_verify(engine, &(struct libpool_verify_options){.size = sizeof(struct libpool_verify_options)}, &result, &error);
 	if (run->use.jobs & JOB_DO_CLEAR)
 		(void)engine_clear(engine, NULL, &error);
 }
@@ -160,7 +160,7 @@ static void use_pool(struct run *run, struct engine *engine)
 	look(engine);
 	use_volumes(run, engine);
 	if (run->use.writes & WRITE_PROPERTIES) {
-		(void)engine_property_set(engine, NULL, "comment", "forged", &error);
+		(void)engine_property_set(engine, NULL, "comment", "forged", false, &error);
 		(void)engine_history_add(engine, "a command", &error);
 	}
 	for (unsigned i = 0; i < 3; i++)
