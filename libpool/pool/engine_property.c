@@ -48,13 +48,21 @@ static int check_comment(const struct subject *subject, const char *value, char 
 static int check_multihost(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
 {
 	(void)subject;
-	if (!strcmp(value, "on"))
-		return pool_error_set(error, -EOPNOTSUPP, "property multihost: heartbeats are not written by this version: only 'off' "
-							  "can be set; keep other hosts from the disks by other means");
-	if (strcmp(value, "off") != 0)
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
 		return pool_error_set(error, -EINVAL, "property multihost: '%.40s' is neither on nor off", value);
-	snprintf(ret_value, LIBPOOL_TEXT_MAX, "off");
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", value);
 	return 0;
+}
+
+static int apply_multihost(const struct subject *subject, const char *value, struct pool_error *error)
+{
+	struct core *core = subject->engine->core;
+	bool on = strcmp(value, "on") == 0;
+	int result = core_multihost(core) == on || core_read_only(core) ? 0 : core_set_multihost(core, on);
+
+	return result < 0 ? pool_error_set(error, result, "property multihost: heartbeats can't be turned %s: %s", value,
+					   pool_error_string(result)) :
+			    0;
 }
 
 static int check_degraded(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
@@ -249,7 +257,7 @@ static const struct property pool_properties[] = {
 	{"comment", "", check_comment, NULL, NULL, "Free text, shown with the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"cache-size", "auto", check_cache, apply_cache, NULL, "Limit of the pool's cache; auto: as much as the host allows, which is also the upper bound.", LIBPOOL_PROPERTY_BYTES, NULL},
 	{"degraded", "allow", check_degraded, NULL, NULL, "Whether writes go on while disks are missing: allow.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"multihost", "off", check_multihost, NULL, NULL, "Heartbeats on the disks that keep other hosts from importing the pool: off.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"multihost", "off", check_multihost, apply_multihost, NULL, "Heartbeats on the disks that keep other hosts from importing the pool: on or off.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"scrub-rate", "none", check_rate, apply_rate, NULL, "Bytes per second that a scrub reads at most; none: as fast as the disks allow.", LIBPOOL_PROPERTY_BYTES, NULL},
 	{"name", NULL, NULL, NULL, get_name, "Name of the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"id", NULL, NULL, NULL, get_id, "Its id, which no other pool has; it can be used in place of the name.", LIBPOOL_PROPERTY_TEXT, NULL},

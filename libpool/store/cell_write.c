@@ -62,6 +62,10 @@ int cells_write(struct store *store, uint32_t segment, struct segment_column to,
 
 	if (!write)
 		return -ENOMEM;
+	if (!store_lease_holds(store)) {
+		free(write);
+		return -POOL_EHALTED;
+	}
 	rt_group_init(&group);
 	rt_group_add(&group);
 	write->store = store;

@@ -122,6 +122,7 @@ struct store {
 	struct rt_group writes;      /* units and batch summaries that have begun */
 	uint32_t final_lacking;      /* columns that the final batch in hand lacks without a record */
 	int place_error;             /* the first failure of placement in this txg */
+	uint64_t lease_ns;           /* 0: none */
 	bool halted, read_only;
 	char halt_reason[256];
 	struct summary_entry *summaries[SUMMARY_CACHE_ENTRIES];

@@ -152,6 +152,19 @@ void store_halt(struct store *store, const char *why)
 	rt_queue_wake_all(store->rt, &store->room);
 }
 
+void store_set_lease(struct store *store, uint64_t until_ns)
+{
+	store->lease_ns = until_ns;
+}
+
+bool store_lease_holds(struct store *store)
+{
+	if (!store->lease_ns || rt_now(store->rt) < store->lease_ns)
+		return true;
+	store_halt(store, "multihost: no heartbeat could be written for too long, and another host may have taken the pool");
+	return false;
+}
+
 void store_set_read_only(struct store *store)
 {
 	store->read_only = true;

@@ -45,6 +45,13 @@ struct store_counters {
 	uint64_t stale_added;
 };
 
+/*
+ * From this moment on nothing is written any more, and the pool halts; 0: never. For pools that another host may take when this
+ * one is silent for too long. Whoever writes to disks apart from the store asks store_lease_holds just before.
+ */
+void store_set_lease(struct store *store, uint64_t until_ns);
+bool store_lease_holds(struct store *store);
+
 /* Told of things that people want to know. Engine thread; must not wait. */
 enum store_event { STORE_DISK_FAULTY, STORE_HEALED, STORE_DAMAGED, STORE_STALE, STORE_HALT };
 typedef void store_event_function(void *argument, enum store_event event, unsigned disk, uint64_t count, const char *text);

@@ -103,9 +103,9 @@ static void column_failed(struct write_unit *unit, unsigned column)
 	alloc_segment_touch(store->alloc, segment);
 }
 
-static bool may_write(const struct store *store, const struct store_disk *disk)
+static bool may_write(struct store *store, const struct store_disk *disk)
 {
-	return !store->halted && disk->disk && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC);
+	return !store->halted && store_lease_holds(store) && disk->disk && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC);
 }
 
 static void column_ended(struct write_unit *unit)

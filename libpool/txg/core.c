@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "libpool/base/check.h"
-#include "libpool/txg/internal.h"
+#include "libpool/txg/heartbeat.h"
 
 int core_new(const struct core_options *options, const struct label *label, struct core **ret_core)
 {
@@ -145,6 +145,28 @@ void core_halt(struct core *core, const char *why)
 	rt_queue_wake_all(core->rt, &core->sync_wake);
 }
 
+bool core_multihost(const struct core *core)
+{
+	return core->heartbeat_interval_ms != 0;
+}
+
+int core_set_multihost(struct core *core, bool on)
+{
+	if (core_multihost(core) == on)
+		return 0;
+	if (core->read_only)
+		return -EROFS;
+	/* Heartbeats first, or last: as long as an uberblock asks others to look for them they are there. */
+	int status = on && !core->heartbeat ? heartbeat_start(core) : 0;
+	if (status < 0)
+		return status;
+	core->heartbeat_interval_ms = on ? HEARTBEAT_INTERVAL_MS : 0;
+	status = core_commit_forced(core);
+	if (status == 0 && !on)
+		heartbeat_stop(core->heartbeat);
+	return status;
+}
+
 uint64_t core_committed_txg(const struct core *core)
 {
 	return core->committed_txg;
@@ -250,6 +272,7 @@ int core_export(struct core *core, struct pool_error *error)
 		}
 	}
 	close_disks(core);
+	heartbeat_stop(core->heartbeat);
 	core_free(core);
 	return status;
 }
@@ -259,5 +282,6 @@ void core_abandon(struct core *core)
 	core_halt(core, "abandoned");
 	core_stop(core);
 	close_disks(core);
+	heartbeat_stop(core->heartbeat);
 	core_free(core);
 }

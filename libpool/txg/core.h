@@ -58,7 +58,7 @@ struct core_import {
 	struct core_disk_found *disks; /* of one pool; disks pass to the core on success, also of those left out */
 	unsigned disk_count;
 	bool read_only;
-	bool force;          /* last used by another host; split in two: the newer half; with read_only: although too much is lost */
+	bool force;          /* (a multihost pool in use is refused all the same) last used by another host; split in two: the newer half; with read_only: although too much is lost */
 	uint64_t rewind_txg; /* 0: the newest */
 };
 int core_import(const struct core_options *options, const struct core_import *import, struct core **ret_core, struct pool_error *error);
@@ -125,6 +125,13 @@ struct core_participant {
 	void *argument;
 };
 void core_set_participant(struct core *core, const struct core_participant *participant);
+
+/*
+ * Heartbeats that keep other hosts from importing the pool (property multihost): an import by another host takes ten seconds more, and
+ * is refused while they go on; and this pool halts when it can't write them for five. Waits for a commit that tells.
+ */
+int core_set_multihost(struct core *core, bool on);
+bool core_multihost(const struct core *core);
 
 /* ---- Disks ---- */
 

@@ -34,7 +34,7 @@ static int may_change(struct core *core, struct pool_error *error)
 {
 	if (core->read_only)
 		return pool_error_set(error, -EROFS, "pool %s is imported read-only", core->label->name);
-	if (core->halted)
+	if (core->halted || !store_lease_holds(core->store))
 		return pool_error_set(error, -POOL_EHALTED, "pool %s is halted: %s", core->label->name, core->halt_reason);
 	return 0;
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "libpool/base/check.h"
-#include "libpool/txg/select.h"
+#include "libpool/txg/heartbeat.h"
 
 /* What a disk is worth, by its own newest uberblock and by what the chosen one says of it. */
 static void place_disk(struct core *core, const struct selection *selection, struct member *member, uint64_t first_txg)
@@ -199,7 +199,7 @@ static int take_over(struct core *core, const struct selection *selection, struc
 }
 
 static int import_selected(const struct core_options *options, const struct core_import *import, struct selection *selection,
-			   struct core **ret_core, struct pool_error *error)
+			   struct heartbeat *heartbeat, struct core **ret_core, struct pool_error *error)
 {
 	const struct uberblock *chosen = selection->chosen;
 	bool clean = chosen->flags & UBERBLOCK_CLEAN_EXPORT && chosen->txg == selection->highest_txg && !import->rewind_txg;
@@ -207,8 +207,11 @@ static int import_selected(const struct core_options *options, const struct core
 	struct core *core;
 	int status = core_new(options, selection->label, &core);
 
-	if (status < 0)
+	if (status < 0) {
+		heartbeat_stop(heartbeat);
 		return pool_error_set(error, status, "pool %s: out of memory", selection->label->name);
+	}
+	core->heartbeat_interval_ms = chosen->heartbeat_interval_ms;
 	core->read_only = import->read_only;
 	core->imported_clean = clean;
 	core->uberblock = *chosen;
@@ -218,6 +221,8 @@ static int import_selected(const struct core_options *options, const struct core
 	store_txg_begin(core->store, first_txg - 1);
 	store_txg_end(core->store);
 	status = place_disks(core, selection, first_txg);
+	if (heartbeat)
+		heartbeat_follow(heartbeat, core);
 	if (status < 0)
 		pool_error_set(error, status, "pool %s: %s", core->label->name, pool_error_string(status));
 	else
@@ -229,6 +234,7 @@ static int import_selected(const struct core_options *options, const struct core
 			status = take_over(core, selection, error);
 	}
 	if (status < 0) {
+		heartbeat_stop(heartbeat);
 		for (unsigned i = 0; i < DISKS_MAX; i++)
 			store_disk(core->store, i)->disk = NULL; /* they stay the caller's */
 		core_free(core);
@@ -241,11 +247,22 @@ static int import_selected(const struct core_options *options, const struct core
 
 int core_import(const struct core_options *options, const struct core_import *import, struct core **ret_core, struct pool_error *error)
 {
+	struct heartbeat *heartbeat = NULL;
 	struct selection *selection;
 	int status = selection_make(options, import, &selection, error);
 
+	if (status == 0 && selection->chosen->heartbeat_interval_ms && !import->read_only) {
+		status = heartbeat_claim(options, selection, &heartbeat, error);
+		/* Meanwhile another host may have gone on, and exported it. */
+		if (status == 0) {
+			selection_release(selection);
+			status = selection_make(options, import, &selection, error);
+			if (status < 0)
+				heartbeat_stop(heartbeat);
+		}
+	}
 	if (status == 0)
-		status = import_selected(options, import, selection, ret_core, error);
+		status = import_selected(options, import, selection, heartbeat, ret_core, error);
 	selection_release(selection);
 	return status;
 }

@@ -35,6 +35,9 @@ struct core {
 	uint64_t commits;
 	uint64_t next_dataset;
 
+	struct heartbeat *heartbeat;    /* NULL: multihost is off */
+	uint32_t heartbeat_interval_ms; /* what uberblocks say */
+
 	/* Handles and commits. */
 	uint64_t open_txg, committed_txg, wanted_txg; /* wanted: commit at least up to this one */
 	bool quiescing;              /* the open txg waits for its handles: new ones wait for the next */

@@ -83,6 +83,10 @@ int labels_write(struct core *core)
 	int status = round ? 0 : -ENOMEM;
 
 	for (unsigned copy = 0; copy < 2 && status == 0; copy++) {
+		if (!store_lease_holds(core->store)) {
+			status = -POOL_EHALTED;
+			break;
+		}
 		*round = (struct label_round){ .core = core, .copy = copy };
 		for (uint16_t i = 0; i < DISKS_MAX; i++)
 			if (disk_is_writable(store_disk(core->store, i)))

@@ -225,7 +225,8 @@ static int check_host(const struct core_options *options, const struct core_impo
 	static const struct guid none;
 	const struct uberblock *chosen = selection->chosen;
 
-	if (chosen->flags & UBERBLOCK_CLEAN_EXPORT || import->force || import->read_only ||
+	/* Of a multihost pool heartbeats tell. */
+	if (chosen->heartbeat_interval_ms || chosen->flags & UBERBLOCK_CLEAN_EXPORT || import->force || import->read_only ||
 	    memcmp(&chosen->host, &options->host, sizeof(struct guid)) == 0 || memcmp(&chosen->host, &none, sizeof(none)) == 0)
 		return 0;
 	return pool_error_set(error, -POOL_EOTHERHOST,

@@ -112,6 +112,7 @@ static void uberblock_prepare(struct core *core, uint64_t txg, struct uberblock 
 	uberblock->time_ns = rt_realtime(core->rt);
 	uberblock->host = core->options.host;
 	uberblock->epoch = core->epoch;
+	uberblock->heartbeat_interval_ms = core->heartbeat_interval_ms;
 	if (core->epoch_recorded)
 		return;
 	unsigned kept = uberblock->history_count < UBERBLOCK_HISTORY_MAX ? uberblock->history_count : UBERBLOCK_HISTORY_MAX - 1;

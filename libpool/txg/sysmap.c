@@ -87,6 +87,8 @@ int sysmap_write(struct core *core, struct uberblock *uberblock)
 	struct buffer *buffer = buffer_new_zero(SYSMAP_SLOT_SIZE);
 	int status = segments && slots && buffer ? 0 : -ENOMEM;
 
+	if (status == 0 && !store_lease_holds(core->store))
+		status = -POOL_EHALTED;
 	if (status == 0) {
 		unsigned count = alloc_sysmap(core->alloc, segments);
 		size_t length = sysmap_encode(&core->label->pool, uberblock->txg, segments, count, buffer->data);

@@ -130,7 +130,7 @@ static int fill_states(struct core *core, struct uberblock *uberblock)
 /* One attempt: 1 when the quorum has it, 0 when disks failed that the next attempt lists, or why it can't be. */
 static int commit_attempt(struct core *core, struct uberblock *uberblock)
 {
-	int status = fill_states(core, uberblock), failed;
+	int status = store_lease_holds(core->store) ? fill_states(core, uberblock) : -POOL_EHALTED, failed;
 
 	if (status < 0)
 		return status;
@@ -166,6 +166,9 @@ int uberblock_commit(struct core *core, struct uberblock *uberblock)
 		core->uberblock = *uberblock;
 		return 0;
 	}
+	const char *why = NULL;
+	if (store_halted(core->store, &why))
+		core_halt(core, why);
 	core_halt(core, status == -ENOMEM ? "out of memory while writing an uberblock" :
 		  status == -E2BIG  ? "more disks have failed than an uberblock can list" :
 				      "no quorum of disks takes an uberblock");

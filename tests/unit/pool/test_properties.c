@@ -61,7 +61,8 @@ static void test_properties(void **state)
 	IS(NULL, "scrub-rate", "100M", "local");
 	IS(NULL, "cache-size", "1K", "local");
 	IS(NULL, "multihost", "off", "local");
-	REFUSED(SET(NULL, "multihost", "on"), -EOPNOTSUPP, "heartbeats");
+	OK(SET(NULL, "multihost", "on"));
+	IS(NULL, "multihost", "on", "local");
 	REFUSED(SET(NULL, "multihost", "maybe"), -EINVAL, "maybe");
 	REFUSED(SET(NULL, "degraded", "readonly"), -EOPNOTSUPP, "readonly");
 	REFUSED(SET(NULL, "scrub-rate", "fast"), -EINVAL, "fast");
@@ -90,6 +91,9 @@ static void test_properties(void **state)
 	IS(NULL, "scrub-rate", "100M", "local");
 	IS("vm", "compression", "zstd-3", "local");
 	IS("vm", "volsize", "20M", "local");
+	IS(NULL, "multihost", "on", "local");
+	OK(SET(NULL, "multihost", "default"));
+	IS(NULL, "multihost", "off", "default");
 	OK(SET(NULL, "scrub-rate", "default"));
 	IS(NULL, "scrub-rate", "none", "default");
 	OK(libpool_close(pool, &bench.error));
