@@ -69,7 +69,7 @@ static int hold_still(struct core *core, uint64_t *ret_txg)
 	int status = core_commit_forced(core);
 
 	if (status == 0)
-		status = core_hold(core, 0, ret_txg);
+		status = core_hold_own(core, 0, ret_txg);
 	if (status < 0)
 		return status;
 	while (core_committed_txg(core) + 1 != *ret_txg) {

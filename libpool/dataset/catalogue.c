@@ -352,8 +352,6 @@ int datasets_list(struct datasets *datasets, uint8_t kind, struct dataset_record
 
 int dataset_failed(struct datasets *datasets, const char *what, const char *name, int status, struct pool_error *error)
 {
-	const char *why = pool_error_string(status);
-
-	(void)core_halted(datasets->core, &why);
-	return pool_error_set(error, status, "%s %s/%s: %s", what, core_label(datasets->core)->name, name, why);
+	return pool_error_set(error, status, "%s %s/%s: %s", what, core_label(datasets->core)->name, name,
+			      core_failure_text(datasets->core, status));
 }

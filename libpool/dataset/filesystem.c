@@ -136,7 +136,7 @@ static int reap_some(struct dataset *dataset, uint64_t *next)
 	struct core *core = dataset->owner->core;
 	struct object *object;
 	uint64_t txg;
-	int status = core_hold(core, 0, &txg);
+	int status = core_hold_own(core, 0, &txg);
 
 	if (status < 0)
 		return status;

@@ -23,7 +23,7 @@ int engine_mos_put(struct engine *engine, unsigned object, const void *key, size
 	int result = tree_check(tree, key, key_length);
 
 	if (result == 0)
-		result = core_hold(engine->core, value ? ENGINE_SMALL_CELLS : 0, &txg);
+		result = core_hold_own(engine->core, value ? ENGINE_SMALL_CELLS : 0, &txg);
 	if (result < 0)
 		return result;
 	if (value)

@@ -68,13 +68,18 @@ static int apply_multihost(const struct subject *subject, const char *value, str
 static int check_degraded(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
 {
 	(void)subject;
-	if (!strcmp(value, "narrow") || !strcmp(value, "readonly"))
-		return pool_error_set(error, -EOPNOTSUPP, "property degraded: '%s' has no effect in this version yet: only 'allow' can be "
-							  "set",
-				      value);
-	if (strcmp(value, "allow") != 0)
+	if (strcmp(value, "allow") != 0 && strcmp(value, "narrow") != 0 && strcmp(value, "readonly") != 0)
 		return pool_error_set(error, -EINVAL, "property degraded: '%.40s' is none of allow, narrow, readonly", value);
-	snprintf(ret_value, LIBPOOL_TEXT_MAX, "allow");
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", value);
+	return 0;
+}
+
+static int apply_degraded(const struct subject *subject, const char *value, struct pool_error *error)
+{
+	(void)error;
+	core_set_degraded(subject->engine->core, strcmp(value, "readonly") == 0 ? CORE_DEGRADED_READONLY :
+						 strcmp(value, "narrow") == 0	? CORE_DEGRADED_NARROW :
+										  CORE_DEGRADED_ALLOW);
 	return 0;
 }
 
@@ -256,7 +261,7 @@ static int number_used(const struct subject *subject, uint64_t *ret_number)
 static const struct property pool_properties[] = {
 	{"comment", "", check_comment, NULL, NULL, "Free text, shown with the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"cache-size", "auto", check_cache, apply_cache, NULL, "Limit of the pool's cache; auto: as much as the host allows, which is also the upper bound.", LIBPOOL_PROPERTY_BYTES, NULL},
-	{"degraded", "allow", check_degraded, NULL, NULL, "Whether writes go on while disks are missing: allow.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"degraded", "allow", check_degraded, apply_degraded, NULL, "Whether writes go on while disks are missing: allow, narrow (with full redundancy only), readonly.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"multihost", "off", check_multihost, apply_multihost, NULL, "Heartbeats on the disks that keep other hosts from importing the pool: on or off.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"scrub-rate", "none", check_rate, apply_rate, NULL, "Bytes per second that a scrub reads at most; none: as fast as the disks allow.", LIBPOOL_PROPERTY_BYTES, NULL},
 	{"name", NULL, NULL, NULL, get_name, "Name of the pool.", LIBPOOL_PROPERTY_TEXT, NULL},

@@ -113,6 +113,11 @@ static void judge(struct engine *engine, const struct tally *tally, struct libpo
 	} else {
 		info->health = LIBPOOL_HEALTHY;
 	}
+	if (!info->halted && core_writes_refused(engine->core)) {
+		size_t used = strlen(info->problem);
+
+		snprintf(info->problem + used, sizeof(info->problem) - used, "; writes are refused (property degraded)");
+	}
 }
 
 static void fill_space(struct engine *engine, struct libpool_pool_info *info)

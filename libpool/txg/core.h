@@ -106,6 +106,8 @@ int core_walk_system(struct core *core, object_visit_function *visit, void *argu
  * -EROFS. A holder waits only for reads and for locks of other such holders.
  */
 int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg);
+/* The same for the pool's own records and the end of what was begun, whatever the policy for a degraded pool. */
+int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg);
 void core_release(struct core *core, uint64_t txg);
 /* Dirty memory of a txg changed: fits objset_options.dirty with the core as argument. */
 void core_dirty(void *core, uint64_t txg, int64_t bytes);
@@ -132,6 +134,18 @@ void core_set_participant(struct core *core, const struct core_participant *part
  */
 int core_set_multihost(struct core *core, bool on);
 bool core_multihost(const struct core *core);
+
+/* Whether writes go on while disks are missing (property degraded). */
+enum core_degraded {
+	CORE_DEGRADED_ALLOW,    /* with the redundancy that the disks there are suffice for */
+	CORE_DEGRADED_NARROW,   /* as long as new segments have all of it, with fewer data columns */
+	CORE_DEGRADED_READONLY, /* only while all disks are ONLINE */
+};
+void core_set_degraded(struct core *core, enum core_degraded degraded);
+/* By this policy, as the disks are now: core_hold gives -EROFS. */
+bool core_writes_refused(const struct core *core);
+/* Why a transaction failed, for people. */
+const char *core_failure_text(const struct core *core, int status);
 
 /* ---- Disks ---- */
 

@@ -149,7 +149,44 @@ static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells)
 	}
 }
 
+void core_set_degraded(struct core *core, enum core_degraded degraded)
+{
+	core->degraded = degraded;
+}
+
+bool core_writes_refused(const struct core *core)
+{
+	unsigned online = 0, configured = 0;
+
+	if (core->degraded == CORE_DEGRADED_ALLOW)
+		return false;
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct store_disk *disk = store_disk(core->store, i);
+		configured += disk->configured;
+		online += disk->configured && disk->disk && disk->state == DISK_ONLINE;
+	}
+	/* m disks or fewer make no row with all its redundancy. */
+	return core->degraded == CORE_DEGRADED_NARROW ? online <= core->label->m : online < configured;
+}
+
+const char *core_failure_text(const struct core *core, int status)
+{
+	const char *why = pool_error_string(status);
+
+	if (core_halted(core, &why))
+		return why;
+	if (status == -EROFS && core_writes_refused(core))
+		return core->degraded == CORE_DEGRADED_NARROW ? "too few disks are there for full redundancy, and degraded=narrow forbids less" :
+								 "disks are missing, and degraded=readonly forbids to write then";
+	return why;
+}
+
 int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
+{
+	return core_writes_refused(core) ? -EROFS : core_hold_own(core, cells, ret_txg);
+}
+
+int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg)
 {
 	uint64_t bytes = cells * CELL_SIZE, need = worst_case(cells);
 

@@ -25,6 +25,7 @@ struct core {
 	struct object *mos_objects[MOS_FIRST_FREE];
 	struct object *segtab, *livemap;
 	struct core_participant participant;
+	enum core_degraded degraded;
 	bool read_only, halted, stopping, stopped, imported_clean;
 	char halt_reason[256];
 

@@ -64,7 +64,10 @@ static void test_properties(void **state)
 	OK(SET(NULL, "multihost", "on"));
 	IS(NULL, "multihost", "on", "local");
 	REFUSED(SET(NULL, "multihost", "maybe"), -EINVAL, "maybe");
-	REFUSED(SET(NULL, "degraded", "readonly"), -EOPNOTSUPP, "readonly");
+	OK(SET(NULL, "degraded", "readonly"));
+	OK(SET(NULL, "degraded", "narrow"));
+	IS(NULL, "degraded", "narrow", "local");
+	REFUSED(SET(NULL, "degraded", "wide"), -EINVAL, "wide");
 	REFUSED(SET(NULL, "scrub-rate", "fast"), -EINVAL, "fast");
 	REFUSED(SET(NULL, "cache-size", "-1"), -EINVAL, "-1");
 	REFUSED(SET(NULL, "comment", "two\nlines"), -EINVAL, "control");
