@@ -85,12 +85,15 @@ int server_rehearse(struct server *server)
 static void close_pool(struct server *server)
 {
 	struct libpool_error error;
+	int result;
 
 	pthread_rwlock_wrlock(&server->lock);
 	libpool_volume_close(server->kept);
 	server->kept = NULL;
-	if (libpool_close(server->pool, &error) < 0)
+	result = server->control ? libpool_control_close(server->control, &error) : libpool_close(server->pool, &error);
+	if (result < 0)
 		nbdkit_error("%s", error.text);
+	server->control = NULL;
 	server->pool = NULL;
 	pthread_rwlock_unlock(&server->lock);
 }
@@ -148,6 +151,22 @@ void server_stop(struct server *server)
 
 /* ---- the beginning ---- */
 
+static void export_asked(void *argument)
+{
+	(void)argument;
+	nbdkit_shutdown();
+}
+
+/* So that poolctl sees and steers the pool. Clients of NBD are served without it as well. */
+static void start_control(struct server *server)
+{
+	struct libpool_control_options options = {.size = sizeof(options), .export_asked = export_asked};
+	struct libpool_error error;
+
+	if (libpool_serve_control(server->pool, &options, &server->control, &error) < 0)
+		nbdkit_error("poolctl can't reach pool %s while it is served: %s", server->name, error.text);
+}
+
 int server_start(struct server *server)
 {
 	struct libpool_pool_info info = {.size = sizeof(info)};
@@ -173,6 +192,7 @@ int server_start(struct server *server)
 		return -1;
 	}
 	snprintf(server->name, sizeof(server->name), "%s", info.name);
+	start_control(server);
 	return 0;
 }
 

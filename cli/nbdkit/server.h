@@ -12,6 +12,7 @@ struct server {
 	char name[LIBPOOL_NAME_MAX + 1]; /* of the pool, which may have been named by its id */
 	pthread_rwlock_t lock;           /* of pool: held while it is used other than through a volume */
 	libpool_pool *pool;              /* NULL: not yet, or not any more */
+	libpool_control *control;        /* NULL: poolctl can't reach the pool */
 	libpool_volume *kept;            /* the one volume that is exported stays open, so that nobody destroys it */
 	pthread_t watcher;
 	pthread_mutex_t ending_lock;

@@ -34,14 +34,15 @@ def complaint(log):
 class Server:
     """nbdkit in the foreground, on a socket of its own."""
 
-    def __init__(self, disks_folder, *parameters, options=()):
+    def __init__(self, disks_folder, environment, *parameters, options=()):
         self.folder = tempfile.mkdtemp(prefix="nbd-")
         self.socket = os.path.join(self.folder, "socket")
         self.connections = []
         self.log_path = os.path.join(self.folder, "log")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(self.command(disks_folder, *parameters, options=("-f", "--exit-with-parent", "-U", self.socket, *options)),
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(), cwd=disks_folder)
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=disks_folder,
+                                            restore_signals=False)  # a write beyond a limit is an error, no signal
         limit = time.monotonic() + TIME_LIMIT
         while not self.listens() and self.process.poll() is None:
             if time.monotonic() > limit:
@@ -56,10 +57,6 @@ class Server:
     @staticmethod
     def command(disks_folder, *parameters, options=()):
         return ["nbdkit", *options, PLUGIN, "devices=no", f"disks-folder={disks_folder}", *parameters]
-
-    @staticmethod
-    def environment():
-        return dict(os.environ, LSAN_OPTIONS="exitcode=0", **({"LD_PRELOAD": PRELOAD} if PRELOAD else {}))
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as log:
@@ -120,10 +117,14 @@ class NbdCase(PoolctlCase):
 
     def serve(self, *parameters, options=(), pool="tank"):
         """The pool, until the test ends; it must end well, and its log must be without complaints of a sanitizer."""
-        server = Server(self.folder, f"pool={pool}", *parameters, options=options)
+        server = Server(self.folder, self.nbdkit_environment(), f"pool={pool}", *parameters, options=options)
         self.addCleanup(server.remove)
         self.addCleanup(self.stop, server)
         return server
+
+    def nbdkit_environment(self):
+        """What it leaks itself is told from what the plugin leaks: complaint()."""
+        return {**self.environment(), "LSAN_OPTIONS": "exitcode=0", **({"LD_PRELOAD": PRELOAD} if PRELOAD else {})}
 
     def stop(self, server):
         server.disconnect()

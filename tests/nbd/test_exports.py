@@ -97,7 +97,7 @@ class Start(NbdCase):
 
     def refused(self, *parameters, says):
         for options in (("-f", "-U", "-"), ("-U", os.path.join(self.folder, "socket"), "-P", os.path.join(self.folder, "pid"))):
-            result = subprocess.run(Server.command(self.folder, *parameters, options=options), capture_output=True, text=True, timeout=TIME_LIMIT, check=False, env=Server.environment(),
+            result = subprocess.run(Server.command(self.folder, *parameters, options=options), capture_output=True, text=True, timeout=TIME_LIMIT, check=False, env=self.nbdkit_environment(),
                                     stdin=subprocess.DEVNULL, cwd=self.folder)
             self.assertEqual(result.returncode, 1, result.stderr)
             self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
@@ -138,7 +138,7 @@ class Start(NbdCase):
         command = Server.command(".", "tank", options=("-U", socket, "-P", pid_file))
         # Not a pipe: the server would keep it open.
         subprocess.run(command, check=True, timeout=TIME_LIMIT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, env=Server.environment(), cwd=self.folder)
+                       stderr=subprocess.DEVNULL, env=self.nbdkit_environment(), cwd=self.folder)
         with open(pid_file, encoding="ascii") as file:
             process = int(file.read())
         handle = nbd.NBD()

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Full pools, disks that vanish, clients that vanish, and an end in the middle of all."""
 import os
+import resource
 import signal
 import socket
 import threading
@@ -120,8 +121,8 @@ class Faults(NbdCase):
         self.stop(server)
         self.verify()
 
-    def test_a_halted_pool(self):
-        """Requests fail with EIO, the server goes on, and ends as it should."""
+    def test_damage(self):
+        """Reading what is lost fails with EIO; the log says so once."""
         (disk,) = self.create_volume(profile="single", disks=1)
         server = self.serve("cache=0")
         handle = server.connect()
@@ -129,19 +130,35 @@ class Faults(NbdCase):
             handle.pwrite(self.bytes(MIB), number * MIB)
         handle.flush()
         os.truncate(disk, 0)
-        self.fails("EIO", handle.pread, 100, MIB)
+        for _count in range(100):
+            self.fails("EIO", handle.pread, 100, MIB)
+        self.assertIn("volume tank/data: read, 100 bytes at 1048576: data is damaged", server.log())
+        self.assertEqual(server.log().count("\n"), 1, server.log())
+        self.assertEqual(server.connect().get_size(), 32 * MIB)
+
+    def test_a_halted_pool(self):
+        """Changes fail with EIO, what is cached is read, the server goes on, and ends as it should."""
+        self.create_volume(profile="raid1", disks=2)
+        server = self.serve()
+        handle = server.connect()
+        data = self.bytes(MIB)
+        handle.pwrite(data, MIB)
+        handle.flush()
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (65536, 65536))  # no disk can be written
         self.fails("EIO", self.overwrite_and_flush, handle)
-        self.assertIn("halted", server.log())
+        self.assertIn("the pool is halted", server.log())
         for _count in range(100):
             self.fails("EIO", handle.pwrite, b"x", 0)
         for request in (handle.flush, lambda: handle.zero(MIB, 0), lambda: handle.trim(MIB, 0)):
             self.fails("EIO", request)
+        self.assertTrue(handle.pread(MIB, MIB) == data)
         other = server.connect()
         self.assertEqual(other.get_size(), 32 * MIB)
         self.fails("EIO", other.pwrite, b"x", 0, flags=nbd.CMD_FLAG_FUA)
         self.assertLess(server.log().count("\n"), 10, server.log())
         server.disconnect()
         self.assertEqual(server.stop(), 0)
+        self.assertTrue(self.serve().connect().pread(MIB, MIB) == data)
 
     def overwrite_and_flush(self, handle):
         handle.pwrite(self.bytes(MIB), 2 * MIB)
