@@ -15,6 +15,7 @@ int alloc_new(const struct geometry *geometry, struct alloc **ret_alloc)
 		return -ENOMEM;
 	alloc->geometry = *geometry;
 	alloc->memory = sizeof(*alloc);
+	alloc->segment_limit = SEGMENTS_MAX;
 	array_init(&alloc->free_ids, sizeof(uint32_t));
 	array_init(&alloc->sys_ids, sizeof(uint32_t));
 	array_init(&alloc->txg_batches, sizeof(struct txg_batch));
@@ -122,7 +123,7 @@ struct segment *alloc_segment(struct alloc *alloc, uint32_t id)
 
 struct segment *alloc_segment_make(struct alloc *alloc, uint32_t id)
 {
-	if (id >= SEGMENTS_MAX)
+	if (id >= alloc->segment_limit)
 		return NULL;
 	if (id >= alloc->segment_capacity) {
 		uint32_t capacity = alloc->segment_capacity ? alloc->segment_capacity : 64;

@@ -187,6 +187,11 @@ uint64_t alloc_log_oldest(const struct alloc *alloc, uint64_t txg);
 int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_t *raw, size_t size);
 /* SYS segments as the sysmap has them; authoritative over pages and logs. Called first. */
 int alloc_load_sys(struct alloc *alloc, const struct sysmap_segment *entry);
+/*
+ * After the sysmap: no id is as high as this. It bounds what forged records can make an import allocate. -POOL_EFORMAT if the
+ * sysmap has one.
+ */
+int alloc_load_limit(struct alloc *alloc, uint32_t segment_count);
 /* Logs in ascending order. recent: one of the last 3 txgs (what it freed is deferred); last: the committed txg itself. */
 int alloc_load_log(struct alloc *alloc, uint64_t txg, const uint8_t *records, size_t size, bool recent, bool last);
 int alloc_load_batch(struct alloc *alloc, uint32_t segment, const struct batch_index *batch);

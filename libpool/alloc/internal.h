@@ -46,6 +46,7 @@ struct alloc {
 	struct alloc_disk disks[DISKS_MAX];
 	struct segment **segments;
 	uint32_t segment_count, segment_capacity;
+	uint32_t segment_limit; /* ids are below; during an import, as many as the commit block says */
 	struct array free_ids;   /* uint32_t */
 	struct array sys_ids;    /* uint32_t, ascending by age */
 	bool sysmap_dirty;

@@ -36,7 +36,7 @@ int alloc_load_sys(struct alloc *alloc, const struct sysmap_segment *entry)
 	struct segment *segment = alloc_segment_make(alloc, entry->segment);
 
 	if (!segment)
-		return entry->segment >= SEGMENTS_MAX ? -POOL_EFORMAT : -ENOMEM;
+		return entry->segment >= alloc->segment_limit ? -POOL_EFORMAT : -ENOMEM;
 	if (segment->busy || entry->column_count == 0)
 		return -POOL_EFORMAT;
 	segment->busy = calloc(BITMAP_WORDS(alloc->geometry.rows), 8);
@@ -51,6 +51,14 @@ int alloc_load_sys(struct alloc *alloc, const struct sysmap_segment *entry)
 	int status = alloc_sys_register(alloc, entry->segment);
 	alloc->sysmap_dirty = false;
 	return status;
+}
+
+int alloc_load_limit(struct alloc *alloc, uint32_t segment_count)
+{
+	if (segment_count > SEGMENTS_MAX || alloc->segment_count > segment_count)
+		return -POOL_EFORMAT;
+	alloc->segment_limit = segment_count;
+	return 0;
 }
 
 struct log_load {
@@ -86,7 +94,7 @@ static int load_segment(struct log_load *load, const struct alloc_record *record
 	struct segment *segment = alloc_segment_make(alloc, record->segment);
 
 	if (!segment)
-		return record->segment >= SEGMENTS_MAX ? -POOL_EFORMAT : -ENOMEM;
+		return record->segment >= alloc->segment_limit ? -POOL_EFORMAT : -ENOMEM;
 	if (load->recent && note_columns(load, record) < 0)
 		return -ENOMEM;
 	size_t page = alloc_page_of(alloc, false, segment->id);
@@ -389,6 +397,7 @@ int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, cons
 			status = finish_dead(alloc, alloc->segments[id]);
 	if (status == 0)
 		status = finish_moved(alloc);
+	alloc->segment_limit = SEGMENTS_MAX;
 	if (status == 0) {
 		alloc_deferred_mature(alloc);
 		alloc_stale_drop_dead(alloc); /* as the commit did */

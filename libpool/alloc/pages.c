@@ -154,7 +154,7 @@ int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_
 				continue;
 			struct segment *segment = alloc_segment_make(alloc, first + i);
 			if (!segment)
-				return first + i >= SEGMENTS_MAX ? -POOL_EFORMAT : -ENOMEM;
+				return first + i >= alloc->segment_limit ? -POOL_EFORMAT : -ENOMEM;
 			alloc_load_record(segment, &record);
 		}
 		alloc->page_loaded[0][page] = page_txg;
@@ -171,7 +171,7 @@ int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_
 		/* The record may come from a log only: its page may be older than the segment. */
 		struct segment *segment = bytes ? alloc_segment_make(alloc, first + i) : NULL;
 		if (bytes && !segment)
-			return first + i >= SEGMENTS_MAX ? -POOL_EFORMAT : -ENOMEM;
+			return first + i >= alloc->segment_limit ? -POOL_EFORMAT : -ENOMEM;
 		/* A bitmap older than the segment is that of an earlier life. */
 		if (bytes && segment && !segment->bits && segment->record.alloc_txg <= page_txg) {
 			segment->bits = malloc(bytes);

@@ -252,6 +252,8 @@ int core_load(struct core *core, const struct uberblock *uberblock, struct pool_
 		if (status == 0 && (commit->txg != uberblock->txg ||
 				    memcmp(&commit->pool, &core->label->pool, sizeof(struct guid)) != 0))
 			status = -POOL_EFORMAT;
+		if (status == 0)
+			status = alloc_load_limit(core->alloc, commit->segment_count);
 	}
 	if (status == 0) {
 		step = "segment table";

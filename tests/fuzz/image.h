@@ -78,6 +78,8 @@ void image_mend_label(struct image *image, unsigned disk, unsigned area, unsigne
 void image_mend_uberblock(struct image *image, unsigned disk, unsigned area, unsigned slot);
 /* The newest uberblock in any slot of any known disk. */
 bool image_newest(const struct image *image, struct uberblock *ret_uberblock);
+/* `bytes` at this offset of every copy of it. */
+void image_put_in_newest(struct image *image, const struct uberblock *newest, size_t offset, const void *bytes, size_t size);
 
 /* A block that was found: its pointer, the payload as it is on disk, its content. */
 struct image_block {

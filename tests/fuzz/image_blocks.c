@@ -75,6 +75,21 @@ bool image_newest(const struct image *image, struct uberblock *ret_uberblock)
 	return any;
 }
 
+void image_put_in_newest(struct image *image, const struct uberblock *newest, size_t offset, const void *bytes, size_t size)
+{
+	unsigned slot = (unsigned)(newest->txg % UBERBLOCK_COMMIT_SLOTS);
+
+	for (unsigned d = 0; d < image->disk_count; d++)
+		for (unsigned area = 0; image->disks[d].known && area < 2; area++) {
+			uint64_t at = uberblock_offset(image, d, area, slot);
+			const uint8_t *raw = image_cell(image, d, at / CELL_SIZE);
+			if (!raw || fuzz_le(raw + 32, 8) != newest->txg || fuzz_le(raw + 40, 4) != newest->rewrite)
+				continue;
+			image_write(image, d, at + offset, bytes, size);
+			image_mend_uberblock(image, d, area, slot);
+		}
+}
+
 static void survey_label(struct image *image, unsigned d, struct label *label)
 {
 	struct image_disk *disk = &image->disks[d];
@@ -260,7 +275,8 @@ bool image_block_read(const struct image *image, const uint8_t *raw_pointer, str
 	struct hash128 hash;
 
 	memcpy(&raw, raw_pointer, sizeof(raw));
-	if (block_pointer_decode(&raw, &ret_block->pointer) < 0 || !block_pointer_is_placed(&ret_block->pointer))
+	if (block_pointer_decode(&raw, &ret_block->pointer) < 0 || !block_pointer_is_placed(&ret_block->pointer) ||
+	    (ret_block->pointer.compression == COMPRESSION_NONE && ret_block->pointer.psect != ret_block->pointer.lsect))
 		return false;
 	uint8_t *payload = malloc(payload_size(ret_block));
 	bool good = image_payload_read(image, &ret_block->pointer, payload);

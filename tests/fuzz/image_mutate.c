@@ -5,6 +5,8 @@
  */
 #include "checksum/crc32c.h"
 #include "checksum/xxh3.h"
+#include "libpool/format/summary.h"
+#include "libpool/format/tree_node.h"
 #include "tests/fuzz/image.h"
 #include "tests/sim/sim_random.h"
 
@@ -78,6 +80,169 @@ static void spoil(struct mutation *mutation, uint8_t *bytes, size_t size)
 		spoil_once(mutation, bytes, size);
 }
 
+/* ---- Spoiling what still decodes: only that gets past the decoders ---- */
+
+struct judge {
+	const struct image *image;
+	uint8_t type, level;
+	const struct guid *disk; /* of an uberblock */
+};
+
+enum { JUDGE_LABEL = 64, JUDGE_UBERBLOCK, JUDGE_SYSMAP };
+
+static int pass(const struct alloc_record *record, void *argument)
+{
+	(void)record;
+	(void)argument;
+	return 0;
+}
+
+static bool log_decodes(const struct judge *judge, const uint8_t *bytes, size_t size)
+{
+	static struct raw_block_pointer earlier[ALLOC_LOG_BLOCK_MAX / BLOCK_POINTER_SIZE];
+	static struct alloc_log_previous previous[ALLOC_LOG_PREVIOUS_MAX];
+	struct alloc_log_header header;
+	const uint8_t *records;
+
+	return size <= ALLOC_LOG_BLOCK_MAX && alloc_log_decode(bytes, size, &header, earlier, previous, &records) == 0 &&
+	       alloc_records_each(records, header.record_bytes, judge->image->rows, pass, NULL) == 0;
+}
+
+static bool pointers_decode(const uint8_t *bytes, size_t size)
+{
+	struct raw_block_pointer raw;
+	struct block_pointer pointer;
+
+	for (size_t at = 0; at + sizeof(raw) <= size; at += sizeof(raw)) {
+		memcpy(&raw, bytes + at, sizeof(raw));
+		if (block_pointer_decode(&raw, &pointer) < 0)
+			return false;
+	}
+	return true;
+}
+
+static bool page_decodes(const struct judge *judge, const uint8_t *bytes, size_t size)
+{
+	struct segment_record record;
+	uint64_t txg;
+
+	if (judge->type == TYPE_LIVEMAP)
+		return livemap_header_decode(bytes, fuzz_le(bytes + 16, 8), &txg) == 0;
+	bool good = size == SEGTAB_PAGE_SIZE && segtab_page_header_decode(bytes, fuzz_le(bytes + 16, 8), &txg) == 0;
+	for (size_t at = SEGMENT_RECORD_SIZE; good && at < size; at += SEGMENT_RECORD_SIZE)
+		good = segment_record_decode(bytes + at, judge->image->rows, &record) == 0;
+	return good;
+}
+
+static bool dnodes_decode(const uint8_t *bytes, size_t size)
+{
+	struct dnode dnode;
+
+	for (size_t at = 0; at + DNODE_SIZE <= size; at += DNODE_SIZE)
+		if (dnode_decode(bytes + at, &dnode) < 0)
+			return false;
+	return true;
+}
+
+static bool summary_decodes(const struct judge *judge, const uint8_t *bytes, size_t size)
+{
+	struct summary summary;
+
+	if (summary_decode(bytes, size, judge->image->rows, &summary) < 0)
+		return false;
+	summary_release(&summary);
+	return true;
+}
+
+/* As if its hash were right; `bytes` are its beginning. */
+static bool label_decodes(const uint8_t *bytes, size_t size, struct label *label)
+{
+	uint8_t *raw = fuzz_copy(bytes, size, LABEL_COPY_SIZE), place[2] = { bytes[77] & 1, bytes[78] & 1 };
+	struct hash128 hash;
+
+	xxh3_128_context(place, sizeof(place), raw, LABEL_COPY_SIZE - 16, &hash);
+	memcpy(raw + LABEL_COPY_SIZE - 16, &hash, sizeof(hash));
+	bool good = label_decode(raw, place[0], place[1], label) == 0;
+	free(raw);
+	return good;
+}
+
+static bool uberblock_decodes(const struct judge *judge, const uint8_t *bytes, struct uberblock *uberblock)
+{
+	uint8_t raw[UBERBLOCK_SIZE], context[34];
+	unsigned slot = (unsigned)fuzz_le(bytes + 82, 2);
+	struct hash128 hash;
+
+	memcpy(raw, bytes, sizeof(raw));
+	memcpy(context, &judge->image->pool, 16);
+	memcpy(context + 16, judge->disk, 16);
+	memcpy(context + 32, bytes + 82, 2);
+	xxh3_128_context(context, sizeof(context), raw, UBERBLOCK_SIZE - 16, &hash);
+	memcpy(raw + UBERBLOCK_SIZE - 16, &hash, sizeof(hash));
+	return uberblock_decode(raw, &judge->image->pool, judge->disk, slot, uberblock) == 0;
+}
+
+static bool decodes(const struct judge *judge, const uint8_t *bytes, size_t size)
+{
+	static struct sysmap_segment segments[SYSMAP_SEGMENTS_MAX];
+	static union {
+		struct label label;
+		struct uberblock uberblock;
+		struct commit_block commit;
+		struct objset_block objset;
+	} as;
+
+	if (judge->level > 0 && judge->type != TYPE_TREE)
+		return pointers_decode(bytes, size);
+	switch (judge->type) {
+	case TYPE_SUMMARY:
+		return summary_decodes(judge, bytes, size);
+	case TYPE_ALLOC_LOG:
+		return log_decodes(judge, bytes, size);
+	case TYPE_COMMIT:
+		return commit_block_decode(bytes, &as.commit) == 0;
+	case TYPE_SEGTAB:
+	case TYPE_LIVEMAP:
+		return page_decodes(judge, bytes, size);
+	case TYPE_OBJSET:
+		return objset_block_decode(bytes, &as.objset) == 0;
+	case TYPE_DNODES:
+		return dnodes_decode(bytes, size);
+	case TYPE_TREE:
+		return tree_node_check(bytes, size, judge->level) == 0;
+	case JUDGE_LABEL:
+		return label_decodes(bytes, size, &as.label);
+	case JUDGE_UBERBLOCK:
+		return uberblock_decodes(judge, bytes, &as.uberblock);
+	case JUDGE_SYSMAP:
+		return sysmap_decode(bytes, size, &judge->image->pool, fuzz_le(bytes + 32, 8), segments) >= 0;
+	}
+	return true;
+}
+
+/* Most of the time the result still decodes; some times it is left to the decoder to refuse it. */
+static void spoil_as(struct mutation *mutation, const struct judge *judge, uint8_t *bytes, size_t size)
+{
+	uint8_t *before;
+
+	if (draw(mutation, 8) == 0) {
+		spoil(mutation, bytes, size);
+		return;
+	}
+	before = fuzz_copy(bytes, size, size);
+	for (unsigned tries = 0; tries < 60; tries++) {
+		spoil_once(mutation, bytes, size);
+		if (memcmp(before, bytes, size) != 0 && decodes(judge, bytes, size)) {
+			if (draw(mutation, 3))
+				break;
+			memcpy(before, bytes, size); /* one more */
+			continue;
+		}
+		memcpy(bytes, before, size);
+	}
+	free(before);
+}
+
 /* ---- Labels, uberblocks, sysmaps ---- */
 
 /* The same change to all copies on all disks, or on one. */
@@ -85,7 +250,8 @@ static void change_label(struct mutation *mutation)
 {
 	struct image *image = &mutation->image;
 	unsigned only = (unsigned)draw(mutation, 2 * image->disk_count);
-	size_t size = draw(mutation, 3) ? 128 : 4096 + 40 * image->disk_count;
+	size_t size = 4096 + 40 * image->disk_count;
+	struct judge judge = { .image = image, .type = JUDGE_LABEL };
 	struct sim_random before = mutation->random;
 	uint8_t *raw = malloc(size);
 
@@ -94,29 +260,11 @@ static void change_label(struct mutation *mutation)
 			uint64_t at = image_area(image, d, i / 2) + LABEL_OFFSET + (uint64_t)(i % 2) * LABEL_COPY_SIZE;
 			mutation->random = before;
 			image_read(image, d, at, raw, size);
-			spoil(mutation, raw, size);
+			spoil_as(mutation, &judge, raw, size);
 			image_write(image, d, at, raw, size);
 			image_mend_label(image, d, i / 2, i % 2);
 		}
 	free(raw);
-}
-
-/* `bytes` at this offset of every copy of the newest uberblock, and in another slot if there is none. */
-static void put_in_newest(struct mutation *mutation, size_t offset, const void *bytes, size_t size, unsigned only)
-{
-	struct image *image = &mutation->image;
-	unsigned slot = (unsigned)(mutation->newest.txg % UBERBLOCK_COMMIT_SLOTS);
-
-	for (unsigned d = 0; d < image->disk_count; d++)
-		for (unsigned area = 0; area < 2; area++) {
-			uint64_t at = image_area(image, d, area) + UBERBLOCK_OFFSET + (uint64_t)slot * UBERBLOCK_SIZE;
-			const uint8_t *raw = image_cell(image, d, at / CELL_SIZE);
-			if (!image->disks[d].known || (only < image->disk_count && d != only) || !raw ||
-			    fuzz_le(raw + 32, 8) != mutation->newest.txg || fuzz_le(raw + 40, 4) != mutation->newest.rewrite)
-				continue;
-			image_write(image, d, at + offset, bytes, size);
-			image_mend_uberblock(image, d, area, slot);
-		}
 }
 
 static void change_uberblock(struct mutation *mutation)
@@ -125,7 +273,7 @@ static void change_uberblock(struct mutation *mutation)
 	unsigned slot = (unsigned)(mutation->newest.txg % UBERBLOCK_COMMIT_SLOTS);
 	unsigned only = (unsigned)draw(mutation, 3 * image->disk_count);
 	bool older = draw(mutation, 8) == 0;
-	size_t size = draw(mutation, 2) ? 424 : 2952;
+	struct judge judge = { .image = image, .type = JUDGE_UBERBLOCK };
 	struct sim_random before = mutation->random;
 	uint8_t raw[UBERBLOCK_SIZE];
 
@@ -139,7 +287,8 @@ static void change_uberblock(struct mutation *mutation)
 				continue;
 			mutation->random = before;
 			image_read(image, d, at, raw, sizeof(raw));
-			spoil(mutation, raw + 32, size - 32);
+			judge.disk = &image->disks[d].guid;
+			spoil_as(mutation, &judge, raw, UBERBLOCK_SIZE - 16);
 			image_write(image, d, at, raw, sizeof(raw));
 			image_mend_uberblock(image, d, area, slot);
 		}
@@ -151,6 +300,7 @@ static void change_sysmap(struct mutation *mutation)
 	uint64_t within = SYSMAP_OFFSET + (uint64_t)mutation->newest.sysmap_slot * SYSMAP_SLOT_SIZE;
 	uint8_t *raw = malloc(SYSMAP_SLOT_SIZE);
 	struct hash128 hash;
+	struct judge judge = { .image = image, .type = JUDGE_SYSMAP };
 	uint8_t length[4];
 	uint32_t size = mutation->newest.sysmap_length;
 	unsigned from = 0;
@@ -179,7 +329,7 @@ static void change_sysmap(struct mutation *mutation)
 		}
 		break;
 	default:
-		spoil(mutation, raw, size);
+		spoil_as(mutation, &judge, raw, size);
 	}
 	xxh3_128(raw, size, &hash);
 	for (unsigned d = 0; d < image->disk_count; d++)
@@ -187,8 +337,8 @@ static void change_sysmap(struct mutation *mutation)
 			image_write(image, d, image_area(image, d, area) + within, raw, size);
 	for (unsigned i = 0; i < 4; i++)
 		length[i] = (uint8_t)(size >> 8 * i);
-	put_in_newest(mutation, 140, length, sizeof(length), UINT32_MAX);
-	put_in_newest(mutation, 144, &hash, sizeof(hash), UINT32_MAX);
+	image_put_in_newest(&mutation->image, &mutation->newest, 140, length, sizeof(length));
+	image_put_in_newest(&mutation->image, &mutation->newest, 144, &hash, sizeof(hash));
 	free(raw);
 }
 
@@ -234,7 +384,8 @@ static bool change_below(struct mutation *mutation, uint8_t *raw_pointer, unsign
 		memmove(block.content + offsets[depth][draw(mutation, count)], block.content + offsets[depth][draw(mutation, count)],
 			BLOCK_POINTER_SIZE);
 	} else if (!changed) {
-		spoil(mutation, block.content, image_block_size(&block));
+		struct judge judge = { .image = &mutation->image, .type = block.pointer.type, .level = block.pointer.level };
+		spoil_as(mutation, &judge, block.content, image_block_size(&block));
 	}
 	bool fits = image_block_write(&mutation->image, &block, raw_pointer);
 	free(block.content);
@@ -246,7 +397,7 @@ static void change_block(struct mutation *mutation)
 	struct raw_block_pointer pointer = mutation->newest.commit;
 
 	if (change_below(mutation, pointer.bytes, 0))
-		put_in_newest(mutation, 160, pointer.bytes, sizeof(pointer), UINT32_MAX);
+		image_put_in_newest(&mutation->image, &mutation->newest, 160, pointer.bytes, sizeof(pointer));
 }
 
 static void change_final_summary(struct mutation *mutation)
@@ -254,7 +405,7 @@ static void change_final_summary(struct mutation *mutation)
 	struct raw_block_pointer pointer = mutation->newest.final.summary;
 
 	if (change_below(mutation, pointer.bytes, DEPTH_MAX))
-		put_in_newest(mutation, 224, pointer.bytes, sizeof(pointer), UINT32_MAX);
+		image_put_in_newest(&mutation->image, &mutation->newest, 224, pointer.bytes, sizeof(pointer));
 }
 
 static void change_au_header(struct mutation *mutation)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "libpool/object/object_internal.h"
 #include "libpool/pool/engine.h"
 #include "libpool/pool/records.h"
 #include "libpool/format/tree_node.h"
@@ -16,22 +17,27 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define INPUT_MAX (1u << 20)
+#define DISK_BYTES (64 * MIB)
 
 struct shape {
 	const char *name, *profile;
 	unsigned disks;
-	uint64_t disk_bytes;
 	unsigned commits; /* beyond those that the writes make */
-	bool lame;        /* a disk goes offline in the middle, and the process dies at the end */
+	bool lame;        /* a disk goes offline in the middle */
+	bool failing;     /* the last writes to a disk fail */
+	bool orphan;      /* there is an orphan, which something else points to as well */
+	bool history;     /* enough of it for a tree of two levels */
 	struct image_use use;
 };
 
 static const struct shape shapes[] = {
-	{ "single", "single", 1, 64 * MIB, 2, false, { 0, 0x3F, 7, 1 } },
-	{ "mirror", "raid1", 2, 64 * MIB, 40, false, { 0, 0x2B, 15, 2 } },
-	{ "parity", "raid5", 3, 64 * MIB, 6, false, { 0, 0x2F, 5, 3 } },
-	{ "lame", "raid5", 3, 64 * MIB, 3, true, { 2, 0x0B, 0x15, 4 } },
-	{ "double", "raid6", 4, 64 * MIB, 1, false, { 0, 0x1B, 9, 5 } },
+	{ .name = "single", .profile = "single", .disks = 1, .commits = 2, .use = { 0, 0x3F, 7, 1 } },
+	{ .name = "mirror", .profile = "raid1", .disks = 2, .commits = 30, .history = true, .use = { 0, 0x2B, 15, 2 } },
+	{ .name = "parity", .profile = "raid5", .disks = 3, .commits = 6, .use = { 0, 0x2F, 5, 3 } },
+	{ .name = "lame", .profile = "raid5", .disks = 3, .commits = 3, .lame = true, .use = { 2, 0x0B, 0x15, 4 } },
+	{ .name = "failing", .profile = "raid5", .disks = 3, .commits = 1, .failing = true, .use = { 2, 0x2B, 0x25, 1 } },
+	{ .name = "orphan", .profile = "raid1", .disks = 2, .commits = 1, .orphan = true, .use = { 2, 0x3B, 7, 2 } },
+	{ .name = "double", .profile = "raid6", .disks = 4, .commits = 1, .use = { 0, 0x1B, 9, 5 } },
 };
 
 struct making {
@@ -102,6 +108,49 @@ static void write_some(struct making *making, struct datasets *datasets, const c
 	volume_close(volume);
 }
 
+/*
+ * What a destroyed object leaves when it is too large for one txg, but for the size: the root of a tree that is still there. It is
+ * put among the known damage, which then change places with the orphans: from a tree of orphans a sync takes them at once.
+ */
+static void put_orphan(struct core *core)
+{
+	struct pool_error error = { 0 };
+	struct dnode dnode;
+	uint8_t key[12] = { [7] = 3, [11] = 1 }, value[80] = { [64] = MOS_HISTORY };
+	uint64_t txg;
+
+	object_info(core_mos_object(core, MOS_HISTORY), &dnode);
+	memcpy(value, &dnode.root, sizeof(dnode.root));
+	EXPECT_DONE(core_hold(core, 16, &txg));
+	EXPECT_DONE(tree_put(core_mos_object(core, MOS_DAMAGE), txg, key, sizeof(key), value, sizeof(value)));
+	core_release(core, txg);
+}
+
+static void swap_orphans(struct image *image)
+{
+	static struct uberblock newest;
+	struct image_block commit, objset, dnodes;
+	uint8_t kept[DNODE_SIZE];
+
+	image_survey(image);
+	fuzz_expect(image_newest(image, &newest));
+	fuzz_expect(image_block_read(image, newest.commit.bytes, &commit));
+	uint8_t *objset_pointer = commit.content + 128;
+	fuzz_expect(image_block_read(image, objset_pointer, &objset));
+	uint8_t *dnodes_pointer = objset.content + 64 + 32;
+	fuzz_expect(image_block_read(image, dnodes_pointer, &dnodes) && dnodes.pointer.level == 0);
+	uint8_t *damage = dnodes.content + MOS_DAMAGE * DNODE_SIZE, *orphans = dnodes.content + OBJECT_NUMBER_ORPHANS * DNODE_SIZE;
+	memcpy(kept, damage, DNODE_SIZE);
+	memcpy(damage, orphans, DNODE_SIZE);
+	memcpy(orphans, kept, DNODE_SIZE);
+	fuzz_expect(image_block_write(image, &dnodes, dnodes_pointer) && image_block_write(image, &objset, objset_pointer) &&
+		    image_block_write(image, &commit, newest.commit.bytes));
+	image_put_in_newest(image, &newest, 160, newest.commit.bytes, BLOCK_POINTER_SIZE);
+	free(dnodes.content);
+	free(objset.content);
+	free(commit.content);
+}
+
 static void make_pool(void *argument)
 {
 	struct making *making = argument;
@@ -133,9 +182,21 @@ static void make_pool(void *argument)
 	EXPECT_DONE(engine_jobs_wait(engine, 0, 0));
 	for (unsigned i = 0; i < shape->commits; i++)
 		EXPECT_DONE(core_commit_forced(engine_core(engine)));
+	for (unsigned i = 0; i < 150 && shape->history; i++)
+		EXPECT_DONE(engine_history_add(engine, "a command with many words, and all of them are the same as those of the command before, so "
+						       "that what many of them take on a disk in the end is not much at all", &error));
+	if (shape->orphan)
+		put_orphan(engine_core(engine));
 	write_some(making, datasets, "v4k", 4);
+	if (shape->failing)
+		sim_disk_fault(making->set->disks[1], SIM_WRITE_ERROR, MIB, DISK_BYTES - 2 * MIB, 3, 2, 0);
 	EXPECT_DONE(core_commit(engine_core(engine)));
-	if (shape->lame)
+	if (shape->failing) {
+		struct libpool_pool_info info;
+		EXPECT_DONE(engine_info(engine, &info));
+		fuzz_expect(info.stale_cells > 0);
+	}
+	if (shape->lame || shape->failing || shape->orphan)
 		engine_abandon(engine);
 	else
 		EXPECT_DONE(engine_export(engine, &error));
@@ -162,7 +223,7 @@ static void make_image(const struct shape *shape, struct image *ret_image)
 	struct disk_provider *provider;
 
 	for (unsigned d = 0; d < shape->disks; d++)
-		sim_disks_add(making.set, shape->disk_bytes);
+		sim_disks_add(making.set, DISK_BYTES);
 	fuzz_expect(rt_new(&making.sim->env, &making.rt) == 0);
 	provider = sim_disks_provider(making.set, making.sim, making.rt);
 	making.host = (struct engine_host){ .rt = making.rt, .provider = provider, .core = { .cache_limit = 8 * MIB } };
@@ -369,6 +430,8 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
 		static struct image image;
 		make_image(&shapes[i], &image);
+		if (shapes[i].orphan)
+			swap_orphans(&image);
 		size_t size = image_pack(&image, packed, INPUT_MAX);
 		fuzz_expect(size > 0);
 		put_file("image", shapes[i].name, NULL, 0, packed, size);
