@@ -238,7 +238,7 @@ static char disk_paths[DISKS_MAX][256];
 
 static struct libpool_host host_of(const struct options *options, const char *const *folders)
 {
-	struct libpool_host host = { .size = sizeof(host), .folders = folders, .folder_count = options->given ? 0 : 1,
+	struct libpool_host host = { .size = sizeof(host), .folders = folders, .folder_count = 1,
 				     .no_devices = !options->given, .no_uring = options->no_uring, .workers = options->workers };
 
 	host.cache_bytes = options->cache ? options->cache : 1;
@@ -461,7 +461,7 @@ static const char usage[] =
 	"Usage: bench_pool [OPTION]...\n"
 	"Measures a whole pool through the public API against memcpy in the same run. Disks are overwritten.\n\n"
 	"  --folder DIR     make files as disks in DIR, and remove them (default: /dev/shm)\n"
-	"  --disk PATH      use this disk, which loses all it has; once for each disk, instead of --folder\n"
+	"  --disk PATH      use this disk, which loses all it has; once for each disk. One that is a file lies in DIR\n"
 	"  --force          use given disks although they carry something\n"
 	"  --disks N        files to make (default: 6)\n"
 	"  --profile P      as for poolctl create (default: raid6)\n"

@@ -29,10 +29,14 @@ struct slab_region {
 	uint64_t warm[PIECES_MAX / 64], cold[PIECES_MAX / 64];
 };
 
+/* Regions of one size before the next get large pages: whoever needs little takes little. */
+#define SMALL_REGIONS 4u
+
 struct size_class {
 	pthread_mutex_t lock;
 	struct list regions; /* next is NULL before the first use */
 	unsigned empty;      /* regions without a piece taken */
+	unsigned count;      /* all regions */
 };
 
 static struct size_class classes[CLASSES] = {
@@ -40,6 +44,8 @@ static struct size_class classes[CLASSES] = {
 };
 static atomic_size_t kept;  /* bytes of warm pieces */
 static atomic_size_t taken; /* pieces in use */
+static atomic_size_t low;   /* the least that `kept` was since settled_ns, or more: takers don't wait for each other */
+static _Atomic(uint64_t) settled_ns;
 
 /* 1 to 4 pages are classes 0 to 3; then 5, 6, 7, 8, 10, 12, 14, 16, 20, ... 256. */
 static unsigned class_of(size_t pages, size_t *ret_pages)
@@ -78,6 +84,8 @@ static struct slab_region *region_new(unsigned class, size_t size)
 		free(region);
 		return NULL;
 	}
+	if (classes[class].count++ >= SMALL_REGIONS)
+		madvise(region->base, REGION_SIZE, MADV_HUGEPAGE);
 	region->class = class;
 	region->size = size;
 	region->pieces = region->free_pieces = (unsigned)(REGION_SIZE / size);
@@ -91,6 +99,7 @@ static void region_drop(struct slab_region *region)
 {
 	list_remove(&region->node);
 	classes[region->class].empty--;
+	classes[region->class].count--;
 	atomic_fetch_sub(&kept, region->warm_pieces * region->size);
 	munmap(region->base, REGION_SIZE);
 	free(region);
@@ -109,6 +118,48 @@ static void reclaim(size_t limit)
 			}
 		pthread_mutex_unlock(&classes[i].lock);
 	}
+}
+
+/* Gives the memory of free pieces back, keeps the pieces. The lock of the class is held. */
+static void region_cool(struct slab_region *region)
+{
+	for (size_t i = bitmap_next_set(region->warm, 0, region->pieces); i != BITMAP_NONE;
+	     i = bitmap_next_set(region->warm, i + 1, region->pieces)) {
+		madvise(region->base + i * region->size, region->size, MADV_DONTNEED);
+		bitmap_clear(region->warm, i);
+		bitmap_set(region->cold, i);
+	}
+	atomic_fetch_sub(&kept, region->warm_pieces * region->size);
+	region->warm_pieces = 0;
+}
+
+/* The same as reclaim, also of regions in use. */
+static void cool(size_t limit)
+{
+	reclaim(limit);
+	for (unsigned i = 0; i < CLASSES && atomic_load(&kept) > limit; i++) {
+		pthread_mutex_lock(&classes[i].lock);
+		if (list_linked(&classes[i].regions))
+			list_for_each(node, &classes[i].regions)
+				if (atomic_load(&kept) > limit)
+					region_cool(container_of(node, struct slab_region, node));
+		pthread_mutex_unlock(&classes[i].lock);
+	}
+}
+
+void slab_settle(uint64_t now_ns)
+{
+	uint64_t before = atomic_load(&settled_ns);
+
+	if (now_ns - before < SLAB_SETTLE_NS || !atomic_compare_exchange_strong(&settled_ns, &before, now_ns))
+		return;
+	size_t have = atomic_load(&kept), unused = atomic_exchange(&low, have);
+	size_t excess = have > SLAB_KEEP ? have - SLAB_KEEP : 0;
+
+	unused = unused < excess ? unused : excess;
+	unused = unused < SLAB_SETTLE_BYTES ? unused : SLAB_SETTLE_BYTES;
+	if (unused)
+		cool(have - unused);
 }
 
 void *slab_take(size_t size, struct slab_region **ret_region)
@@ -132,7 +183,9 @@ void *slab_take(size_t size, struct slab_region **ret_region)
 	bitmap_clear(map, piece);
 	if (map == region->warm) {
 		region->warm_pieces--;
-		atomic_fetch_sub(&kept, region->size);
+		size_t left = atomic_fetch_sub(&kept, region->size) - region->size;
+		if (left < atomic_load_explicit(&low, memory_order_relaxed))
+			atomic_store_explicit(&low, left, memory_order_relaxed);
 	}
 	class->empty -= region->free_pieces == region->pieces;
 	if (--region->free_pieces == 0)
@@ -148,7 +201,7 @@ void slab_give(struct slab_region *region, void *memory)
 	struct size_class *class = &classes[region->class];
 	size_t size = region->size, piece = (size_t)((uint8_t *)memory - region->base) / size;
 	/* The decision is taken before the piece is free: then it's anybody's. */
-	bool full = atomic_load(&kept) + size > SLAB_KEEP;
+	bool full = atomic_load(&kept) + size > SLAB_KEEP_MAX;
 
 	POOL_CHECK((uint8_t *)memory == region->base + piece * size && piece < region->pieces);
 	if (full)
@@ -171,7 +224,7 @@ void slab_give(struct slab_region *region, void *memory)
 	if (left == 0)
 		reclaim(SLAB_KEEP_IDLE);
 	else if (full)
-		reclaim(SLAB_KEEP / 2);
+		reclaim(SLAB_KEEP_MAX / 2);
 }
 
 size_t slab_kept(void)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "libpool/base/check.h"
+#include "libpool/base/slab.h"
 #include "libpool/rt/workers.h"
 
 #define DESCRIPTORS_MAX 64
@@ -153,6 +154,10 @@ static void sleep_until(struct env_host *host, uint64_t until_ns)
 	struct pollfd descriptors[DESCRIPTORS_MAX];
 	nfds_t count = 1;
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	/* Nothing else would tell that memory is no longer needed. */
+	if (slab_kept() > SLAB_KEEP && until_ns > now + SLAB_SETTLE_NS)
+		until_ns = now + SLAB_SETTLE_NS;
+	slab_settle(now);
 	uint64_t duration = until_ns > now ? until_ns - now : 0;
 	bool forever = until_ns == UINT64_MAX;
 

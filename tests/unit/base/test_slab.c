@@ -54,6 +54,15 @@ static void give(struct piece *piece)
 	piece->data = NULL;
 }
 
+/* Time passes in which nothing is needed. */
+static void settle(void)
+{
+	static uint64_t now_ns;
+
+	for (unsigned i = 0; i < SLAB_KEEP_MAX / SLAB_SETTLE_BYTES + 2; i++)
+		slab_settle(now_ns += SLAB_SETTLE_NS);
+}
+
 static void test_sizes(void **state)
 {
 	static struct piece pieces[256 * 4];
@@ -95,6 +104,7 @@ static void test_memory(void **state)
 	assert_true(resident() - before < (size_t)COUNT * 4096 * 11 / 10);
 	for (unsigned i = 0; i < COUNT; i += 2)
 		give(&pieces[i]);
+	settle();
 	assert_true(slab_kept() <= SLAB_KEEP);
 	assert_true(resident() - before < (size_t)COUNT / 2 * 4096 * 11 / 10 + SLAB_KEEP);
 	for (unsigned i = 1; i < COUNT; i += 2)
@@ -102,6 +112,38 @@ static void test_memory(void **state)
 	assert_true(slab_kept() <= SLAB_KEEP_IDLE);
 	assert_true(resident() - before < SLAB_KEEP_IDLE + (4u << 20));
 	free(pieces);
+}
+
+/* What is needed again and again stays; the rest goes, a part at a time. */
+static void test_settle(void **state)
+{
+	enum { COUNT = 400, AGAIN = 150 };
+	static struct piece pieces[COUNT];
+	struct piece stays;
+	uint64_t now_ns = UINT64_C(1) << 60;
+
+	(void)state;
+	take(&stays, 4096, 9);
+	for (unsigned i = 0; i < COUNT; i++)
+		take(&pieces[i], SLAB_PIECE_MAX, (uint8_t)i);
+	for (unsigned i = 0; i < COUNT; i++)
+		give(&pieces[i]);
+	assert_true(slab_kept() >= COUNT * SLAB_PIECE_MAX);
+	slab_settle(now_ns); /* a time begins */
+	for (unsigned round = 0; round < 20; round++) {
+		size_t before = slab_kept();
+		for (unsigned i = 0; i < AGAIN; i++)
+			take(&pieces[i], SLAB_PIECE_MAX, (uint8_t)i);
+		for (unsigned i = 0; i < AGAIN; i++)
+			give(&pieces[i]);
+		slab_settle(now_ns + 1);
+		assert_true(slab_kept() >= before); /* not yet */
+		slab_settle(now_ns += SLAB_SETTLE_NS);
+		assert_true(slab_kept() + SLAB_SETTLE_BYTES + SLAB_PIECE_MAX >= before);
+	}
+	assert_true(slab_kept() >= (AGAIN - 4) * SLAB_PIECE_MAX);
+	assert_true(slab_kept() <= (AGAIN + 4) * SLAB_PIECE_MAX);
+	give(&stays);
 }
 
 /* What one size keeps doesn't stay when another needs it. */
@@ -118,7 +160,7 @@ static void test_other_sizes(void **state)
 			take(&pieces[i], SLAB_PIECE_MAX - round * 32768, (uint8_t)i);
 		for (unsigned i = 0; i < COUNT; i++)
 			give(&pieces[i]);
-		assert_true(slab_kept() <= SLAB_KEEP);
+		assert_true(slab_kept() <= SLAB_KEEP_MAX);
 	}
 	give(&stays);
 }
@@ -162,6 +204,7 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_used_again), cmocka_unit_test(test_memory),
+					   cmocka_unit_test(test_settle),
 					   cmocka_unit_test(test_other_sizes), cmocka_unit_test(test_threads)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
