@@ -27,7 +27,7 @@
 #define CHUNK      MIB
 #define DISKS_MAX  16
 #define THREADS_MAX 64
-#define POOL_NAME  "bench"
+
 #define LABEL_SPAN (8 * MIB) /* labels are within this much of both ends of a disk */
 
 enum phase { PHASE_WRITE, PHASE_OVERWRITE, PHASE_READ, PHASE_RANDOM, PHASE_DEEP, PHASE_SYNC, PHASE_SCRUB, PHASE_MISSING, PHASE_COUNT };
@@ -234,7 +234,7 @@ static double run_clients(libpool_volume *volume, const struct options *options,
 
 /* ---- the pool ---- */
 
-static char disk_paths[DISKS_MAX][256];
+static char disk_paths[DISKS_MAX][256], pool_name[32];
 
 static struct libpool_host host_of(const struct options *options, const char *const *folders)
 {
@@ -300,7 +300,7 @@ static void add_result(const char *name, double value, const char *unit, bool co
 
 static libpool_pool *import_pool(const struct libpool_host *host, uint32_t read_only)
 {
-	struct libpool_import_options import = { .size = sizeof(import), .name = POOL_NAME, .read_only = read_only };
+	struct libpool_import_options import = { .size = sizeof(import), .name = pool_name, .read_only = read_only };
 	struct libpool_error error = { 0 };
 	libpool_pool *pool;
 	int status = libpool_import(host, &import, &pool, &error);
@@ -363,7 +363,7 @@ static void measure_scrub(libpool_pool *pool)
 static void create(const struct options *options, const struct libpool_host *host)
 {
 	struct libpool_error error = { 0 };
-	struct libpool_create_options create = { .size = sizeof(create), .name = POOL_NAME, .profile = options->profile,
+	struct libpool_create_options create = { .size = sizeof(create), .name = pool_name, .profile = options->profile,
 						 .disks = options->paths, .disk_count = options->disks, .force = options->force };
 	int status = libpool_create(host, &create, NULL, &error);
 
@@ -386,6 +386,7 @@ static void measure(struct options *options)
 	struct libpool_error error = { 0 };
 	double yardstick = memcpy_rate();
 
+	snprintf(pool_name, sizeof(pool_name), "bench-%d", (int)getpid()); /* others' disks may be searched too */
 	make_disks(options);
 	create(options, &host);
 	libpool_pool *pool = import_pool(&host, 0);

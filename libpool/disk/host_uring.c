@@ -8,8 +8,8 @@
  *
  * A sleeping engine is woken through an eventfd: with DEFER_TASKRUN nothing wakes whoever polls the ring's own
  * descriptor (seen with Linux 6.18: work that arrives during ppoll is found when ppoll times out). The eventfd
- * is switched on only by a poll that found nothing, after which the engine may sleep; what arrived just
- * before is looked for once more, so no completion falls between.
+ * is switched on only before the engine sleeps; what arrived just before is looked for once more, so no
+ * completion falls between.
  *
  * What must always hold: a request is in exactly one of pending and in_ring until it is completed. What the
  * kernel still has when the engine goes is never freed before the kernel is done with it: no io_uring call
@@ -225,9 +225,10 @@ static void signals_off(struct uring *uring)
 	(void)eventfd_read(uring->source.descriptor, &count);
 }
 
-/* True if the engine may sleep: whatever completes from now on wakes it. */
-static bool signals_on(struct uring *uring)
+/* Whatever completes from now on wakes the engine. */
+static bool uring_before_sleep(struct rt_source *source)
 {
+	struct uring *uring = container_of(source, struct uring, source);
 	unsigned flags;
 
 	if (uring->in_ring_count == 0)
@@ -249,18 +250,16 @@ static int uring_poll(struct rt_source *source)
 		syscall(__NR_io_uring_register, uring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 		uring->enabled = true;
 	}
-	do {
-		signals_off(uring);
+	signals_off(uring);
+	fill_ring(uring);
+	enter(uring);
+	count += reap(uring);
+	/* What follows a short transfer, or found the queue full, must not wait for a turn that may be far away. */
+	if (!list_empty(&uring->pending)) {
 		fill_ring(uring);
 		enter(uring);
 		count += reap(uring);
-		/* What follows a short transfer, or found the queue full, must not wait for a turn that may be far away. */
-		if (!list_empty(&uring->pending)) {
-			fill_ring(uring);
-			enter(uring);
-			count += reap(uring);
-		}
-	} while (count == 0 && !signals_on(uring));
+	}
 	return count;
 }
 
@@ -352,6 +351,7 @@ int uring_new(struct rt *rt, unsigned queue_depth, struct uring **ret_uring)
 	}
 	io_uring_ring_dontfork(&uring->ring);
 	uring->source.poll = uring_poll;
+	uring->source.before_sleep = uring_before_sleep;
 	uring->source.descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	result = uring->source.descriptor < 0
 			 ? -errno

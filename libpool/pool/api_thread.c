@@ -25,12 +25,11 @@
 
 /* ---- what the host gives ---- */
 
-static unsigned default_workers(void)
+static unsigned processors(void)
 {
 	cpu_set_t set;
-	int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
 
-	return count > 1 ? (unsigned)count - 1 : 0;
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
 static uint64_t memory_bytes(void)
@@ -87,7 +86,8 @@ static int take_host(struct api_thread *thread, const struct libpool_host *given
 		return pool_error_set(error, result, "struct libpool_host: %s", pool_error_string(result));
 	thread->host.no_devices = host.no_devices;
 	thread->no_uring = host.no_uring;
-	thread->workers = host.workers ? host.workers : default_workers();
+	thread->workers = host.workers ? host.workers : processors() - 1;
+	thread->spinning_max = processors() - 1;
 	thread->host.core.cache_limit = host.cache_bytes == 0 ? memory_bytes() / 4 : host.cache_bytes == 1 ? 0 : host.cache_bytes;
 	thread->host.core.dirty_limit = memory_bytes() / 10 < DIRTY_MAX ? memory_bytes() / 10 : DIRTY_MAX;
 	host_guid(&thread->host.core.host);
@@ -264,10 +264,28 @@ void api_post(struct api_thread *thread, struct api_request *request, void (*fun
 	rt_post(thread->rt, &request->message);
 }
 
+/* One processor is left to whoever does the work. */
+static bool spin_for(struct api_thread *thread, struct api_request *request, struct spin_wait *wait)
+{
+	bool done = false;
+
+	if (atomic_fetch_add(&thread->spinning, 1) < thread->spinning_max)
+		while (!(done = sem_trywait(&request->done) == 0) && spin_again(wait))
+			continue;
+	atomic_fetch_sub(&thread->spinning, 1);
+	return done;
+}
+
 int api_wait(struct api_request *request)
 {
-	while (sem_wait(&request->done) < 0 && errno == EINTR)
-		continue;
+	struct api_thread *thread = request->thread;
+	struct spin_wait wait;
+
+	spin_begin(&wait, &thread->spin);
+	if (!spin_for(thread, request, &wait))
+		while (sem_wait(&request->done) < 0 && errno == EINTR)
+			continue;
+	spin_end(&wait);
 	sem_destroy(&request->done);
 	return request->result;
 }

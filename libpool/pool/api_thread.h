@@ -9,6 +9,7 @@
 #include <semaphore.h>
 
 #include "libpool/pool/engine.h"
+#include "libpool/rt/spin.h"
 
 struct api_thread;
 
@@ -29,12 +30,15 @@ struct api_thread {
 	/* Engine thread only. */
 	struct engine *engine;    /* the open pool, or NULL */
 	char broken[256];         /* the first invariant that failed, or "" */
+	/* Any thread. */
+	struct spin spin;         /* of those that wait for a request */
+	atomic_uint spinning;
 	/* Private. */
 	pthread_t thread;
 	struct disk_provider *provider;
 	char **folders;
 	bool no_uring;
-	unsigned workers;
+	unsigned workers, spinning_max;
 	bool stop;
 	struct rt_queue stopped;
 	struct rt_timer guard;

@@ -28,6 +28,11 @@ struct rt_source {
 	 */
 	int (*poll)(struct rt_source *source);
 	/*
+	 * The engine is about to sleep, and polls next when it is awake: from now on `descriptor` becomes readable, or
+	 * ops->wake is called, when poll would find something. False if it would by now. NULL: it is always so.
+	 */
+	bool (*before_sleep)(struct rt_source *source);
+	/*
 	 * A descriptor that becomes readable when poll would find something, or -1 if there is none: simulated
 	 * sources, and those that call ops->wake when they have something.
 	 */

@@ -6,7 +6,7 @@
  * eventfd only if it replaced SLEEPING, so an engine that runs costs its callers no system call; the
  * engine goes to sleep only by changing AWAKE to SLEEPING in one step, so no wake-up is lost between its
  * last look and ppoll. A write that comes after ppoll ended for another reason makes one later ppoll
- * return early, which does no harm.
+ * return early, which does no harm. Where waits were short of late, it looks some times more before it sleeps (spin.h).
  */
 #include "libpool/rt/env_host.h"
 
@@ -21,6 +21,7 @@
 
 #include "libpool/base/check.h"
 #include "libpool/base/slab.h"
+#include "libpool/rt/spin.h"
 #include "libpool/rt/workers.h"
 
 #define DESCRIPTORS_MAX 64
@@ -37,6 +38,7 @@ struct env_host {
 	struct list *next_source; /* the walk of poll_sources, so that callbacks may remove any source */
 	int event_descriptor;
 	atomic_int state;
+	struct spin spin;
 };
 
 static struct env_host *host_of(struct pool_env *env)
@@ -184,21 +186,56 @@ static void sleep_until(struct env_host *host, uint64_t until_ns)
 		POOL_CHECK(errno == EAGAIN || errno == EINTR);
 }
 
+/* Whether somebody has called wake, which is then forgotten: what is posted after it sets NOTIFIED again. */
+static bool take_notice(struct env_host *host)
+{
+	if (atomic_load_explicit(&host->state, memory_order_relaxed) != NOTIFIED)
+		return false;
+	atomic_exchange(&host->state, AWAKE);
+	return true;
+}
+
+static bool sources_may_sleep(struct env_host *host)
+{
+	list_for_each(node, &host->sources) {
+		struct rt_source *source = container_of(node, struct rt_source, node);
+
+		if (source->before_sleep && !source->before_sleep(source))
+			return false;
+	}
+	return true;
+}
+
+static bool look_again(struct env_host *host, struct spin_wait *wait, uint64_t until_ns)
+{
+	while (spin_again(wait)) {
+		if (take_notice(host)) {
+			poll_sources(host);
+			return true;
+		}
+		if (poll_sources(host) > 0 || (until_ns != UINT64_MAX && clock_ns(CLOCK_MONOTONIC) >= until_ns))
+			return true;
+	}
+	return false;
+}
+
 static void host_wait(struct pool_env *env, uint64_t until_ns)
 {
 	struct env_host *host = host_of(env);
-	bool notified = atomic_load_explicit(&host->state, memory_order_relaxed) == NOTIFIED;
+	bool notified = take_notice(host);
+	struct spin_wait wait;
 	int awake = AWAKE;
 
-	/* Before the look at the sources: what is posted after it sets NOTIFIED again. */
-	if (notified)
-		atomic_exchange(&host->state, AWAKE);
 	if (poll_sources(host) > 0 || notified || until_ns == 0)
 		return;
-	if (atomic_compare_exchange_strong(&host->state, &awake, SLEEPING))
-		sleep_until(host, until_ns);
-	atomic_exchange(&host->state, AWAKE);
-	poll_sources(host);
+	spin_begin(&wait, &host->spin);
+	if (!look_again(host, &wait, until_ns)) {
+		if (sources_may_sleep(host) && atomic_compare_exchange_strong(&host->state, &awake, SLEEPING))
+			sleep_until(host, until_ns);
+		atomic_exchange(&host->state, AWAKE);
+		poll_sources(host);
+	}
+	spin_end(&wait);
 }
 
 static void host_work_cancel(struct pool_env *env)

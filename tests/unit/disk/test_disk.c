@@ -143,7 +143,9 @@ static void overdue_body(void *argument)
 	submit(&patient, DISK_FLUSH, 10 * NS_PER_S);
 	rt_sleep(rt, 15 * NS_PER_MS);
 	assert_int_equal(slow_write.done, 0);
-	rt_sleep(rt, 100 * NS_PER_MS);
+	/* On a busy machine the engine runs late, and what it was late doesn't count. */
+	for (unsigned i = 0; i < 3000 && !(slow_write.done && slow_read.done); i++)
+		rt_sleep(rt, NS_PER_MS);
 	assert_int_equal(slow_write.done, 1);
 	assert_int_equal(slow_write.released, 0);
 	assert_true(slow_write.io.overdue);
