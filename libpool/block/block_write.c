@@ -221,6 +221,7 @@ void block_write_submit(struct blocks *blocks, struct block_write *write)
 		write->state = PREPARED;
 	} else {
 		write->job = (struct rt_job){.function = prepare, .argument = write, .done = prepared};
+		write->job.brief = codec_encode_is_cheap(write->lsect, write->compression, write->allow_embed);
 		rt_work_submit(blocks->rt, &write->job);
 	}
 	pass_on(blocks, queue);

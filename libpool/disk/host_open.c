@@ -149,16 +149,13 @@ static int device_info(int descriptor, dev_t device, struct disk_info *info, con
  * that it would block. FUSE says so too late: a daemon that doesn't answer would stop the engine in
  * io_uring_enter. So the ring is for file systems that are known to keep their word.
  */
-static bool may_block_submission(int descriptor)
+static bool may_block_submission(uint32_t file_system)
 {
 	static const uint32_t trusted[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC,
 					   TMPFS_MAGIC};
-	struct statfs file_system;
 
-	if (fstatfs(descriptor, &file_system) < 0)
-		return true;
 	for (size_t i = 0; i < sizeof(trusted) / sizeof(trusted[0]); i++)
-		if ((uint32_t)file_system.f_type == trusted[i])
+		if (file_system == trusted[i])
 			return false;
 	return true;
 }
@@ -166,6 +163,7 @@ static bool may_block_submission(int descriptor)
 static int fill_info(const char *path, unsigned flags, struct host_opened *opened, struct pool_error *error)
 {
 	struct stat status;
+	struct statfs file_system;
 	struct disk_info *info = &opened->info;
 	int result = 0;
 
@@ -178,7 +176,10 @@ static int fill_info(const char *path, unsigned flags, struct host_opened *opene
 	info->is_file = S_ISREG(status.st_mode);
 	info->fua = true; /* RWF_DSYNC is kept everywhere, by a flush where the device has no FUA */
 	if (info->is_file) {
-		opened->may_block = may_block_submission(opened->descriptor);
+		uint32_t type = fstatfs(opened->descriptor, &file_system) < 0 ? 0 : (uint32_t)file_system.f_type;
+
+		opened->may_block = may_block_submission(type);
+		opened->in_memory = type == TMPFS_MAGIC;
 		info->size = (uint64_t)status.st_size;
 		info->physical_block = 4096;
 		info->rotational = sysfs_number(status.st_dev, "queue/rotational", 0);

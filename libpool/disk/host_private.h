@@ -71,7 +71,7 @@ struct host_disk {
 	struct host_mailbox *mailbox;
 	int descriptor, slot; /* slot: of the ring's registered files, or -1 */
 	bool locked;
-	bool may_block; /* see host_opened */
+	bool may_block, in_memory; /* see host_opened */
 	pthread_mutex_t forget_lock; /* for disk.requests, once the engine is gone */
 	struct host_workers *workers; /* NULL until the first request that needs a thread */
 };
@@ -96,6 +96,18 @@ void host_threads_submit(struct host_disk *disk, struct disk_io *io);
 /* No request is left: lets the threads end. */
 void host_threads_stop(struct host_disk *disk);
 
+/* The request by system calls in the calling thread: its result. */
+int host_perform(int descriptor, bool is_file, const struct disk_io *io);
+
+/* ---- host_memory.c: requests of files in RAM, by the workers of the rt ---- */
+
+void host_memory_submit(struct host_disk *disk, struct disk_io *io);
+/*
+ * The engine is going: ends the requests of these disks, which may free them. Requests that have begun are waited for,
+ * as they only copy memory; no job of the rt runs any more.
+ */
+void host_memory_end(struct host *host);
+
 /* ---- host_uring.c ---- */
 
 /* -errno if the kernel refuses. The ring belongs to the thread that polls it first. */
@@ -113,6 +125,7 @@ struct host_opened {
 	int descriptor;
 	bool locked;
 	bool may_block; /* a file whose file system isn't known never to block a submission: threads do its I/O */
+	bool in_memory; /* a file whose content is in RAM: the rt's workers do its I/O */
 	struct disk_info info;
 };
 

@@ -26,7 +26,9 @@ static void host_submit(struct disk *base, struct disk_io *io)
 	struct host_disk *disk = container_of(base, struct host_disk, disk);
 	bool needs_ioctl = io->operation == DISK_TRIM && !base->info.is_file;
 
-	if (disk->host->uring && !needs_ioctl && !disk->may_block)
+	if (disk->in_memory)
+		host_memory_submit(disk, io);
+	else if (disk->host->uring && !needs_ioctl && !disk->may_block)
 		uring_submit(disk->host->uring, disk, io);
 	else
 		host_threads_submit(disk, io);
@@ -149,6 +151,7 @@ static int host_provider_open(struct disk_provider *provider, struct rt *rt, con
 	disk->descriptor = open->opened.descriptor;
 	disk->locked = open->opened.locked;
 	disk->may_block = open->opened.may_block;
+	disk->in_memory = open->opened.in_memory;
 	open->opened.descriptor = -1;
 	disk->slot = host->uring ? uring_register_file(host->uring, disk->descriptor) : -1;
 	pthread_mutex_init(&disk->forget_lock, NULL);
@@ -336,6 +339,7 @@ void disk_host_free(struct disk_provider *provider)
 		if (list_empty(&disk->disk.requests))
 			host_disk_free(disk);
 	}
+	host_memory_end(host);
 	/* From here on disks belong to whoever has their requests. */
 	list_for_each_safe(node, after, &host->disks) {
 		struct host_disk *disk = container_of(node, struct host_disk, node);

@@ -108,25 +108,25 @@ static int transfer(int descriptor, const struct disk_io *io)
 	return 0;
 }
 
-static int trim(const struct host_workers *workers, const struct disk_io *io)
+static int trim(int descriptor, bool is_file, const struct disk_io *io)
 {
 	uint64_t range[2] = {io->offset, io->length};
-	int result = workers->is_file ? fallocate(workers->descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-						  (off_t)io->offset, (off_t)io->length)
-				      : ioctl(workers->descriptor, BLKDISCARD, range);
+	int result = is_file ? fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)io->offset,
+					 (off_t)io->length)
+			     : ioctl(descriptor, BLKDISCARD, range);
 
 	return result < 0 ? -errno : 0;
 }
 
-static int perform(const struct host_workers *workers, const struct disk_io *io)
+int host_perform(int descriptor, bool is_file, const struct disk_io *io)
 {
 	switch (io->operation) {
 	case DISK_FLUSH:
-		return fdatasync(workers->descriptor) < 0 ? -errno : 0;
+		return fdatasync(descriptor) < 0 ? -errno : 0;
 	case DISK_TRIM:
-		return trim(workers, io);
+		return trim(descriptor, is_file, io);
 	default:
-		return transfer(workers->descriptor, io);
+		return transfer(descriptor, io);
 	}
 }
 
@@ -145,7 +145,7 @@ static void worker_main(void *argument)
 
 			workers->queued_count--;
 			pthread_mutex_unlock(&workers->lock);
-			request->result = perform(workers, request->io);
+			request->result = host_perform(workers->descriptor, workers->is_file, request->io);
 			host_mailbox_post(disk->mailbox, &request->mail);
 			pthread_mutex_lock(&workers->lock);
 			continue;

@@ -79,7 +79,7 @@ struct libpool_host {
 	size_t folder_count;
 	uint32_t no_devices;        /* 1: don't look at the host's block devices */
 	uint32_t no_uring;          /* 1: threads with pread and pwrite instead of io_uring */
-	uint32_t workers;           /* 0: cores - 1 */
+	uint32_t workers;           /* 0: as many as cores; on one core none */
 	uint64_t cache_bytes;       /* hard limit of each pool's cache; 0: a quarter of the memory; 1: none */
 };
 

@@ -86,7 +86,7 @@ static int take_host(struct api_thread *thread, const struct libpool_host *given
 		return pool_error_set(error, result, "struct libpool_host: %s", pool_error_string(result));
 	thread->host.no_devices = host.no_devices;
 	thread->no_uring = host.no_uring;
-	thread->workers = host.workers ? host.workers : processors() - 1;
+	thread->workers = host.workers ? host.workers : processors() > 1 ? processors() : 0;
 	thread->spinning_max = processors() - 1;
 	thread->host.core.cache_limit = host.cache_bytes == 0 ? memory_bytes() / 4 : host.cache_bytes == 1 ? 0 : host.cache_bytes;
 	thread->host.core.dirty_limit = memory_bytes() / 10 < DIRTY_MAX ? memory_bytes() / 10 : DIRTY_MAX;

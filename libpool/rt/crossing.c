@@ -54,10 +54,10 @@ static void waiting_job_done(struct rt_job *job)
 	fiber_ready(waiting->rt, waiting->fiber);
 }
 
-void rt_work(struct rt *rt, void (*function)(void *argument), void *argument)
+static void work(struct rt *rt, void (*function)(void *argument), void *argument, bool brief)
 {
 	struct waiting_job waiting = {
-		.job = {.function = function, .argument = argument, .done = waiting_job_done},
+		.job = {.function = function, .argument = argument, .done = waiting_job_done, .brief = brief},
 		.rt = rt,
 		.fiber = fiber_current(rt),
 	};
@@ -66,6 +66,16 @@ void rt_work(struct rt *rt, void (*function)(void *argument), void *argument)
 		return;
 	rt_work_submit(rt, &waiting.job);
 	fiber_block(rt, waiting.fiber);
+}
+
+void rt_work(struct rt *rt, void (*function)(void *argument), void *argument)
+{
+	work(rt, function, argument, false);
+}
+
+void rt_work_brief(struct rt *rt, void (*function)(void *argument), void *argument)
+{
+	work(rt, function, argument, true);
 }
 
 void rt_work_submit(struct rt *rt, struct rt_job *job)

@@ -226,7 +226,11 @@ static void host_wait(struct pool_env *env, uint64_t until_ns)
 	struct spin_wait wait;
 	int awake = AWAKE;
 
-	if (poll_sources(host) > 0 || notified || until_ns == 0)
+	if (poll_sources(host) > 0 || notified || until_ns == 0) {
+		workers_rouse(host->workers);
+		return;
+	}
+	if (workers_help(host->workers))
 		return;
 	spin_begin(&wait, &host->spin);
 	if (!look_again(host, &wait, until_ns)) {

@@ -47,6 +47,7 @@ struct rt_job {
 	void *argument;
 	void (*done)(struct rt_job *job); /* in the engine's thread, outside any fiber */
 	void *owner;
+	bool brief; /* some ten microseconds: the engine's thread may run it where it would have to wait for a worker */
 };
 
 /* Mutex between fibers: FIFO, not recursive. */
@@ -141,6 +142,8 @@ void rt_timer_cancel(struct rt *rt, struct rt_timer *timer);
 
 /* Runs function(argument) on a worker and waits for it. Never on the engine's thread when there are workers. */
 void rt_work(struct rt *rt, void (*function)(void *argument), void *argument);
+/* The same for what takes some ten microseconds; may run on the engine's thread, never on a fiber's stack. */
+void rt_work_brief(struct rt *rt, void (*function)(void *argument), void *argument);
 /* The same without waiting: job->done is called when it has run. */
 void rt_work_submit(struct rt *rt, struct rt_job *job);
 unsigned rt_parallelism(struct rt *rt);

@@ -25,11 +25,13 @@ struct workers {
 	void *argument;
 	_Atomic(struct list *) ended; /* newest first, linked by next */
 	atomic_bool broken;           /* broken_check is valid */
+	atomic_uint brief_count;      /* in `brief`; changed under the lock */
 
 	pthread_mutex_t lock; /* for all below */
 	pthread_cond_t work, quiet;
-	struct list queued;
+	struct list queued, brief;
 	unsigned waiting, running;
+	bool brief_first; /* the two queues take turns */
 	bool stopping;
 	struct broken_check broken_check; /* the first */
 
@@ -61,6 +63,27 @@ static void job_ended(struct workers *workers, struct rt_job *job)
 		workers->wake(workers->argument);
 }
 
+static struct rt_job *take_brief(struct workers *workers)
+{
+	struct list *node = list_pop_front(&workers->brief);
+
+	if (!node)
+		return NULL;
+	atomic_fetch_sub_explicit(&workers->brief_count, 1, memory_order_relaxed);
+	return container_of(node, struct rt_job, node);
+}
+
+static struct rt_job *take_job(struct workers *workers)
+{
+	struct list *node;
+
+	workers->brief_first = !workers->brief_first;
+	if (list_empty(&workers->queued) || (workers->brief_first && !list_empty(&workers->brief)))
+		return take_brief(workers);
+	node = list_pop_front(&workers->queued);
+	return container_of(node, struct rt_job, node);
+}
+
 static void *worker_main(void *argument)
 {
 	struct workers *workers = argument;
@@ -69,21 +92,17 @@ static void *worker_main(void *argument)
 	pool_check_set_handler(keep_broken_check, workers);
 	pthread_mutex_lock(&workers->lock);
 	for (;;) {
-		struct list *node;
+		struct rt_job *job = NULL;
 
-		while (!workers->stopping && list_empty(&workers->queued)) {
+		while (!workers->stopping && !(job = take_job(workers))) {
 			workers->waiting++;
 			pthread_cond_wait(&workers->work, &workers->lock);
 			workers->waiting--;
 		}
 		if (workers->stopping)
 			break;
-		node = list_pop_front(&workers->queued);
 		workers->running++;
 		pthread_mutex_unlock(&workers->lock);
-
-		struct rt_job *job = container_of(node, struct rt_job, node);
-
 		job->function(job->argument);
 		job_ended(workers, job);
 		pthread_mutex_lock(&workers->lock);
@@ -123,6 +142,7 @@ int workers_new(unsigned count, void (*wake)(void *argument), void *argument, st
 	workers->wake = wake;
 	workers->argument = argument;
 	list_init(&workers->queued);
+	list_init(&workers->brief);
 	pthread_mutex_init(&workers->lock, NULL);
 	pthread_cond_init(&workers->work, NULL);
 	pthread_cond_init(&workers->quiet, NULL);
@@ -154,12 +174,46 @@ void workers_free(struct workers *workers)
 
 void workers_submit(struct workers *workers, struct rt_job *job)
 {
+	unsigned brief_before = 0;
+
 	pthread_mutex_lock(&workers->lock);
-	list_push_back(&workers->queued, &job->node);
-	bool somebody_waits = workers->waiting > 0;
+	if (job->brief && workers->count > 0) {
+		list_push_back(&workers->brief, &job->node);
+		brief_before = atomic_fetch_add_explicit(&workers->brief_count, 1, memory_order_relaxed);
+	} else {
+		list_push_back(&workers->queued, &job->node);
+	}
+	bool wakes = workers->waiting > 0 && (!job->brief || brief_before > 0);
 
 	pthread_mutex_unlock(&workers->lock);
-	if (somebody_waits)
+	if (wakes)
+		pthread_cond_signal(&workers->work);
+}
+
+bool workers_help(struct workers *workers)
+{
+	if (atomic_load_explicit(&workers->brief_count, memory_order_relaxed) == 0)
+		return false;
+	pthread_mutex_lock(&workers->lock);
+	struct rt_job *job = take_brief(workers);
+
+	pthread_mutex_unlock(&workers->lock);
+	if (!job)
+		return false;
+	job->function(job->argument);
+	job->done(job);
+	return true;
+}
+
+void workers_rouse(struct workers *workers)
+{
+	if (atomic_load_explicit(&workers->brief_count, memory_order_relaxed) == 0)
+		return;
+	pthread_mutex_lock(&workers->lock);
+	bool wakes = workers->waiting > 0 && !list_empty(&workers->brief);
+
+	pthread_mutex_unlock(&workers->lock);
+	if (wakes)
 		pthread_cond_signal(&workers->work);
 }
 
@@ -220,6 +274,8 @@ void workers_cancel(struct workers *workers)
 {
 	pthread_mutex_lock(&workers->lock);
 	list_init(&workers->queued);
+	list_init(&workers->brief);
+	atomic_store(&workers->brief_count, 0);
 	while (workers->running > 0)
 		pthread_cond_wait(&workers->quiet, &workers->lock);
 	pthread_mutex_unlock(&workers->lock);

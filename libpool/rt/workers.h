@@ -2,6 +2,9 @@
  * The threads that run an engine's jobs; private to rt. A job goes out by a locked queue and comes back
  * by a lock-free stack that the engine takes whole. Without threads, jobs run in workers_deliver: on the
  * stack of the engine's thread, never on a fiber's.
+ *
+ * To wake a worker takes longer than a brief job. So for one alone nobody is woken: the engine is about to look for
+ * something to do, and runs it then, or wakes a worker if it has something else to do.
  */
 #ifndef LIBPOOL_RT_WORKERS_H
 #define LIBPOOL_RT_WORKERS_H
@@ -15,6 +18,10 @@ int workers_new(unsigned count, void (*wake)(void *argument), void *argument, st
 /* Waits for the jobs that run; those that wait are dropped. NULL is accepted. */
 void workers_free(struct workers *workers);
 void workers_submit(struct workers *workers, struct rt_job *job);
+/* The engine would have to wait: runs a brief job that no worker has taken, done included. False if there is none. */
+bool workers_help(struct workers *workers);
+/* The engine has other things to do. */
+void workers_rouse(struct workers *workers);
 /* Calls done of each job that has run, in the order of their ends. Returns how many. */
 int workers_deliver(struct workers *workers);
 /* Drops all jobs, delivered to nobody; waits for those that run. */

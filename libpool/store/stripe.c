@@ -12,6 +12,9 @@
 #include "checksum/crc32c.h"
 #include "raid/fused.h"
 
+#define INLINE_CELLS 16u /* take less than telling a worker to */
+#define BRIEF_CELLS 128u
+
 struct encode_job {
 	struct rt_job job;
 	struct stripe *stripe;
@@ -158,8 +161,8 @@ void stripe_encode(struct stripe *stripe)
 	stripe->batch->encoding++;
 	stripe->encoding = 1; /* ours, so that an early end of a piece doesn't finish it */
 	for (unsigned first = 0; first < stripe->height; first += per_piece) {
-		struct encode_job *job = calloc(1, sizeof(*job));
 		unsigned count = stripe->height - first < per_piece ? stripe->height - first : per_piece;
+		struct encode_job *job = count * stripe->k > INLINE_CELLS ? calloc(1, sizeof(*job)) : NULL;
 		if (!job) {
 			struct encode_job here = { .stripe = stripe, .first = first, .count = count };
 			encode_run(&here);
@@ -169,6 +172,7 @@ void stripe_encode(struct stripe *stripe)
 		job->job.function = encode_run;
 		job->job.argument = job;
 		job->job.done = encode_done;
+		job->job.brief = count * stripe->k <= BRIEF_CELLS;
 		stripe->encoding++;
 		store->jobs++;
 		rt_work_submit(store->rt, &job->job);

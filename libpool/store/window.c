@@ -127,10 +127,12 @@ static void judge_columns(struct row_window *window, uint32_t mask)
 	for (unsigned c = 0; c < COLUMNS_MAX; c++)
 		if (mask >> c & 1 && !memchr(window->state[c], CELL_READ, window->rows))
 			job.mask &= ~(1u << c);
-	if (window->rows >= 16)
-		rt_work(store->rt, judge_run, &job);
-	else
+	if (window->rows < 16)
 		judge_run(&job);
+	else if (window->rows < 32)
+		rt_work_brief(store->rt, judge_run, &job);
+	else
+		rt_work(store->rt, judge_run, &job);
 	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
 		uint16_t index = segment->record.columns[c].disk;
 		for (unsigned r = 0; job.mask >> c & 1 && index != DISK_ABSENT && r < window->rows; r++)

@@ -115,6 +115,80 @@ static void test_jobs(void **state)
 	}
 }
 
+static void note_done(struct rt_job *job)
+{
+	struct sum_job *sum = job->owner;
+
+	sum->test->count++;
+}
+
+/* Alone it waits for the engine, which has other things to do all the time: then a worker gets it. */
+static void brief_while_busy(void *argument)
+{
+	struct test *test = argument;
+	struct sum_job job = {.test = test, .value = 3};
+
+	for (unsigned i = 1; i <= 200; i++) {
+		job.job = (struct rt_job){.function = square, .argument = &job, .done = note_done, .owner = &job, .brief = true};
+		job.value = 3;
+		rt_work_submit(test->rt, &job.job);
+		while (test->count < i)
+			rt_yield(test->rt);
+		assert_int_equal(job.value, 9);
+		assert_int_equal(!pthread_equal(job.thread, pthread_self()), rt_parallelism(test->rt) > 1);
+	}
+}
+
+/* The engine has nothing else to do: whoever is first. Never on a fiber's stack. */
+static void check_stack(void *argument)
+{
+	struct sum_job *job = argument;
+
+	if (pthread_equal(job->thread, pthread_self()))
+		assert_null(rt_self(job->test->rt));
+	job->value++;
+}
+
+static void wait_for_brief(void *argument)
+{
+	struct sum_job *job = argument;
+
+	for (unsigned i = 0; i < 100; i++) {
+		rt_work_brief(job->test->rt, check_stack, job);
+		if (i % 10 == 0)
+			rt_work(job->test->rt, square, &(struct sum_job){.value = 1});
+	}
+	job->test->count += job->value;
+}
+
+static void brief_while_idle(void *argument)
+{
+	struct test *test = argument;
+	struct sum_job jobs[8];
+
+	test->count = 0;
+	for (unsigned i = 0; i < 8; i++) {
+		jobs[i] = (struct sum_job){.test = test, .thread = pthread_self()};
+		assert_int_equal(rt_spawn(test->rt, "brief", wait_for_brief, &jobs[i]), 0);
+	}
+	while (rt_fiber_count(test->rt) > 1)
+		rt_sleep(test->rt, NS_PER_MS);
+	assert_int_equal(test->count, 800);
+}
+
+static void test_brief_jobs(void **state)
+{
+	struct test test;
+
+	(void)state;
+	for (unsigned workers = 0; workers <= 4; workers += 2) {
+		test_begin(&test, workers);
+		assert_int_equal(rt_run(test.rt, brief_while_busy, &test), 0);
+		assert_int_equal(rt_run(test.rt, brief_while_idle, &test), 0);
+		test_end(&test);
+	}
+}
+
 static void look_at_thread(void *argument)
 {
 	struct test *test = argument;
@@ -228,6 +302,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_jobs),
+		cmocka_unit_test(test_brief_jobs),
 		cmocka_unit_test(test_worker_thread),
 		cmocka_unit_test(test_broken_invariant_on_worker),
 		cmocka_unit_test(test_abandon_with_jobs),
