@@ -417,6 +417,28 @@ static void put_texts(void)
 		}
 }
 
+static void put_requests(void)
+{
+	static const char *const methods[] = {
+		"\"hello\"", "\"status\"", "\"iostat\"", "\"history\"", "\"events\",\"params\":{\"after\":1}",
+		"\"scrub\",\"params\":{\"action\":\"start\",\"deep\":true}", "\"wait\",\"params\":{\"jobs\":[\"scrub\"]}",
+		"\"replace\",\"params\":{\"disk\":\"#0\",\"new_disk\":\"a\"}", "\"offline\",\"params\":{\"disk\":\"#0\"}",
+		"\"online\",\"params\":{\"disk\":\"#0\"}", "\"clear\"", "\"volume.create\",\"params\":{\"volume\":\"w\",\"volume_bytes\":4096}",
+		"\"volume.destroy\",\"params\":{\"volume\":\"w\"}", "\"volume.resize\",\"params\":{\"volume\":\"v\",\"volume_bytes\":8192}",
+		"\"volume.list\"", "\"volume.read\",\"descriptors\":1,\"params\":{\"volume\":\"v\"}", "\"get\",\"params\":{\"volume\":\"v\",\"properties\":[\"all\"]}",
+		"\"set\",\"params\":{\"settings\":[\"comment=x\"]}", "\"export\"", "\"debug.verify\",\"progress\":true",
+		"\"cancel\",\"params\":{\"id\":1}"
+	};
+
+	for (unsigned i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		char line[512], name[16];
+		uint8_t piece = i % 3 == 2 ? 7 : 0;
+		int length = snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",\"id\":%u,\"method\":%s}\n", i, methods[i]);
+		snprintf(name, sizeof(name), "%02u", i);
+		put_file("control", name, &piece, 1, line, (size_t)length);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	uint8_t *packed = malloc(INPUT_MAX);
@@ -439,6 +461,7 @@ int main(int argc, char **argv)
 		image_release(&image);
 	}
 	put_texts();
+	put_requests();
 	printf("%u inputs\n", written);
 	free(packed);
 	return 0;
