@@ -143,19 +143,25 @@ static int solve_wrong(struct row_window *window)
 	return solve(window, columns_in_state(window, CELL_BAD) | columns_in_state(window, CELL_UNREADABLE));
 }
 
-/* Cells that were wrong or unreadable, those of a disk that failed meanwhile apart; lost rows are reported. */
-static unsigned count_errors(struct job *job, const struct job_host *host, const struct row_window *window)
+/*
+ * Cells that were wrong or unreadable, those of a disk that failed meanwhile apart; lost rows are reported. ret_missed: those
+ * that a disk missed while it was away, which is no error.
+ */
+static unsigned count_errors(struct job *job, const struct job_host *host, const struct row_window *window, unsigned *ret_missed)
 {
 	const struct segment *segment = alloc_segment(store_alloc(host->store), window->segment);
 	uint32_t serving = columns_in_service(host->store, segment);
 	unsigned found = 0;
 
+	*ret_missed = 0;
 	for (unsigned r = 0; r < window->rows; r++) {
 		bool lost = false;
 		for (unsigned c = 0; c < (unsigned)window->k + window->m; c++) {
 			uint8_t state = window->state[c][r];
 			uint8_t was = state == CELL_REBUILT ? window->origin[c][r] : state;
-			if (was == CELL_BAD || (was == CELL_UNREADABLE && serving >> c & 1))
+			if (was == CELL_BAD && window->ignore_stale >> c & 1)
+				++*ret_missed;
+			else if (was == CELL_BAD || (was == CELL_UNREADABLE && serving >> c & 1))
 				found++;
 			lost |= state == CELL_BAD || state == CELL_UNREADABLE;
 		}
@@ -177,13 +183,14 @@ int settle_window(struct job *job, const struct job_host *host, struct row_windo
 	}
 	if (status < 0)
 		return status;
-	unsigned found = count_errors(job, host, window);
-	if (found == 0)
+	unsigned missed, found = count_errors(job, host, window, &missed);
+	if (found + missed == 0)
 		return 0;
 	unsigned healed = window_heal(window, (1u << (window->k + window->m)) - 1);
-	job->errors_found += found;
+	unsigned left = found + missed > healed ? found + missed - healed : 0;
+	job->errors_found += found > left ? found : left;
 	job->cells_repaired += healed;
-	job->cells_unrepaired += found > healed ? found - healed : 0;
+	job->cells_unrepaired += left;
 	return 0;
 }
 

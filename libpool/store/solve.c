@@ -283,7 +283,7 @@ void window_check_late_parity(struct row_window *window)
 			window->state[c][r] = same ? CELL_GOOD : CELL_BAD;
 			const struct segment *segment = alloc_segment(window->store->alloc, window->segment);
 			uint16_t index = segment->record.columns[c].disk;
-			if (!same && index != DISK_ABSENT)
+			if (!same && index != DISK_ABSENT && !(window->ignore_stale >> c & 1))
 				window->store->disks[index].checksum_errors++;
 		}
 	}

@@ -135,7 +135,7 @@ static void judge_columns(struct row_window *window, uint32_t mask)
 		rt_work(store->rt, judge_run, &job);
 	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
 		uint16_t index = segment->record.columns[c].disk;
-		for (unsigned r = 0; job.mask >> c & 1 && index != DISK_ABSENT && r < window->rows; r++)
+		for (unsigned r = 0; (job.mask & ~window->ignore_stale) >> c & 1 && index != DISK_ABSENT && r < window->rows; r++)
 			store->disks[index].checksum_errors += window->state[c][r] == CELL_BAD;
 	}
 }

@@ -35,7 +35,7 @@ struct row_window {
 	uint8_t state[COLUMNS_MAX][WINDOW_ROWS_MAX];  /* enum cell_state */
 	uint8_t origin[COLUMNS_MAX][WINDOW_ROWS_MAX]; /* what a rebuilt cell was before */
 	uint64_t cells_read;
-	uint32_t ignore_stale; /* columns whose cells are read although they count as absent (resync): set before window_read */
+	uint32_t ignore_stale; /* columns whose cells are read although they count as absent (resync), where wrong ones are no errors: set before window_read */
 };
 
 /* Opens a window on rows of one batch; takes over nothing, pins nothing (the caller pins the segment). summary may be NULL. */

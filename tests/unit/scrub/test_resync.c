@@ -65,6 +65,8 @@ static void away_body(struct world *world)
 	assert_int_equal(bench.job.state, JOB_FINISHED);
 	repaired += bench.job.cells_repaired; /* what it missed may be dead: later rows, SYS too, went to other disks */
 	assert_int_equal(bench.job.cells_unrepaired, 0);
+	assert_int_equal(bench.job.errors_found, 0); /* that it missed something is known */
+	assert_int_equal(store_disk(world->store, 1)->checksum_errors, 0);
 	assert_int_equal(bench.damage.count, 0);
 	check_online(world, 1);
 	check_redundant(&bench, 1);
