@@ -4,6 +4,7 @@
  * so an import that finds both arrives at the same state, and one that finds only the page never sees it.
  */
 #include "libpool/alloc/internal.h"
+#include "libpool/format/raw_header.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -144,7 +145,7 @@ int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_
 	if (reserve(alloc, livemap, page + 1) < 0)
 		return -ENOMEM;
 	if (!livemap) {
-		if (size < SEGTAB_PAGE_SIZE || segtab_page_header_decode(raw, page, &page_txg) < 0)
+		if (size != SEGTAB_PAGE_SIZE || segtab_page_header_decode(raw, page, &page_txg) < 0)
 			return -POOL_EFORMAT;
 		for (unsigned i = 0; i < per_page; i++) {
 			struct segment_record record;
@@ -160,7 +161,7 @@ int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_
 		alloc->page_loaded[0][page] = page_txg;
 		return 0;
 	}
-	if (size < LIVEMAP_PAGE_SIZE || livemap_header_decode(raw, page, &page_txg) < 0)
+	if (size != LIVEMAP_PAGE_SIZE || livemap_header_decode(raw, page, &page_txg) < 0)
 		return -POOL_EFORMAT;
 	alloc->page_loaded[1][page] = page_txg;
 	const uint8_t *widths = raw + LIVEMAP_HEADER_SIZE, *bits = widths + per_page;
@@ -187,5 +188,5 @@ int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_
 		}
 		bits += bytes;
 	}
-	return 0;
+	return bytes_are_zero(bits, (size_t)(raw + size - bits)) ? 0 : -POOL_EFORMAT;
 }

@@ -229,6 +229,11 @@ static int load_records(struct datasets *datasets, struct pool_error *error)
 		}
 		if (status == 0)
 			status = dataset_record_decode(value, value_length, &record);
+		uint8_t wanted[4];
+		if (status == 0)
+			record_key(record.id, wanted);
+		if (status == 0 && (key_length != sizeof(wanted) || memcmp(key, wanted, sizeof(wanted)) != 0))
+			status = -POOL_EFORMAT;
 		if (status == 0 && !dataset_add(datasets, &record))
 			status = -ENOMEM;
 	}

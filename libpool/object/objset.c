@@ -137,6 +137,8 @@ static int read_header(struct blocks *blocks, const struct objset_options *optio
 	if (result < 0)
 		return result;
 	result = buffer->size == OBJSET_SIZE ? objset_block_decode(buffer->data, ret_header) : -POOL_EFORMAT;
+	if (result == 0 && ret_header->id != options->id)
+		result = -POOL_EFORMAT; /* another one's */
 	buffer_unref(buffer);
 	return result;
 }

@@ -153,7 +153,9 @@ static int log_apply(struct core *core, const struct log_image *image, struct lo
 			return status;
 		status = alloc_log_decode(buffer->data, buffer->size, &scratch->header, scratch->earlier, scratch->previous,
 					  &scratch->records);
-		if (status == 0 && (scratch->header.txg != image->entry.txg || scratch->header.part != i))
+		if (status == 0 && (scratch->header.txg != image->entry.txg || scratch->header.part != i ||
+				    scratch->header.part_count != UINT32_MAX || scratch->header.earlier_count || scratch->header.previous_count ||
+				    memcmp(&scratch->header.pool, &core->label->pool, sizeof(struct guid)) != 0))
 			status = -POOL_EFORMAT;
 		if (status == 0)
 			status = alloc_load_log(core->alloc, image->entry.txg, scratch->records, scratch->header.record_bytes,

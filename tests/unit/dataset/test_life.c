@@ -285,6 +285,46 @@ static void test_damaged(void **state)
 	machine_free(machine);
 }
 
+/* ---- A record under the wrong number ---- */
+
+static void misfiled_program(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct object *catalogue = core_mos_object(machine->core, MOS_CATALOGUE);
+	uint8_t key[4], value[DATASET_RECORD_SIZE], wrong[4] = { 0, 0, 0, 9 };
+	size_t key_length, length;
+	uint64_t txg;
+
+	expect_done(machine, volume_create(datasets, "v", MIB, 4096, 0, &machine->error));
+	expect_done(machine, core_commit(machine->core));
+	expect_done(machine, tree_next(catalogue, NULL, 0, false, key, &key_length, value, &length));
+	expect_done(machine, core_hold(machine->core, 16, &txg));
+	expect_done(machine, tree_delete(catalogue, txg, key, sizeof(key)));
+	expect_done(machine, tree_put(catalogue, txg, wrong, sizeof(wrong), value, length));
+	core_release(machine->core, txg);
+	pool_close(machine, datasets);
+}
+
+static void see_misfiled(struct machine *machine)
+{
+	struct datasets *datasets;
+
+	expect_done(machine, machine_import(machine));
+	expect_equal(datasets_open(machine->core, &datasets, &machine->error), -POOL_EFORMAT);
+	expect(strstr(machine->error.text, "catalogue"));
+	core_abandon(machine->core);
+}
+
+static void test_misfiled(void **state)
+{
+	struct machine *machine = machine_made(2, 64 * MIB, 1, 1);
+
+	(void)state;
+	machine_boot(machine, misfiled_program);
+	machine_boot(machine, see_misfiled);
+	machine_free(machine);
+}
+
 /* ---- Without parity, with a disk away ---- */
 
 static void striped_program(struct machine *machine)
@@ -454,7 +494,7 @@ static void test_crowd(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_leak), cmocka_unit_test(test_same_txg), cmocka_unit_test(test_damaged),
+		cmocka_unit_test(test_no_leak), cmocka_unit_test(test_same_txg), cmocka_unit_test(test_damaged), cmocka_unit_test(test_misfiled),
 		cmocka_unit_test(test_crowd),	cmocka_unit_test(test_large),   cmocka_unit_test(test_too_much_lost),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

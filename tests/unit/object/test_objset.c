@@ -475,12 +475,34 @@ static void test_forged(void **state)
 	}
 }
 
+/* What is told to be one objset and says that it is another is none. */
+static void another(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset_options options = fake_options(test);
+	struct objset *objset;
+
+	assert_int_equal(objset_create(test->rt, test->blocks, &options, 1, &objset), 0);
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 1), 0);
+	objset = fake_reopen(test, objset);
+	struct raw_block_pointer root = *objset_root(objset);
+	objset_close(objset);
+	options.id++;
+	assert_int_equal(objset_open(test->rt, test->blocks, &options, &root, &objset), -POOL_EFORMAT);
+}
+
+static void test_another(void **state)
+{
+	(void)state;
+	fake_run(0, another, 0, 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers),  cmocka_unit_test(test_many),	   cmocka_unit_test(test_large_destroy),
 		cmocka_unit_test(test_several),  cmocka_unit_test(test_failures), cmocka_unit_test(test_failed_reads),
-		cmocka_unit_test(test_forged),
+		cmocka_unit_test(test_forged),  cmocka_unit_test(test_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -278,6 +278,82 @@ static void forge_rewrite(struct uberblock *uberblock)
 	uberblock->rewrite = UINT32_MAX;
 }
 
+/* ---- A part of the allocation log that isn't of this pool ---- */
+
+struct forged_part {
+	struct machine *machine;
+	struct guid pool;
+	uint32_t part_count;
+	bool done;
+};
+
+static int put_part(void *argument, struct object_sync *sync)
+{
+	struct forged_part *forged = argument;
+	struct core *core = forged->machine->core;
+	struct alloc_log_header header = { .pool = forged->pool, .txg = sync->txg, .part_count = forged->part_count };
+	struct buffer *buffer = buffer_new_zero(CELL_SIZE);
+	struct raw_block_pointer raw;
+
+	if (!forged->done) {
+		expect(alloc_log_encode(&header, NULL, NULL, NULL, buffer->data) > 0);
+		struct block_write write = { .data = buffer, .lsect = 1, .type = TYPE_ALLOC_LOG, .class = CLASS_SYS,
+					     .compression = BLOCK_COMPRESS_OFF, .txg = sync->txg, .fill = 1 };
+		block_write_submit(core->blocks, &write);
+		expect_done(forged->machine, block_writes_place(core->blocks, CLASS_SYS));
+		block_pointer_encode(&write.pointer, &raw);
+		expect_done(forged->machine, array_push(&core->log_now.earlier, &raw));
+		forged->done = true;
+	}
+	buffer_unref(buffer);
+	return 0;
+}
+
+static void part_program(struct machine *machine)
+{
+	struct forged_part *forged = machine->test;
+	struct core_participant participant = { .sync = put_part, .argument = forged };
+
+	expect_done(machine, machine_import(machine));
+	record_commit(machine, 4);
+	if (forged->pool.bytes[0] == 0)
+		forged->pool = core_label(machine->core)->pool;
+	core_set_participant(machine->core, &participant);
+	record_commit(machine, 5);
+	machine_abandon(machine);
+}
+
+static void see_part(struct machine *machine)
+{
+	const struct forged_part *forged = machine->test;
+	bool good = forged->part_count == UINT32_MAX && forged->pool.bytes[0] != 'x';
+
+	if (good) {
+		expect_done(machine, machine_import(machine));
+		expect_equal(record_get(machine, 1), 5);
+		machine_abandon(machine);
+		return;
+	}
+	expect_equal(machine_import(machine), -POOL_EFORMAT);
+	expect(strstr(machine->error.text, "allocation log"));
+}
+
+static void test_forged_part(void **state)
+{
+	struct forged_part cases[] = { { .part_count = UINT32_MAX }, { .part_count = 2 }, { .part_count = UINT32_MAX, .pool = { "x" } } };
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct machine *machine = machine_new(2, 64 * MIB, 1, 1, 7);
+		cases[i].machine = machine;
+		machine->test = &cases[i];
+		machine_boot(machine, machine_create_program);
+		machine_boot(machine, part_program);
+		machine_boot(machine, see_part);
+		machine_free(machine);
+	}
+}
+
 static void incompat_program(struct machine *machine)
 {
 	forge(machine, forge_incompat);
@@ -567,7 +643,7 @@ static void test_too_few(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rewind_only), cmocka_unit_test(test_first_commit_fails), cmocka_unit_test(test_shrunk), cmocka_unit_test(test_long_away),
+		cmocka_unit_test(test_rewind_only), cmocka_unit_test(test_first_commit_fails), cmocka_unit_test(test_shrunk), cmocka_unit_test(test_forged_part), cmocka_unit_test(test_long_away),
 		cmocka_unit_test(test_grown),  cmocka_unit_test(test_rewind), cmocka_unit_test(test_forged),
 		cmocka_unit_test(test_hung),   cmocka_unit_test(test_sysmap), cmocka_unit_test(test_added_before_crash), cmocka_unit_test(test_removed_before_crash),
 		cmocka_unit_test(test_split),  cmocka_unit_test(test_too_few),
