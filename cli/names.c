@@ -80,12 +80,14 @@ int target_parse(const char *text, enum target_form form, struct target *ret_tar
 		 struct libpool_error *error)
 {
 	struct target target = {"", ""};
-	const char *slash = form == TARGET_VOLUME || form == TARGET_POOL_OR_VOLUME ? strchr(text, '/') : NULL;
+	const char *what = form == TARGET_DATASET ? "file system" : "volume";
+	bool named = form == TARGET_VOLUME || form == TARGET_DATASET;
+	const char *slash = named || form == TARGET_POOL_OR_VOLUME ? strchr(text, '/') : NULL;
 	size_t pool_length = slash ? (size_t)(slash - text) : strlen(text);
 	int code;
 
-	if (form == TARGET_VOLUME && !slash)
-		return error_set(error, -EINVAL, "'%s' names no volume: write POOL/VOLUME", text);
+	if (named && !slash)
+		return error_set(error, -EINVAL, "'%s' names no %s: write POOL/%s", text, what, form == TARGET_DATASET ? "DATASET" : "VOLUME");
 	/* One byte more than allowed is enough for name_check to see that it is too long. */
 	if (pool_length > LIBPOOL_NAME_MAX)
 		return name_check(text, "pool", error);
@@ -97,7 +99,7 @@ int target_parse(const char *text, enum target_form form, struct target *ret_tar
 		return error_set(error, -EINVAL,
 				 "pool name '%s' looks like the id of a pool: use another name", target.pool);
 	if (slash) {
-		code = name_check(slash + 1, "volume", error);
+		code = name_check(slash + 1, what, error);
 		if (code < 0)
 			return code;
 		strcpy(target.volume, slash + 1);

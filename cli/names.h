@@ -22,6 +22,7 @@ enum target_form {
 	TARGET_POOL,	      /* POOL */
 	TARGET_POOL_OPTIONAL, /* [POOL] */
 	TARGET_VOLUME,	      /* POOL/VOLUME */
+	TARGET_DATASET,	      /* POOL/DATASET, a file system; kept where a volume would be */
 	TARGET_POOL_OR_VOLUME /* POOL[/VOLUME] */
 };
 

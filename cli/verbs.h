@@ -73,6 +73,15 @@ int online_work(struct call *call);
 int online_finish(struct call *call);
 int clear_work(struct call *call);
 
+/* verb_dataset.c */
+extern const struct column dataset_columns[];
+int dataset_create_check(struct call *call);
+int dataset_create_work(struct call *call);
+const char *dataset_destroy_question(const struct call *call);
+int dataset_destroy_work(struct call *call);
+int dataset_list_work(struct call *call);
+void dataset_list_print(struct call *call);
+
 /* verb_volume.c */
 extern const struct column volume_columns[];
 /* The size of the target's volume, by which it is also known to be there. */

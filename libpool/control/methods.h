@@ -28,6 +28,11 @@ int run_volume_destroy(struct invocation *invocation);
 int run_volume_resize(struct invocation *invocation);
 int run_volume_list(struct invocation *invocation);
 
+/* method_dataset.c */
+int run_dataset_create(struct invocation *invocation);
+int run_dataset_destroy(struct invocation *invocation);
+int run_dataset_list(struct invocation *invocation);
+
 /* method_stream.c */
 int run_volume_read(struct invocation *invocation);
 int run_volume_write(struct invocation *invocation);

@@ -23,6 +23,8 @@ struct checker {
 	struct fs *fs;
 	struct fs_check *result;
 	struct hash_table seen;
+	uint64_t freed;   /* fs->freed at the beginning: what changes it disturbs the check of what has no name */
+	bool undisturbed;
 };
 
 static void violation(struct checker *checker, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -180,7 +182,7 @@ static int note_listed(struct checker *checker)
 		struct seen *seen = status == 0 ? find(checker, number) : NULL;
 		if (seen)
 			seen->listed = true;
-		else if (status == 0)
+		else if (status == 0 && checker->fs->freed == checker->freed)
 			violation(checker, "inode %llu waits to be freed and isn't there", (unsigned long long)number);
 	}
 	return status == -ENOENT ? 0 : status;
@@ -211,7 +213,7 @@ static void judge(struct hash_node *hash, void *argument)
 	if (S_ISDIR(seen->mode) && seen->entries != seen->size)
 		violation(checker, "directory %llu has %llu entries and says %llu", number, (unsigned long long)seen->entries,
 			  (unsigned long long)seen->size);
-	if ((seen->links == 0) != seen->listed)
+	if (checker->undisturbed && (seen->links == 0) != seen->listed)
 		violation(checker, "inode %llu without a name isn't listed, or one with a name is", number);
 out:
 	hash_table_remove(&checker->seen, &seen->hash);
@@ -220,11 +222,12 @@ out:
 
 int fs_check(struct fs *fs, struct fs_check *ret_check)
 {
-	struct checker checker = { .fs = fs, .result = ret_check };
+	struct checker checker = { .fs = fs, .result = ret_check, .freed = fs->freed };
 
 	*ret_check = (struct fs_check){ 0 };
 	if (hash_table_init(&checker.seen, 1024) < 0)
 		return -ENOMEM;
+	rt_mutex_lock(fs->rt, &fs->names);
 	int status = each_object(&checker, note_inode);
 	if (status == 0)
 		status = each_object(&checker, visit_directory);
@@ -232,7 +235,9 @@ int fs_check(struct fs *fs, struct fs_check *ret_check)
 		status = note_listed(&checker);
 	if (status < 0)
 		ret_check->damaged++; /* what is missing is no violation then */
+	checker.undisturbed = fs->freed == checker.freed;
 	hash_table_each(&checker.seen, judge, &checker);
 	hash_table_release(&checker.seen);
+	rt_mutex_unlock(fs->rt, &fs->names);
 	return status;
 }

@@ -11,7 +11,7 @@
 
 #define COLLISIONS (1u << DIRECTORY_COLLISION_BITS)
 
-int name_check(const char *name, size_t length)
+int directory_name_check(const char *name, size_t length)
 {
 	if (length > FS_NAME_MAX)
 		return -ENAMETOOLONG;
@@ -138,7 +138,7 @@ int fs_lookup(struct fs_node *directory, const char *name, size_t length, struct
 {
 	struct directory_entry entry;
 	uint64_t cookie;
-	int status = name_check(name, length);
+	int status = directory_name_check(name, length);
 
 	/* Between finding the entry and its node the name may be given to another one: then once more. */
 	while (status == 0) {

@@ -149,7 +149,7 @@ struct fs_check {
 	char first[512]; /* the first violation */
 };
 /* Walks everything: entries name inodes that are there, of the right type; counts of links; nothing without a name but what waits to
- * be freed; back references. Nothing may change meanwhile. */
+ * be freed; back references. Changes of names wait meanwhile. */
 int fs_check(struct fs *fs, struct fs_check *ret_check);
 
 #endif

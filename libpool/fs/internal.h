@@ -30,6 +30,7 @@ struct fs {
 	struct fs_super record;
 	struct hash_table nodes;
 	struct rt_mutex names;
+	uint64_t freed; /* nodes without a name, so far: that happens at any time */
 };
 
 struct fs_node {
@@ -63,7 +64,7 @@ static inline bool node_is_directory(const struct fs_node *node)
 }
 
 /* directory.c: entries, with no regard to what they name. The caller holds `names` for changes. */
-int name_check(const char *name, size_t length);
+int directory_name_check(const char *name, size_t length);
 /* -ENOENT: then *ret_cookie is what the name would get, 0 if it can't be had. */
 int directory_find(struct fs_node *directory, const char *name, size_t length, uint64_t *ret_cookie, struct directory_entry *ret_entry);
 /* `cookie` is what directory_find gave with -ENOENT. */

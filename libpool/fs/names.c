@@ -39,7 +39,7 @@ static int names_begin(struct fs *fs, struct target *targets, unsigned count)
 	int status = 0;
 
 	for (unsigned i = 0; i < count && status == 0; i++)
-		status = name_check(targets[i].name, targets[i].length);
+		status = directory_name_check(targets[i].name, targets[i].length);
 	for (unsigned i = 0; i < count && status == 0; i++) {
 		status = target_find(&targets[i]);
 		if (status == 0 && targets[i].node && node_is_directory(targets[i].node))

@@ -169,6 +169,7 @@ static void free_doomed(struct fs_node *node)
 	/* Where nothing can be written it waits, listed, for the next time that the file system is opened. */
 	if (core_hold(node->fs->core, 0, &txg) < 0)
 		return;
+	node->fs->freed++;
 	number_key_encode(node->number, key);
 	if (free_node(node, txg) == 0)
 		(void)tree_delete(node->fs->super, txg, key, sizeof(key));

@@ -443,6 +443,156 @@ LIBPOOL_API int libpool_queue_reap(libpool_queue *queue, struct libpool_completi
 /* Everything that returned before, in all datasets, is durable. */
 LIBPOOL_API int libpool_pool_sync(libpool_pool *pool, struct libpool_error *error);
 
+/* ---- File systems --------------------------------------------------------------------------------------- */
+
+/*
+ * A file system is a dataset. Its nodes (files, directories, links ...) are named by number: the inode number, never used
+ * again, which together with the generation names a node for ever, also after a restart; any call may name any node. Functions that
+ * give a node to the caller (lookup, make, link) also hold it, once for each time, until libpool_fs_forget: a held node that loses
+ * its last name lives on until then. Calls may come from any number of threads; permissions are the caller's business.
+ *
+ * What is atomic, also in a crash: every change of names or attributes, and each write within one MiB. libpool_fs_sync makes durable
+ * what returned before, names included; it is what fsync needs, for any node.
+ *
+ * Names are 1 to 255 bytes without '/'; "." and ".." have no meaning here (-EINVAL). Errors are those of the system calls of the same
+ * name; -ESTALE: there is no such node (any more).
+ */
+typedef struct libpool_fs libpool_fs;
+
+#define LIBPOOL_FS_ROOT UINT64_C(16) /* the root directory's number */
+#define LIBPOOL_FS_LINK_MAX 4095     /* bytes of a symbolic link's target */
+
+struct libpool_fs_options {
+	size_t size;
+	uint32_t record_bytes;   /* 4096 to 1048576, power of two; 0: by the use of each file */
+	const char *compression; /* as of volumes */
+	uint32_t mode, uid, gid; /* of the root directory; mode 0: 0755 */
+};
+LIBPOOL_API int libpool_fs_create(libpool_pool *pool, const char *name, const struct libpool_fs_options *options, struct libpool_error *error);
+/* Frees its space in the background. -LIBPOOL_EINUSE while it is open. */
+LIBPOOL_API int libpool_fs_destroy(libpool_pool *pool, const char *name, struct libpool_error *error);
+
+struct libpool_fs_info {
+	size_t size;
+	char name[LIBPOOL_NAME_MAX + 1];
+	uint8_t guid[LIBPOOL_GUID_SIZE]; /* stays the same: for handles that outlive processes */
+	uint64_t used_bytes;             /* on disk, parity apart, as of the last commit */
+	uint32_t record_bytes;           /* 0: by the use of each file */
+	uint32_t open_count;
+	uint64_t created_ns;
+	char compression[16];
+};
+LIBPOOL_API int libpool_filesystems(libpool_pool *pool, struct libpool_fs_info **ret_infos, size_t *ret_count);
+
+/* One handle at a time: -LIBPOOL_EINUSE. What a crash left without a name is freed. options: `user`, `read_only`. */
+LIBPOOL_API int libpool_fs_open(libpool_pool *pool, const char *name, const struct libpool_open_options *options, libpool_fs **ret_fs,
+				struct libpool_error *error);
+/* Nodes still held are let go. No call on it may be running, or follow. */
+LIBPOOL_API int libpool_fs_close(libpool_fs *fs);
+
+struct libpool_time {
+	int64_t seconds; /* since 1970, may be negative */
+	uint32_t nanoseconds, reserved;
+};
+
+struct libpool_attributes {
+	size_t size;
+	uint64_t node, generation;
+	uint64_t length, blocks; /* blocks: of 512 bytes, on disk */
+	uint64_t changes;        /* grows with every change of content or attributes */
+	uint32_t mode, links, uid, gid, project;
+	uint32_t device_major, device_minor;
+	uint32_t block_bytes;    /* that suits reading and writing */
+	struct libpool_time access, modify, change, birth;
+};
+
+/* In all functions below ret_attributes may be NULL where the node isn't new to the caller. */
+LIBPOOL_API int libpool_fs_lookup(libpool_fs *fs, uint64_t directory, const char *name, struct libpool_attributes *ret_attributes);
+/* The directory above; the root's is itself. Holds it. */
+LIBPOOL_API int libpool_fs_parent(libpool_fs *fs, uint64_t directory, struct libpool_attributes *ret_attributes);
+LIBPOOL_API int libpool_fs_forget(libpool_fs *fs, uint64_t node, uint64_t count);
+/* As a lookup of a node by its number. */
+LIBPOOL_API int libpool_fs_hold(libpool_fs *fs, uint64_t node, struct libpool_attributes *ret_attributes);
+/* Doesn't hold. */
+LIBPOOL_API int libpool_fs_get(libpool_fs *fs, uint64_t node, struct libpool_attributes *ret_attributes);
+
+enum {
+	LIBPOOL_SET_MODE = 1, LIBPOOL_SET_UID = 2, LIBPOOL_SET_GID = 4, LIBPOOL_SET_LENGTH = 8, LIBPOOL_SET_ACCESS = 16, LIBPOOL_SET_MODIFY = 32,
+	LIBPOOL_SET_CHANGE = 64, LIBPOOL_SET_BIRTH = 128, LIBPOOL_SET_PROJECT = 256,
+	LIBPOOL_SET_DROP_SETID = 512 /* by somebody whose changes drop set-id bits */
+};
+struct libpool_set {
+	size_t size;
+	uint32_t what; /* LIBPOOL_SET_, any of them in one step */
+	uint32_t mode, uid, gid, project;
+	uint64_t length;
+	struct libpool_time access, modify, change, birth;
+};
+LIBPOOL_API int libpool_fs_set(libpool_fs *fs, uint64_t node, const struct libpool_set *set, struct libpool_attributes *ret_attributes);
+
+struct libpool_new {
+	size_t size;
+	uint32_t mode;      /* type and permissions */
+	uint32_t umask;     /* applies unless the directory has a default access control list */
+	uint32_t uid, gid;
+	uint32_t device_major, device_minor;
+	const char *target; /* of a symbolic link */
+};
+LIBPOOL_API int libpool_fs_make(libpool_fs *fs, uint64_t directory, const char *name, const struct libpool_new *options,
+				struct libpool_attributes *ret_attributes);
+/* A file without a name, which libpool_fs_link may give it. */
+LIBPOOL_API int libpool_fs_make_unnamed(libpool_fs *fs, uint64_t directory, const struct libpool_new *options,
+					struct libpool_attributes *ret_attributes);
+LIBPOOL_API int libpool_fs_link(libpool_fs *fs, uint64_t node, uint64_t directory, const char *name, struct libpool_attributes *ret_attributes);
+LIBPOOL_API int libpool_fs_unlink(libpool_fs *fs, uint64_t directory, const char *name);
+LIBPOOL_API int libpool_fs_rmdir(libpool_fs *fs, uint64_t directory, const char *name);
+enum { LIBPOOL_RENAME_NOREPLACE = 1, LIBPOOL_RENAME_EXCHANGE = 2 };
+LIBPOOL_API int libpool_fs_rename(libpool_fs *fs, uint64_t directory, const char *name, uint64_t new_directory, const char *new_name, uint32_t flags);
+/* ret_target has room for LIBPOOL_FS_LINK_MAX + 1 bytes. */
+LIBPOOL_API int libpool_fs_readlink(libpool_fs *fs, uint64_t node, char *ret_target);
+
+struct libpool_entry {
+	size_t size;
+	uint64_t cookie;          /* goes on behind this entry; below 2^63, stable for the life of the entry */
+	uint64_t node;
+	uint32_t type;            /* mode & S_IFMT */
+	uint32_t held;            /* 1: with_attributes, and the node was there: attributes are valid, and it is held */
+	struct libpool_attributes attributes;
+	char name[LIBPOOL_NAME_MAX + 1];
+};
+/* Up to `count` entries behind `cookie` (0: from the beginning; 1 and 2 are left to the caller's "." and ".."), into the caller's array;
+ * their number, 0 at the end. What is there all the time comes exactly once. */
+LIBPOOL_API int libpool_fs_readdir(libpool_fs *fs, uint64_t directory, uint64_t cookie, int with_attributes, struct libpool_entry *entries,
+				   size_t count);
+
+/* Bytes read: fewer than asked for only at the end. Updates the time of access as relatime does. */
+LIBPOOL_API int64_t libpool_fs_read(libpool_fs *fs, uint64_t node, uint64_t offset, size_t length, void *buffer);
+enum { LIBPOOL_WRITE_DROP_SETID = 1, LIBPOOL_WRITE_APPEND = 2 };
+/* Bytes written: fewer than asked for when an error came in between. -ENOSPC, -EFBIG beyond 2^60. */
+LIBPOOL_API int64_t libpool_fs_write(libpool_fs *fs, uint64_t node, uint64_t offset, size_t length, const void *buffer, uint32_t flags);
+/* mode as of fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE; others are -EOPNOTSUPP. No space is set aside. */
+LIBPOOL_API int libpool_fs_allocate(libpool_fs *fs, uint64_t node, int mode, uint64_t offset, uint64_t length, uint32_t flags);
+LIBPOOL_API int libpool_fs_seek(libpool_fs *fs, uint64_t node, uint64_t offset, int data, uint64_t *ret_offset);
+/* Bytes copied; whole records without going through memory of the caller's, and holes stay holes. */
+LIBPOOL_API int64_t libpool_fs_copy(libpool_fs *fs, uint64_t from, uint64_t from_offset, uint64_t to, uint64_t to_offset, uint64_t length, uint32_t flags);
+
+/* Values up to 64 KiB, of any name of up to 255 bytes. system.posix_acl_access and _default are checked and keep the mode in step. */
+enum { LIBPOOL_XATTR_CREATE = 1, LIBPOOL_XATTR_REPLACE = 2 };
+LIBPOOL_API int libpool_fs_setxattr(libpool_fs *fs, uint64_t node, const char *name, const void *value, size_t length, uint32_t flags);
+/* The length; with capacity 0 nothing else. -ERANGE, -ENODATA. */
+LIBPOOL_API int64_t libpool_fs_getxattr(libpool_fs *fs, uint64_t node, const char *name, void *value, size_t capacity);
+LIBPOOL_API int64_t libpool_fs_listxattr(libpool_fs *fs, uint64_t node, char *names, size_t capacity);
+LIBPOOL_API int libpool_fs_removexattr(libpool_fs *fs, uint64_t node, const char *name);
+
+LIBPOOL_API int libpool_fs_sync(libpool_fs *fs);
+
+struct libpool_fs_space {
+	size_t size;
+	uint64_t total_bytes, free_bytes, used_bytes; /* of what this file system can see: total = used by the pool + free */
+	uint64_t nodes;
+};
+LIBPOOL_API int libpool_fs_space(libpool_fs *fs, struct libpool_fs_space *ret_space);
+
 /* ---- Checking ------------------------------------------------------------------------------------------- */
 
 struct libpool_verify_result {

@@ -26,6 +26,9 @@ struct libpool_volume {
 	bool closed;
 };
 
+/* Who opens a dataset, for people: `text`, or the process where it is NULL. ret_text: LIBPOOL_TEXT_MAX. */
+int api_take_user(const char *name, const char *text, char *ret_text, struct pool_error *error);
+
 /* A call on the pool (volume NULL) or on a volume begins: 0, or -ENODEV. What begins must end. */
 int api_begin(struct libpool_pool *pool, struct libpool_volume *volume);
 void api_end(struct libpool_pool *pool, struct libpool_volume *volume);

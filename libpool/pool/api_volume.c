@@ -128,7 +128,7 @@ static int run_open(struct libpool_pool *pool, struct engine *engine, void *data
 
 	(void)pool;
 	volume->user.read_only |= core_read_only(engine_core(engine));
-	result = engine_volume_open(engine, arguments->name, &volume->user, error);
+	result = engine_dataset_open(engine, arguments->name, false, &volume->user, error);
 	if (result < 0)
 		return result;
 	volume->block_shift = volume_record(volume->user.volume)->block_shift;
@@ -137,7 +137,7 @@ static int run_open(struct libpool_pool *pool, struct engine *engine, void *data
 }
 
 /* Who opens it, for people: one line of what can be printed. */
-static int take_user(const char *name, const char *text, char *ret_text, struct pool_error *error)
+int api_take_user(const char *name, const char *text, char *ret_text, struct pool_error *error)
 {
 	if (!text || !text[0]) {
 		snprintf(ret_text, LIBPOOL_TEXT_MAX, "%.200s pid %ld", program_invocation_short_name, (long)getpid());
@@ -184,7 +184,7 @@ int libpool_volume_open(libpool_pool *pool, const char *name, const struct libpo
 	arguments.volume = volume_new(pool, &copy);
 	if (!arguments.volume)
 		return api_error(error, -ENOMEM, NULL);
-	result = take_user(name, copy.user, arguments.volume->user.text, &local);
+	result = api_take_user(name, copy.user, arguments.volume->user.text, &local);
 	if (result < 0)
 		api_error(error, result, &local);
 	else
@@ -202,7 +202,7 @@ static int run_close(struct libpool_pool *pool, struct engine *engine, void *dat
 	struct libpool_volume *volume = data;
 
 	(void)pool, (void)engine, (void)error;
-	engine_volume_close(&volume->user);
+	engine_dataset_close(&volume->user);
 	return 0;
 }
 

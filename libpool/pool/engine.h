@@ -7,7 +7,7 @@
 #define LIBPOOL_POOL_ENGINE_H
 
 #include "libpool/base/error.h"
-#include "libpool/dataset/dataset.h"
+#include "libpool/fs/fs.h"
 #include "libpool/include/libpool.h"
 
 struct engine;
@@ -67,18 +67,22 @@ int engine_clear(struct engine *engine, const char *disk, struct pool_error *err
 /* A handle of a volume, and whom it belongs to. Where it is kept is up to the caller. */
 struct engine_user {
 	struct list node;
-	struct volume *volume; /* NULL: not open */
+	struct volume *volume; /* NULL: not open, or a file system */
+	struct engine_fs *fs;  /* NULL: not open, or a volume */
 	char text[LIBPOOL_TEXT_MAX];
 	uint64_t since_ns;
 	bool read_only, exclusive;
 };
 
-/* text, read_only and exclusive are set. -LIBPOOL_EINUSE, naming the other user, where one of them is exclusive. */
-int engine_volume_open(struct engine *engine, const char *name, struct engine_user *user, struct pool_error *error);
-void engine_volume_close(struct engine_user *user);
+/* text, read_only and exclusive are set; `filesystem`: which of both the dataset must be. -LIBPOOL_EINUSE, naming the other user, where one of them is exclusive. */
+int engine_dataset_open(struct engine *engine, const char *name, bool filesystem, struct engine_user *user, struct pool_error *error);
+void engine_dataset_close(struct engine_user *user);
 /* Shrinking and destroying: -LIBPOOL_EINUSE, naming the users, while the volume is open. */
 int engine_volume_resize(struct engine *engine, const char *name, uint64_t bytes, struct pool_error *error);
 int engine_volume_destroy(struct engine *engine, const char *name, struct pool_error *error);
+int engine_fs_destroy(struct engine *engine, const char *name, struct pool_error *error);
+/* How many handles a dataset has. */
+unsigned engine_users_of(const struct engine *engine, const char *name);
 int engine_users(struct engine *engine, struct libpool_user **ret_users, size_t *ret_count);
 /* Nothing can be opened any more, unless somebody uses something (-LIBPOOL_EINUSE) and `force` isn't given. */
 int engine_retire(struct engine *engine, bool force, struct pool_error *error);
@@ -87,6 +91,19 @@ void engine_users_close(struct engine *engine);
 /* By name: -ENOENT when there is none. */
 int engine_volume_info(struct engine *engine, const char *name, struct libpool_volume_info *ret_info, struct pool_error *error);
 int engine_volumes(struct engine *engine, struct libpool_volume_info **ret_volumes, size_t *ret_count);
+
+/* engine_fs.c: an open file system and the nodes that are held in it. */
+struct engine_fs;
+int engine_fs_open(struct engine *engine, const char *name, struct engine_fs **ret_fs, struct pool_error *error);
+void engine_fs_close(struct engine_fs *fs);
+struct fs *engine_fs(const struct engine_fs *fs);
+const struct dataset_record *engine_fs_record(const struct engine_fs *fs);
+/* The open one of that name, or NULL. Owned by whoever has it open. */
+struct fs *engine_fs_find(const struct engine *engine, const char *name);
+int engine_fs_hold(struct engine_fs *fs, struct fs_node *node);
+/* -EINVAL for more than is held. */
+int engine_fs_forget(struct engine_fs *fs, uint64_t number, uint64_t count);
+int engine_filesystems(struct engine *engine, struct libpool_fs_info **ret_infos, size_t *ret_count);
 
 int engine_verify(struct engine *engine, const struct libpool_verify_options *options, struct libpool_verify_result *ret_result,
 		  struct pool_error *error);

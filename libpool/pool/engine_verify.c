@@ -18,6 +18,43 @@ static bool is_cancelled(void *argument)
 	return verification->engine->hurried || (options->is_cancelled && options->is_cancelled(options->argument));
 }
 
+/* Of one file system: that of who has it open, or opened for the time of the check. */
+static int check_filesystem(struct engine *engine, const char *name, struct fs_check *ret_check)
+{
+	struct fs *fs = engine_fs_find(engine, name), *opened = NULL;
+	int status = fs ? 0 : fs_open(engine->datasets, name, &opened, NULL);
+
+	if (status == 0)
+		status = fs_check(fs ? fs : opened, ret_check);
+	fs_close(opened);
+	return status;
+}
+
+static int check_filesystems(struct engine *engine, struct libpool_verify_result *result)
+{
+	struct dataset_record *records;
+	size_t count;
+	int status = filesystems_list(engine->datasets, &records, &count);
+
+	if (status < 0)
+		return status;
+	for (size_t i = 0; i < count && !engine->hurried; i++) {
+		struct fs_check check = {0};
+
+		status = check_filesystem(engine, records[i].name, &check);
+		if (status == -ENOMEM)
+			break;
+		/* One that can't be opened or walked is damaged. */
+		result->damaged_blocks += check.damaged + (status < 0 && !check.damaged);
+		if (check.violations && !result->violations)
+			snprintf(result->first, sizeof(result->first), "file system %.60s: %.400s", records[i].name, check.first);
+		result->violations += check.violations;
+		status = 0;
+	}
+	free(records);
+	return status;
+}
+
 int engine_verify(struct engine *engine, const struct libpool_verify_options *options, struct libpool_verify_result *ret_result,
 		  struct pool_error *error)
 {
@@ -37,6 +74,7 @@ int engine_verify(struct engine *engine, const struct libpool_verify_options *op
 			.damaged_blocks = result->damaged_blocks + result->damaged_cells,
 		};
 		snprintf(ret_result->first, sizeof(ret_result->first), "%.*s", (int)sizeof(ret_result->first) - 1, result->first);
+		status = check_filesystems(engine, ret_result);
 	}
 	free(result);
 	if (status == -ECANCELED)

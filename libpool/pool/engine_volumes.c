@@ -1,5 +1,5 @@
 /*
- * Volumes, and who uses them.
+ * Volumes, and who uses them and file systems.
  *
  * What must always hold: an exclusive handle is the only one of its volume; what nobody may have open (a volume that shrinks or
  * is destroyed) can't be opened while it happens. So these, and opening, come one after the other.
@@ -20,7 +20,7 @@ static struct engine_user *user_at(struct list *node)
 
 static const struct dataset_record *record_of(const struct engine_user *user)
 {
-	return volume_record(user->volume);
+	return user->fs ? engine_fs_record(user->fs) : volume_record(user->volume);
 }
 
 static bool uses(const struct engine_user *user, const char *name)
@@ -57,7 +57,7 @@ static int refuse_users(struct engine *engine, const char *name, const char *wha
 
 	if (!users_text(engine, name, text, sizeof(text)))
 		return 0;
-	return pool_error_set(error, -POOL_EINUSE, "volume %.60s/%.100s can't be %s while it is in use by %s: stop that first",
+	return pool_error_set(error, -POOL_EINUSE, "%.60s/%.100s can't be %s while it is in use by %s: stop that first",
 			      core_label(engine->core)->name, name, what, text);
 }
 
@@ -161,14 +161,14 @@ static int check_alone(struct engine *engine, const char *name, const struct eng
 		const struct engine_user *user = user_at(node);
 
 		if (uses(user, name) && (user->exclusive || opener->exclusive))
-			return pool_error_set(error, -POOL_EINUSE, "volume %.60s/%.100s is in use%s by %s: stop that first%s",
+			return pool_error_set(error, -POOL_EINUSE, "%.60s/%.100s is in use%s by %s: stop that first%s",
 					      core_label(engine->core)->name, name, user->exclusive ? ", exclusively," : "", user->text,
 					      user->exclusive ? "" : ", or open it without insisting on being alone");
 	}
 	return 0;
 }
 
-static int open_locked_volume(struct engine *engine, const char *name, struct engine_user *user, struct pool_error *error)
+static int open_alone(struct engine *engine, const char *name, bool filesystem, struct engine_user *user, struct pool_error *error)
 {
 	int result = check_alone(engine, name, user, error);
 
@@ -176,7 +176,8 @@ static int open_locked_volume(struct engine *engine, const char *name, struct en
 		result = pool_error_set(error, -ENODEV, "pool %s is being closed: nothing can be opened any more",
 					core_label(engine->core)->name);
 	if (result == 0)
-		result = volume_open(engine->datasets, name, &user->volume, error);
+		result = filesystem ? engine_fs_open(engine, name, &user->fs, error) :
+				      volume_open(engine->datasets, name, &user->volume, error);
 	if (result < 0)
 		return result;
 	user->since_ns = rt_realtime(engine->rt);
@@ -184,27 +185,33 @@ static int open_locked_volume(struct engine *engine, const char *name, struct en
 	return 0;
 }
 
-int engine_volume_open(struct engine *engine, const char *name, struct engine_user *user, struct pool_error *error)
+int engine_dataset_open(struct engine *engine, const char *name, bool filesystem, struct engine_user *user, struct pool_error *error)
 {
 	int result;
 
 	rt_mutex_lock(engine->rt, &engine->volumes_lock);
-	result = open_locked_volume(engine, name, user, error);
+	result = open_alone(engine, name, filesystem, user, error);
 	rt_mutex_unlock(engine->rt, &engine->volumes_lock);
 	return result;
 }
 
-void engine_volume_close(struct engine_user *user)
+void engine_dataset_close(struct engine_user *user)
 {
+	struct engine_fs *fs = user->fs;
+
 	list_remove(&user->node);
 	volume_close(user->volume);
 	user->volume = NULL;
+	user->fs = NULL; /* first: nobody begins anything there any more */
+	if (fs)
+		engine_fs_close(fs);
 }
 
 void engine_users_close(struct engine *engine)
 {
-	list_for_each_safe(node, after, &engine->users)
-		engine_volume_close(user_at(node));
+	/* Closing one waits: the list may be another then. */
+	while (!list_empty(&engine->users))
+		engine_dataset_close(user_at(engine->users.next));
 }
 
 int engine_retire(struct engine *engine, bool force, struct pool_error *error)
@@ -256,4 +263,33 @@ int engine_volume_destroy(struct engine *engine, const char *name, struct pool_e
 		result = volume_destroy(engine->datasets, name, error);
 	rt_mutex_unlock(engine->rt, &engine->volumes_lock);
 	return result;
+}
+
+int engine_fs_destroy(struct engine *engine, const char *name, struct pool_error *error)
+{
+	int result;
+
+	rt_mutex_lock(engine->rt, &engine->volumes_lock);
+	result = refuse_users(engine, name, "destroyed", error);
+	if (result == 0)
+		result = filesystem_destroy(engine->datasets, name, error);
+	rt_mutex_unlock(engine->rt, &engine->volumes_lock);
+	return result;
+}
+
+unsigned engine_users_of(const struct engine *engine, const char *name)
+{
+	unsigned count = 0;
+
+	list_for_each(node, &engine->users)
+		count += uses(user_at(node), name);
+	return count;
+}
+
+struct fs *engine_fs_find(const struct engine *engine, const char *name)
+{
+	list_for_each(node, &engine->users)
+		if (user_at(node)->fs && uses(user_at(node), name))
+			return engine_fs(user_at(node)->fs);
+	return NULL;
 }

@@ -504,6 +504,30 @@ int libpool_volume_destroy(libpool_pool *pool, const char *name, struct libpool_
 	return 0;
 }
 
+int libpool_fs_create(libpool_pool *pool, const char *name, const struct libpool_fs_options *options, struct libpool_error *error)
+{
+	(void)pool, (void)options;
+	ORDERED(error);
+	return say(error, -EEXIST, name);
+}
+
+int libpool_fs_destroy(libpool_pool *pool, const char *name, struct libpool_error *error)
+{
+	(void)pool;
+	ORDERED(error);
+	return say(error, -ENOENT, name);
+}
+
+/* Pools of the double have none. */
+int libpool_filesystems(libpool_pool *pool, struct libpool_fs_info **ret_infos, size_t *ret_count)
+{
+	(void)pool;
+	ORDERED(NULL);
+	*ret_infos = calloc(1, sizeof(**ret_infos));
+	*ret_count = 0;
+	return *ret_infos ? 0 : -ENOMEM;
+}
+
 int libpool_volumes(libpool_pool *pool, struct libpool_volume_info **ret_volumes, size_t *ret_count)
 {
 	size_t count = 0;

@@ -105,12 +105,12 @@ static void use_volume(struct run *run, struct engine *engine, const char *name)
 
 	if (engine_properties(engine, name, &properties, &count, &error) == 0)
 		free(properties);
-	if (engine_volume_open(engine, name, &user, &error) < 0)
+	if (engine_dataset_open(engine, name, false, &user, &error) < 0)
 		return;
 	read_volume(user.volume);
 	write_volume(run, user.volume);
 	read_volume(user.volume);
-	engine_volume_close(&user);
+	engine_dataset_close(&user);
 	if (run->use.writes & WRITE_PROPERTIES) {
 		(void)engine_property_set(engine, name, "compression", "zstd-3", false, &error);
 		(void)engine_property_set(engine, name, "volsize", "1G", false, &error);

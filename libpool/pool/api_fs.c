@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* File systems as libpool.h has them: create, destroy, list, open, close. Names: api_fs_names.c; content: api_fs_content.c. */
+#include "libpool/pool/api_fs.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/pool/text.h"
+
+struct create_arguments {
+	const char *name;
+	struct fs_create_options options;
+};
+
+static int run_create(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct create_arguments *arguments = data;
+
+	(void)pool;
+	return fs_create(engine_datasets(engine), arguments->name, &arguments->options, error);
+}
+
+static int take_options(const char *name, const struct libpool_fs_options *options, struct fs_create_options *ret_options,
+			struct pool_error *error)
+{
+	uint32_t record = options->record_bytes;
+	const char *compression = options->compression;
+
+	*ret_options = (struct fs_create_options){.compression = BLOCK_COMPRESS_AUTO, .mode = options->mode, .uid = options->uid, .gid = options->gid};
+	if (record && (record & (record - 1) || record < 4096 || record > 1u << 20))
+		return pool_error_set(error, -EINVAL,
+				      "file system %.100s: a record size of %u bytes is not possible: a power of two from 4 KiB to 1 MiB", name, record);
+	if (record)
+		ret_options->record_shift = (uint8_t)__builtin_ctz(record);
+	if (compression && compression[0] && !compression_parse(compression, &ret_options->compression))
+		return pool_error_set(error, -EINVAL, "file system %.100s: compression '%.40s' is none of off, auto, zstd-1 to zstd-19", name,
+				      compression);
+	if (options->mode & ~07777u)
+		return pool_error_set(error, -EINVAL, "file system %.100s: %o is no mode of a directory", name, options->mode);
+	return 0;
+}
+
+int libpool_fs_create(libpool_pool *pool, const char *name, const struct libpool_fs_options *options, struct libpool_error *error)
+{
+	struct create_arguments arguments = {.name = name};
+	struct libpool_fs_options copy;
+	struct pool_error local = {0};
+	int result = name ? api_options_copy(&copy, sizeof(copy), options) : -EINVAL;
+
+	if (result == 0)
+		result = take_options(name, &copy, &arguments.options, &local);
+	if (result < 0)
+		return api_error(error, result, &local);
+	return api_run(pool, NULL, run_create, &arguments, error);
+}
+
+static int run_destroy(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	(void)pool;
+	return engine_fs_destroy(engine, data, error);
+}
+
+int libpool_fs_destroy(libpool_pool *pool, const char *name, struct libpool_error *error)
+{
+	return name ? api_run(pool, NULL, run_destroy, (void *)(uintptr_t)name, error) : api_error(error, -EINVAL, NULL);
+}
+
+struct list_arguments {
+	struct libpool_fs_info *infos;
+	size_t count;
+};
+
+static int run_list(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct list_arguments *arguments = data;
+
+	(void)pool, (void)error;
+	return engine_filesystems(engine, &arguments->infos, &arguments->count);
+}
+
+int libpool_filesystems(libpool_pool *pool, struct libpool_fs_info **ret_infos, size_t *ret_count)
+{
+	struct list_arguments arguments = {0};
+	int result = ret_infos && ret_count ? api_run(pool, NULL, run_list, &arguments, NULL) : -EINVAL;
+
+	if (result < 0)
+		return result;
+	*ret_infos = arguments.infos;
+	*ret_count = arguments.count;
+	return 0;
+}
+
+/* ---- handles ---- */
+
+struct open_arguments {
+	const char *name;
+	struct libpool_fs *fs;
+};
+
+static int run_open(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct open_arguments *arguments = data;
+	struct libpool_fs *fs = arguments->fs;
+
+	(void)pool;
+	fs->user.read_only |= core_read_only(engine_core(engine));
+	fs->read_only = fs->user.read_only;
+	return engine_dataset_open(engine, arguments->name, true, &fs->user, error);
+}
+
+int libpool_fs_open(libpool_pool *pool, const char *name, const struct libpool_open_options *options, libpool_fs **ret_fs,
+		    struct libpool_error *error)
+{
+	struct libpool_open_options copy;
+	struct open_arguments arguments = {.name = name};
+	struct pool_error local = {0};
+	int result = pool && name && ret_fs ? api_options_copy(&copy, sizeof(copy), options) : -EINVAL;
+
+	if (result < 0)
+		return api_error(error, result, NULL);
+	arguments.fs = calloc(1, sizeof(*arguments.fs));
+	if (!arguments.fs)
+		return api_error(error, -ENOMEM, NULL);
+	arguments.fs->pool = pool;
+	arguments.fs->user.read_only = copy.read_only;
+	arguments.fs->user.exclusive = true;
+	result = api_take_user(name, copy.user, arguments.fs->user.text, &local);
+	if (result < 0)
+		api_error(error, result, &local);
+	else
+		result = api_run(pool, NULL, run_open, &arguments, error);
+	if (result < 0) {
+		free(arguments.fs);
+		return result;
+	}
+	api_pool_ref(pool);
+	*ret_fs = arguments.fs;
+	return 0;
+}
+
+static int run_close(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct libpool_fs *fs = data;
+
+	(void)pool, (void)engine, (void)error;
+	engine_dataset_close(&fs->user);
+	return 0;
+}
+
+int libpool_fs_close(libpool_fs *fs)
+{
+	if (!fs)
+		return 0;
+	/* -ENODEV: the pool was closed, and closed it. Without memory for a fiber: again. */
+	while (api_run(fs->pool, NULL, run_close, fs, NULL) == -ENOMEM)
+		sched_yield();
+	api_pool_unref(fs->pool);
+	free(fs);
+	return 0;
+}
+
+/* ---- calls ---- */
+
+static int run_call(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct fs_call *call = data;
+
+	(void)pool, (void)engine, (void)error;
+	call->engine_fs = call->handle->user.fs;
+	if (!call->engine_fs)
+		return -ENODEV;
+	call->fs = engine_fs(call->engine_fs);
+	return call->function(call);
+}
+
+int fs_call(struct fs_call *call, int (*function)(struct fs_call *call), bool changes)
+{
+	if (!call->handle)
+		return -EINVAL;
+	if (changes && call->handle->read_only)
+		return -EROFS;
+	call->function = function;
+	return api_run(call->handle->pool, NULL, run_call, call, NULL);
+}
+
+int fs_call_attributes(struct fs_call *call, int (*function)(struct fs_call *call), bool changes, struct libpool_attributes *ret_attributes)
+{
+	int result = ret_attributes ? api_result_check(ret_attributes) : 0;
+
+	if (result == 0)
+		result = fs_call(call, function, changes);
+	if (result == 0 && ret_attributes)
+		result = api_result_copy(ret_attributes, &call->attributes, sizeof(call->attributes));
+	return result;
+}
+
+static struct libpool_time time_out(const struct fs_time *time)
+{
+	return (struct libpool_time){time->seconds, time->nanoseconds, 0};
+}
+
+void fs_attributes_fill(const struct fs_node *node, struct libpool_attributes *ret_attributes)
+{
+	struct fs_attributes all;
+
+	fs_attributes(node, &all);
+	*ret_attributes = (struct libpool_attributes){
+		.size = sizeof(*ret_attributes),
+		.node = all.number,
+		.generation = all.generation,
+		.length = all.size,
+		.blocks = all.blocks,
+		.changes = all.changes,
+		.mode = all.mode,
+		.links = all.links,
+		.uid = all.uid,
+		.gid = all.gid,
+		.project = all.project,
+		.device_major = all.device_major,
+		.device_minor = all.device_minor,
+		.block_bytes = all.block_size,
+		.access = time_out(&all.times[FS_TIME_ACCESS]),
+		.modify = time_out(&all.times[FS_TIME_MODIFY]),
+		.change = time_out(&all.times[FS_TIME_CHANGE]),
+		.birth = time_out(&all.times[FS_TIME_BIRTH]),
+	};
+}
+
+int fs_call_finish(struct fs_call *call, struct fs_node *node, bool hold)
+{
+	int result = hold ? engine_fs_hold(call->engine_fs, node) : 0;
+
+	fs_attributes_fill(node, &call->attributes);
+	fs_put(node);
+	return result;
+}
+
+int fs_call_node(struct fs_call *call, struct fs_node **ret_node)
+{
+	return fs_get(call->fs, call->node, 0, ret_node);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Calls on an open file system, on their way from libpool.h to the engine. */
+#ifndef LIBPOOL_POOL_API_FS_H
+#define LIBPOOL_POOL_API_FS_H
+
+#include "libpool/pool/api_pool.h"
+
+struct libpool_fs {
+	struct libpool_pool *pool;
+	struct engine_user user; /* engine thread; its fs is NULL when the pool is gone */
+	bool read_only;          /* constant */
+};
+
+/* One call with its arguments; each uses some of them. */
+struct fs_call {
+	struct libpool_fs *handle;
+	int (*function)(struct fs_call *call);
+	/* Engine thread. */
+	struct engine_fs *engine_fs;
+	struct fs *fs;
+	/* Arguments. */
+	uint64_t node, other;
+	const char *name, *new_name;
+	uint64_t offset, other_offset, length;
+	void *buffer;
+	uint32_t flags;
+	int mode;
+	const struct libpool_set *set;
+	const struct libpool_new *options;
+	struct libpool_entry *entries;
+	/* Results. */
+	struct libpool_attributes attributes;
+	struct fs_space space;
+	uint64_t result;
+};
+
+/* In the engine; `changes`: refused for read-only handles. */
+int fs_call(struct fs_call *call, int (*function)(struct fs_call *call), bool changes);
+/* With the attributes that it gave, as far as the caller wants them. */
+int fs_call_attributes(struct fs_call *call, int (*function)(struct fs_call *call), bool changes, struct libpool_attributes *ret_attributes);
+/* Engine thread: of a node. */
+void fs_attributes_fill(const struct fs_node *node, struct libpool_attributes *ret_attributes);
+/* Engine thread: attributes of a node that was opened for the call, which it holds if `hold`. Puts it. */
+int fs_call_finish(struct fs_call *call, struct fs_node *node, bool hold);
+/* Engine thread: call->node. */
+int fs_call_node(struct fs_call *call, struct fs_node **ret_node);
+
+#endif
