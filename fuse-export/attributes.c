@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Attributes, extended attributes, and the figures of the whole. */
+#include "fuse-export/mount.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void reply_attributes(fuse_req_t request, int code, const struct libpool_attributes *attributes)
+{
+	struct stat stat;
+
+	if (code < 0) {
+		fuse_reply_err(request, errno_of(code));
+		return;
+	}
+	stat_fill(attributes, &stat);
+	fuse_reply_attr(request, &stat, CACHE_SECONDS);
+}
+
+static void do_getattr(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *info)
+{
+	struct libpool_attributes attributes = LIBPOOL_INIT(libpool_attributes);
+
+	(void)info;
+	reply_attributes(request, libpool_fs_get(mount_of(request)->fs, node_of(ino), &attributes), &attributes);
+}
+
+static struct libpool_time time_in(const struct timespec *time)
+{
+	return (struct libpool_time){.seconds = time->tv_sec, .nanoseconds = (uint32_t)time->tv_nsec};
+}
+
+static struct libpool_time time_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return time_in(&now);
+}
+
+static void do_setattr(fuse_req_t request, fuse_ino_t ino, struct stat *stat, int to_set, struct fuse_file_info *info)
+{
+	static const struct {
+		int kernel;
+		uint32_t library;
+	} flags[] = {
+		{FUSE_SET_ATTR_MODE, LIBPOOL_SET_MODE},     {FUSE_SET_ATTR_UID, LIBPOOL_SET_UID},
+		{FUSE_SET_ATTR_GID, LIBPOOL_SET_GID},       {FUSE_SET_ATTR_SIZE, LIBPOOL_SET_LENGTH},
+		{FUSE_SET_ATTR_ATIME, LIBPOOL_SET_ACCESS},  {FUSE_SET_ATTR_ATIME_NOW, LIBPOOL_SET_ACCESS},
+		{FUSE_SET_ATTR_MTIME, LIBPOOL_SET_MODIFY},  {FUSE_SET_ATTR_MTIME_NOW, LIBPOOL_SET_MODIFY},
+		{FUSE_SET_ATTR_CTIME, LIBPOOL_SET_CHANGE},
+	};
+	struct libpool_attributes attributes = LIBPOOL_INIT(libpool_attributes);
+	struct libpool_set set = {
+		.size = sizeof(set),
+		.mode = stat->st_mode,
+		.uid = stat->st_uid,
+		.gid = stat->st_gid,
+		.length = (uint64_t)stat->st_size,
+		.access = to_set & FUSE_SET_ATTR_ATIME_NOW ? time_now() : time_in(&stat->st_atim),
+		.modify = to_set & FUSE_SET_ATTR_MTIME_NOW ? time_now() : time_in(&stat->st_mtim),
+		.change = time_in(&stat->st_ctim),
+	};
+
+	(void)info;
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (to_set & flags[i].kernel)
+			set.what |= flags[i].library;
+	/* Who isn't root and makes a file shorter or longer drops its set-id bits. */
+	if (set.what & LIBPOOL_SET_LENGTH && fuse_req_ctx(request)->uid != 0)
+		set.what |= LIBPOOL_SET_DROP_SETID;
+	reply_attributes(request, libpool_fs_set(mount_of(request)->fs, node_of(ino), &set, &attributes), &attributes);
+}
+
+static void do_statfs(fuse_req_t request, fuse_ino_t ino)
+{
+	struct libpool_fs_space space = LIBPOOL_INIT(libpool_fs_space);
+	int code = libpool_fs_space(mount_of(request)->fs, &space);
+
+	(void)ino;
+	if (code < 0) {
+		fuse_reply_err(request, errno_of(code));
+		return;
+	}
+	const uint64_t block = 4096, node_bytes = 512; /* nodes are limited by space alone */
+	struct statvfs figures = {
+		.f_bsize = block,
+		.f_frsize = block,
+		.f_blocks = space.total_bytes / block,
+		.f_bfree = space.free_bytes / block,
+		.f_bavail = space.free_bytes / block,
+		.f_files = space.nodes + space.free_bytes / node_bytes,
+		.f_ffree = space.free_bytes / node_bytes,
+		.f_favail = space.free_bytes / node_bytes,
+		.f_namemax = LIBPOOL_NAME_MAX,
+	};
+	fuse_reply_statfs(request, &figures);
+}
+
+/* ---- extended attributes ---- */
+
+static void do_setxattr(fuse_req_t request, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	uint32_t known = (flags & 1 ? LIBPOOL_XATTR_CREATE : 0u) | (flags & 2 ? LIBPOOL_XATTR_REPLACE : 0u);
+
+	reply_code(request, libpool_fs_setxattr(mount_of(request)->fs, node_of(ino), name, value, size, known));
+}
+
+/* A value or the names; for size 0 only how long they are. */
+static void reply_bytes(fuse_req_t request, int64_t length, const char *bytes, size_t size)
+{
+	if (length < 0)
+		fuse_reply_err(request, errno_of(length));
+	else if (size == 0)
+		fuse_reply_xattr(request, (size_t)length);
+	else
+		fuse_reply_buf(request, bytes, (size_t)length);
+}
+
+static void do_getxattr(fuse_req_t request, fuse_ino_t ino, const char *name, size_t size)
+{
+	char *value = size ? malloc(size) : NULL;
+
+	reply_bytes(request, size && !value ? -ENOMEM : libpool_fs_getxattr(mount_of(request)->fs, node_of(ino), name, value, size), value, size);
+	free(value);
+}
+
+static void do_listxattr(fuse_req_t request, fuse_ino_t ino, size_t size)
+{
+	char *names = size ? malloc(size) : NULL;
+
+	reply_bytes(request, size && !names ? -ENOMEM : libpool_fs_listxattr(mount_of(request)->fs, node_of(ino), names, size), names, size);
+	free(names);
+}
+
+static void do_removexattr(fuse_req_t request, fuse_ino_t ino, const char *name)
+{
+	reply_code(request, libpool_fs_removexattr(mount_of(request)->fs, node_of(ino), name));
+}
+
+void attributes_operations(struct fuse_lowlevel_ops *operations)
+{
+	operations->getattr = do_getattr;
+	operations->setattr = do_setattr;
+	operations->statfs = do_statfs;
+	operations->setxattr = do_setxattr;
+	operations->getxattr = do_getxattr;
+	operations->listxattr = do_listxattr;
+	operations->removexattr = do_removexattr;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Attributes and errors in the kernel's terms. */
+#include "fuse-export/mount.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+static struct timespec time_of(const struct libpool_time *time)
+{
+	return (struct timespec){.tv_sec = time->seconds, .tv_nsec = time->nanoseconds};
+}
+
+void stat_fill(const struct libpool_attributes *attributes, struct stat *ret_stat)
+{
+	*ret_stat = (struct stat){
+		.st_ino = attributes->node,
+		.st_mode = attributes->mode,
+		.st_nlink = attributes->links,
+		.st_uid = attributes->uid,
+		.st_gid = attributes->gid,
+		.st_rdev = makedev(attributes->device_major, attributes->device_minor),
+		.st_size = (off_t)attributes->length,
+		.st_blksize = (blksize_t)attributes->block_bytes,
+		.st_blocks = (blkcnt_t)attributes->blocks,
+		.st_atim = time_of(&attributes->access),
+		.st_mtim = time_of(&attributes->modify),
+		.st_ctim = time_of(&attributes->change),
+	};
+}
+
+void entry_fill(const struct libpool_attributes *attributes, struct fuse_entry_param *ret_entry)
+{
+	*ret_entry = (struct fuse_entry_param){
+		.ino = ino_of(attributes->node),
+		.generation = attributes->generation,
+		.attr_timeout = CACHE_SECONDS,
+		.entry_timeout = CACHE_SECONDS,
+	};
+	stat_fill(attributes, &ret_entry->attr);
+}
+
+int errno_of(int64_t code)
+{
+	switch (-code) {
+	case LIBPOOL_EINUSE:
+		return EBUSY;
+	default:
+		return -code > 0 && -code < LIBPOOL_EDAMAGED ? (int)-code : EIO;
+	}
+}
+
+void reply_code(fuse_req_t request, int code)
+{
+	fuse_reply_err(request, code < 0 ? errno_of(code) : 0);
+}
+
+void reply_node(fuse_req_t request, int code, const struct libpool_attributes *attributes)
+{
+	struct fuse_entry_param entry;
+
+	if (code < 0) {
+		fuse_reply_err(request, errno_of(code));
+		return;
+	}
+	entry_fill(attributes, &entry);
+	/* Who asked is gone: the kernel will not forget what it never got. */
+	if (fuse_reply_entry(request, &entry) == -ENOENT)
+		(void)libpool_fs_forget(mount_of(request)->fs, attributes->node, 1);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One mounted file system, as the files of this folder share it. */
+#ifndef FUSE_EXPORT_MOUNT_H
+#define FUSE_EXPORT_MOUNT_H
+
+#define FUSE_USE_VERSION 312
+
+#include <fuse_lowlevel.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <libpool.h>
+
+/* Nobody else changes the file system while it is mounted: what the kernel knows stays true until it changes it. */
+#define CACHE_SECONDS 3600.0
+
+struct mount {
+	libpool_fs *fs;
+	bool read_only;
+};
+
+/* Between the kernel's node ids and numbers of nodes: the same but for the root, which the kernel calls 1. */
+static inline uint64_t node_of(fuse_ino_t ino)
+{
+	return ino == FUSE_ROOT_ID ? LIBPOOL_FS_ROOT : ino;
+}
+
+static inline fuse_ino_t ino_of(uint64_t node)
+{
+	return node == LIBPOOL_FS_ROOT ? FUSE_ROOT_ID : node;
+}
+
+static inline struct mount *mount_of(fuse_req_t request)
+{
+	return fuse_req_userdata(request);
+}
+
+/* convert.c */
+void stat_fill(const struct libpool_attributes *attributes, struct stat *ret_stat);
+void entry_fill(const struct libpool_attributes *attributes, struct fuse_entry_param *ret_entry);
+/* The errno of a negative code of the library: what has no name in errno is an error of input and output. */
+int errno_of(int64_t code);
+/* Replies with 0 or the error. */
+void reply_code(fuse_req_t request, int code);
+/* Replies with a node that the library has held for the kernel, or the error. */
+void reply_node(fuse_req_t request, int code, const struct libpool_attributes *attributes);
+
+/* names.c, content.c, attributes.c: what the kernel asks for. */
+void names_operations(struct fuse_lowlevel_ops *operations);
+void content_operations(struct fuse_lowlevel_ops *operations);
+void attributes_operations(struct fuse_lowlevel_ops *operations);
+
+#endif

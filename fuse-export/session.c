@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Mounting, serving, unmounting. The kernel checks permissions and keeps locks; a request is answered by the thread that got it.
+ */
+#include "fuse-export/session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define REQUEST_BYTES (1u << 20)
+#define THREADS_MAX   16u
+
+static void want(struct fuse_conn_info *connection, unsigned capability)
+{
+	if (connection->capable & capability)
+		connection->want |= capability;
+}
+
+static void do_init(void *userdata, struct fuse_conn_info *connection)
+{
+	(void)userdata;
+	connection->max_write = REQUEST_BYTES;
+	connection->max_readahead = REQUEST_BYTES;
+	connection->max_background = 64;
+	connection->congestion_threshold = 48;
+	connection->time_gran = 1;
+	want(connection, FUSE_CAP_EXPORT_SUPPORT); /* NFS: any node by its number */
+	want(connection, FUSE_CAP_POSIX_ACL);
+	want(connection, FUSE_CAP_DONT_MASK);	   /* default lists decide, or else the umask */
+	want(connection, FUSE_CAP_PARALLEL_DIROPS);
+	want(connection, FUSE_CAP_ASYNC_DIO);
+	want(connection, FUSE_CAP_ATOMIC_O_TRUNC);
+	want(connection, FUSE_CAP_READDIRPLUS);
+	want(connection, FUSE_CAP_READDIRPLUS_AUTO);
+	want(connection, FUSE_CAP_CACHE_SYMLINKS);
+	want(connection, FUSE_CAP_EXPLICIT_INVAL_DATA);
+	connection->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
+}
+
+/* "-o" and one text. */
+static int add_options(struct fuse_args *arguments, const struct session *session, const struct session_options *options)
+{
+	char text[2 * LIBPOOL_NAME_MAX + 256];
+
+	snprintf(text, sizeof(text), "fsname=%s,subtype=libpool,default_permissions%s%s%s", session->source, options->allow_other ? ",allow_other" : "",
+		 options->dev_suid ? ",dev,suid" : "", options->read_only ? ",ro" : "");
+	if (fuse_opt_add_arg(arguments, "libpool-fuse") != 0 || fuse_opt_add_arg(arguments, "-o") != 0 || fuse_opt_add_arg(arguments, text) != 0)
+		return -1;
+	if (options->extra && (fuse_opt_add_arg(arguments, "-o") != 0 || fuse_opt_add_arg(arguments, options->extra) != 0))
+		return -1;
+	return 0;
+}
+
+int session_mount(struct session *session, const struct session_options *options)
+{
+	struct fuse_args arguments = FUSE_ARGS_INIT(0, NULL);
+	struct fuse_lowlevel_ops operations = {.init = do_init};
+	int code = add_options(&arguments, session, options);
+
+	names_operations(&operations);
+	content_operations(&operations);
+	attributes_operations(&operations);
+	if (code == 0) {
+		session->fuse = fuse_session_new(&arguments, &operations, sizeof(operations), &session->mount);
+		code = session->fuse ? fuse_session_mount(session->fuse, session->point) : -1;
+	}
+	session->mounted = code == 0;
+	if (code != 0)
+		fprintf(stderr, "libpool-fuse: %s can't be mounted at %s: see the lines above\n", session->source, session->point);
+	fuse_opt_free_args(&arguments);
+	return code == 0 ? 0 : -1;
+}
+
+static void *serve(void *argument)
+{
+	struct session *session = argument;
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+
+	if (config) {
+		fuse_loop_cfg_set_clone_fd(config, 1);
+		fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
+		fuse_loop_cfg_set_idle_threads(config, THREADS_MAX);
+		(void)fuse_session_loop_mt(session->fuse, config);
+		fuse_loop_cfg_destroy(config);
+	}
+	eventfd_write(session->ended, 1);
+	return NULL;
+}
+
+int session_start(struct session *session)
+{
+	int code = -pthread_create(&session->thread, NULL, serve, session);
+
+	session->runs = code == 0;
+	return code;
+}
+
+void session_end(struct session *session)
+{
+	if (session->mounted) {
+		fuse_session_exit(session->fuse);
+		fuse_session_unmount(session->fuse);
+	}
+	if (session->runs)
+		pthread_join(session->thread, NULL);
+	if (session->fuse)
+		fuse_session_destroy(session->fuse);
+	session->fuse = NULL;
+	session->mounted = session->runs = false;
+}
