@@ -23,6 +23,8 @@
 enum {
 	PREPARING_BYTES_MAX = 16 << 20,
 	INLINE_CELLS_MAX = 2, /* hashing this much takes less than telling a worker to */
+	QUICK_CELLS_MAX = 4,  /* compressed at the fastest level in some ten microseconds */
+	QUICK_CELL_US = 10,
 };
 
 enum { SUBMITTED = 1, PREPARED, PLACING };
@@ -221,7 +223,10 @@ void block_write_submit(struct blocks *blocks, struct block_write *write)
 		write->state = PREPARED;
 	} else {
 		write->job = (struct rt_job){.function = prepare, .argument = write, .done = prepared};
-		write->job.brief = codec_encode_is_cheap(write->lsect, write->compression, write->allow_embed);
+		if (codec_encode_is_cheap(write->lsect, write->compression, write->allow_embed))
+			write->job.brief_us = rt_brief_us(logical_size(write));
+		else if (write->lsect <= QUICK_CELLS_MAX && write->compression == BLOCK_COMPRESS_AUTO)
+			write->job.brief_us = (uint16_t)(write->lsect * QUICK_CELL_US);
 		rt_work_submit(blocks->rt, &write->job);
 	}
 	pass_on(blocks, queue);

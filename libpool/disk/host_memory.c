@@ -47,7 +47,7 @@ void host_memory_submit(struct host_disk *disk, struct disk_io *io)
 		.job = {.function = perform,
 			.argument = request,
 			.done = performed,
-			.brief = io->operation == DISK_FLUSH || (transfers && io->length <= BRIEF_BYTES)},
+			.brief_us = io->operation == DISK_FLUSH ? 1 : transfers && io->length <= BRIEF_BYTES ? rt_brief_us(io->length) : 0},
 	};
 	rt_work_submit(disk->disk.rt, &request->job);
 }

@@ -54,10 +54,10 @@ static void waiting_job_done(struct rt_job *job)
 	fiber_ready(waiting->rt, waiting->fiber);
 }
 
-static void work(struct rt *rt, void (*function)(void *argument), void *argument, bool brief)
+static void work(struct rt *rt, void (*function)(void *argument), void *argument, uint16_t brief_us)
 {
 	struct waiting_job waiting = {
-		.job = {.function = function, .argument = argument, .done = waiting_job_done, .brief = brief},
+		.job = {.function = function, .argument = argument, .done = waiting_job_done, .brief_us = brief_us},
 		.rt = rt,
 		.fiber = fiber_current(rt),
 	};
@@ -70,12 +70,12 @@ static void work(struct rt *rt, void (*function)(void *argument), void *argument
 
 void rt_work(struct rt *rt, void (*function)(void *argument), void *argument)
 {
-	work(rt, function, argument, false);
+	work(rt, function, argument, 0);
 }
 
-void rt_work_brief(struct rt *rt, void (*function)(void *argument), void *argument)
+void rt_work_brief(struct rt *rt, void (*function)(void *argument), void *argument, unsigned microseconds)
 {
-	work(rt, function, argument, true);
+	work(rt, function, argument, (uint16_t)(microseconds ? microseconds : 1));
 }
 
 void rt_work_submit(struct rt *rt, struct rt_job *job)

@@ -11,6 +11,7 @@
 #include "libpool/rt/env_host.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -27,6 +28,8 @@
 #define DESCRIPTORS_MAX 64
 /* How long to sleep at most when there are more sources than descriptors fit. */
 #define CROWDED_SLEEP_NS NS_PER_MS
+/* What is run at once by an engine that has other things to do: to make a worker do it takes as long. */
+#define CHEAP_US 5u
 
 enum { AWAKE, SLEEPING, NOTIFIED };
 
@@ -227,10 +230,11 @@ static void host_wait(struct pool_env *env, uint64_t until_ns)
 	int awake = AWAKE;
 
 	if (poll_sources(host) > 0 || notified || until_ns == 0) {
-		workers_rouse(host->workers);
+		if (!workers_help(host->workers, CHEAP_US))
+			workers_rouse(host->workers);
 		return;
 	}
-	if (workers_help(host->workers))
+	if (workers_help(host->workers, UINT_MAX))
 		return;
 	spin_begin(&wait, &host->spin);
 	if (!look_again(host, &wait, until_ns)) {

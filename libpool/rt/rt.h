@@ -47,7 +47,11 @@ struct rt_job {
 	void *argument;
 	void (*done)(struct rt_job *job); /* in the engine's thread, outside any fiber */
 	void *owner;
-	bool brief; /* some ten microseconds: the engine's thread may run it where it would have to wait for a worker */
+	/*
+	 * 0, or about how many microseconds it takes, if these are some ten: then the engine's thread may run it, where that
+	 * takes less than waking a worker or it would have to wait for one.
+	 */
+	uint16_t brief_us;
 };
 
 /* Mutex between fibers: FIFO, not recursive. */
@@ -142,8 +146,10 @@ void rt_timer_cancel(struct rt *rt, struct rt_timer *timer);
 
 /* Runs function(argument) on a worker and waits for it. Never on the engine's thread when there are workers. */
 void rt_work(struct rt *rt, void (*function)(void *argument), void *argument);
-/* The same for what takes some ten microseconds; may run on the engine's thread, never on a fiber's stack. */
-void rt_work_brief(struct rt *rt, void (*function)(void *argument), void *argument);
+/* The same for what takes some ten microseconds, as rt_job has it; may run on the engine's thread, never on a fiber's stack. */
+void rt_work_brief(struct rt *rt, void (*function)(void *argument), void *argument, unsigned microseconds);
+/* Microseconds for `bytes` that are looked at, or copied, once; at least 1. */
+static inline uint16_t rt_brief_us(uint64_t bytes) { return bytes < (UINT64_C(256) << 20) ? (uint16_t)(1 + (bytes >> 12) / 2) : UINT16_MAX; }
 /* The same without waiting: job->done is called when it has run. */
 void rt_work_submit(struct rt *rt, struct rt_job *job);
 unsigned rt_parallelism(struct rt *rt);

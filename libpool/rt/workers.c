@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 #include "libpool/base/check.h"
 
 #define WORKER_STACK_SIZE (1024 * 1024)
+/* What it takes to wake a worker. */
+#define WAKE_US 20u
 
 struct broken_check {
 	const char *file, *expression;
@@ -25,12 +28,13 @@ struct workers {
 	void *argument;
 	_Atomic(struct list *) ended; /* newest first, linked by next */
 	atomic_bool broken;           /* broken_check is valid */
-	atomic_uint brief_count;      /* in `brief`; changed under the lock */
+	sem_t work;                   /* not a condition: glibc's signal sleeps while an earlier one is on its way */
+	atomic_uint brief_us;         /* of all in `brief`; changed under the lock */
 
 	pthread_mutex_t lock; /* for all below */
-	pthread_cond_t work, quiet;
+	pthread_cond_t quiet;
 	struct list queued, brief;
-	unsigned waiting, running;
+	unsigned waiting, running; /* waiting: on `work`, and not posted for */
 	bool brief_first; /* the two queues take turns */
 	bool stopping;
 	struct broken_check broken_check; /* the first */
@@ -69,8 +73,10 @@ static struct rt_job *take_brief(struct workers *workers)
 
 	if (!node)
 		return NULL;
-	atomic_fetch_sub_explicit(&workers->brief_count, 1, memory_order_relaxed);
-	return container_of(node, struct rt_job, node);
+	struct rt_job *job = container_of(node, struct rt_job, node);
+
+	atomic_fetch_sub_explicit(&workers->brief_us, job->brief_us, memory_order_relaxed);
+	return job;
 }
 
 static struct rt_job *take_job(struct workers *workers)
@@ -96,8 +102,10 @@ static void *worker_main(void *argument)
 
 		while (!workers->stopping && !(job = take_job(workers))) {
 			workers->waiting++;
-			pthread_cond_wait(&workers->work, &workers->lock);
-			workers->waiting--;
+			pthread_mutex_unlock(&workers->lock);
+			while (sem_wait(&workers->work) < 0 && errno == EINTR)
+				continue;
+			pthread_mutex_lock(&workers->lock);
 		}
 		if (workers->stopping)
 			break;
@@ -144,7 +152,7 @@ int workers_new(unsigned count, void (*wake)(void *argument), void *argument, st
 	list_init(&workers->queued);
 	list_init(&workers->brief);
 	pthread_mutex_init(&workers->lock, NULL);
-	pthread_cond_init(&workers->work, NULL);
+	sem_init(&workers->work, 0, 0);
 	pthread_cond_init(&workers->quiet, NULL);
 	int result = count ? start_threads(workers, count) : 0;
 
@@ -162,40 +170,47 @@ void workers_free(struct workers *workers)
 		return;
 	pthread_mutex_lock(&workers->lock);
 	workers->stopping = true;
-	pthread_cond_broadcast(&workers->work);
+	for (; workers->waiting > 0; workers->waiting--)
+		sem_post(&workers->work);
 	pthread_mutex_unlock(&workers->lock);
 	for (unsigned i = 0; i < workers->count; i++)
 		pthread_join(workers->threads[i], NULL);
 	pthread_cond_destroy(&workers->quiet);
-	pthread_cond_destroy(&workers->work);
+	sem_destroy(&workers->work);
 	pthread_mutex_destroy(&workers->lock);
 	free(workers);
 }
 
 void workers_submit(struct workers *workers, struct rt_job *job)
 {
-	unsigned brief_before = 0;
+	bool brief = job->brief_us > 0 && workers->count > 0;
+	unsigned before_us = 0;
 
 	pthread_mutex_lock(&workers->lock);
-	if (job->brief && workers->count > 0) {
+	if (brief) {
 		list_push_back(&workers->brief, &job->node);
-		brief_before = atomic_fetch_add_explicit(&workers->brief_count, 1, memory_order_relaxed);
+		before_us = atomic_fetch_add_explicit(&workers->brief_us, job->brief_us, memory_order_relaxed);
 	} else {
 		list_push_back(&workers->queued, &job->node);
 	}
-	bool wakes = workers->waiting > 0 && (!job->brief || brief_before > 0);
+	bool wakes = workers->waiting > 0 && (!brief || before_us >= WAKE_US);
 
+	workers->waiting -= wakes;
 	pthread_mutex_unlock(&workers->lock);
 	if (wakes)
-		pthread_cond_signal(&workers->work);
+		sem_post(&workers->work);
 }
 
-bool workers_help(struct workers *workers)
+bool workers_help(struct workers *workers, unsigned microseconds)
 {
-	if (atomic_load_explicit(&workers->brief_count, memory_order_relaxed) == 0)
+	struct rt_job *job = NULL;
+
+	if (atomic_load_explicit(&workers->brief_us, memory_order_relaxed) == 0)
 		return false;
 	pthread_mutex_lock(&workers->lock);
-	struct rt_job *job = take_brief(workers);
+	if (!list_empty(&workers->brief) &&
+	    container_of(workers->brief.next, struct rt_job, node)->brief_us <= microseconds)
+		job = take_brief(workers);
 
 	pthread_mutex_unlock(&workers->lock);
 	if (!job)
@@ -207,14 +222,15 @@ bool workers_help(struct workers *workers)
 
 void workers_rouse(struct workers *workers)
 {
-	if (atomic_load_explicit(&workers->brief_count, memory_order_relaxed) == 0)
+	if (atomic_load_explicit(&workers->brief_us, memory_order_relaxed) == 0)
 		return;
 	pthread_mutex_lock(&workers->lock);
 	bool wakes = workers->waiting > 0 && !list_empty(&workers->brief);
 
+	workers->waiting -= wakes;
 	pthread_mutex_unlock(&workers->lock);
 	if (wakes)
-		pthread_cond_signal(&workers->work);
+		sem_post(&workers->work);
 }
 
 /* Without threads: only what was queued before, as done may submit more. */
@@ -275,7 +291,7 @@ void workers_cancel(struct workers *workers)
 	pthread_mutex_lock(&workers->lock);
 	list_init(&workers->queued);
 	list_init(&workers->brief);
-	atomic_store(&workers->brief_count, 0);
+	atomic_store(&workers->brief_us, 0);
 	while (workers->running > 0)
 		pthread_cond_wait(&workers->quiet, &workers->lock);
 	pthread_mutex_unlock(&workers->lock);

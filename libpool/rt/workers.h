@@ -3,8 +3,8 @@
  * by a lock-free stack that the engine takes whole. Without threads, jobs run in workers_deliver: on the
  * stack of the engine's thread, never on a fiber's.
  *
- * To wake a worker takes longer than a brief job. So for one alone nobody is woken: the engine is about to look for
- * something to do, and runs it then, or wakes a worker if it has something else to do.
+ * To wake a worker takes longer than many a brief job. So nobody is woken for little of them: the engine is about to look
+ * for something to do, and runs them then one by one, or wakes a worker if it has something else to do.
  */
 #ifndef LIBPOOL_RT_WORKERS_H
 #define LIBPOOL_RT_WORKERS_H
@@ -18,9 +18,9 @@ int workers_new(unsigned count, void (*wake)(void *argument), void *argument, st
 /* Waits for the jobs that run; those that wait are dropped. NULL is accepted. */
 void workers_free(struct workers *workers);
 void workers_submit(struct workers *workers, struct rt_job *job);
-/* The engine would have to wait: runs a brief job that no worker has taken, done included. False if there is none. */
-bool workers_help(struct workers *workers);
-/* The engine has other things to do. */
+/* In the engine: runs a brief job that no worker has taken, done included, unless it takes longer. False if there is none. */
+bool workers_help(struct workers *workers, unsigned microseconds);
+/* The engine has other things to do than the brief jobs that wait. */
 void workers_rouse(struct workers *workers);
 /* Calls done of each job that has run, in the order of their ends. Returns how many. */
 int workers_deliver(struct workers *workers);

@@ -135,7 +135,7 @@ static bool verify(struct store *store, const struct block_pointer *pointer, con
 	struct verify_job job = { .pointer = pointer, .payload = payload->data };
 
 	if (pointer->psect >= 16)
-		rt_work_brief(store->rt, verify_run, &job);
+		rt_work_brief(store->rt, verify_run, &job, rt_brief_us(payload->size));
 	else
 		verify_run(&job);
 	return job.matches;

@@ -172,7 +172,7 @@ void stripe_encode(struct stripe *stripe)
 		job->job.function = encode_run;
 		job->job.argument = job;
 		job->job.done = encode_done;
-		job->job.brief = count * stripe->k <= BRIEF_CELLS;
+		job->job.brief_us = count * stripe->k <= BRIEF_CELLS ? rt_brief_us((uint64_t)count * stripe->k * CELL_SIZE) : 0;
 		stripe->encoding++;
 		store->jobs++;
 		rt_work_submit(store->rt, &job->job);

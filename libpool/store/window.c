@@ -130,7 +130,7 @@ static void judge_columns(struct row_window *window, uint32_t mask)
 	if (window->rows < 16)
 		judge_run(&job);
 	else if (window->rows < 32)
-		rt_work_brief(store->rt, judge_run, &job);
+		rt_work_brief(store->rt, judge_run, &job, rt_brief_us((uint64_t)window->rows * COLUMNS_MAX * CELL_SIZE));
 	else
 		rt_work(store->rt, judge_run, &job);
 	for (unsigned c = 0; c < COLUMNS_MAX; c++) {

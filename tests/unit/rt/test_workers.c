@@ -129,13 +129,15 @@ static void brief_while_busy(void *argument)
 	struct sum_job job = {.test = test, .value = 3};
 
 	for (unsigned i = 1; i <= 200; i++) {
-		job.job = (struct rt_job){.function = square, .argument = &job, .done = note_done, .owner = &job, .brief = true};
+		job.job = (struct rt_job){.function = square, .argument = &job, .done = note_done, .owner = &job, .brief_us = i % 2 ? 2 : 50};
 		job.value = 3;
 		rt_work_submit(test->rt, &job.job);
 		while (test->count < i)
 			rt_yield(test->rt);
 		assert_int_equal(job.value, 9);
-		assert_int_equal(!pthread_equal(job.thread, pthread_self()), rt_parallelism(test->rt) > 1);
+		/* What takes next to nothing the engine does itself. */
+		if (i % 2 == 0)
+			assert_int_equal(!pthread_equal(job.thread, pthread_self()), rt_parallelism(test->rt) > 1);
 	}
 }
 
@@ -154,7 +156,7 @@ static void wait_for_brief(void *argument)
 	struct sum_job *job = argument;
 
 	for (unsigned i = 0; i < 100; i++) {
-		rt_work_brief(job->test->rt, check_stack, job);
+		rt_work_brief(job->test->rt, check_stack, job, i % 30);
 		if (i % 10 == 0)
 			rt_work(job->test->rt, square, &(struct sum_job){.value = 1});
 	}
