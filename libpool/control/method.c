@@ -219,8 +219,6 @@ static void note(const struct method *method, struct invocation *invocation)
 	const char *given = parameter_text(invocation, "note");
 	char text[2 * LIBPOOL_TEXT_MAX];
 
-	if (!(method->flags & METHOD_CHANGES) || parameter_flag(invocation, "dry_run"))
-		return;
 	snprintf(text, sizeof(text), "%s%s", given ? "" : method->command,
 		 given ? given : json_object_to_json_string_ext(invocation->params, JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
 	for (char *byte = text; *byte; byte++)
@@ -237,6 +235,10 @@ int method_run(const struct method *method, struct invocation *invocation)
 	code = method->run(invocation);
 	if (code < 0)
 		return method_complete(invocation, code, "%s %s", method->command, invocation->pool_name);
+	if (!(method->flags & METHOD_CHANGES) || parameter_flag(invocation, "dry_run"))
+		return 0;
 	note(method, invocation);
-	return 0;
+	/* Whoever was told that it is done may rely on it. */
+	return method_complete(invocation, libpool_pool_sync(invocation->pool, &invocation->error), "%s %s: making it durable", method->command,
+			       invocation->pool_name);
 }

@@ -63,26 +63,36 @@ static int failed(struct stream *stream, int code, const char *action)
 
 /* ---- the descriptor ---- */
 
+/* Whether the client itself could read it, or write it: this process may have rights that the client lacks. */
+static bool is_usable(int descriptor, bool is_input)
+{
+	int flags = fcntl(descriptor, F_GETFL), mode = flags & O_ACCMODE;
+
+	return flags >= 0 && !(flags & O_PATH) && (mode == O_RDWR || mode == (is_input ? O_RDONLY : O_WRONLY));
+}
+
 /* A pipe is opened anew, so that it can be made not to block without changing it for the client. */
-static void prepare_descriptor(struct stream *stream, int flags)
+static int prepare_descriptor(struct stream *stream, bool is_input)
 {
 	struct stat status;
 	char path[40];
 	int own;
 
 	stream->descriptor = stream->invocation->descriptor;
-	if (fstat(stream->descriptor, &status) != 0 || S_ISREG(status.st_mode) || S_ISBLK(status.st_mode))
-		return;
+	if (!is_usable(stream->descriptor, is_input) || fstat(stream->descriptor, &status) != 0)
+		return method_fail(stream->invocation, -EBADF, "%s: %s is not open for %s", stream->what, stream->file,
+				   is_input ? "reading" : "writing");
 	stream->is_socket = S_ISSOCK(status.st_mode);
-	if (stream->is_socket)
-		return;
+	if (!S_ISFIFO(status.st_mode))
+		return 0;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", stream->descriptor);
-	own = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	own = open(path, (is_input ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC);
 	stream->may_block = own < 0;
 	if (own < 0)
-		return;
+		return 0;
 	stream->descriptor = own;
 	stream->is_own = true;
+	return 0;
 }
 
 /* 0 when it is ready, or -EINTR when nobody wants it any more. */
@@ -186,6 +196,7 @@ static int open_volume(struct stream *stream, bool read_only)
 static int stream_begin(struct stream *stream, struct invocation *invocation, const char *doing, bool reading)
 {
 	const char *file = parameter_text(invocation, "file");
+	int code;
 
 	*stream = (struct stream){
 		.invocation = invocation,
@@ -198,8 +209,8 @@ static int stream_begin(struct stream *stream, struct invocation *invocation, co
 	stream->piece = malloc(PIECE_BYTES);
 	if (!stream->piece)
 		return failed(stream, -ENOMEM, "taking memory for one piece");
-	prepare_descriptor(stream, reading ? O_WRONLY : O_RDONLY);
-	return open_volume(stream, reading);
+	code = prepare_descriptor(stream, !reading);
+	return code < 0 ? code : open_volume(stream, reading);
 }
 
 static int stream_end(struct stream *stream, int code)

@@ -28,6 +28,37 @@ static int check_writable(struct engine *engine, const char *what, struct pool_e
 	return 0;
 }
 
+/* The next commit has it in this state, wherever its own fiber is. */
+static int record_as(struct engine *engine, const struct job *job, enum job_state state)
+{
+	struct job copy = *job;
+
+	copy.state = state;
+	copy.pause_requested = state == JOB_PAUSED;
+	return engine->jobs->host.save(engine, &copy);
+}
+
+/* Recorded first: it may have ended before that is done. */
+static int resume(struct engine *engine, struct pool_job *scrub, const struct libpool_scrub_options *options, struct pool_error *error)
+{
+	uint64_t id = scrub->job.id;
+	int result;
+
+	if (options->bytes_per_second)
+		scrub->job.bytes_per_second = options->bytes_per_second;
+	scrub->job.deep |= options->deep != 0;
+	result = record_as(engine, &scrub->job, JOB_RUNNING);
+	if (result < 0)
+		return pool_error_set(error, result, "pool %s: the scrub can't be resumed: %s", core_label(engine->core)->name,
+				      pool_error_string(result));
+	scrub = jobs_find(engine->jobs, JOB_SCRUB, DISK_ABSENT);
+	if (!scrub || scrub->job.id != id)
+		return pool_error_set(error, -ECANCELED, "pool %s: the scrub was stopped meanwhile", core_label(engine->core)->name);
+	job_resume(&scrub->job, engine->rt);
+	jobs_tell(engine, &scrub->job, 0, "resumed", "");
+	return 0;
+}
+
 int engine_scrub_start(struct engine *engine, const struct libpool_scrub_options *options, struct pool_error *error)
 {
 	struct jobs *jobs = engine->jobs;
@@ -39,14 +70,8 @@ int engine_scrub_start(struct engine *engine, const struct libpool_scrub_options
 		return result;
 	if (scrub && !scrub->job.pause_requested)
 		return pool_error_set(error, -EALREADY, "pool %s: a scrub is running already", core_label(engine->core)->name);
-	if (scrub) {
-		if (options->bytes_per_second)
-			scrub->job.bytes_per_second = options->bytes_per_second;
-		scrub->job.deep |= options->deep != 0;
-		job_resume(&scrub->job, engine->rt);
-		jobs_tell(engine, &scrub->job, 0, "resumed", "");
-		return 0;
-	}
+	if (scrub)
+		return resume(engine, scrub, options, error);
 	job_init(&job, jobs->next_id++, JOB_SCRUB);
 	job.deep = options->deep != 0;
 	job.bytes_per_second = options->bytes_per_second ? options->bytes_per_second : jobs->scrub_rate;
@@ -65,8 +90,14 @@ int engine_scrub_pause(struct engine *engine, struct pool_error *error)
 		return pool_error_set(error, -ENOENT, "pool %s: no scrub is running", core_label(engine->core)->name);
 	if (scrub->job.pause_requested)
 		return 0;
+	uint64_t id = scrub->job.id;
+
 	job_pause(&scrub->job, engine->rt);
-	jobs_wait_while(engine, scrub->job.id, false);
+	jobs_wait_while(engine, id, false);
+	/* It may have ended meanwhile. */
+	scrub = jobs_find(engine->jobs, JOB_SCRUB, DISK_ABSENT);
+	if (scrub && scrub->job.id == id && !jobs_is_busy(scrub))
+		return record_as(engine, &scrub->job, JOB_PAUSED);
 	return 0;
 }
 

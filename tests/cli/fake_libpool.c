@@ -307,6 +307,13 @@ int libpool_property_check(libpool_pool *pool, const char *dataset, const char *
 	return 0;
 }
 
+int libpool_pool_sync(libpool_pool *pool, struct libpool_error *error)
+{
+	(void)pool;
+	ORDERED(error);
+	return 0;
+}
+
 int libpool_users(libpool_pool *pool, struct libpool_user **ret_users, size_t *ret_count)
 {
 	(void)pool;

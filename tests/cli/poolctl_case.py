@@ -76,7 +76,8 @@ class ControlClient:
         if descriptors:
             sent = socket.send_fds(self.socket, [data], list(descriptors))
             data = data[sent:]
-        self.socket.sendall(data)
+        if data:
+            self.socket.sendall(data)
 
     def send(self, method, params=None, descriptors=(), **members):
         """Sends a request and returns its id."""

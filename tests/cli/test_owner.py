@@ -1,0 +1,728 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""A pool that a process keeps imported: verbs work the same, jobs go on without whoever started them, and nobody can spoil it."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+from poolctl_case import MIB, PROGRAM, TIME_LIMIT, ControlClient, ControlError, PoolctlCase
+
+PYTHON = "/usr/bin/python3"  # one that other users can run
+
+# Differs between two looks at the same pool, or between an import that writes and one that doesn't.
+VOLATILE = {"started", "ended", "time", "seconds", "rate", "to_go", "txg", "read_latency", "write_latency", "allocation_memory", "reads",
+            "writes", "bytes_read", "bytes_written", "flushes", "imported", "read_only", "sequence", "allocated_bytes", "since", "created",
+            "segments", "segments_free", "used_bytes", "free_bytes", "done_bytes", "total_bytes", "overdue", "pid", "blocks_checked", "cells_checked", "rows_checked"}
+
+
+def stable(value):
+    """A document without what may differ; of texts, what isn't a number."""
+    if isinstance(value, dict):
+        return {key: stable(element) for key, element in value.items() if key not in VOLATILE and key not in ("text", "id", "number", "value")}
+    if isinstance(value, list):
+        return [stable(element) for element in value]
+    return value
+
+
+def kinds(value):
+    """The shape of a document: members and the types of their values."""
+    if isinstance(value, dict):
+        return {key: kinds(element) for key, element in value.items() if key != "imported"}
+    if isinstance(value, list):
+        return [kinds(value[0])] if value else []
+    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+
+
+class Owner(PoolctlCase):
+    def wait_for(self, condition, what):
+        limit = time.monotonic() + TIME_LIMIT
+        while not condition():
+            self.assertLess(time.monotonic(), limit, f"it never came to this: {what}")
+            time.sleep(0.02)
+
+    def scrub_job(self):
+        return next((job for job in self.status()["jobs"] if job["kind"] == "scrub"), None)
+
+
+class Life(Owner):
+    def test_import_and_export(self):
+        disks = self.create()
+        pid = self.import_pool()
+        self.assertIn("imported already", self.refused("import", "tank", changes=True))
+        status = self.status()
+        self.assertTrue(status["imported"])
+        self.assertEqual(status["state"], "healthy")
+        (entry,) = self.document("list")["pools"]
+        self.assertEqual((entry["state"], entry["in_use"], entry["pid"]), ("healthy", True, pid))
+        self.refused("destroy", "tank", "--yes", says="poolctl export tank", changes=True)
+        self.refused("undestroy", "tank", says="imported", changes=True)
+        self.refused("create", "other", "raid6", *disks, "--force", changes=True)
+        self.assertEqual(stat_mode(self.sockets()[0]), 0o600)
+        self.assertTrue(self.export_pool()["clean"])
+        self.assertEqual(self.sockets(), [])
+        self.assertTrue(self.document("list")["pools"][0]["clean"])
+        self.assertIn("nothing to export", self.poolctl("export", "tank"))
+
+    def test_import_fails(self):
+        """With the error of the import, and nothing stays."""
+        disks = self.create()
+        for disk in disks[:3]:
+            os.remove(disk)
+        self.refused("import", "tank", says="3 of its 6 disks")
+        self.refused("import", "nopool", says="nopool")
+        self.assertEqual(self.sockets(), [])
+
+    def test_dry_run_and_read_only(self):
+        self.create()
+        self.volume(data=b"hello")
+        before = self.checksums()
+        self.assertIn("can be imported", self.poolctl("import", "tank", "-n"))
+        self.assertEqual(self.sockets(), [])
+        self.import_pool("--read-only")
+        self.assertEqual(self.poolctl("volume", "read", "tank/data", "--length", "5"), "hello")
+        self.refused("volume", "create", "tank/v", "1M", says="Read-only")
+        self.poolctl("export", "tank")
+        self.assertEqual(self.checksums(), before)
+
+    def serve(self, *options, **environment):
+        process = subprocess.Popen(self.command("serve", "tank", *options), env={**self.environment(), **environment},
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(process.kill)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        return process
+
+    def test_serve(self):
+        self.create()
+        data = self.volume()
+        for end in (signal.SIGTERM, signal.SIGINT, None):
+            with self.subTest(end=end):
+                process = self.serve()
+                self.assertIn(b"tank is imported", process.stdout.readline())
+                self.reads_back(data)
+                if end:
+                    process.send_signal(end)
+                else:
+                    self.poolctl("export", "tank")
+                self.assertEqual(process.wait(TIME_LIMIT), 0)
+                self.assertIn(b"Exported pool tank", process.stdout.read())
+                self.assertTrue(self.document("list")["pools"][0]["clean"])
+
+    def test_service_manager_is_told(self):
+        self.create()
+        path = os.path.join(self.run_path, "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(path)
+            manager.settimeout(TIME_LIMIT)
+            process = self.serve(NOTIFY_SOCKET=path)
+            self.assertIn(b"READY=1", manager.recv(4096))
+            self.assertTrue(self.status()["imported"])
+            process.terminate()
+            self.assertEqual(manager.recv(4096), b"STOPPING=1")
+            self.assertEqual(process.wait(TIME_LIMIT), 0)
+
+    def test_export_in_use(self):
+        """Refused with the users named; --force says what it breaks."""
+        self.create()
+        self.volume(data=b"hello")
+        self.import_pool()
+        with self.popen("volume", "write", "tank/data", stdin=subprocess.PIPE, stderr=subprocess.PIPE) as user:
+            user.stdin.write(bytes(MIB))
+            user.stdin.flush()
+            self.wait_for(lambda: self.status()["users"], "a user of the volume")
+            error = self.refused("export", "tank", says=["data", f"pid {user.pid}", "--force", "fail"], changes=True)
+            self.assertIn("control client", error)
+            self.assertIn(f"pid {user.pid}", self.poolctl("export", "tank", "--force"))
+            self.assertIn(b"interrupted", user.stderr.read())
+            try:
+                user.stdin.close()
+            except BrokenPipeError:
+                pass
+        self.assertEqual(user.returncode, 1)
+        self.assertTrue(self.document("list")["pools"][0]["clean"])
+
+    def test_owner_is_killed(self):
+        """What it leaves behind is in nobody's way."""
+        self.create()
+        data = self.volume()
+        pid = self.import_pool()
+        os.kill(pid, signal.SIGKILL)
+        self.wait_until_in_use(False)
+        self.assertEqual(len(self.sockets()), 1)
+        self.reads_back(data)
+        self.import_pool()
+        self.reads_back(data)
+        self.poolctl("export", "tank")
+        self.assertEqual(self.sockets(), [])
+
+    def test_owner_that_hangs(self):
+        self.create()
+        pid = self.import_pool()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            self.refused("volume", "create", "tank/v", "1M", says="tank", changes=True)
+            self.poolctl("status", "tank", "--check", code=4)
+            self.assertLess(time.monotonic() - started, TIME_LIMIT)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        self.poolctl("export", "tank")
+
+
+class Verbs(Owner):
+    def documents(self):
+        """What each verb says, in an order in which they can be run; the pool ends as it began."""
+        spare = self.path("spare")
+        runs = [
+            ("status", "tank"), ("history", "tank"), ("events", "tank"), ("iostat", "tank"), ("get", "tank"), ("get", "tank/data", "volsize"),
+            ("set", "tank", "comment=x"), ("set", "-n", "tank", "comment=y"), ("volume", "list", "tank"),
+            ("volume", "create", "tank/v", "1M"), ("volume", "resize", "tank/v", "2M"), ("volume", "resize", "-n", "tank/v", "1M"),
+            ("volume", "write", "tank/v", self.path("input")), ("volume", "read", "tank/v", self.path("output"), "--force"),
+            ("volume", "destroy", "-n", "tank/v"), ("volume", "destroy", "tank/v", "--yes"),
+            ("scrub", "tank", "--wait"), ("wait", "tank", "scrub"), ("offline", "-n", "tank", "d1"), ("offline", "tank", "d1"),
+            ("online", "-n", "tank", "d1"), ("online", "tank", "d1", "--wait"), ("replace", "-n", "tank", "d1", spare),
+            ("clear", "-n", "tank"), ("clear", "tank", "d1"), ("debug", "verify", "tank"),
+        ]
+        failures = [
+            ("volume", "create", "tank/data", "1M"), ("volume", "create", "-n", "tank/data", "1M"), ("volume", "destroy", "tank/none", "--yes"),
+            ("volume", "read", "tank/none", self.path("none")), ("get", "tank", "none"), ("set", "tank", "none=1"),
+            ("set", "tank", "scrub-rate=fast"), ("set", "-n", "tank", "scrub-rate=fast"), ("offline", "tank", "none"), ("online", "tank", "d1"),
+            ("online", "-n", "tank", "d1"), ("replace", "tank", "none", spare), ("replace", "tank", "d1", self.path("absent")),
+            ("scrub", "tank", "--pause"), ("scrub", "tank", "--stop"), ("volume", "write", "tank/data", "/nowhere/at/all"),
+        ]
+        return ([(run, self.document(*run)) for run in runs] + [(run, self.document(*run, code=1)) for run in failures])
+
+    def test_idle_and_owned_are_the_same(self):
+        self.create()
+        self.volume(data=b"hello")
+        self.image("spare")
+        self.image("input", 1)
+        self.image("output", 1)
+        # What the first round leaves behind is there before it, too.
+        self.poolctl("set", "tank", "comment=x")
+        self.poolctl("scrub", "tank", "--wait")
+        self.poolctl("offline", "tank", "d1")
+        self.poolctl("online", "tank", "d1", "--wait")
+        idle = self.documents()
+        self.import_pool()
+        owned = self.documents()
+        self.poolctl("export", "tank")
+        for (run, first), (_, second) in zip(idle, owned):
+            with self.subTest(run=run):
+                self.assertEqual(kinds(first), kinds(second))
+                if run[0] not in ("history", "events"):
+                    self.assertEqual(stable(first), stable(second))
+                if "error" in first:
+                    self.assertEqual(first["error"], second["error"])
+
+    def test_dry_runs_change_nothing(self):
+        """On an imported pool nothing tells a dry run from a look: neither history nor figures."""
+        self.create()
+        self.volume(data=b"hello")
+        spare = self.image("spare")
+        self.import_pool()
+        before = (self.poolctl("history", "tank"), stable(self.status()), self.poolctl("get", "tank", "comment"), self.poolctl("volume", "list", "tank"))
+        for run in (("set", "tank", "comment=x"), ("volume", "create", "tank/v", "1M"), ("volume", "resize", "tank/data", "1M"),
+                    ("volume", "destroy", "tank/data"), ("offline", "tank", "d1"), ("replace", "tank", "d1", spare), ("clear", "tank")):
+            self.poolctl(*run, "-n")
+        self.refused("online", "-n", "tank", "d1", says="online already", changes=True)
+        self.assertEqual(before, (self.poolctl("history", "tank"), stable(self.status()), self.poolctl("get", "tank", "comment"),
+                                  self.poolctl("volume", "list", "tank")))
+        self.poolctl("export", "tank")
+
+    def test_online_is_checked(self):
+        """-n says what would be in the way, idle and imported."""
+        disks = self.create()
+        self.poolctl("offline", "tank", "d1")
+        other = self.image("other")
+        before = self.checksums()
+        for imported in (False, True):
+            if imported:
+                self.import_pool()
+            self.assertIn("Would bring", self.poolctl("online", "-n", "tank", disks[1]))
+            self.refused("online", "-n", "tank", "d1", other, says="no label", changes=imported)
+            self.refused("online", "-n", "tank", "d1", disks[2], says="d2", changes=imported)
+            self.refused("online", "-n", "tank", "d1", "/nowhere", says="/nowhere", changes=imported)
+            if not imported:
+                self.assertEqual(self.checksums(), before)
+        self.assertEqual(self.status()["state"], "degraded")
+        self.poolctl("export", "tank")
+
+    def test_exact_figures(self):
+        self.create()
+        (used,) = self.document("get", "tank", "used")["properties"]
+        self.assertEqual(self.poolctl("get", "tank", "used", "-H", "-p", "-o", "value"), f"{used['number']}\n")
+        self.assertEqual(used["number"] % 4096, 0)
+        self.assertGreater(used["number"], 0)
+        (created,) = self.document("get", "tank", "created")["properties"]
+        self.assertLess(abs(created["number"] - time.time()), 600)
+        (comment,) = self.document("get", "tank", "comment")["properties"]
+        self.assertIsNone(comment["number"])
+
+    def test_streams_through_pipes(self):
+        self.create()
+        data = os.urandom(3 * MIB + 77)
+        self.poolctl("volume", "create", "tank/data", "8M")
+        self.import_pool()
+        self.poolctl("volume", "write", "tank/data", input=data)
+        self.reads_back(data)
+        with open(self.path("file"), "wb") as file:
+            file.write(b"head" + data)
+        with open(self.path("file"), "rb") as file:
+            file.seek(4)
+            self.poolctl("volume", "write", "tank/data", "--offset", "4M", stdin=file)
+        back = self.poolctl("volume", "read", "tank/data", "--offset", "4M", "--length", str(len(data)), text=False)
+        self.assertTrue(back == data)
+        with self.popen("volume", "read", "tank/data", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader:
+            reader.stdout.read(4096)
+            reader.stdout.close()
+            self.assertIn(b"Broken pipe", reader.stderr.read())
+        self.poolctl("export", "tank")
+
+    def test_interrupted_write(self):
+        self.create()
+        self.poolctl("volume", "create", "tank/data", "32M")
+        self.import_pool()
+        with self.popen("volume", "write", "tank/data", stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdin.write(bytes(5 * MIB))
+            process.stdin.flush()
+            self.wait_for(lambda: self.status()["users"], "a user of the volume")
+            process.send_signal(signal.SIGINT)
+            self.assertIn(b"was interrupted after", process.stderr.read())
+            process.wait(TIME_LIMIT)
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+        self.assertEqual(process.returncode, 1)
+        self.assertEqual(self.status()["users"], [])
+        self.poolctl("export", "tank")
+
+    def test_events_are_followed(self):
+        self.create()
+        self.import_pool()
+        with self.popen("events", "tank", "--follow", "--json", stdout=subprocess.PIPE) as process:
+            first = json.loads(process.stdout.readline())
+            self.assertGreater(len(first["events"]), 0)
+            self.poolctl("offline", "tank", "d1")
+            seen = []
+            while "disk.offline" not in seen:
+                seen += [event["kind"] for event in json.loads(process.stdout.readline())["events"]]
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(process.wait(TIME_LIMIT), 0)
+        with self.popen("events", "tank", "--follow", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            self.assertIn(b"TIME", process.stdout.readline())
+            self.poolctl("export", "tank")
+            process.wait(TIME_LIMIT)
+            self.assertEqual(process.returncode, 1)
+            self.assertIn(b"ended", process.stderr.read())
+
+    def test_status_is_watched(self):
+        self.create()
+        self.import_pool()
+        with self.popen("status", "tank", "--watch", "--json", stdout=subprocess.PIPE) as process:
+            self.assertEqual(json.loads(process.stdout.readline())["pools"][0]["state"], "healthy")
+            self.poolctl("offline", "tank", "d1")
+            self.assertEqual(json.loads(process.stdout.readline())["pools"][0]["state"], "degraded")
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(TIME_LIMIT), 0)
+        self.refused("status", "tank", "--watch", "--check", says="exclude", code=4, changes=True)
+        self.poolctl("export", "tank")
+
+    def test_iostat_samples(self):
+        self.create()
+        self.volume()
+        self.import_pool()
+        self.poolctl("volume", "read", "tank/data", text=False)
+        samples = self.document("iostat", "tank", "1", "2")["samples"]
+        self.assertEqual(len(samples), 2)
+        self.assertGreater(sum(disk["reads"] for disk in samples[0]["disks"]), 0)
+        self.assertEqual(sum(disk["reads"] for disk in samples[1]["disks"]), 0)
+        self.poolctl("export", "tank")
+
+
+class Jobs(Owner):
+    def test_scrub_of_others(self):
+        """Started by one, watched and paused by another, resumed after its owner was killed."""
+        self.create(mib=256)
+        self.volume(size="400M", data=os.urandom(64 * MIB))
+        pid = self.import_pool()
+        document = self.document("scrub", "tank", "--limit", "2M")
+        self.assertEqual(document["jobs"][-1]["state"], "running")
+        self.refused("scrub", "tank", says="running already", changes=True)
+        with self.control() as watcher:
+            request = watcher.send("wait", {"jobs": ["scrub"]}, progress=True)
+            note = watcher.receive()
+            self.assertEqual((note["method"], note["params"]["id"]), ("progress", request))
+            self.assertGreater(note["params"]["total_bytes"], 0)
+            self.poolctl("scrub", "tank", "--pause")
+            self.assertEqual(watcher.answer(request)["jobs"][-1]["state"], "paused")
+        self.poolctl("wait", "tank")
+        self.assertEqual(self.scrub_job()["state"], "paused")
+        self.poolctl("scrub", "tank")
+        self.wait_for(lambda: self.scrub_job()["done_bytes"] > 0, "a scrub that has done something")
+        self.kill_owner(pid)
+        self.assertEqual(self.scrub_job()["state"], "paused")
+        self.import_pool()
+        job = self.scrub_job()
+        self.assertEqual(job["state"], "running")
+        self.poolctl("scrub", "tank", "--stop")
+        self.assertEqual(self.scrub_job()["state"], "cancelled")
+        self.poolctl("scrub", "tank", "--wait")
+        self.assertEqual(self.scrub_job()["state"], "finished")
+        self.poolctl("export", "tank")
+
+    def test_paused_stays_paused(self):
+        """Over a restart of its owner, too; going on with it finishes it."""
+        self.create()
+        self.volume()
+        pid = self.import_pool()
+        self.poolctl("scrub", "tank", "--limit", "1M")
+        self.poolctl("scrub", "tank", "--pause")
+        self.kill_owner(pid)
+        self.import_pool()
+        self.assertEqual(self.scrub_job()["state"], "paused")
+        self.poolctl("scrub", "tank", "--limit", "1G", "--wait")
+        self.assertEqual(self.scrub_job()["state"], "finished")
+        self.poolctl("export", "tank")
+
+    def test_waiting_ends_with_its_client(self):
+        self.create()
+        self.volume()
+        self.import_pool()
+        self.poolctl("scrub", "tank", "--limit", "1M")
+        with self.popen("wait", "tank", "scrub", stderr=subprocess.PIPE) as process:
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            self.assertIn(b"goes on", process.stderr.read())
+            self.assertEqual(process.wait(TIME_LIMIT), 1)
+        self.assertEqual(self.scrub_job()["state"], "running")
+        self.poolctl("export", "tank")
+
+    def test_replace_goes_on(self):
+        disks = self.create()
+        data = self.volume()
+        self.import_pool()
+        self.assertIn("Replacing", self.poolctl("replace", "tank", disks[0], self.path("new"), "--create-size", "64M"))
+        self.poolctl("wait", "tank", "rebuild")
+        self.assertIn(self.path("new"), [disk["path"] for disk in self.status()["disks"]])
+        self.poolctl("export", "tank")
+        self.reads_back(data)
+
+
+class Clients(Owner):
+    """Whatever a client does, others are served meanwhile, and the pool is exported cleanly in the end."""
+
+    def setUp(self):
+        super().setUp()
+        self.create(profile="raid1", disks=self.images(2))
+        self.volume(size="4M", data=b"hello")
+        self.pid = self.import_pool()
+
+    def tearDown(self):
+        started = time.monotonic()
+        with self.control() as client:
+            self.assertEqual(client.call("hello")["pool"], "tank")
+        self.assertLess(self.memory(), 400 * MIB)
+        self.poolctl("export", "tank")
+        self.assertLess(time.monotonic() - started, 10)
+        self.assertTrue(self.document("list")["pools"][0]["clean"])
+        self.assertEqual(self.poolctl("volume", "read", "tank/data", "--length", "5"), "hello")
+
+    def memory(self):
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS"))
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def error(self, line, code, client=None):
+        """The line is answered with this error."""
+        client = client or self.control()
+        client.send_bytes(line + b"\n")
+        message = client.receive()
+        self.assertEqual(message["error"]["code"], code, message)
+        return message
+
+    def test_nonsense(self):
+        client = self.control()
+        for line, code in ((b"nonsense", -32700), (b"\x00\xff\xfe", -32700), (b'{"jsonrpc": "2.0"', -32700), (b"{}", -32600), (b"[]", -32600),
+                           (b"null", -32700), (b"7", -32700), (b'"x"', -32600), (b'{"a": 1} {"b": 2}', -32700),
+                           (b'{"jsonrpc": "1.0", "id": 1, "method": "hello"}', -32600), (b'{"jsonrpc": "2.0", "id": 1, "method": 5}', -32600),
+                           (b'{"jsonrpc": "2.0", "id": {}, "method": "hello"}', -32600),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "nothing"}', -32601),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "hello", "params": []}', -32602),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "hello", "params": {"x": 1}}', -32602),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "volume.destroy"}', -32602),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "volume.destroy", "params": {"volume": 7}}', -32602),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "volume.destroy", "params": {"volume": "a\\u0000b"}}', -32602),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "events", "params": {"after": -1}}', -32602),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "set", "params": {"settings": [1]}}', -32602),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "wait", "params": {"jobs": "scrub"}}', -32602),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "volume.write", "params": {"volume": "data"}}', -32602),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "hello", "descriptors": 1}', -32600),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "hello", "descriptors": 99}', -32600),
+                           (b'{"jsonrpc": "2.0", "id": 1, "method": "hello", "progress": 3}', -32600)):
+            with self.subTest(line=line):
+                self.error(line, code, client)
+        self.assertEqual(client.call("hello")["pool"], "tank")
+
+    def test_deep_nesting(self):
+        client = self.control()
+        for depth in (9, 100, 30000):
+            self.assertIn("deep", self.error(b"[" * depth + b"]" * depth, -32700, client)["error"]["message"])
+        self.error(b'{"jsonrpc": "2.0", "id": 1, "method": "hello", "params": ' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"}", -32700, client)
+        self.assertEqual(client.call("hello")["pool"], "tank")
+
+    def test_without_end(self):
+        """One GiB without a line end: 64 KiB of it are read."""
+        client = self.control()
+        piece = b"x" * MIB
+        sent = 0
+        try:
+            for _ in range(1024):
+                client.socket.sendall(piece)
+                sent += len(piece)
+        except OSError:
+            pass
+        self.assertLess(sent, 8 * MIB)
+        try:
+            self.assertIn("longer than", client.receive()["error"]["message"])
+        except OSError:
+            pass
+
+    def test_cut_and_slow(self):
+        """A request byte by byte, two in one piece, and one that never ends."""
+        client = self.control()
+        for byte in b'{"jsonrpc": "2.0", "id": 1, "method": "hello"}\n':
+            client.send_bytes(bytes([byte]))
+        self.assertEqual(client.answer(1)["pool"], "tank")
+        client.send_bytes(b'{"jsonrpc":"2.0","id":2,"method":"hello"}\n\n{"jsonrpc":"2.0","id":"x","method":"hello"}\n{"jsonrpc"')
+        self.assertEqual({client.receive()["id"], client.receive()["id"]}, {2, "x"})
+        client.socket.shutdown(socket.SHUT_WR)
+        self.assertRaises(EOFError, client.receive)
+
+    def test_half_closed(self):
+        client = self.control()
+        number = client.send("debug.verify")
+        client.socket.shutdown(socket.SHUT_WR)
+        self.assertEqual(client.answer(number)["violations"], 0)
+        self.assertRaises(EOFError, client.receive)
+
+    def test_dies_in_the_middle(self):
+        """Its requests are cancelled, its volume is closed, its descriptors are gone."""
+        before = self.descriptors()
+        for _ in range(5):
+            reader, writer = os.pipe()
+            client = self.control()
+            client.send("volume.write", {"volume": "data"}, [reader])
+            client.send("wait", {"jobs": ["scrub"]})
+            os.close(reader)
+            self.wait_for(lambda: self.status()["users"], "a user of the volume")
+            client.socket.close()
+            self.wait_for(lambda: not self.status()["users"], "no user of the volume")
+            os.close(writer)
+        self.wait_for(lambda: self.descriptors() == before, "as many descriptors as before")
+
+    def test_cancel(self):
+        reader, writer = os.pipe()
+        client = self.control()
+        number = client.send("volume.write", {"volume": "data"}, [reader])
+        self.assertEqual(client.call("hello")["pool"], "tank")
+        client.notify("cancel", {"id": 12345})
+        client.notify("cancel", {})
+        client.notify("cancel", {"id": number})
+        with self.assertRaises(ControlError) as caught:
+            client.answer(number)
+        self.assertIn("interrupted", str(caught.exception))
+        os.close(reader)
+        os.close(writer)
+
+    def test_descriptors_it_should_not_send(self):
+        before = self.descriptors()
+        with open("/dev/null", "r+b") as null:
+            for count in (5, 100):
+                client = self.control()
+                client.send_bytes(b'{"jsonrpc": "2.0"', [null.fileno()] * count)
+                self.assertIn("more descriptors", client.receive()["error"]["message"])
+                self.assertRaises((EOFError, OSError), client.receive)
+            client = self.control()
+            client.send_bytes(b'{"jsonrpc": "2.0", "id": 1, "method": "hello"}\n', [null.fileno()] * 3)
+            self.assertEqual(client.answer(1)["pool"], "tank")
+            client.send_bytes(b"\n", [null.fileno()] * 2)
+            self.assertIn("more descriptors", client.receive()["error"]["message"])
+            client = self.control()
+            with self.assertRaises(ControlError) as caught:
+                client.call("hello", descriptors=[null.fileno()])
+            self.assertEqual(caught.exception.code, -32602)
+        for path, flags in ((self.folder, os.O_RDONLY), ("/dev/null", os.O_WRONLY), ("/dev/null", os.O_PATH), (self.sockets()[0], os.O_PATH)):
+            descriptor = os.open(path, flags)
+            with self.assertRaises(ControlError) as caught:
+                client.call("volume.write", {"volume": "data"}, [descriptor])
+            self.assertEqual(caught.exception.code, -32000)
+            os.close(descriptor)
+        client.socket.close()
+        self.wait_for(lambda: self.descriptors() == before, "as many descriptors as before")
+
+    def test_never_reads(self):
+        """Answers pile up to a limit, then nothing more of it is done; others go on."""
+        client = self.control()
+        client.socket.setblocking(False)
+        request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "status", "params": {}}).encode() + b"\n"
+        sent = 0
+        try:
+            while sent < 64 * MIB:
+                sent += client.socket.send(request * 100)
+        except BlockingIOError:
+            pass
+        self.assertLess(sent, 8 * MIB)
+        other = self.control()
+        for _ in range(20):
+            self.assertEqual(other.call("hello")["pool"], "tank")
+        self.assertLess(self.memory(), 400 * MIB)
+
+    def test_floods(self):
+        """Many requests at once are all answered, in pieces of eight."""
+        client = self.control()
+        numbers = {client.send("hello") for _ in range(500)}
+        seen = set()
+        while seen != numbers:
+            seen.add(client.receive()["id"])
+
+    def test_slow_ones_hold_up_nobody(self):
+        pipes = [os.pipe() for _ in range(8)]
+        client = self.control()
+        numbers = [client.send("volume.write", {"volume": "data"}, [reader]) for reader, _ in pipes]
+        waiting = client.send("hello")
+        other = self.control()
+        for _ in range(50):
+            other.call("hello")
+        self.assertEqual(len(other.call("status")["pools"][0]["users"]), 8)
+        for reader, writer in pipes:
+            os.write(writer, b"hello")
+            os.close(writer)
+            os.close(reader)
+        self.assertEqual(client.answer(waiting)["pool"], "tank")
+        answered = {message["id"] for message in client.notes if "id" in message}
+        while not answered >= set(numbers):
+            answered.add(client.receive()["id"])
+
+    def test_many_clients(self):
+        """One more takes the place of the one that has been idle longest."""
+        clients = [self.control() for _ in range(64)]
+        for client in clients:
+            client.call("hello")
+        late = self.control()
+        self.assertEqual(late.call("hello")["pool"], "tank")
+        self.assertRaises((EOFError, OSError), clients[0].call, "hello")
+        self.assertEqual(clients[-1].call("hello")["pool"], "tank")
+
+    def test_output_that_is_stuck(self):
+        """A pipe that nobody empties is no reason not to export."""
+        reader, writer = os.pipe()
+        client = self.control()
+        number = client.send("volume.read", {"volume": "data"}, [writer])
+        self.wait_for(lambda: self.status()["users"], "a user of the volume")
+        started = time.monotonic()
+        client.notify("cancel", {"id": number})
+        self.assertRaises(ControlError, client.answer, number)
+        self.assertLess(time.monotonic() - started, 5)
+        os.close(writer)
+        os.close(reader)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root to become somebody else")
+    def test_other_users(self):
+        """The socket's mode keeps them out; were it open, they would be told no."""
+        os.chmod(self.run_path, 0o755)
+        probe = [PYTHON, "-c", "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n"
+                 "print(s.recv(4096).decode())", self.sockets()[0]]
+        options = {"user": 65534, "group": 65534, "extra_groups": [], "capture_output": True, "check": False, "timeout": TIME_LIMIT}
+        try:
+            result = subprocess.run(probe, **options)
+        except (PermissionError, FileNotFoundError):
+            self.skipTest("there is no python3 that another user can run")
+        if b"Permission denied" not in result.stderr and b"PermissionError" not in result.stderr:
+            self.fail(result.stderr.decode())
+        os.chmod(self.sockets()[0], 0o666)
+        result = subprocess.run(probe, **options)
+        self.assertIn("nobody else", result.stdout.decode())
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root to become somebody else")
+    def test_sockets_of_others(self):
+        """A socket that another user serves is not talked to."""
+        folder = tempfile.mkdtemp(prefix="poolctl-run-")
+        self.addCleanup(shutil.rmtree, folder)
+        os.chown(folder, 65534, 65534)
+        try:
+            server = subprocess.Popen([PYTHON, "-c", "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\n"
+                                       "print('up', flush=True)\nc, _ = s.accept()\nprint(len(c.recv(100)), flush=True)", folder + "/fake.sock"],
+                                      stdout=subprocess.PIPE, user=65534, group=65534, extra_groups=[])
+        except (PermissionError, FileNotFoundError):
+            self.skipTest("there is no python3 that another user can run")
+        self.addCleanup(server.stdout.close)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        self.assertEqual(server.stdout.readline(), b"up\n")
+        result = subprocess.run(self.command("status", "tank", "--check"), env={**os.environ, "LIBPOOL_RUN_PATH": folder}, capture_output=True,
+                                timeout=TIME_LIMIT, check=False)
+        self.assertEqual(result.returncode, 4)
+        self.assertEqual(server.stdout.readline(), b"0\n")
+
+
+class Sockets(Owner):
+    def serve_at(self, path, code=1):
+        return subprocess.run(self.command("serve", "tank", "--socket", path), env=self.environment(), capture_output=True, timeout=TIME_LIMIT,
+                              check=False, stdin=subprocess.DEVNULL)
+
+    def refused_at(self, path, says):
+        result = self.serve_at(path)
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
+        self.assertIn(says, result.stderr.decode())
+        self.assertTrue(self.document("list")["pools"][0]["clean"])
+
+    def test_paths(self):
+        self.create(profile="raid1", disks=self.images(2))
+        base = self.run_path
+        with open(os.path.join(base, "file"), "w", encoding="ascii") as file:
+            file.write("precious")
+        self.refused_at(os.path.join(base, "file"), "is no socket")
+        with open(os.path.join(base, "file"), encoding="ascii") as file:
+            self.assertEqual(file.read(), "precious")
+        os.mkdir(os.path.join(base, "folder"))
+        self.refused_at(os.path.join(base, "folder"), "is no socket")
+        self.refused_at(os.path.join(base, "x" * 200), "bytes, at most 107")
+        self.refused_at(os.path.join(base, "nowhere", "x"), "No such file")
+        with socket.socket(socket.AF_UNIX) as live:
+            live.bind(os.path.join(base, "live"))
+            live.listen()
+            self.refused_at(os.path.join(base, "live"), "another process serves")
+        self.assertTrue(os.path.exists(os.path.join(base, "live")))
+        process = self.popen("serve", "tank", "--socket", os.path.join(base, "live"), stdout=subprocess.PIPE)  # stale now
+        self.assertIn(b"imported", process.stdout.readline())
+        with ControlClient(os.path.join(base, "live")) as client:
+            client.call("export")
+        self.assertEqual(process.wait(TIME_LIMIT), 0)
+        process.stdout.close()
+        self.assertFalse(os.path.exists(os.path.join(base, "live")))
+
+    def test_long_folder(self):
+        self.create(profile="raid1", disks=self.images(2))
+        self.run_path_before, self.run_path = self.run_path, os.path.join(self.run_path, "x" * 80)
+        os.mkdir(self.run_path)
+        self.refused("import", "tank", says="too long", changes=True)
+        self.run_path = self.run_path_before
+
+
+def stat_mode(path):
+    return os.stat(path).st_mode & 0o777
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
