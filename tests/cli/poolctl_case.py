@@ -247,6 +247,12 @@ class PoolctlCase(unittest.TestCase):
         os.kill(pid, signal.SIGKILL)
         self.wait_until_in_use(False)
 
+    def wait_for(self, condition, what):
+        limit = time.monotonic() + TIME_LIMIT
+        while not condition():
+            self.assertLess(time.monotonic(), limit, f"it never came to this: {what}")
+            time.sleep(0.02)
+
     def wait_until_in_use(self, in_use):
         limit = time.monotonic() + TIME_LIMIT
         while self.document("list")["pools"][0]["in_use"] is not in_use:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Bad input: every refusal is one clear line and a proper exit code, changes nothing on disk, and nothing hangs."""
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -54,6 +55,28 @@ class Arguments(PoolctlCase):
         self.refused("get", "tank", "none", says="none")
         self.refused("undestroy", "tank", says="not destroyed")
         self.assertEqual(self.status()["state"], "healthy")
+
+
+class Documents(PoolctlCase):
+    def test_errors_are_documents(self):
+        """With --json every verb prints one document, whatever is wrong: its usage, its pool, its socket."""
+        self.create(profile="raid1", disks=self.images(2))
+        for line in self.poolctl("help", "completion").splitlines():
+            name, operands, _ = line.split("\t")
+            verb = name.split()
+            if name == "help":
+                continue
+            filled = [{"POOL": "nopool", "[POOL]": "nopool", "POOL/VOLUME": "nopool/v", "POOL[/VOLUME]": "nopool", "SIZE": "1M",
+                       "PROPERTY=VALUE...": "a=b", "PROFILE": "raid1", "DISK...": "/nowhere", "[FILE]": "/nowhere/x"}.get(word, "x")
+                      for word in operands.split() if word[0] != "[" or word in ("[POOL]", "[FILE]")]
+            for arguments in ([*verb, "--frobnicate"], [*verb, *["x"] * 5000], [*verb, *filled]):
+                with self.subTest(arguments=arguments[:8]):
+                    result = self.run_poolctl(*arguments, "--json", *(["--yes"] if name in ("destroy", "volume destroy") else []))
+                    document = json.loads(result.stdout)
+                    self.assertIn(result.returncode, (1, 2))
+                    self.assertEqual((document["schema"], document["command"]), (1, name))
+                    self.assertGreater(document["error"]["code"], 0)
+                    self.assertIn(document["error"]["text"].splitlines()[0][:60], result.stderr.decode())
 
 
 class Disks(PoolctlCase):
