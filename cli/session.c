@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/errors.h"
+#include "cli/importing.h"
 #include "cli/session.h"
 
 int session_join(struct session *session, const char *name, struct libpool_error *error)
@@ -40,7 +41,7 @@ int session_import(struct session *session, const struct libpool_host *host, con
 	int code;
 
 	*session = (struct session){.connection = {.descriptor = -1}};
-	code = libpool_import(host, options, &pool, error);
+	code = import_pool(host, options, &pool, error);
 	if (code < 0)
 		return code;
 	code = serve_oneself(session, pool, error);

@@ -16,6 +16,7 @@
 
 #include "cli/document.h"
 #include "cli/errors.h"
+#include "cli/importing.h"
 #include "cli/interrupt.h"
 #include "cli/notify.h"
 #include "cli/pools.h"
@@ -48,7 +49,7 @@ static int import(struct call *call, libpool_pool **ret_pool)
 	    .rewind_txg = call->options.number[OPTION_REWIND],
 	};
 	struct libpool_found found;
-	int code = libpool_import(call->host, &options, ret_pool, &call->error);
+	int code = import_pool(call->host, &options, ret_pool, &call->error);
 
 	if (code == -ENOENT && pools_find(call->host, call->target.pool, &found, NULL) == -ENOENT)
 		return pools_not_found(call->host, call->target.pool, &call->error);

@@ -270,6 +270,31 @@ class Verbs(Owner):
         self.assertEqual(self.status()["state"], "degraded")
         self.poolctl("export", "tank")
 
+    def test_disk_that_moved(self):
+        """Brought online from a folder that nobody searches, it is found there from then on, idle and imported."""
+        disks = self.create()
+        data = self.volume()
+        elsewhere = os.path.join(self.run_path, "elsewhere")
+        os.mkdir(elsewhere)
+        self.poolctl("offline", "tank", "d1")
+        moved = os.path.join(elsewhere, "moved")
+        os.rename(disks[1], moved)
+        self.poolctl("online", "tank", "d1", moved)
+        before = self.checksums()
+        self.assertEqual(self.status()["state"], "healthy")
+        self.poolctl("status", "tank", "--check")
+        self.reads_back(data)
+        self.assertEqual(self.checksums(), before)
+        self.import_pool()
+        self.assertEqual(self.status()["state"], "healthy")
+        self.poolctl("offline", "tank", moved)
+        self.poolctl("online", "tank", moved, "--wait")
+        self.assertEqual(self.status()["state"], "healthy")
+        self.poolctl("export", "tank")
+        os.rename(moved, moved + "2")
+        self.assertEqual(self.status()["state"], "degraded")
+        self.reads_back(data)
+
     def test_exact_figures(self):
         self.create()
         (used,) = self.document("get", "tank", "used")["properties"]
