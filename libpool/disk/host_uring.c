@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libpool/base/check.h"
@@ -31,6 +32,7 @@
 #define FILE_SLOTS 256u
 #define PIPE_SLOT 0
 #define REAP_BATCH 64
+#define THREAD_ATTEMPTS 200
 
 struct uring_request {
 	struct list node; /* in pending or in_ring */
@@ -416,8 +418,12 @@ void uring_free(struct uring *uring, struct host_mailbox *mailbox)
 	}
 	/*
 	 * Without pipe or thread nobody can tell when the kernel is done: then ring and requests stay for good, which
-	 * costs memory, where freeing them could cost somebody else's.
+	 * costs memory and the disk's lock, where freeing them could cost somebody else's memory. So a thread that can't be
+	 * started is tried again for a while.
 	 */
-	if (uring->pipe_reader >= 0)
-		(void)host_thread_start(mailbox, detached_owner, uring);
+	for (unsigned i = 0; uring->pipe_reader >= 0 && i < THREAD_ATTEMPTS; i++) {
+		if (host_thread_start(mailbox, detached_owner, uring) == 0)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	}
 }

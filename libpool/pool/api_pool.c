@@ -110,11 +110,23 @@ static int host_run(const struct libpool_host *host, struct host_call *call, voi
 	return api_error(ret_error, result, &call->error);
 }
 
+/* An invariant that failed, as for want of memory, is why whatever failed did; and what seems done isn't to be trusted. */
+static void tell_broken(struct api_request *request, struct pool_error *error)
+{
+	const char *broken = request->thread->broken;
+
+	if (!broken[0])
+		return;
+	*error = (struct pool_error){0};
+	request->result = pool_error_set(error, -POOL_EHALTED, "%s", broken);
+}
+
 static void create_fiber(struct api_request *request)
 {
 	struct host_call *call = container_of(request, struct host_call, request);
 
 	request->result = engine_create(&request->thread->host, call->create, call->layout, &call->error);
+	tell_broken(request, &call->error);
 }
 
 int libpool_create(const struct libpool_host *host, const struct libpool_create_options *options, struct libpool_layout *ret_layout,
@@ -159,6 +171,7 @@ static void destroy_fiber(struct api_request *request)
 	struct host_call *call = container_of(request, struct host_call, request);
 
 	request->result = engine_set_destroyed(&request->thread->host, call->name, call->destroyed, &call->error);
+	tell_broken(request, &call->error);
 }
 
 static int set_destroyed(const struct libpool_host *host, const char *name, bool destroyed, struct libpool_error *error)
