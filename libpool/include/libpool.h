@@ -2,14 +2,29 @@
  * libpool: a storage pool in user space.
  *
  * WHAT A HOST CAN RELY ON
- *   Threads      Every function may be called from any thread at any time; calls block until they are done unless
- *                said otherwise. Each open pool has one engine thread and some worker threads of its own; all
- *                of them block all signals. Two pools are independent of each other.
- *   Process      The library never exits, prints, installs signal handlers, changes limits, the locale or the
- *                working directory, and keeps nothing global. After fork the child must not use an open pool.
- *   Descriptors  Disks are opened with O_CLOEXEC.
- *   Durability   A write is acknowledged when buffered. It is durable after libpool_volume_flush, libpool_pool_sync
- *                or the next commit (5 s at most). A crash keeps a prefix: what a flush acknowledged is there.
+ *   Threads      Every function may be called from any thread at any time, until its handle has been closed; calls block until
+ *                they are done unless said otherwise. Each open pool has one engine thread and some worker threads of its own (struct libpool_host), and short-lived ones for what may block, as opening a
+ *                disk. A call needs no more than 64 KiB of the caller's stack.
+ *   Signals      All threads of the library block all signals: they go to the host's. No handler is installed, no call
+ *                is interrupted by a signal. SIGPIPE is never raised.
+ *   Process      The library never exits, prints, changes limits, the locale, the working directory or the environment, and
+ *                keeps nothing global. Any number of pools are independent of each other.
+ *   Fork         In a child none of the parent's handles may be used, not even to close them; it may exec or exit, and
+ *                open pools of its own. The parent goes on, and gives up disks that are files as if there were no child; a
+ *                block device stays taken until a child that didn't exec has ended.
+ *   Descriptors  All are made with O_CLOEXEC: one for each disk, and about six more for a pool, one for a queue. Where they run
+ *                out, calls fail with -EMFILE or -ENFILE. Only that of libpool_queue_descriptor may be used by the host.
+ *   Limits       io_uring needs no privilege and little locked memory; where it is refused, threads do its work. A pool's cache is
+ *                bounded by struct libpool_host, data that is written and not yet on disk by the smaller of 512 MiB and a
+ *                tenth of the memory: writers then wait. A queue's requests are bounded by its options.
+ *   No memory    Calls fail with -ENOMEM; the pool is halted at worst. Closing works all the same.
+ *   Callbacks    Each says in which thread it runs. No lock of the library is held then, but the thread waits for it: it
+ *                returns soon, and calls no function of the same pool that waits, unless said otherwise.
+ *   Disks        One that fails, vanishes or doesn't answer costs a call at most the deadline of its requests (30 s),
+ *                afterwards the pool goes on without it as long as redundancy allows.
+ *   Durability   A write is acknowledged when buffered. It is durable after libpool_volume_flush, libpool_pool_sync,
+ *                with LIBPOOL_FUA when it completes, or with the next commit (5 s at most). A crash keeps a prefix: what a
+ *                flush acknowledged is there.
  *   Errors       Functions return 0 or a count, or a negative code: -errno, or one of LIBPOOL_E* negated.
  *                libpool_strerror gives its text. Functions with a `struct libpool_error *` (NULL is allowed) fill
  *                it with one line: what, which object, why, what to do. Outputs are untouched on failure.
