@@ -5,7 +5,7 @@
  *     recorder POOL VOLUME [FOLDER]      FOLDER: where to look for disks that are files
  *
  * One thread, one loop: input, completions and signals are descriptors for poll. What has been written is made durable
- * whenever the input pauses, which it says; SIGTERM and SIGINT end it.
+ * whenever the input pauses, which it says; SIGTERM and SIGINT end it. Meanwhile poolctl works on the pool as ever.
  *
  *     cc recorder.c -o recorder $(pkg-config --cflags --libs libpool)
  */
@@ -28,6 +28,7 @@ struct recorder {
 	libpool_pool *pool;
 	libpool_volume *volume;
 	libpool_queue *queue;
+	libpool_control *control;
 	uint64_t offset, flushed, volume_bytes;
 	char chunks[CHUNKS][CHUNK];
 	int free[CHUNKS], free_count;
@@ -125,11 +126,19 @@ static void run(struct recorder *recorder, int signals)
 	}
 }
 
+/* From another thread: the loop ends as with a signal. */
+static void export_asked(void *argument)
+{
+	(void)argument;
+	kill(getpid(), SIGTERM);
+}
+
 static int start(struct recorder *recorder, char **arguments, struct libpool_error *error)
 {
 	struct libpool_host host = LIBPOOL_INIT(libpool_host);
 	struct libpool_import_options import = LIBPOOL_INIT(libpool_import_options);
 	struct libpool_open_options open = LIBPOOL_INIT(libpool_open_options);
+	struct libpool_control_options control = LIBPOOL_INIT(libpool_control_options);
 	struct libpool_volume_info info = LIBPOOL_INIT(libpool_volume_info);
 	const char *folder = arguments[2];
 	int result;
@@ -139,11 +148,14 @@ static int start(struct recorder *recorder, char **arguments, struct libpool_err
 	host.no_devices = folder != NULL;
 	import.name = arguments[0];
 	open.exclusive = 1;
+	control.export_asked = export_asked;
 	result = libpool_import(&host, &import, &recorder->pool, error);
 	if (result == 0)
 		result = libpool_volume_open(recorder->pool, arguments[1], &open, &recorder->volume, error);
 	if (result == 0)
 		result = libpool_queue_open(recorder->pool, NULL, &recorder->queue, error);
+	if (result == 0)
+		result = libpool_serve_control(recorder->pool, &control, &recorder->control, error);
 	if (result == 0)
 		libpool_volume_get_info(recorder->volume, &info);
 	recorder->volume_bytes = info.volume_bytes;
@@ -175,7 +187,7 @@ int main(int count, char **arguments)
 	}
 	libpool_queue_close(recorder.queue);
 	libpool_volume_close(recorder.volume);
-	if (recorder.pool && libpool_close(recorder.pool, &error) < 0)
+	if (recorder.pool && (recorder.control ? libpool_control_close(recorder.control, &error) : libpool_close(recorder.pool, &error)) < 0)
 		fail(&recorder, "close", error.code, error.text);
 	return recorder.failed;
 }
