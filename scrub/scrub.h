@@ -1,5 +1,5 @@
 /*
- * The jobs. Each runs in the fiber that calls it, spawns helpers, and has none left when it returns. engine.md 4.13.
+ * The jobs. Each runs in the fiber that calls it, spawns helpers, and has none left when it returns.
  * All return 0, -ECANCELED, -POOL_EHALTED, -ENOMEM or what is said below, with the job's state and end set.
  */
 #ifndef SCRUB_SCRUB_H

@@ -1,6 +1,6 @@
 /*
  * The checkers: what must always hold of a pool, looked at from outside of the code that keeps it. For `debug verify`, the
- * deep scrub, and for the simulator after every txg. engine.md 6.3, I1 to I4 and I7.
+ * deep scrub, and for the simulator after every txg.
  *
  * A violation is a broken invariant: a bug. Damage is what disks did: cells and blocks that can't be verified. On a pool
  * whose disks are well both must be 0.

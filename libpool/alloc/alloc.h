@@ -1,6 +1,6 @@
 /*
  * Allocation state: the segment table, the live bitmaps, the index of batches, free AUs, and the log records
- * of the txg in sync. Everything here is RAM; the txg layer carries it to disk and back. engine.md 4.6.
+ * of the txg in sync. Everything here is RAM; the txg layer carries it to disk and back.
  *
  * Allocation and freeing happen only inside the sync of one txg: between alloc_txg_begin and
  * alloc_txg_commit. What the txg changes is collected apart from the committed state:
@@ -94,7 +94,7 @@ const struct batch_index *alloc_batch_find(const struct segment *segment, unsign
 void alloc_summary_pointer(const struct batch_index *batch, struct block_pointer *ret_pointer);
 
 /*
- * Opens a new segment for a class, of the width that the usable disks allow (engine.md, degraded pool). The
+ * Opens a new segment for a class, of the width that the usable disks allow. The
  * record is dirty. -ENOSPC when none is formable, -ENOMEM.
  */
 int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *ret_id);

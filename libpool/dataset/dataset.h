@@ -69,6 +69,8 @@ void filesystem_close(struct dataset *dataset);
 /* -EBUSY while it is open. The space comes back in the background. */
 int filesystem_destroy(struct datasets *datasets, const char *name, struct pool_error *error);
 /* The objset of an open one, its pool, and its record as it is now. */
+/* Whether a change of it could be committed, as far as its record goes: see object_check. */
+int filesystem_check(struct dataset *dataset);
 struct objset *filesystem_objset(const struct dataset *dataset);
 struct core *filesystem_core(const struct dataset *dataset);
 const struct dataset_record *filesystem_record(const struct dataset *dataset);

@@ -180,6 +180,11 @@ void filesystem_reap(struct dataset *dataset)
 	rt_group_add(&datasets->reapers);
 }
 
+int filesystem_check(struct dataset *dataset)
+{
+	return dataset_check(dataset);
+}
+
 struct objset *filesystem_objset(const struct dataset *dataset)
 {
 	return dataset->objset;

@@ -1,6 +1,6 @@
 /*
  * The allocation log: what a txg changed in the segment table and the live bitmaps. Per txg one last block
- * and any number of earlier ones that it points to, each at most 64 KiB. engine.md 4.6.
+ * and any number of earlier ones that it points to, each at most 64 KiB. FORMAT.md, section 12.
  *
  * Block: header (128 bytes: magic, version, header length, flags, pool guid, txg, part index, part count,
  * record bytes, previous count, parts count), then `parts` raw block pointers of the earlier blocks of this

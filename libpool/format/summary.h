@@ -1,6 +1,6 @@
 /*
  * The summary of a batch: a CRC32C of every cell of its rows and the owner of every block. It is the last
- * block of the batch, stored inside it. engine.md 4.5; layout in FORMAT.md.
+ * block of the batch, stored inside it. FORMAT.md, section 16.
  */
 #ifndef LIBPOOL_FORMAT_SUMMARY_H
 #define LIBPOOL_FORMAT_SUMMARY_H

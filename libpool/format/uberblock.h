@@ -1,6 +1,6 @@
 /*
  * The 4 KiB record that commits a txg, the sysmap that lists the SYS segments, and the commit block that
- * roots everything else. engine.md 4.4, 4.7.
+ * roots everything else. FORMAT.md, section 4.
  */
 #ifndef LIBPOOL_FORMAT_UBERBLOCK_H
 #define LIBPOOL_FORMAT_UBERBLOCK_H

@@ -66,6 +66,17 @@ static int set_check(const struct fs_node *node, const struct fs_set *set)
 	return set->size > FS_FILE_SIZE_MAX ? -EFBIG : 0;
 }
 
+/* A file that gets shorter loses blocks; one that gets longer may have its last one changed. */
+static int guard_set(struct fs_node *node, const struct fs_set *set, const struct acl_list *list)
+{
+	uint64_t size = node->inode.size;
+	int status = list ? guard_xattrs(node, ACL_ACCESS) : guard_node(node);
+
+	if (status < 0 || !(set->what & FS_SET_SIZE))
+		return status;
+	return set->size < size ? guard_punch(node, set->size, size - set->size) : guard_content(node, size, 1);
+}
+
 static int set_apply(struct fs_node *node, const struct fs_set *set, struct acl_list *list, uint64_t txg)
 {
 	bool sized = set->what & FS_SET_SIZE;
@@ -95,6 +106,8 @@ int fs_set(struct fs_node *node, const struct fs_set *set)
 	rt_mutex_lock(node->fs->rt, &node->content);
 	if (set->what & FS_SET_MODE)
 		status = acl_load_access(node, &list);
+	if (status == 0)
+		status = guard_set(node, set, list);
 	/* What makes a file smaller must not need any room. */
 	uint64_t cells = ATTRIBUTE_CELLS;
 	if (set->what & FS_SET_SIZE)

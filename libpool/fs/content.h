@@ -11,6 +11,9 @@
 
 #include "libpool/fs/internal.h"
 
+/* guard.c: of a range to be written, and of one to be zeroed. */
+int guard_content(struct fs_node *node, uint64_t offset, uint64_t length);
+int guard_punch(struct fs_node *node, uint64_t offset, uint64_t length);
 /* What changing a range places at most, in cells: for the handle. */
 uint64_t content_cells(const struct fs_node *node, uint64_t offset, uint64_t length);
 int content_resize(struct fs_node *node, uint64_t txg, uint64_t size);

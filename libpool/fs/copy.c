@@ -25,7 +25,10 @@ static int put_record(struct copy *copy, struct buffer *buffer)
 	struct fs_node *to = copy->to;
 	struct core *core = to->fs->core;
 	uint64_t txg;
-	int status = core_hold(core, content_cells(to, copy->to_offset, buffer->size), &txg);
+	int status = guard_content(to, copy->to_offset, buffer->size);
+
+	if (status == 0)
+		status = core_hold(core, content_cells(to, copy->to_offset, buffer->size), &txg);
 
 	if (status < 0)
 		return status;
@@ -45,7 +48,12 @@ static int put_hole(struct copy *copy, uint64_t length)
 	struct fs_node *to = copy->to;
 	struct core *core = to->fs->core;
 	uint64_t txg, end = copy->to_offset + length;
-	int status = core_hold(core, content_cells(to, copy->to_offset, 1) + content_cells(to, end, 1) + content_cells(to, to->inode.size, 1), &txg);
+	int status = guard_punch(to, copy->to_offset, length);
+
+	if (status == 0)
+		status = guard_content(to, to->inode.size, 1);
+	if (status == 0)
+		status = core_hold(core, content_cells(to, copy->to_offset, 1) + content_cells(to, end, 1) + content_cells(to, to->inode.size, 1), &txg);
 
 	if (status < 0)
 		return status;

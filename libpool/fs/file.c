@@ -69,11 +69,22 @@ static int change_done(struct fs_node *node, uint64_t txg, unsigned flags)
 	return node_store(node, txg);
 }
 
+/* The range, and the end of the file if there is a gap before it. */
+static int guard_write(struct fs_node *node, uint64_t offset, size_t length)
+{
+	int status = guard_content(node, offset, length);
+
+	return status == 0 && offset > node->inode.size ? guard_content(node, node->inode.size, 1) : status;
+}
+
 static int write_piece(struct fs_node *node, uint64_t offset, size_t length, const void *source, unsigned flags)
 {
 	struct core *core = node->fs->core;
 	uint64_t txg;
-	int status = core_hold(core, content_cells(node, offset, length), &txg);
+	int status = guard_write(node, offset, length);
+
+	if (status == 0)
+		status = core_hold(core, content_cells(node, offset, length), &txg);
 
 	if (status < 0)
 		return status;
@@ -137,6 +148,10 @@ int fs_allocate(struct fs_node *node, int mode, uint64_t offset, uint64_t length
 		return -EINVAL;
 	rt_mutex_lock(node->fs->rt, &node->content);
 	int status = change_check(node, offset, length);
+	if (status == 0)
+		status = guard_punch(node, offset, length);
+	if (status == 0)
+		status = guard_content(node, node->inode.size, 1);
 	/* At most the two blocks at the ends of the range, and the one at the old end of the file, are written. */
 	if (status == 0)
 		status = core_hold(core, content_cells(node, offset, 1) + content_cells(node, offset + length, 1) +

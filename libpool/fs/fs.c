@@ -192,7 +192,7 @@ static void store_all_lazy(struct fs *fs)
 		return; /* they wait for the next chance */
 	hash_table_each(&fs->nodes, note_lazy, &list);
 	for (size_t i = 0; i < list.count; i++) {
-		if (core_hold(fs->core, ATTRIBUTE_CELLS, &txg) == 0) {
+		if (guard_node(list.nodes[i]) == 0 && core_hold(fs->core, ATTRIBUTE_CELLS, &txg) == 0) {
 			(void)node_store(list.nodes[i], txg);
 			core_release(fs->core, txg);
 		}

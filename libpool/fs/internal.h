@@ -79,6 +79,13 @@ int directory_next(struct object *object, uint64_t cookie, uint64_t *ret_cookie,
 int links_add(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_t cookie);
 int links_remove(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_t cookie);
 
+/* guard.c: 0, or why a change can't be committed. `node`: what the entry names or will name, or NULL. */
+int guard_node(struct fs_node *node);
+int guard_new(struct fs *fs);
+int guard_unnamed(struct fs *fs, uint64_t number);
+int guard_entry(struct fs_node *directory, uint64_t cookie, const struct fs_node *node);
+int guard_xattrs(struct fs_node *node, const char *name);
+
 /* acl.c: access control lists in the form of the kernel's attributes. */
 #define ACL_ACCESS "system.posix_acl_access"
 #define ACL_DEFAULT "system.posix_acl_default"

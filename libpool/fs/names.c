@@ -72,6 +72,20 @@ static void names_end(struct fs *fs, struct target *targets, unsigned count)
 		target_release(&targets[i]);
 }
 
+/* What all changes of the names in `targets` need: their entries, and what these name. */
+static int guard_targets(struct fs *fs, const struct target *targets, unsigned count)
+{
+	int status = 0;
+
+	for (unsigned i = 0; i < count && status == 0; i++) {
+		if (targets[i].cookie)
+			status = guard_entry(targets[i].directory, targets[i].cookie, targets[i].node);
+		if (status == 0 && targets[i].node)
+			status = guard_unnamed(fs, targets[i].node->number);
+	}
+	return status;
+}
+
 static int store_changed(struct fs_node *directory, uint64_t txg)
 {
 	node_changed(directory, true);
@@ -185,6 +199,10 @@ int fs_make(struct fs_node *directory, const char *name, size_t length, const st
 	if (status == 0 && !S_ISLNK(options->mode))
 		status = acl_load_default(directory, &list);
 	if (status == 0)
+		status = guard_targets(fs, &target, 1);
+	if (status == 0)
+		status = guard_new(fs);
+	if (status == 0)
 		status = core_hold(fs->core, NAMES_CELLS, &txg);
 	if (status == 0) {
 		struct fs_node *node = NULL;
@@ -210,6 +228,10 @@ int fs_make_unnamed(struct fs *fs, const struct fs_node *directory, const struct
 
 	if (status == 0 && !S_ISREG(options->mode))
 		status = -EINVAL;
+	if (status == 0)
+		status = guard_new(fs);
+	if (status == 0)
+		status = guard_unnamed(fs, UINT64_MAX); /* numbers grow: at the end of the list */
 	if (status == 0)
 		status = core_hold(fs->core, NAMES_CELLS, &txg);
 	if (status < 0)
@@ -250,6 +272,10 @@ int fs_link(struct fs_node *node, struct fs_node *directory, const char *name, s
 		status = -ENOENT;
 	else if (status == 0 && node->inode.links >= FS_LINKS_MAX)
 		status = -EMLINK;
+	if (status == 0)
+		status = guard_entry(directory, target.cookie, node);
+	if (status == 0)
+		status = guard_unnamed(fs, node->number);
 	if (status == 0)
 		status = core_hold(fs->core, NAMES_CELLS, &txg);
 	if (status == 0) {
@@ -303,6 +329,8 @@ static int remove_name(struct fs_node *directory, const char *name, size_t lengt
 	if (status < 0)
 		return status;
 	status = removable(&target, is_directory);
+	if (status == 0)
+		status = guard_targets(fs, &target, 1);
 	if (status == 0)
 		status = core_hold(fs->core, 0, &txg); /* what makes room must not need any */
 	if (status == 0) {
@@ -444,7 +472,13 @@ int fs_rename(const struct fs_place *from, const struct fs_place *to, unsigned f
 		names_end(fs, targets, 2);
 		return status;
 	}
-	status = core_hold(fs->core, NAMES_CELLS, &txg);
+	status = guard_targets(fs, targets, 2);
+	if (status == 0)
+		status = guard_entry(to->directory, targets[1].cookie, targets[0].node);
+	if (status == 0 && targets[1].node)
+		status = guard_entry(from->directory, targets[0].cookie, targets[1].node);
+	if (status == 0)
+		status = core_hold(fs->core, NAMES_CELLS, &txg);
 	if (status == 0) {
 		status = flags & FS_RENAME_EXCHANGE ? exchange(&targets[0], &targets[1], txg) : move(&targets[0], &targets[1], txg);
 		if (status == 0)

@@ -166,6 +166,8 @@ static void free_doomed(struct fs_node *node)
 	uint8_t key[8];
 	uint64_t txg;
 
+	if (guard_node(node) < 0 || guard_unnamed(node->fs, node->number) < 0)
+		return; /* damaged: it stays */
 	/* Where nothing can be written it waits, listed, for the next time that the file system is opened. */
 	if (core_hold(node->fs->core, 0, &txg) < 0)
 		return;
@@ -180,7 +182,7 @@ static void store_lazily(struct fs_node *node)
 {
 	uint64_t txg;
 
-	if (core_hold(node->fs->core, ATTRIBUTE_CELLS, &txg) < 0)
+	if (guard_node(node) < 0 || core_hold(node->fs->core, ATTRIBUTE_CELLS, &txg) < 0)
 		return;
 	(void)node_store(node, txg);
 	core_release(node->fs->core, txg);

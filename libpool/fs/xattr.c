@@ -258,6 +258,8 @@ static int change_make(struct fs_node *node, struct change *change, unsigned fla
 	if (status == 0)
 		status = apply_acl_rules(node, change);
 	if (status == 0)
+		status = guard_xattrs(node, change->name);
+	if (status == 0)
 		status = change_apply(node, change);
 	rt_mutex_unlock(node->fs->rt, &node->content);
 	return status;

@@ -133,6 +133,7 @@ int tree_next(struct object *object, const void *key, size_t key_length, bool af
  * first + count): a punch needs less than a write, as what it takes away as a whole isn't opened. object_check: the dnode; tree_check asks for it too.
  */
 int object_check(struct object *object);
+int objset_check_create(struct objset *objset); /* of the object whose number comes next */
 int blob_check_write(struct object *object, uint64_t first, uint64_t count);
 int blob_check_punch(struct object *object, uint64_t first, uint64_t count);
 int tree_check(struct object *object, const void *key, size_t key_length);

@@ -73,17 +73,24 @@ static int check_kind(const struct object *object, enum dnode_kind kind)
 	return object->disk.kind == kind ? 0 : -EINVAL;
 }
 
-int object_check(struct object *object)
+static int check_dnode(struct objset *objset, uint64_t number)
 {
 	struct buffer *buffer;
-	int result;
+	int result = blob_read_block(objset->dnodes, number / DNODES_PER_BLOCK, &buffer);
 
-	if (!object->objset)
-		return 0;
-	result = blob_read_block(object->objset->dnodes, object->number / DNODES_PER_BLOCK, &buffer);
 	if (result == 0)
 		buffer_unref(buffer);
 	return result;
+}
+
+int object_check(struct object *object)
+{
+	return object->objset ? check_dnode(object->objset, object->number) : 0;
+}
+
+int objset_check_create(struct objset *objset)
+{
+	return check_dnode(objset, objset->next_object);
 }
 
 int blob_check_write(struct object *object, uint64_t first, uint64_t count)

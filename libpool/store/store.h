@@ -1,7 +1,7 @@
 /*
  * The store: packs the blocks of a txg into stripes of whole rows, computes parity once, writes each row
  * once, and closes each batch with its summary; reads blocks back, verified, reconstructing and healing
- * what is missing or wrong. engine.md 4.5 to 4.7 and 4.12. Engine thread; functions that wait say so.
+ * what is missing or wrong. Engine thread; functions that wait say so.
  */
 #ifndef LIBPOOL_STORE_STORE_H
 #define LIBPOOL_STORE_STORE_H

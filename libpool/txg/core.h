@@ -1,6 +1,6 @@
 /*
  * The core of an imported pool: configuration and labels, transaction groups and their commit, import.
- * It owns allocation, store, block cache and the MOS; datasets plug into its sync. engine.md 4.4, 4.7, 4.9.
+ * It owns allocation, store, block cache and the MOS; datasets plug into its sync.
  * Engine thread; fibers.
  */
 #ifndef LIBPOOL_TXG_CORE_H

@@ -1,6 +1,6 @@
 /*
  * Counts that don't depend on the machine: device bytes for each user byte, device reads for each block, what an idle
- * pool writes, and what scrub and rebuild read. Six disks of 8 GiB, raid6 4+2. Goals: engine.md 5.2, P4, P8.
+ * pool writes, and what scrub and rebuild read. Six disks of 8 GiB, raid6 4+2.
  */
 #include <inttypes.h>
 #include <stdio.h>

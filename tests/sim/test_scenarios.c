@@ -1,6 +1,5 @@
 /*
- * Scripted histories: the cases that went wrong in other systems, each at the instant that matters. engine.md 6.3 (g), as
- * far as they need neither log nor snapshots. Every boot compares the whole pool with the model.
+ * Scripted histories: the cases that went wrong in other systems, each at the instant that matters. Every boot compares the whole pool with the model.
  */
 #include <stdio.h>
 #include <stdlib.h>

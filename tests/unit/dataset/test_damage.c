@@ -1,52 +1,11 @@
 /* What can't be read on the way to a change: the change fails where it is asked for, and the pool goes on. */
 #include "libpool/dataset/internal.h"
 #include "libpool/txg/internal.h"
-#include "tests/unit/dataset/volumes.h"
+#include "tests/unit/dataset/damage.h"
 
 #define BLOCK 4096u
 #define BLOCKS 200u
 #define FANOUT 64u /* pointers in a node of 4 KiB */
-
-/* The pointer of one block: of a node of the volume's content, of its dnodes, of a tree of the MOS. */
-struct wanted {
-	uint32_t objset;
-	uint64_t object, block;
-	unsigned level, type;
-	bool found;
-	struct block_pointer pointer;
-};
-
-static int find_pointer(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
-{
-	struct wanted *wanted = argument;
-
-	if (owner->objset != wanted->objset || owner->level != wanted->level || pointer->type != wanted->type ||
-	    owner->object != wanted->object || owner->block != wanted->block)
-		return 0;
-	wanted->found = true;
-	wanted->pointer = *pointer;
-	return 0;
-}
-
-/* All columns of the rows, so that nothing can be reconstructed. */
-static void damage(struct machine *machine, struct datasets *datasets, struct wanted *wanted)
-{
-	struct core *core = machine->core;
-	uint8_t garbage[CELL_SIZE];
-
-	memset(garbage, 0x5A, sizeof(garbage));
-	expect_done(machine, datasets_walk(datasets, find_pointer, wanted));
-	expect(wanted->found);
-	struct dva dva = dva_unpack(wanted->pointer.dva);
-	const struct segment *segment = alloc_segment(core_alloc(core), dva.segment);
-	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
-		for (unsigned i = 0; i < wanted->pointer.psect; i++)
-			sim_disk_poke(machine->set->disks[segment->record.columns[c].disk],
-				      store_cell_offset(core_store(core), segment->record.columns[c].au,
-							dva.base + (dva.offset + i) % dva.height),
-				      garbage, sizeof(garbage));
-	blocks_drop_cache(core_blocks(core));
-}
 
 static uint32_t id_of(struct machine *machine, struct datasets *datasets, const char *name)
 {

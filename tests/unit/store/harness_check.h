@@ -1,7 +1,7 @@
 /*
  * What must hold in a world (harness.h), checked from what was placed, freed and written, not from what the
  * allocation state believes: the liveness of every row, when rows and AUs are used again, what lies on the
- * disks. Numbers of the invariants are those of engine.md, section 6.3.
+ * disks.
  */
 #ifndef TESTS_UNIT_STORE_HARNESS_CHECK_H
 #define TESTS_UNIT_STORE_HARNESS_CHECK_H

@@ -1,4 +1,4 @@
-/* What placement costs: device bytes for each user byte, and disk space; goals P1 and P2 of engine.md, 5.3. */
+/* What placement costs: device bytes for each user byte, and disk space. */
 #include "tests/unit/store/harness.h"
 
 static uint64_t bytes_written(const struct world *world)

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Nodes that can't be read: what needs them fails, everything else goes on, and no commit does. */
+#include "libpool/txg/internal.h"
+#include "tests/unit/dataset/damage.h"
+#include "tests/unit/fs/filesystems.h"
+
+#define FILES 400u
+
+static struct world world;
+
+/* The pool goes on: something else can be made, and is durable. */
+static void goes_on(struct machine *machine, struct fs_node *directory, const char *name)
+{
+	fs_put(make(&world, directory, name, S_IFREG | 0644));
+	expect_done(machine, fs_sync(world.fs));
+	expect(!core_halted(machine->core, NULL));
+}
+
+static struct fs_node *fill_directory(struct machine *machine, const char *name)
+{
+	struct fs_node *directory = make(&world, world.root, name, S_IFDIR | 0755);
+
+	for (unsigned i = 0; i < FILES; i++) {
+		char text[200];
+		snprintf(text, sizeof(text), "%u, with a name that is long enough to fill a few leaves of the tree of this directory", i);
+		fs_put(make(&world, directory, text, S_IFREG | 0644));
+	}
+	expect_done(machine, fs_sync(world.fs));
+	expect_done(machine, core_commit_forced(machine->core));
+	return directory;
+}
+
+static void directory_program(struct machine *machine)
+{
+	char text[16];
+	unsigned failed = 0;
+
+	world_open(&world, machine, 0);
+	struct fs_node *directory = fill_directory(machine, "d");
+	struct wanted leaf = { .objset = fs_record(world.fs)->id, .object = fs_number(directory), .level = 0, .type = TYPE_TREE };
+	damage(machine, world.datasets, &leaf);
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(text, sizeof(text), "new %u", i);
+		int status = make_fails(directory, text, S_IFREG | 0644);
+		expect(status == 0 || status == -POOL_EDAMAGED);
+		failed += status != 0;
+		status = rename_to(directory, text, world.root, text, 0);
+		expect(status == 0 || status == -POOL_EDAMAGED);
+		expect_done(machine, fs_sync(world.fs));
+	}
+	expect(failed > 0);
+	goes_on(machine, world.root, "after");
+	fs_put(directory);
+	world_close(&world);
+}
+
+static void file_program(struct machine *machine)
+{
+	uint8_t *data = calloc(1, MIB);
+	struct fs_set set = { .what = FS_SET_SIZE, .size = 4096 };
+	struct sim_random random;
+	size_t done;
+
+	world_open(&world, machine, 12);
+	sim_random_stream(&random, 1, "file", 0);
+	sim_random_fill(&random, data, MIB);
+	struct fs_node *file = make(&world, world.root, "f", S_IFREG | 0644), *other = make(&world, world.root, "g", S_IFREG | 0644);
+	put_bytes(&world, file, 0, data, MIB);
+	put_bytes(&world, other, 0, data, MIB);
+	expect_done(machine, fs_sync(world.fs));
+	expect_done(machine, core_commit_forced(machine->core));
+	/* The second node of 64 pointers; the others are written again, so that they aren't in its rows. */
+	put_bytes(&world, file, 0, data, 10);
+	put_bytes(&world, file, 130 * 4096, data, 10);
+	put_bytes(&world, other, 0, data, MIB);
+	expect_done(machine, fs_sync(world.fs));
+	struct wanted node = { .objset = fs_record(world.fs)->id, .object = fs_number(file), .block = 1, .level = 1, .type = TYPE_DATA };
+	damage(machine, world.datasets, &node);
+	expect_equal(fs_write(file, 70 * 4096, 10, data, 0, &done), -POOL_EDAMAGED);
+	expect_equal(fs_allocate(file, 3, 70 * 4096, 4096, 0), -POOL_EDAMAGED);
+	put_bytes(&world, file, 0, data, 4096);
+	put_bytes(&world, other, 70 * 4096, data, 10);
+	goes_on(machine, world.root, "after");
+	/* What is cut off as a whole need not be read. */
+	expect_equal(fs_set(file, &set), 0);
+	goes_on(machine, world.root, "after that");
+	fs_put(file);
+	fs_put(other);
+	world_close(&world);
+	free(data);
+}
+
+static void dnodes_program(struct machine *machine)
+{
+	struct fs_set set = { .what = FS_SET_MODE, .mode = 0600 };
+	struct fs_node *node;
+
+	world_open(&world, machine, 0);
+	struct fs_node *directory = fill_directory(machine, "d");
+	uint64_t number = fs_number(directory) + 64;
+	expect_done(machine, fs_get(world.fs, number, 0, &node));
+	struct wanted block = { .objset = fs_record(world.fs)->id, .object = 0, .block = number / DNODES_PER_BLOCK, .level = 0, .type = TYPE_DNODES };
+	damage(machine, world.datasets, &block);
+	expect_equal(fs_set(node, &set), -POOL_EDAMAGED);
+	fs_put(node);
+	expect_equal(fs_get(world.fs, number, 0, &node), -POOL_EDAMAGED);
+	goes_on(machine, directory, "after");
+	fs_put(directory);
+	world_close(&world);
+}
+
+static void boot(void (*program)(struct machine *machine))
+{
+	struct machine *machine = machine_new(4, 128 * MIB, 2, 1, 7);
+
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, program);
+	machine_free(machine);
+}
+
+static void directory(void **state)
+{
+	(void)state;
+	boot(directory_program);
+}
+
+static void file(void **state)
+{
+	(void)state;
+	boot(file_program);
+}
+
+static void dnodes(void **state)
+{
+	(void)state;
+	boot(dnodes_program);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(directory), cmocka_unit_test(file), cmocka_unit_test(dnodes) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
