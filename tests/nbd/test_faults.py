@@ -133,7 +133,7 @@ class Faults(NbdCase):
         for _count in range(100):
             self.fails("EIO", handle.pread, 100, MIB)
         self.assertIn("volume tank/data: read, 100 bytes at 1048576: data is damaged", server.log())
-        self.assertEqual(server.log().count("\n"), 1, server.log())
+        self.assertEqual(server.log().count("volume tank/data: "), 1, server.log())
         self.assertEqual(server.connect().get_size(), 32 * MIB)
 
     def test_a_halted_pool(self):
