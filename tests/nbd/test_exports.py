@@ -140,11 +140,11 @@ class Start(NbdCase):
         # Not a pipe: the server would keep it open.
         subprocess.run(command, check=True, timeout=TIME_LIMIT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL, env=self.nbdkit_environment(), cwd=self.folder)
-        with open(pid_file, encoding="ascii") as file:
-            process = int(file.read())
         handle = nbd.NBD()
         handle.connect_unix(socket)
-        handle.pwrite(b"in the background", 0)
+        handle.pwrite(b"in the background", 0)  # it is served, so the file has been written
+        with open(pid_file, encoding="ascii") as file:
+            process = int(file.read())
         handle.shutdown()
         os.kill(process, signal.SIGTERM)
         limit = time.monotonic() + TIME_LIMIT
