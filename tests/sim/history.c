@@ -7,6 +7,7 @@
 #include "tests/sim/admin.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/images.h"
 #include "tests/sim/watch.h"
 
 enum boot_end { END_EXPORT, END_ABANDON, END_KILL, END_POWER_OFF };
@@ -185,6 +186,26 @@ static void final_body(struct world *world)
 	close_pool(world);
 }
 
+static void expect_body(struct world *world)
+{
+	open_pool(world, false);
+	world->doing = "check of what the images hold";
+	clients_check_all(world);
+	images_expect(world);
+	clients_close_volumes(world);
+	world_abandon(world);
+}
+
+/* The end, from the disks as they are: missing, damaged, after a crash. */
+static void end_with_images(struct world *world)
+{
+	faults_stop(world);
+	images_save(world);
+	if (world_boot(world, expect_body) != WORLD_ENDED)
+		world_fail(world, "the import of what the images hold was interrupted without a reason");
+	watch_stop(world);
+}
+
 void history_run(struct world *world)
 {
 	faults_init(world);
@@ -194,6 +215,10 @@ void history_run(struct world *world)
 	for (unsigned i = 0; i < world->plan.boots && world->step < world->until; i++) {
 		faults_between_boots(world);
 		boot(world);
+	}
+	if (world->images) {
+		end_with_images(world);
+		return;
 	}
 	faults_stop(world);
 	faults_return_all(world);

@@ -205,7 +205,7 @@ void sim_disk_peek_durable(struct sim_disk *disk, uint64_t offset, void *ret_dat
 /* Of the content that reads see: to compare disks and runs. */
 uint64_t sim_disk_content_hash(struct sim_disk *disk);
 
-/* To and from a sparse file, the cache included. 0 or negative errno. Load sets the size. */
+/* To and from a sparse file, the cache included; unreadable cells become garbage, as a file can't refuse them. 0 or negative errno. Load sets the size. */
 int sim_disk_save(struct sim_disk *disk, const char *path);
 int sim_disk_load(struct sim_disk *disk, const char *path);
 

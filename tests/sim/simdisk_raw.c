@@ -137,6 +137,8 @@ int sim_disk_save(struct sim_disk *disk, const char *path)
 		if (!content)
 			continue;
 		sim_content_read(content, bytes);
+		if (sim_disk_is_bad(disk, cell))
+			memset(bytes, 0xBD, sizeof(bytes));
 		if (pwrite(descriptor, bytes, SIM_CELL, (off_t)(cell * SIM_CELL)) != (ssize_t)SIM_CELL)
 			result = errno ? -errno : -EIO;
 	}

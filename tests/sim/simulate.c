@@ -1,9 +1,10 @@
 /*
  * simulate: random histories of pools on simulated disks, each decided by its seed.
  *
- *	simulate --seed N [--trace] [--log] [--until STEP] [--abort]    one
+ *	simulate --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]    one
  *	simulate --seeds A..B [--jobs N] [--twice] [--keep-going]       many; prints those that fail, and how to replay them
  *
+ * --images: instead of the last repair, writes the disks and what they must contain into the folder (tests/sim/images.h).
  * --until STEP: clients begin no operation from that one on. --twice: every seed must give the same events again.
  * Exit code: 0, or 1 if a seed failed, 2 for wrong arguments.
  */
@@ -21,6 +22,7 @@ struct settings {
 	uint64_t first, last, until;
 	unsigned jobs;
 	bool one, trace, log, aborts, twice, stops;
+	const char *images;
 };
 
 static struct settings settings = {.until = UINT64_MAX, .jobs = 1, .stops = false};
@@ -35,6 +37,7 @@ static void run_seed(uint64_t seed, struct runner_result *ret_result)
 	world->until = settings.until;
 	world->keeps_core = settings.aborts;
 	world->verbose = settings.one;
+	world->images = settings.images;
 	if (settings.trace)
 		world->sim->trace = stdout;
 	if (settings.log)
@@ -51,7 +54,7 @@ static void run_seed(uint64_t seed, struct runner_result *ret_result)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: simulate --seed N [--trace] [--log] [--until STEP] [--abort]\n"
+	fprintf(stderr, "usage: simulate --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]\n"
 			"       simulate --seeds A..B [--jobs N] [--twice] [--stop]\n");
 	return 2;
 }
@@ -62,6 +65,7 @@ static bool parse(int argc, char **argv)
 		{"seed", required_argument, NULL, 's'}, {"seeds", required_argument, NULL, 'S'}, {"jobs", required_argument, NULL, 'j'},
 		{"until", required_argument, NULL, 'u'}, {"trace", no_argument, NULL, 't'},     {"log", no_argument, NULL, 'l'},
 		{"abort", no_argument, NULL, 'a'},      {"twice", no_argument, NULL, '2'},      {"stop", no_argument, NULL, 'x'},
+		{"images", required_argument, NULL, 'i'},
 		{0},
 	};
 	int option;
@@ -91,6 +95,9 @@ static bool parse(int argc, char **argv)
 		case 'a':
 			settings.aborts = true;
 			break;
+		case 'i':
+			settings.images = optarg;
+			break;
 		case '2':
 			settings.twice = true;
 			break;
@@ -101,7 +108,7 @@ static bool parse(int argc, char **argv)
 			return false;
 		}
 	}
-	return given && optind == argc && settings.first <= settings.last && settings.jobs;
+	return given && optind == argc && (settings.one || !settings.images) && settings.first <= settings.last && settings.jobs;
 }
 
 int main(int argc, char **argv)

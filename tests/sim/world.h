@@ -34,6 +34,7 @@ struct world {
 	const char *doing;    /* for messages */
 	bool clients_active;  /* faults may be injected */
 	bool verbose, keeps_core; /* keeps_core: abort on failure, for a debugger */
+	const char *images;       /* not NULL: the history ends with images of its disks in this folder */
 
 	/* Of the present boot. */
 	struct rt *rt;
