@@ -1,0 +1,143 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Random histories of the simulator, read from images of their disks: everything must be as the simulator's model says.
+
+usage: histories.py [--jobs N] [--keep] SIMULATE A..B
+
+SIMULATE is the program. Of each seed the disks are written as they are at the end of the history (after a crash, with
+disks missing, stale, rotten, in the middle of a rebuild), and every volume is extracted and compared. Then everything is
+checked, and where the profile can stand more, further disks are damaged and the volumes are extracted once more. --keep
+leaves the images of seeds that failed.
+"""
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, HERE)
+from poolreader.check import check                      # noqa: E402
+from poolreader.pool import Pool                        # noqa: E402
+
+DAMAGE_DISK = os.path.join(HERE, "../../scripts/damage-disk")
+TIME_LIMIT = 120    # seconds, for a history
+MEANINGFUL = 20     # seeds, of which some must have needed reconstruction
+
+
+class Mismatch(Exception):
+    pass
+
+
+def expected_blocks(path, block_bytes):
+    """{offset: content} of what the model says; what isn't named is zero."""
+    with open(path, "rb") as file:
+        while offset := file.read(8):
+            yield int.from_bytes(offset, "little"), file.read(block_bytes)
+
+
+def lose(offset, length, error):
+    raise Mismatch(f"{length} bytes at {offset} are lost: {error}")
+
+
+def compare(folder, expected, paths, counts):
+    """Reads the pool and compares all volumes; returns it."""
+    pool = Pool(paths)
+    found = {dataset.name: dataset for dataset in pool.datasets if not dataset.destroyed}
+    wanted = {volume["name"]: volume for volume in expected["volumes"]}
+    if found.keys() != wanted.keys():
+        raise Mismatch(f"the volumes are {sorted(found)}, not {sorted(wanted)}")
+    for name, volume in wanted.items():
+        if found[name].size != volume["bytes"]:
+            raise Mismatch(f"volume {name} has {found[name].size} bytes, not {volume['bytes']}")
+        blocks = dict(expected_blocks(os.path.join(folder, volume["file"]), volume["block_bytes"]))
+        counts["blocks_compared"] += len(blocks)
+        for offset, content in pool.blocks(found[name], lose):
+            if content != blocks.pop(offset, bytes(volume["block_bytes"])):
+                raise Mismatch(f"volume {name}: the block at {offset} is not what the model says")
+        for offset, content in blocks.items():
+            if any(content):
+                raise Mismatch(f"volume {name}: the block at {offset} reads as zeros")
+    counts["volumes"] += len(wanted)
+    counts.update(pool.reader.counts)
+    counts["wrong_cells"] += sum(pool.reader.damaged.values())
+    return pool
+
+
+def damage(paths, expected):
+    """Garbage in the data of as many more disks as may fail; returns whether there are any."""
+    sound = [path for path, image in zip(paths, expected["images"]) if not image["suspect"]][:expected["spare"]]
+    if sound:
+        subprocess.run([DAMAGE_DISK, "--percent", "30", "--seed", str(expected["seed"]), *sound], check=True, stdout=subprocess.DEVNULL)
+    return bool(sound)
+
+
+def run_seed(simulate, folder, seed):
+    counts = Counter(seeds=1)
+    subprocess.run([simulate, "--seed", str(seed), "--images", folder], check=True, stdout=subprocess.DEVNULL, timeout=TIME_LIMIT)
+    with open(os.path.join(folder, "expected.json"), encoding="utf-8") as file:
+        expected = json.load(file)
+    paths = [os.path.join(folder, image["file"]) for image in expected["images"]]
+    pool = compare(folder, expected, paths, counts)
+    counts["disks_missing"] += expected["missing"] > 0
+    counts["not_exported"] += not pool.uberblock.exported
+    counts["with_stale_records"] += bool(pool.reader.stale)
+    suspect = {path for path, image in zip(paths, expected["images"]) if image["suspect"]}
+    problems = check(pool, {disk.index for disk in pool.disks.by_index.values() if disk.image and disk.image.path in suspect})["problems"]
+    if problems:
+        raise Mismatch(f"{len(problems)} problems, first: {problems[0]}")
+    if damage(paths, expected):
+        compare(folder, expected, paths, counts)
+        counts["damaged_further"] += 1
+    return counts
+
+
+def work(job):
+    """(seed, counts or None, error or None)."""
+    simulate, seed, keep = job
+    folder = tempfile.mkdtemp(prefix=f"reader-{seed}-")
+    error = None
+    try:
+        return seed, run_seed(simulate, folder, seed), None
+    except Exception as caught:     # noqa: BLE001, reported as this seed's failure
+        error = str(caught) if isinstance(caught, Mismatch) else traceback.format_exc()
+        return seed, None, error + (f"\n  images: {folder}" if keep else "")
+    finally:
+        if not (error and keep):
+            shutil.rmtree(folder)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Reads the images of random histories.")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("simulate")
+    parser.add_argument("range")
+    arguments = parser.parse_args()
+    first, _, last = arguments.range.partition("..")
+    seeds = range(int(first), int(last or first) + 1)
+    total, failures, begun = Counter(), 0, time.monotonic()
+    with multiprocessing.Pool(arguments.jobs) as workers:
+        for seed, counts, error in workers.imap(work, [(arguments.simulate, seed, arguments.keep) for seed in seeds]):
+            if error:
+                failures += 1
+                print(f"FAILED seed {seed}: {error}\n  replay: {sys.argv[0]} --keep {arguments.simulate} {seed}", flush=True)
+            else:
+                total.update(counts)
+    print(f"{len(seeds)} seeds run, {failures} failed, {time.monotonic() - begun:.1f} s: "
+          + ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in sorted(total.items())))
+    if len(seeds) >= MEANINGFUL and not (total["absent_cells_reconstructed"] and total["blocks_repaired"]):
+        print("no image needed any reconstruction: the histories are too harmless")
+        failures += 1
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The newest committed state of a pool, step by step as FORMAT.md, section 21, says; and its volumes (sections 19 and 20)."""
+import os
+import struct
+from collections import defaultdict
+from dataclasses import dataclass
+
+from .batches import Batch, Batches
+from .disks import Disks
+from .objects import BLOB, Blob, Dnode, Objset
+from .pointers import COMMIT, DATA, SEGMENT_TABLE, BlockPointer
+from .reader import Reader
+from .segments import PARTIAL, RECORDS_OF_PAGE, Commit, Segment, decode_page, read_logs
+from .structure import ReaderError, decode_name, expect, expect_zeros
+
+CATALOGUE, BATCH_MAP, MOVED = 1, 2, 3
+VOLUME_OBJECT = 16
+KINDS = {1: "file system", 2: "volume", 3: "snapshot"}
+
+
+@dataclass
+class Dataset:
+    id: int
+    kind: str
+    block_shift: int
+    compression: int
+    destroyed: bool
+    size: int
+    created_txg: int
+    created_ns: int
+    objset: BlockPointer
+    cells: int
+    name: str
+
+    @classmethod
+    def decode(cls, key, data):
+        expect(len(key) == 4 and len(data) == 640, "catalogue: lengths of an entry")
+        number, kind, block_shift, compression, flags, size, txg, time = struct.unpack_from("<IBBBBQQQ", data)
+        expect(struct.pack(">I", number) == key and number >= 1, "catalogue: id")
+        expect(kind in KINDS and 12 <= block_shift <= 20 and compression in (*range(21), 255) and flags <= 1, "catalogue: a record")
+        expect(size % (1 << block_shift) == 0, "catalogue: size of a volume")
+        expect_zeros(data, 116, 120, "catalogue")
+        expect_zeros(data, 168, 384, "catalogue")
+        return cls(number, KINDS[kind], block_shift, compression, bool(flags), size, txg, time, BlockPointer.decode(data[40:104]),
+                   *struct.unpack_from("<Q", data, 136), decode_name(data[384:640], "catalogue"))
+
+    @property
+    def compression_name(self):
+        return {0: "off", 255: "auto"}.get(self.compression, f"zstd-{self.compression - 1}")
+
+
+class Pool:
+    def __init__(self, paths):
+        self.disks = Disks(paths)
+        self.label, self.uberblock = self.disks.label, self.disks.uberblock
+        self.guid = self.label.pool_guid
+        self.reader = Reader(self.disks)
+        self.sysmap = {entry.segment: Segment.from_sysmap(entry) for entry in self.disks.sysmap()}
+        self.reader.segments.update(self.sysmap)
+        self.commit = Commit.decode(self.reader.read(self.uberblock.commit, COMMIT, 0, 1), self.guid)
+        expect(self.commit.txg == self.uberblock.txg, f"commit block: of txg {self.commit.txg}, not {self.uberblock.txg}")
+        self.read_segments()
+        self.mos = Objset(self.reader, self.commit.mos, 0)
+        moved = self.mos.tree(MOVED)
+        self.reader.moved = lambda segment, dva, place: self.find_moved(moved, segment, dva, place)
+        self.reader.batches = Batches(self.reader, self.mos.tree(BATCH_MAP), self.newest_batches(), self.guid)
+        self.datasets = [Dataset.decode(*entry) for entry in self.mos.tree(CATALOGUE).items()]
+
+    def read_segments(self):
+        """Pages, and what the logs say that the pages lack. STALE records serve as soon as they are known."""
+        dnode = Dnode.decode(self.commit.segment_table)
+        expect(dnode is None or (dnode.kind == BLOB and dnode.block_shift == 16), "segment table: its dnode")
+        self.logs = read_logs(self.reader, self.commit, self.guid)
+        for stale in self.logs[-1][-1].of_kind("STALE"):
+            self.reader.stale.setdefault((stale.segment, stale.column), []).append(stale)
+        table = Blob(self.reader, dnode, SEGMENT_TABLE) if dnode else None
+        page_txgs, segments = defaultdict(int), {}
+        for number in range(-(-self.commit.record_count // RECORDS_OF_PAGE)):
+            content = table.block(number) if table else None
+            if content:
+                page_txgs[number], records = decode_page(content, number)
+                segments.update(records)
+        for blocks in self.logs:
+            for block in blocks:
+                for number, segment in block.of_kind("SEGMENT"):
+                    if block.txg > page_txgs[number // RECORDS_OF_PAGE]:
+                        segments[number] = segment
+        expect(all(number < self.commit.record_count for number in segments), "segment table: more records than the commit says")
+        self.segment_records = {number: segment for number, segment in segments.items() if segment}
+        for number, segment in self.segment_records.items():
+            expect(segment.state != "SYS" or number in self.sysmap, f"segment {number}: SYS, but not in the sysmap")
+            if number not in self.sysmap:
+                self.reader.segments[number] = segment
+            elif segment.state == "SYS":
+                self.sysmap[number].alloc_txg = segment.alloc_txg
+
+    def newest_batches(self):
+        final = self.uberblock.final_batch
+        batches = [Batch(final.segment, final.first_row, final.rows, self.uberblock.txg, final.summary)]
+        for block in self.logs[-1]:
+            for record in block.of_kind("BATCH"):
+                expect(record.txg == block.txg, "log record BATCH: of another txg")
+                batches += [Batch(record.segment, *rows, record.txg, record.summary) for rows in record.ranges]
+        return batches
+
+    @staticmethod
+    def find_moved(tree, segment, dva, place):
+        """Section 19: the DVA where the compactor put a block, or None."""
+        gone = segment is None or place < segment.alloc_txg
+        if not gone and not (segment.flags & PARTIAL and place <= segment.evac_txg):
+            return None
+        value = tree.get(struct.pack(">QQ", dva, place))
+        return struct.unpack_from("<Q", value)[0] if value else None
+
+    def volume(self, name):
+        for dataset in self.datasets:
+            if dataset.name == name and not dataset.destroyed:
+                if dataset.kind != "volume":
+                    raise ReaderError(f"{name} is a {dataset.kind}, not a volume")
+                return dataset
+        raise ReaderError(f"the pool has no volume {name}; --list shows those that it has")
+
+    def blob_of(self, volume):
+        """The content of a volume, or None if nothing was ever written."""
+        if volume.objset.is_hole:
+            return None
+        objset = Objset(self.reader, volume.objset, volume.id)
+        blob = objset.blob(VOLUME_OBJECT, DATA)
+        expect(blob.dnode.block_shift == volume.block_shift, f"volume {volume.name}: two block sizes")
+        return blob
+
+    def blocks(self, volume, lost):
+        """(offset, content) of every block that isn't a hole; lost(offset, length, error) is called for what can't be read."""
+        blob = self.blob_of(volume)
+
+        def lose(error, level, number):
+            span = blob.dnode.fan_out ** level << volume.block_shift
+            if number * span < volume.size:
+                lost(number * span, min(span, volume.size - number * span), error)
+        for pointer, level, number in blob.pointers(lose) if blob else ():
+            offset = number << volume.block_shift
+            if level or offset >= volume.size:
+                continue
+            try:
+                content = self.reader.read(pointer, DATA, 0, blob.dnode.block_cells)
+            except ReaderError as error:
+                lose(error, 0, number)
+                continue
+            yield offset, content
+
+    def extract(self, volume, file):
+        """Writes a volume to a file, holes as holes; returns what is lost: (offset, length, error)."""
+        os.ftruncate(file, volume.size)
+        lost = []
+        for offset, content in self.blocks(volume, lambda *what: lost.append(what)):
+            os.pwrite(file, content, offset)
+        return lost
