@@ -86,7 +86,7 @@ static int put_before(struct fs *fs, const struct inode_link *link, uint64_t num
 int fs_path(struct fs_node *node, char *ret_path, size_t size)
 {
 	struct inode_link link = node->inode.link;
-	uint64_t number = node->number, above;
+	uint64_t number = node->number, above = 0;
 	size_t at = size;
 	int status = 0;
 
