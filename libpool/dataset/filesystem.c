@@ -51,12 +51,10 @@ int filesystem_create(struct datasets *datasets, const char *name, uint8_t block
 	status = dataset ? objset_create(core_rt(core), core_blocks(core), &options, txg, &dataset->objset) : -ENOMEM;
 	if (status == 0)
 		status = fill(argument, dataset->objset, txg);
-	if (status == 0) {
+	if (status == 0)
 		dataset_stage(dataset, txg);
-		core_changed_unloggable(core, txg);
-	} else if (dataset) {
+	else if (dataset)
 		dataset_free(dataset);
-	}
 	core_release(core, txg);
 	return status < 0 ? failed(datasets, name, status, error) : 0;
 }
@@ -123,7 +121,6 @@ int filesystem_destroy(struct datasets *datasets, const char *name, struct pool_
 			dataset->record.flags |= DATASET_DESTROYED;
 			dataset->record.destroyed_ns = rt_realtime(core_rt(core));
 			dataset_stage(dataset, txg);
-			core_changed_unloggable(core, txg);
 			if (!dataset->lost)
 				filesystem_reap(dataset);
 		}

@@ -67,12 +67,10 @@ int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, u
 	status = dataset ? objset_create(core_rt(core), core_blocks(core), &options, txg, &dataset->objset) : -ENOMEM;
 	if (status == 0)
 		status = object_create(dataset->objset, txg, &object, &dataset->blob);
-	if (status == 0) {
+	if (status == 0)
 		dataset_stage(dataset, txg);
-		core_changed_unloggable(core, txg);
-	} else if (dataset) {
+	else if (dataset)
 		dataset_free(dataset);
-	}
 	core_release(core, txg);
 	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
 }
@@ -156,10 +154,7 @@ int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, s
 		if (status == 0) {
 			dataset->record.volume_size = size;
 			dataset_stage(dataset, txg);
-			dataset_resized(dataset, txg);
 		}
-		if (size < old)
-			dataset_changed(dataset, txg, size, old - size, 0);
 		core_release(core, txg);
 	}
 	gate_open(dataset);
@@ -180,7 +175,6 @@ static int mark_destroyed(struct dataset *dataset, uint64_t txg)
 	dataset->record.flags |= DATASET_DESTROYED;
 	dataset->record.destroyed_ns = rt_realtime(core_rt(dataset->owner->core));
 	dataset_stage(dataset, txg);
-	core_changed_unloggable(dataset->owner->core, txg);
 	return 0;
 }
 

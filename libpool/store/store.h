@@ -80,8 +80,6 @@ void store_txg_begin(struct store *store, uint64_t txg);
 void store_txg_end(struct store *store); /* its uberblock is durable */
 /* One more SYS segment, with its headers on their way. Inside a txg. */
 int store_open_sys(struct store *store);
-/* One more LOG segment, with its headers on their way. Inside a txg; it is used when an uberblock names it. */
-int store_open_log(struct store *store, uint32_t *ret_segment);
 /* Before the uberblock: -POOL_EHALTED (and the pool is halted) if a row of this txg lacks more columns than there is parity. */
 int store_check_redundancy(struct store *store);
 /* Closes the batch of a class: its summary is placed (the writes go on). May wait. */
@@ -118,31 +116,6 @@ int store_final_write(struct store *store, const struct final_layout *layout, st
 		      struct final_batch *ret_final, struct block_pointer *ret_summary, uint32_t *ret_lacking);
 /* What the final batch lacks is told by the state of the disks: they become faulty. */
 void store_final_settle(struct store *store, uint32_t segment, uint32_t lacking);
-
-/* Blocks for consecutive rows of a LOG segment. */
-struct store_log_block {
-	struct buffer *buffer; /* from its beginning on */
-	unsigned cells;
-};
-struct store_log_run {
-	uint32_t segment;
-	uint16_t row;
-	unsigned count;
-	const struct store_log_block *blocks;
-};
-/* Whether a LOG segment has all the copies that the pool can give it now, on disks that work. */
-bool store_log_is_whole(const struct store *store, uint32_t segment);
-/*
- * Writes all copies of all runs at the same time, with FUA, or followed by one flush of each disk without it. 0: each copy is
- * durable. Otherwise nothing is known of any, and the disks that failed have been judged. Waits; the buffers are frozen, and
- * the segments don't give up their AUs before all of it has ended.
- */
-int store_log_write(struct store *store, const struct store_log_run *runs, unsigned count);
-/*
- * Reads rows 1 and on of all copies of a LOG segment. ret_copies has room for SYS_COLUMNS_MAX: a buffer for each copy that
- * could be asked, with zeros for cells that can't be read, or NULL. -POOL_EDAMAGED if some row can't be read in any. Waits.
- */
-int store_log_read(struct store *store, uint32_t segment, struct buffer *ret_copies[SYS_COLUMNS_MAX]);
 
 /* Whose block it is: the hint of the summary, and what damage reports name. */
 struct block_owner {
