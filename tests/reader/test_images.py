@@ -156,6 +156,8 @@ class Refuses(ReaderCase):
         for half, image in zip(halves, images):
             os.mkdir(half)
             shutil.move(image, half)
+        # Only now: a disk that is still where it was last would be found there.
+        for half in halves:
             subprocess.run([os.environ["POOLCTL"], "--no-devices", "-d", half, "volume", "write", "tank/v0"], input=half.encode(),
                            check=True, capture_output=True)
         self.complains(os.path.join(halves[0], "d0"), os.path.join(halves[1], "d1"), says="two halves")
