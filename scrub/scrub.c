@@ -234,9 +234,6 @@ static int scrub_segment(struct scrub *scrub, uint32_t id)
 	struct segment *segment = alloc_segment(scrub->alloc, id);
 	struct segment_plan *plan;
 
-	/* What lies in the log is judged by who replays it. */
-	if (segment && segment->record.class == CLASS_LOG && !alloc_segment_is_free(segment) && !segment->released)
-		check_headers(scrub, segment);
 	if (!segment_has_content(segment))
 		return 0;
 	plan = malloc(sizeof(*plan));

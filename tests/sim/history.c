@@ -196,20 +196,10 @@ static void expect_body(struct world *world)
 	world_abandon(world);
 }
 
-/* What only the intent log has becomes a commit: other readers of the format see commits. */
-static void replay_body(struct world *world)
-{
-	open_pool(world, false);
-	clients_close_volumes(world);
-	world_abandon(world);
-}
-
 /* The end, from the disks as they are: missing, damaged, after a crash. */
 static void end_with_images(struct world *world)
 {
 	faults_stop(world);
-	if (world_boot(world, replay_body) != WORLD_ENDED)
-		world_fail(world, "the import before the images was interrupted without a reason");
 	images_save(world);
 	if (world_boot(world, expect_body) != WORLD_ENDED)
 		world_fail(world, "the import of what the images hold was interrupted without a reason");
