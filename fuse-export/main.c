@@ -166,7 +166,6 @@ static int open_all(struct program *program)
 		options.user = user;
 		if (libpool_fs_open(program->pool, session->dataset, &options, &session->mount.fs, &error) < 0)
 			return failed(session->source, &error);
-		session->mount.read_only = program->options.read_only;
 		session->ended = program->ended;
 		if (session_mount(session, &program->options) < 0)
 			return 1;
