@@ -62,6 +62,8 @@ int xattr_put(struct fs_node *node, uint64_t txg, const char *name, const void *
 	if (status == 0)
 		status = delete_parts(tree, txg, name, part_count(length), before ? part_count(before) : 0);
 	object_close(tree);
+	if (status < 0) /* parts of two values must not be committed */
+		core_halt(node->fs->core, "out of memory in a change of extended attributes");
 	return status;
 }
 
