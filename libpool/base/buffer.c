@@ -52,6 +52,7 @@ struct buffer *buffer_new(size_t size)
 	}
 	atomic_init(&buffer->references, 1);
 	buffer->size = (uint32_t)size;
+	buffer->hashed = false;
 	return buffer;
 }
 
@@ -99,6 +100,17 @@ void buffer_unref(struct buffer *buffer)
 int buffer_is_sole(const struct buffer *buffer)
 {
 	return atomic_load_explicit(&buffer->references, memory_order_acquire) == 1;
+}
+
+void buffer_hash(struct buffer *buffer)
+{
+	xxh3_128(buffer->data, buffer->size, &buffer->hash);
+	buffer->hashed = true;
+}
+
+void buffer_unhash(struct buffer *buffer)
+{
+	buffer->hashed = false;
 }
 
 void buffer_pad(struct buffer *buffer)

@@ -7,8 +7,11 @@
 #define LIBPOOL_BASE_BUFFER_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "checksum/xxh3.h"
 
 #define BUFFER_ALIGNMENT 4096
 
@@ -17,6 +20,8 @@ struct buffer {
 	uint32_t size; /* bytes the user asked for */
 	uint8_t *data; /* aligned; capacity is size rounded up to 4096, the rest zeroed by buffer_pad */
 	struct slab_region *region; /* private: where data comes from */
+	bool hashed;         /* hash is valid */
+	struct hash128 hash; /* of `size` bytes */
 };
 
 /* A buffer with one reference and undefined content, or NULL without memory. size >= 1. Thread-safe. */
@@ -30,6 +35,12 @@ struct buffer *buffer_ref(struct buffer *buffer);
 void buffer_unref(struct buffer *buffer);
 /* True if the caller holds the only reference. */
 int buffer_is_sole(const struct buffer *buffer);
+/*
+ * Notes the hash of the content, which saves whoever stores the buffer a pass over it: for who has just filled it, whose
+ * cache has it. By the only holder; the content stays as it is from then on, or buffer_unhash is called before it changes.
+ */
+void buffer_hash(struct buffer *buffer);
+void buffer_unhash(struct buffer *buffer);
 /* Zeroes what lies between size and the next multiple of 4096. */
 void buffer_pad(struct buffer *buffer);
 

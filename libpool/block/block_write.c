@@ -22,7 +22,7 @@
 
 enum {
 	PREPARING_BYTES_MAX = 16 << 20,
-	INLINE_CELLS_MAX = 2, /* hashing this much takes less than telling a worker to */
+	INLINE_CELLS_MAX = 2, /* hashed before a worker would be told to */
 	QUICK_CELLS_MAX = 4,  /* compressed at the fastest level in some ten microseconds */
 	QUICK_CELL_US = 10,
 };
@@ -63,6 +63,10 @@ static void prepare(void *argument)
 	}
 	pointer->place = write->txg;
 	write->payload = encoded.payload ? encoded.payload : buffer_ref(write->data);
+	if (write->payload == write->data && write->data->hashed) {
+		store_checksum_of(&write->data->hash, pointer->checksum);
+		return;
+	}
 	store_checksum(pointer->checksum_kind, write->payload->data, (size_t)encoded.psect * CELL_SIZE,
 		       pointer->checksum);
 }
@@ -204,6 +208,15 @@ bool block_writes_idle(const struct blocks *blocks)
 	return true;
 }
 
+/* Whether that takes less than telling a worker to. */
+static bool prepares_at_once(const struct block_write *write)
+{
+	if (!codec_encode_is_cheap(write->lsect, write->compression, write->allow_embed))
+		return false;
+	/* With a hash there is nothing left to do, unless all of the content has to be looked at for zeros. */
+	return write->lsect <= INLINE_CELLS_MAX || (write->data->hashed && !content_is_zero(write->data->data, CELL_SIZE));
+}
+
 void block_write_submit(struct blocks *blocks, struct block_write *write)
 {
 	struct write_queue *queue = &blocks->queues[write->class];
@@ -217,8 +230,7 @@ void block_write_submit(struct blocks *blocks, struct block_write *write)
 	buffer_ref(write->data);
 	list_push_back(&queue->preparing, &write->node);
 	blocks->preparing_bytes += logical_size(write);
-	if (write->lsect <= INLINE_CELLS_MAX &&
-	    codec_encode_is_cheap(write->lsect, write->compression, write->allow_embed)) {
+	if (prepares_at_once(write)) {
 		prepare(write);
 		write->state = PREPARED;
 	} else {

@@ -30,7 +30,7 @@ static inline uint64_t identity_hash(const struct block_pointer *pointer)
 }
 
 /* The cost of one cached block beyond its content rounded up to cells, without its share of the tables. */
-#define CACHE_ENTRY_OVERHEAD 160u
+#define CACHE_ENTRY_OVERHEAD 184u
 
 void cache_init(struct cache *cache, uint64_t limit, struct blocks_counters *counters);
 void cache_release(struct cache *cache);

@@ -190,6 +190,7 @@ static int prepare_blocks(struct piece *piece, uint64_t body)
 		if (!buffer)
 			return -ENOMEM;
 		gather(&cursor, buffer->data, (size_t)size);
+		buffer_hash(buffer); /* in the caller's thread, whose cache has it */
 		piece->blocks[piece->count] = buffer;
 	}
 	return 0;

@@ -183,8 +183,7 @@ void store_checksum(uint8_t checksum_kind, const void *payload, size_t length, u
 
 	(void)checksum_kind; /* pointers with another kind don't decode in this version */
 	xxh3_128(payload, length, &hash);
-	memcpy(ret_checksum, hash.bytes, 16);
-	memset(ret_checksum + 16, 0, 8);
+	store_checksum_of(&hash, ret_checksum);
 }
 
 bool payload_matches(const struct block_pointer *pointer, const void *payload)

@@ -6,6 +6,8 @@
 #ifndef LIBPOOL_STORE_STORE_H
 #define LIBPOOL_STORE_STORE_H
 
+#include <string.h>
+
 #include "libpool/alloc/alloc.h"
 #include "libpool/base/buffer.h"
 #include "libpool/base/list.h"
@@ -158,5 +160,12 @@ int store_read(struct store *store, const struct block_pointer *pointer, unsigne
 
 /* The checksum of a payload as its pointer's kind demands. Pure; any thread. */
 void store_checksum(uint8_t checksum_kind, const void *payload, size_t length, uint8_t ret_checksum[24]);
+
+/* The checksum of a payload whose XXH3-128 is known. */
+static inline void store_checksum_of(const struct hash128 *hash, uint8_t ret_checksum[24])
+{
+	memcpy(ret_checksum, hash->bytes, sizeof(hash->bytes));
+	memset(ret_checksum + sizeof(hash->bytes), 0, 24 - sizeof(hash->bytes));
+}
 
 #endif

@@ -219,8 +219,11 @@ static int write_blocks(struct model_volume *volume, uint64_t first, unsigned co
 {
 	struct buffer **buffers = sim_allocate(count * sizeof(*buffers));
 
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
 		buffers[i] = buffer_new_copy(data + (size_t)i * volume->block_bytes, volume->block_bytes);
+		if (i % 2 == 0)
+			buffer_hash(buffers[i]); /* as the API does */
+	}
 	int result = volume_write_blocks(volume->handle, first, count, buffers);
 
 	for (unsigned i = 0; i < count; i++)

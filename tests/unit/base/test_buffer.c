@@ -68,6 +68,21 @@ static void test_references(void **state)
 	buffer_unref(buffer);
 }
 
+static void test_hash(void **state)
+{
+	CLEANUP_BUFFER struct buffer *buffer = buffer_new_copy("hello", 5);
+	struct hash128 hash;
+
+	(void)state;
+	assert_false(buffer->hashed);
+	buffer_hash(buffer);
+	assert_true(buffer->hashed);
+	xxh3_128("hello", 5, &hash);
+	assert_memory_equal(buffer->hash.bytes, hash.bytes, sizeof(hash.bytes));
+	buffer_unhash(buffer);
+	assert_false(buffer->hashed);
+}
+
 static void *take_and_drop(void *argument)
 {
 	struct buffer *buffer = argument;
@@ -116,7 +131,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_new),        cmocka_unit_test(test_refused), cmocka_unit_test(test_zero_and_copy),
-		cmocka_unit_test(test_references), cmocka_unit_test(test_threads), cmocka_unit_test(test_too_many_drops),
+		cmocka_unit_test(test_references),
+		cmocka_unit_test(test_hash), cmocka_unit_test(test_threads), cmocka_unit_test(test_too_many_drops),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

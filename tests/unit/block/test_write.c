@@ -46,6 +46,17 @@ static void assert_reads_back(struct bench *bench, const struct one_write *one, 
 	buffer_unref(content);
 }
 
+/* Of content stored as it is: the same, whether its hash was known before or not. */
+static void assert_checksum(const struct block_pointer *pointer, const struct buffer *content)
+{
+	uint8_t checksum[24];
+
+	if (!block_pointer_is_placed(pointer) || pointer->compression != COMPRESSION_NONE)
+		return;
+	store_checksum(CHECKSUM_XXH3_128, content->data, content->size, checksum);
+	assert_memory_equal(pointer->checksum, checksum, sizeof(checksum));
+}
+
 static void round_trips(struct bench *bench)
 {
 	enum { COUNT = 400 };
@@ -63,6 +74,8 @@ static void round_trips(struct bench *bench)
 			&placed_count);
 		struct block_write *write = &writes[i].write;
 
+		if (i % 3)
+			buffer_hash(writes[i].content);
 		write->compression = settings[random_next(&bench->seed) % 4];
 		write->class = random_next(&bench->seed) % 2 ? CLASS_META : CLASS_HOT;
 		write->allow_hole = random_next(&bench->seed) % 2;
@@ -88,6 +101,7 @@ static void round_trips(struct bench *bench)
 		assert_int_equal(pointer->level, 1);
 		assert_int_equal(pointer->fill, block_pointer_is_hole(pointer) ? 0 : 1);
 		assert_int_equal(pointer->place, block_pointer_is_placed(pointer) ? 7 : 0);
+		assert_checksum(pointer, writes[i].content);
 		assert_reads_back(bench, &writes[i], 0);
 		assert_reads_back(bench, &writes[i], BLOCK_READ_NO_CACHE);
 	}
