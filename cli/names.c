@@ -76,6 +76,25 @@ int name_check(const char *name, const char *what, struct libpool_error *error)
 	return 0;
 }
 
+/* Names with '/' between. */
+static int path_check(const char *path, const char *what, struct libpool_error *error)
+{
+	char name[LIBPOOL_NAME_MAX + 1];
+	int code = 0;
+
+	if (strlen(path) > LIBPOOL_NAME_MAX)
+		return name_check(path, what, error);
+	for (bool more = true; more && code == 0;) {
+		size_t length = strcspn(path, "/");
+
+		snprintf(name, sizeof(name), "%.*s", (int)length, path);
+		code = name_check(name, what, error);
+		more = path[length];
+		path += length + 1;
+	}
+	return code;
+}
+
 int target_parse(const char *text, enum target_form form, struct target *ret_target,
 		 struct libpool_error *error)
 {
@@ -99,7 +118,7 @@ int target_parse(const char *text, enum target_form form, struct target *ret_tar
 		return error_set(error, -EINVAL,
 				 "pool name '%s' looks like the id of a pool: use another name", target.pool);
 	if (slash) {
-		code = name_check(slash + 1, what, error);
+		code = path_check(slash + 1, what, error);
 		if (code < 0)
 			return code;
 		strcpy(target.volume, slash + 1);

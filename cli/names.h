@@ -21,8 +21,8 @@ enum target_form {
 	TARGET_NEW_POOL,      /* POOL, which doesn't exist yet */
 	TARGET_POOL,	      /* POOL */
 	TARGET_POOL_OPTIONAL, /* [POOL] */
-	TARGET_VOLUME,	      /* POOL/VOLUME */
-	TARGET_DATASET,	      /* POOL/DATASET, a file system; kept where a volume would be */
+	TARGET_VOLUME,	      /* POOL/VOLUME, which may be a path */
+	TARGET_DATASET,	      /* POOL/DATASET, a path too; kept where a volume would be */
 	TARGET_POOL_OR_VOLUME /* POOL[/VOLUME] */
 };
 

@@ -45,7 +45,8 @@
 	X(WATCH, "watch", 0, FLAG, NULL, "again every two seconds, until interrupted")                            \
 	X(SOCKET, "socket", 0, TEXT, "PATH", "serve this socket instead of the one that poolctl looks for")       \
 	X(OFFSET, "offset", 0, OFFSET, "SIZE", "begin at this offset of the volume")                              \
-	X(LENGTH, "length", 0, SIZE, "SIZE", "at most this much")
+	X(LENGTH, "length", 0, SIZE, "SIZE", "at most this much")                                                 \
+	X(RECURSIVE, "recursive", 'r', FLAG, NULL, "with all that lies in it")
 /* clang-format on */
 
 enum option_kind {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* dataset create, destroy and list. */
+/* dataset create, destroy, rename and list. */
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/document.h"
 #include "cli/verbs.h"
@@ -50,13 +52,49 @@ int dataset_create_work(struct call *call)
 
 const char *dataset_destroy_question(const struct call *call)
 {
-	(void)call;
+	if (options_have(&call->options, OPTION_RECURSIVE))
+		return "Destroy this file system, all datasets in it, and all that they contain? It can't be brought back.";
 	return "Destroy this file system and all files in it? It can't be brought back.";
 }
 
 int dataset_destroy_work(struct call *call)
 {
-	return tell(call, call_ask(call, "dataset.destroy", dataset_params(call)), "Would destroy", "Destroyed");
+	struct json_object *params = dataset_params(call);
+	int code;
+
+	document_flag(params, "recursive", options_have(&call->options, OPTION_RECURSIVE));
+	code = tell(call, call_ask(call, "dataset.destroy", params), "Would destroy", "Destroyed");
+	if (code == 0 && document_get_number(call->document, "destroyed") > 1)
+		document_format(call->document, "text", "%s, and %" PRIu64 " in it", document_get_text(call->document, "text"),
+				document_get_number(call->document, "destroyed") - 1);
+	return code;
+}
+
+int dataset_rename_check(struct call *call)
+{
+	struct target target;
+	int code = target_parse(call->operands[0], TARGET_DATASET, &target, &call->error);
+
+	if (code == 0 && strcmp(target.pool, call->target.pool) != 0)
+		return call_usage(call, "dataset rename: %s is in another pool than %s: write both with the same pool", call->operands[0],
+				  call->target.volume);
+	return code;
+}
+
+int dataset_rename_work(struct call *call)
+{
+	struct json_object *params = dataset_params(call);
+	struct target target;
+	int code = target_parse(call->operands[0], TARGET_DATASET, &target, &call->error);
+
+	document_text(params, "new_dataset", target.volume);
+	if (code == 0)
+		code = call_ask(call, "dataset.rename", params);
+	if (code < 0)
+		return code;
+	document_format(call->document, "text", "%s %s/%s to %s/%s", options_have(&call->options, OPTION_DRY_RUN) ? "Would rename" : "Renamed",
+			call->target.pool, call->target.volume, target.pool, target.volume);
+	return 0;
 }
 
 int dataset_list_work(struct call *call)

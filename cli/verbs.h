@@ -79,6 +79,8 @@ int dataset_create_check(struct call *call);
 int dataset_create_work(struct call *call);
 const char *dataset_destroy_question(const struct call *call);
 int dataset_destroy_work(struct call *call);
+int dataset_rename_check(struct call *call);
+int dataset_rename_work(struct call *call);
 int dataset_list_work(struct call *call);
 void dataset_list_print(struct call *call);
 

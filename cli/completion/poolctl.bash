@@ -24,11 +24,17 @@ _poolctl_volumes() {
 	fi
 }
 
+_poolctl_datasets() {
+	_poolctl_volumes
+	[[ $current != */* ]] || "${program[@]}" dataset list "${current%%/*}" -H -o name 2>/dev/null
+}
+
 # What one word of the synopsis stands for.
 _poolctl_operand() {
 	case ${1//[\[\].]/} in
 	POOL) _poolctl_offer "$(_poolctl_pools)" ;;
 	POOL/VOLUME | POOL*VOLUME) _poolctl_offer "$(_poolctl_volumes)" ;;
+	POOL/DATASET) _poolctl_offer "$(_poolctl_datasets)" ;;
 	PROFILE) _poolctl_offer single raid1 raid1c3 raid1c4 raid5 raid6 raid7 ;;
 	JOB) _poolctl_offer scrub rebuild resync ;;
 	VERB) _poolctl_offer "$(printf '%s\n' "${_poolctl_lines[@]%%[$'\t ']*}" | sort -u)" ;;

@@ -31,6 +31,7 @@ int run_volume_list(struct invocation *invocation);
 /* method_dataset.c */
 int run_dataset_create(struct invocation *invocation);
 int run_dataset_destroy(struct invocation *invocation);
+int run_dataset_rename(struct invocation *invocation);
 int run_dataset_list(struct invocation *invocation);
 
 /* method_stream.c */

@@ -4,6 +4,7 @@
  * because the record stays, marked, until nothing is left.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@ static void record_key(uint32_t id, uint8_t key[4])
 		key[i] = (uint8_t)(id >> (24 - 8 * i));
 }
 
-struct dataset *dataset_add(struct datasets *datasets, const struct dataset_record *record)
+struct dataset *dataset_add(struct datasets *datasets, const struct dataset_record *record, const char *path)
 {
 	struct dataset *dataset = calloc(1, sizeof(*dataset));
 
@@ -23,6 +24,7 @@ struct dataset *dataset_add(struct datasets *datasets, const struct dataset_reco
 		return NULL;
 	dataset->owner = datasets;
 	dataset->record = dataset->synced = *record;
+	snprintf(dataset->path, sizeof(dataset->path), "%s", path);
 	rt_mutex_init(&dataset->opening);
 	rt_queue_init(&dataset->gate);
 	list_push_back(&datasets->list, &dataset->node);
@@ -39,11 +41,11 @@ void dataset_free(struct dataset *dataset)
 	free(dataset);
 }
 
-struct dataset *dataset_find(struct datasets *datasets, const char *name)
+struct dataset *dataset_find(struct datasets *datasets, const char *path)
 {
 	list_for_each(node, &datasets->list) {
 		struct dataset *dataset = container_of(node, struct dataset, node);
-		if (!(dataset->record.flags & DATASET_DESTROYED) && strcmp(dataset->record.name, name) == 0)
+		if (!(dataset->record.flags & DATASET_DESTROYED) && strcmp(dataset->path, path) == 0)
 			return dataset;
 	}
 	return NULL;
@@ -127,8 +129,9 @@ static int dataset_put(struct dataset *dataset, uint64_t txg)
 	struct dataset_record record = dataset->staged_dirty[txg & 1] ? dataset->staged[txg & 1] : dataset->synced;
 	uint8_t key[4], value[DATASET_RECORD_SIZE];
 
-	if (dataset->objset)
-		record.root = *objset_root(dataset->objset);
+	/* The staged one may be older than what the last sync found. */
+	record.root = dataset->objset ? *objset_root(dataset->objset) : dataset->synced.root;
+	record.referenced_cells = dataset->synced.referenced_cells;
 	if (dataset->blob)
 		record.referenced_cells = volume_cells(dataset);
 	else if (dataset->objset && record.kind == DATASET_FILESYSTEM)
@@ -172,7 +175,7 @@ static int participant_sync(void *argument, struct object_sync *sync)
 		status = objsets_sync(sync, objsets.items, objsets.count);
 	list_for_each(node, &datasets->list) {
 		struct dataset *dataset = container_of(node, struct dataset, node);
-		if (status < 0 || dataset->gone || (!dataset->objset && !dataset->lost))
+		if (status < 0 || dataset->gone)
 			continue;
 		bool moved = dataset->objset && memcmp(objset_root(dataset->objset), &dataset->synced.root, sizeof(struct raw_block_pointer)) != 0;
 		if (moved || dataset->staged_dirty[sync->txg & 1])
@@ -234,11 +237,13 @@ static int load_records(struct datasets *datasets, struct pool_error *error)
 			record_key(record.id, wanted);
 		if (status == 0 && (key_length != sizeof(wanted) || memcmp(key, wanted, sizeof(wanted)) != 0))
 			status = -POOL_EFORMAT;
-		if (status == 0 && !dataset_add(datasets, &record))
+		if (status == 0 && !dataset_add(datasets, &record, ""))
 			status = -ENOMEM;
 	}
 	free(key);
 	free(value);
+	if (status == 0)
+		status = datasets_make_paths(datasets);
 	if (status < 0)
 		pool_error_set(error, status, "pool %s: the dataset catalogue can't be read: %s", core_label(datasets->core)->name,
 			       pool_error_string(status));
@@ -308,7 +313,7 @@ void dataset_name(struct datasets *datasets, uint32_t id, char ret_name[256])
 	list_for_each(node, &datasets->list) {
 		const struct dataset *dataset = container_of(node, struct dataset, node);
 		if (dataset->record.id == id && !(dataset->record.flags & DATASET_DESTROYED))
-			memcpy(ret_name, dataset->record.name, 256);
+			memcpy(ret_name, dataset->path, sizeof(dataset->path));
 	}
 }
 
@@ -336,6 +341,16 @@ int datasets_walk(struct datasets *datasets, object_visit_function *visit, void 
 	return status < 0 ? status : damage;
 }
 
+/* What lies in a dataset comes right behind it. */
+static int compare_paths(const void *left, const void *right)
+{
+	const char *a = ((const struct dataset_record *)left)->name, *b = ((const struct dataset_record *)right)->name;
+
+	while (*a && *a == *b)
+		a++, b++;
+	return *a == *b ? 0 : *a == 0 ? -1 : *b == 0 ? 1 : *a == '/' ? -1 : *b == '/' ? 1 : (unsigned char)*a - (unsigned char)*b;
+}
+
 int datasets_list(struct datasets *datasets, uint8_t kind, struct dataset_record **ret_records, size_t *ret_count)
 {
 	struct array records;
@@ -349,7 +364,10 @@ int datasets_list(struct datasets *datasets, uint8_t kind, struct dataset_record
 			array_release(&records);
 			return -ENOMEM;
 		}
+		memcpy(array_at(&records, struct dataset_record, records.count - 1)->name, dataset->path, sizeof(dataset->path));
 	}
+	if (records.count)
+		qsort(records.items, records.count, sizeof(struct dataset_record), compare_paths);
 	*ret_records = records.items;
 	*ret_count = records.count;
 	return 0;

@@ -1,6 +1,6 @@
 /*
- * Datasets: the catalogue in the MOS, and volumes. A volume is an objset whose object 16 is a blob.
- * Names are unique, 1 to 255 bytes, UTF-8 without control characters, spaces, slashes and what shells expand, and begin
+ * Datasets: the catalogue in the MOS, and volumes. A volume is an objset whose object 16 is a blob. Datasets lie in file systems or
+ * in none, and are called by path: names with '/' between, 255 bytes at most. Names are unique in one place, 1 to 255 bytes, UTF-8 without control characters, spaces, slashes and what shells expand, and begin
  * with neither '-' nor '.'. Engine thread; fibers.
  */
 #ifndef LIBPOOL_DATASET_DATASET_H
@@ -18,6 +18,10 @@ struct volume; /* an open one; handles are counted */
 
 /* Whether a name may be given to a pool or dataset; if not, *error says why. */
 int dataset_name_check(const char *what, const char *name, struct pool_error *error);
+/* The same for a path. */
+int dataset_path_check(const char *what, const char *path, struct pool_error *error);
+/* Whether a path is `above`, or lies in it. */
+bool dataset_path_within(const char *path, const char *above);
 
 /* Plugs into the core (core_set_participant). Frees what destroyed datasets still hold, in the background. */
 int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool_error *error);
@@ -34,14 +38,17 @@ int volume_destroy(struct datasets *datasets, const char *name, struct pool_erro
 /* Sets compression of the data written from now on. */
 int volume_set_compression(struct datasets *datasets, const char *name, uint8_t compression, struct pool_error *error);
 
-/* The records of all volumes, in one allocation of the caller's (free()). used_cells: objset in all, from its dnodes. */
+/* The records of all volumes by path, which is in `name` here, in one allocation of the caller's (free()). */
 int volumes_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count);
-/* The name of a dataset by its id, "" when it is gone (for damage reports). */
+/* A volume or file system gets another name, another place, or both. What lies in it goes along. In use or not. */
+int dataset_rename(struct datasets *datasets, const char *from, const char *to, struct pool_error *error);
+/* The path of a dataset by its id, "" when it is gone (for damage reports). */
 void dataset_name(struct datasets *datasets, uint32_t id, char ret_name[256]);
 
 int volume_open(struct datasets *datasets, const char *name, struct volume **ret_volume, struct pool_error *error);
 void volume_close(struct volume *volume);
 const struct dataset_record *volume_record(const struct volume *volume);
+const char *volume_path(const struct volume *volume);
 unsigned volume_open_count(const struct volume *volume);
 uint64_t volume_used_cells(const struct volume *volume);
 
@@ -66,14 +73,18 @@ int filesystem_create(struct datasets *datasets, const char *name, uint8_t block
 		      int (*fill)(void *argument, struct objset *objset, uint64_t txg), void *argument, struct pool_error *error);
 int filesystem_open(struct datasets *datasets, const char *name, struct dataset **ret_dataset, struct pool_error *error);
 void filesystem_close(struct dataset *dataset);
-/* -EBUSY while it is open. The space comes back in the background. */
-int filesystem_destroy(struct datasets *datasets, const char *name, struct pool_error *error);
+/*
+ * With all that lies in it if `recursive`, in one txg; else -EBUSY if there is anything. -EBUSY while it, or anything in it, is
+ * open. The space comes back in the background.
+ */
+int filesystem_destroy(struct datasets *datasets, const char *name, bool recursive, struct pool_error *error);
 /* The objset of an open one, its pool, and its record as it is now. */
 /* Whether a change of it could be committed, as far as its record goes: see object_check. */
 int filesystem_check(struct dataset *dataset);
 struct objset *filesystem_objset(const struct dataset *dataset);
 struct core *filesystem_core(const struct dataset *dataset);
 const struct dataset_record *filesystem_record(const struct dataset *dataset);
+const char *filesystem_path(const struct dataset *dataset);
 /* As volumes_list. */
 int filesystems_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count);
 

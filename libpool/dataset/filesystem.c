@@ -14,29 +14,21 @@ static int failed(struct datasets *datasets, const char *name, int status, struc
 	return dataset_failed(datasets, "file system", name, status, error);
 }
 
-static int check_new(struct datasets *datasets, const char *name, struct pool_error *error)
-{
-	if (!dataset_find(datasets, name))
-		return 0;
-	return pool_error_set(error, -EEXIST, "%s/%s exists already", core_label(datasets->core)->name, name);
-}
-
 int filesystem_create(struct datasets *datasets, const char *name, uint8_t block_shift, uint8_t compression,
 		      int (*fill)(void *argument, struct objset *objset, uint64_t txg), void *argument, struct pool_error *error)
 {
 	struct core *core = datasets->core;
 	struct dataset_record record = { .kind = DATASET_FILESYSTEM, .compression_level = compression, .block_shift = block_shift };
 	uint64_t txg;
-	int status = dataset_name_check("file system", name, error);
+	const char *last;
+	int status = dataset_place_find(datasets, "file system", name, &record.parent, &last, error);
 
-	if (status == 0)
-		status = check_new(datasets, name, error);
 	if (status < 0)
 		return status;
 	status = core_hold(core, CREATE_CELLS, &txg);
 	if (status < 0)
 		return failed(datasets, name, status, error);
-	status = check_new(datasets, name, error); /* one made while this one waited */
+	status = dataset_place_find(datasets, "file system", name, &record.parent, &last, error); /* others may have come while this one waited */
 	if (status < 0) {
 		core_release(core, txg);
 		return status;
@@ -44,8 +36,8 @@ int filesystem_create(struct datasets *datasets, const char *name, uint8_t block
 	record.id = (uint32_t)core_next_dataset_id(core);
 	record.created_txg = txg;
 	record.created_ns = rt_realtime(core_rt(core));
-	snprintf(record.name, sizeof(record.name), "%s", name);
-	struct dataset *dataset = dataset_add(datasets, &record);
+	snprintf(record.name, sizeof(record.name), "%s", last);
+	struct dataset *dataset = dataset_add(datasets, &record, name);
 	struct objset_options options = { .id = record.id, .data_class = CLASS_HOT, .metadata_compression = BLOCK_COMPRESS_AUTO,
 					  .dirty = core_dirty, .argument = core };
 	status = dataset ? objset_create(core_rt(core), core_blocks(core), &options, txg, &dataset->objset) : -ENOMEM;
@@ -94,40 +86,15 @@ void filesystem_close(struct dataset *dataset)
 	dataset->open_count--;
 }
 
-int filesystem_destroy(struct datasets *datasets, const char *name, struct pool_error *error)
+int filesystem_destroy(struct datasets *datasets, const char *name, bool recursive, struct pool_error *error)
 {
-	struct core *core = datasets->core;
 	struct dataset *dataset = NULL;
-	uint64_t txg;
 	int status = find(datasets, name, &dataset, error);
 
 	if (status < 0)
 		return status;
-	if (dataset->open_count > 1) {
-		filesystem_close(dataset);
-		return pool_error_set(error, -EBUSY, "file system %s/%s is in use: unmount it first", core_label(core)->name, name);
-	}
-	status = dataset_load(dataset);
-	/* What is damaged can be destroyed all the same. */
-	dataset->lost = status == -POOL_EDAMAGED || status == -POOL_EFORMAT;
-	if (status == 0 || dataset->lost)
-		status = core_hold(core, 0, &txg);
-	if (status == 0) {
-		if (dataset->open_count > 1)
-			status = -EBUSY;
-		else if (dataset->record.flags & DATASET_DESTROYED)
-			status = -ENOENT;
-		if (status == 0) {
-			dataset->record.flags |= DATASET_DESTROYED;
-			dataset->record.destroyed_ns = rt_realtime(core_rt(core));
-			dataset_stage(dataset, txg);
-			if (!dataset->lost)
-				filesystem_reap(dataset);
-		}
-		core_release(core, txg);
-	}
 	filesystem_close(dataset);
-	return status < 0 ? failed(datasets, name, status, error) : 0;
+	return dataset_destroy_tree(dataset, recursive, error);
 }
 
 /* Some objects of one txg. 1: there are more. */
@@ -198,6 +165,11 @@ struct core *filesystem_core(const struct dataset *dataset)
 const struct dataset_record *filesystem_record(const struct dataset *dataset)
 {
 	return &dataset->record;
+}
+
+const char *filesystem_path(const struct dataset *dataset)
+{
+	return dataset->path;
 }
 
 int filesystems_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count)

@@ -3,6 +3,9 @@
 #define LIBPOOL_DATASET_INTERNAL_H
 
 #include "libpool/dataset/dataset.h"
+#include "libpool/format/label.h"
+
+#define RECORD_CELLS 16u /* what a change of the catalogue takes, generously */
 
 /*
  * One dataset in RAM. `record` is the newest; what a txg changed is staged for that txg, since the open txg runs ahead of
@@ -12,6 +15,7 @@ struct dataset {
 	struct list node;
 	struct datasets *owner;
 	struct dataset_record record; /* newest; its root is that of the last sync */
+	char path[POOL_NAME_MAX + 1]; /* names from the top down, with '/' between */
 	struct dataset_record synced; /* as in the catalogue */
 	struct dataset_record staged[2]; /* by txg & 1 */
 	bool staged_dirty[2];
@@ -42,9 +46,22 @@ struct datasets {
 
 /* Opens the objset and, of a volume, its content. 0 or what the reads give. */
 int dataset_load(struct dataset *dataset);
-struct dataset *dataset_find(struct datasets *datasets, const char *name);
-struct dataset *dataset_add(struct datasets *datasets, const struct dataset_record *record);
+struct dataset *dataset_find(struct datasets *datasets, const char *path);
+/* path "": datasets_make_paths gives it one. */
+struct dataset *dataset_add(struct datasets *datasets, const struct dataset_record *record, const char *path);
 void dataset_free(struct dataset *dataset);
+
+/* tree.c: datasets lie in file systems, or in none. */
+/* Gives all datasets their paths. -POOL_EFORMAT when one that isn't destroyed lies where nothing can lie. */
+int datasets_make_paths(struct datasets *datasets);
+bool dataset_is_within(const struct dataset *dataset, const struct dataset *above);
+/* Where a new dataset of this path goes: into *ret_parent's record (0: none), as *ret_name. Fails if it can't, or if it exists. */
+int dataset_place_find(struct datasets *datasets, const char *what, const char *path, uint32_t *ret_parent, const char **ret_name,
+		       struct pool_error *error);
+/* "volume" or "file system" */
+const char *dataset_kind_text(const struct dataset *dataset);
+/* destroy.c: with all below it, in one txg. -EBUSY: something of it is open, or `recursive` isn't set and there is something below. */
+int dataset_destroy_tree(struct dataset *dataset, bool recursive, struct pool_error *error);
 /* filesystem.c: takes the objects of a destroyed file system apart in the background, until the core stops. */
 void filesystem_reap(struct dataset *dataset);
 /*

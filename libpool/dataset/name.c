@@ -44,3 +44,31 @@ int dataset_name_check(const char *what, const char *name, struct pool_error *er
 		return pool_error_set(error, -EINVAL, "%s is no name for a %s: it must not begin with \"%c\"", name, what, name[0]);
 	return 0;
 }
+
+int dataset_path_check(const char *what, const char *path, struct pool_error *error)
+{
+	char name[POOL_NAME_MAX + 1];
+	int status = 0;
+
+	if (path && strlen(path) > POOL_NAME_MAX)
+		return pool_error_set(error, -ENAMETOOLONG, "the path of the %s has %zu bytes: at most %u are possible", what, strlen(path),
+				      POOL_NAME_MAX);
+	while (path && status == 0) {
+		size_t length = strcspn(path, "/");
+
+		memcpy(name, path, length);
+		name[length] = 0;
+		status = dataset_name_check(what, name, error);
+		if (!path[length])
+			return status;
+		path += length + 1;
+	}
+	return path ? status : dataset_name_check(what, NULL, error);
+}
+
+bool dataset_path_within(const char *path, const char *above)
+{
+	size_t length = strlen(above);
+
+	return strncmp(path, above, length) == 0 && (path[length] == 0 || path[length] == '/');
+}

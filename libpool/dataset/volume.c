@@ -7,8 +7,6 @@
 #include "libpool/base/check.h"
 #include "libpool/dataset/internal.h"
 
-#define RECORD_CELLS 16u /* what a change of the catalogue takes, generously */
-
 static int size_check(const char *name, uint64_t bytes, uint32_t block_bytes, uint64_t *ret_bytes, struct pool_error *error)
 {
 	if (block_bytes < CELL_SIZE || block_bytes > 128u << 10 || block_bytes & (block_bytes - 1))
@@ -35,7 +33,8 @@ int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, u
 	struct core *core = datasets->core;
 	struct dataset_record record = { .kind = DATASET_VOLUME, .compression_level = compression };
 	uint64_t txg;
-	int status = dataset_name_check("volume", name, error);
+	const char *last;
+	int status = dataset_place_find(datasets, "volume", name, &record.parent, &last, error);
 
 	if (!block_bytes)
 		block_bytes = 16u << 10;
@@ -43,23 +42,22 @@ int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, u
 		status = size_check(name, bytes, block_bytes, &record.volume_size, error);
 	if (status < 0)
 		return status;
-	if (dataset_find(datasets, name))
-		return pool_error_set(error, -EEXIST, "volume %s/%s exists already", core_label(core)->name, name);
 	status = dataset_check_record(datasets, UINT32_MAX); /* ids ascend */
 	if (status == 0)
 		status = core_hold(core, RECORD_CELLS, &txg);
 	if (status < 0)
 		return hold_failed(datasets, name, status, error);
-	if (dataset_find(datasets, name)) { /* made while this one waited */
+	status = dataset_place_find(datasets, "volume", name, &record.parent, &last, error); /* others may have come while this one waited */
+	if (status < 0) {
 		core_release(core, txg);
-		return pool_error_set(error, -EEXIST, "volume %s/%s exists already", core_label(core)->name, name);
+		return status;
 	}
 	record.id = (uint32_t)core_next_dataset_id(core);
 	record.block_shift = (uint8_t)__builtin_ctz(block_bytes);
 	record.created_txg = txg;
 	record.created_ns = rt_realtime(core_rt(core));
-	snprintf(record.name, sizeof(record.name), "%s", name);
-	struct dataset *dataset = dataset_add(datasets, &record);
+	snprintf(record.name, sizeof(record.name), "%s", last);
+	struct dataset *dataset = dataset_add(datasets, &record, name);
 	struct objset_options options = { .id = record.id, .data_class = CLASS_HOT, .metadata_compression = BLOCK_COMPRESS_AUTO,
 					  .dirty = core_dirty, .argument = core };
 	struct object_create_options object = { .number = VOLUME_OBJECT, .kind = DNODE_BLOB, .block_shift = record.block_shift,
@@ -162,58 +160,15 @@ int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, s
 	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
 }
 
-/* The record says so from this txg on; content and record are taken apart by the txgs that follow. */
-static int mark_destroyed(struct dataset *dataset, uint64_t txg)
-{
-	int status = dataset->blob ? object_destroy(dataset->blob, txg) : 0;
-
-	if (status < 0)
-		return status;
-	if (dataset->blob)
-		object_close(dataset->blob);
-	dataset->blob = NULL;
-	dataset->record.flags |= DATASET_DESTROYED;
-	dataset->record.destroyed_ns = rt_realtime(core_rt(dataset->owner->core));
-	dataset_stage(dataset, txg);
-	return 0;
-}
-
 int volume_destroy(struct datasets *datasets, const char *name, struct pool_error *error)
 {
-	struct core *core = datasets->core;
 	struct dataset *dataset = dataset_find(datasets, name);
-	uint64_t txg;
 
 	if (!dataset)
-		return pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(core)->name, name);
+		return pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(datasets->core)->name, name);
 	if (dataset->record.kind != DATASET_VOLUME)
-		return pool_error_set(error, -EINVAL, "%s/%s is no volume", core_label(core)->name, name);
-	if (dataset->open_count)
-		return pool_error_set(error, -EBUSY, "volume %s/%s is open: close it first", core_label(core)->name, name);
-	dataset->open_count++;
-	int status = dataset_load(dataset);
-	/* What is damaged can be destroyed all the same. */
-	dataset->lost = status == -POOL_EDAMAGED || status == -POOL_EFORMAT;
-	if (status == 0 || dataset->lost)
-		status = dataset_check_record(datasets, dataset->record.id);
-	if (status == 0 && dataset->blob && object_check(dataset->blob) == -POOL_EDAMAGED) {
-		object_close(dataset->blob);
-		dataset->blob = NULL;
-		dataset->lost = true;
-	}
-	if (status == 0)
-		status = core_hold(core, 0, &txg);
-	if (status == 0) {
-		if (dataset->open_count > 1)
-			status = -EBUSY;
-		else if (dataset->record.flags & DATASET_DESTROYED)
-			status = -ENOENT;
-		else
-			status = mark_destroyed(dataset, txg);
-		core_release(core, txg);
-	}
-	dataset_drop(dataset);
-	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
+		return pool_error_set(error, -EINVAL, "%s/%s is no volume", core_label(datasets->core)->name, name);
+	return dataset_destroy_tree(dataset, false, error);
 }
 
 int volume_set_compression(struct datasets *datasets, const char *name, uint8_t compression, struct pool_error *error)
@@ -282,6 +237,11 @@ void volume_close(struct volume *volume)
 const struct dataset_record *volume_record(const struct volume *volume)
 {
 	return &volume->dataset->record;
+}
+
+const char *volume_path(const struct volume *volume)
+{
+	return volume->dataset->path;
 }
 
 unsigned volume_open_count(const struct volume *volume)

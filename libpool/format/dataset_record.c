@@ -28,7 +28,7 @@ struct raw_dataset {
 	le32 previous_snapshot;        /* 104 */
 	le32 next;                     /* 108 */
 	le32 origin;                   /* 112 */
-	le32 reserved;                 /* 116 */
+	le32 parent;                   /* 116 */
 	le64 previous_snapshot_txg;    /* 120 */
 	le64 deadlist_object;          /* 128 */
 	le64 referenced_cells;         /* 136 */
@@ -67,6 +67,7 @@ void dataset_record_encode(const struct dataset_record *record, uint8_t *ret_raw
 				   .previous_snapshot = le32_make(record->previous_snapshot),
 				   .next = le32_make(record->next),
 				   .origin = le32_make(record->origin),
+				   .parent = le32_make(record->parent),
 				   .previous_snapshot_txg = le64_make(record->previous_snapshot_txg),
 				   .deadlist_object = le64_make(record->deadlist_object),
 				   .referenced_cells = le64_make(record->referenced_cells),
@@ -106,6 +107,7 @@ int dataset_record_decode(const uint8_t *raw_bytes, size_t size, struct dataset_
 	record.previous_snapshot = le32_get(raw.previous_snapshot);
 	record.next = le32_get(raw.next);
 	record.origin = le32_get(raw.origin);
+	record.parent = le32_get(raw.parent);
 	record.previous_snapshot_txg = le64_get(raw.previous_snapshot_txg);
 	record.deadlist_object = le64_get(raw.deadlist_object);
 	record.referenced_cells = le64_get(raw.referenced_cells);
@@ -117,7 +119,7 @@ int dataset_record_decode(const uint8_t *raw_bytes, size_t size, struct dataset_
 	    !block_shift_valid(&record) ||
 	    (record.compression_level > COMPRESSION_LEVEL_MAX && record.compression_level != COMPRESSION_AUTO) ||
 	    record.flags & ~DATASET_DESTROYED || record.volume_size > INT64_MAX ||
-	    !name_field_valid(record.name, sizeof(record.name)) || le32_get(raw.reserved) != 0 ||
+	    !name_field_valid(record.name, sizeof(record.name)) || strchr(record.name, '/') || record.parent == record.id ||
 	    !bytes_are_zero(raw.reserved_2, sizeof(raw.reserved_2)) ||
 	    (!raw_block_pointer_is_zero(&raw.root) && !raw_block_pointer_names(&raw.root, TYPE_OBJSET)))
 		return -POOL_EFORMAT;

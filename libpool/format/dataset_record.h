@@ -14,7 +14,7 @@ enum { MOS_CATALOGUE = 1, MOS_BATCH_MAP = 2, MOS_XBLK = 3, MOS_PROPERTIES = 4, M
 
 enum dataset_kind { DATASET_FILESYSTEM = 1, DATASET_VOLUME = 2, DATASET_SNAPSHOT = 3 };
 
-/* Catalogue: key = dataset id u32 big endian; the name is in the record (names are unique among records without a destroy time). */
+/* Catalogue: key = dataset id u32 big endian; the name is in the record (unique among those of one parent that aren't destroyed). */
 struct dataset_record {
 	uint32_t id;
 	uint8_t kind, block_shift, compression_level; /* compression_level: 0 off, else zstd level + 1 (auto: 255); block_shift of a file system: 0: by the use of each file */
@@ -23,6 +23,7 @@ struct dataset_record {
 	uint64_t created_txg, created_ns, destroyed_ns;
 	struct raw_block_pointer root; /* objset block */
 	uint32_t previous_snapshot, next, origin;
+	uint32_t parent; /* id of the file system that it lies in, 0: none; of a destroyed one it may be gone */
 	uint64_t previous_snapshot_txg;
 	uint64_t deadlist_object;
 	uint64_t referenced_cells, unique_cells; /* without parity */

@@ -168,6 +168,11 @@ const struct dataset_record *fs_record(const struct fs *fs)
 	return filesystem_record(fs->dataset);
 }
 
+const char *fs_dataset_path(const struct fs *fs)
+{
+	return filesystem_path(fs->dataset);
+}
+
 struct flush_list {
 	struct fs_node **nodes;
 	size_t count;

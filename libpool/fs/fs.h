@@ -38,6 +38,7 @@ int fs_open(struct datasets *datasets, const char *name, struct fs **ret_fs, str
 /* Every node must have been put. */
 void fs_close(struct fs *fs);
 const struct dataset_record *fs_record(const struct fs *fs);
+const char *fs_dataset_path(const struct fs *fs);
 /* As libpool_pool_sync for what this file system did; -POOL_EHALTED ... */
 int fs_sync(struct fs *fs);
 

@@ -323,6 +323,18 @@ LIBPOOL_API int libpool_clear(libpool_pool *pool, const char *disk, struct libpo
 
 /* ---- Datasets and volumes ------------------------------------------------------------------------------- */
 
+/*
+ * Volumes and file systems are datasets. They lie in file systems, or in none, and are called by path wherever a function takes a
+ * `name`: names with '/' between as in "home/anna", at most LIBPOOL_NAME_MAX bytes in all. What a dataset is created in must exist.
+ */
+
+/*
+ * Gives a dataset another name, or a place in another file system, or both; what lies in it goes along. -EEXIST; -ENOENT, also when
+ * there is no file system to put it into; -EINVAL for a place in itself; -LIBPOOL_EINUSE while it, or anything in it, is open.
+ * A crash keeps it as a whole or not at all.
+ */
+LIBPOOL_API int libpool_dataset_rename(libpool_pool *pool, const char *from, const char *to, struct libpool_error *error);
+
 struct libpool_volume_options {
 	size_t size;
 	uint64_t volume_bytes;   /* multiple of the block size after rounding up; at most 2^60 */
@@ -484,8 +496,16 @@ struct libpool_fs_options {
 	uint32_t mode, uid, gid; /* of the root directory; mode 0: 0755 */
 };
 LIBPOOL_API int libpool_fs_create(libpool_pool *pool, const char *name, const struct libpool_fs_options *options, struct libpool_error *error);
-/* Frees its space in the background. -LIBPOOL_EINUSE while it is open. */
-LIBPOOL_API int libpool_fs_destroy(libpool_pool *pool, const char *name, struct libpool_error *error);
+struct libpool_fs_destroy_options {
+	size_t size;
+	uint32_t recursive; /* 1: with all datasets in it, at once */
+};
+/*
+ * Frees its space in the background. -LIBPOOL_EINUSE while it is open; -EBUSY when there are datasets in it, unless `recursive`.
+ * options NULL: the defaults.
+ */
+LIBPOOL_API int libpool_fs_destroy(libpool_pool *pool, const char *name, const struct libpool_fs_destroy_options *options,
+				   struct libpool_error *error);
 
 struct libpool_fs_info {
 	size_t size;

@@ -55,15 +55,44 @@ int libpool_fs_create(libpool_pool *pool, const char *name, const struct libpool
 	return api_run(pool, NULL, run_create, &arguments, error);
 }
 
+struct destroy_arguments {
+	const char *name;
+	struct libpool_fs_destroy_options options;
+};
+
 static int run_destroy(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
+	struct destroy_arguments *arguments = data;
+
 	(void)pool;
-	return engine_fs_destroy(engine, data, error);
+	return engine_fs_destroy(engine, arguments->name, arguments->options.recursive, error);
 }
 
-int libpool_fs_destroy(libpool_pool *pool, const char *name, struct libpool_error *error)
+int libpool_fs_destroy(libpool_pool *pool, const char *name, const struct libpool_fs_destroy_options *options, struct libpool_error *error)
 {
-	return name ? api_run(pool, NULL, run_destroy, (void *)(uintptr_t)name, error) : api_error(error, -EINVAL, NULL);
+	struct destroy_arguments arguments = {.name = name};
+	int result = name ? api_options_copy(&arguments.options, sizeof(arguments.options), options) : -EINVAL;
+
+	return result < 0 ? api_error(error, result, NULL) : api_run(pool, NULL, run_destroy, &arguments, error);
+}
+
+struct rename_arguments {
+	const char *from, *to;
+};
+
+static int run_rename(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct rename_arguments *arguments = data;
+
+	(void)pool;
+	return engine_dataset_rename(engine, arguments->from, arguments->to, error);
+}
+
+int libpool_dataset_rename(libpool_pool *pool, const char *from, const char *to, struct libpool_error *error)
+{
+	struct rename_arguments arguments = {from, to};
+
+	return from && to ? api_run(pool, NULL, run_rename, &arguments, error) : api_error(error, -EINVAL, NULL);
 }
 
 struct list_arguments {

@@ -86,7 +86,7 @@ struct info_arguments {
 static int run_info(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
 	struct info_arguments *arguments = data;
-	const char *name = arguments->name ? arguments->name : volume_record(arguments->volume->user.volume)->name;
+	const char *name = arguments->name ? arguments->name : volume_path(arguments->volume->user.volume);
 
 	(void)pool;
 	return engine_volume_info(engine, name, &arguments->info, error);

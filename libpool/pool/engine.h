@@ -80,7 +80,10 @@ void engine_dataset_close(struct engine_user *user);
 /* Shrinking and destroying: -LIBPOOL_EINUSE, naming the users, while the volume is open. */
 int engine_volume_resize(struct engine *engine, const char *name, uint64_t bytes, struct pool_error *error);
 int engine_volume_destroy(struct engine *engine, const char *name, struct pool_error *error);
-int engine_fs_destroy(struct engine *engine, const char *name, struct pool_error *error);
+/* With `recursive` all that lies in it goes too: -LIBPOOL_EINUSE also for users of that. */
+int engine_fs_destroy(struct engine *engine, const char *name, bool recursive, struct pool_error *error);
+/* -LIBPOOL_EINUSE while it, or anything in it, is open. */
+int engine_dataset_rename(struct engine *engine, const char *from, const char *to, struct pool_error *error);
 /* How many handles a dataset has. */
 unsigned engine_users_of(const struct engine *engine, const char *name);
 int engine_users(struct engine *engine, struct libpool_user **ret_users, size_t *ret_count);

@@ -23,14 +23,19 @@ static const struct dataset_record *record_of(const struct engine_user *user)
 	return user->fs ? engine_fs_record(user->fs) : volume_record(user->volume);
 }
 
+static const char *path_of(const struct engine_user *user)
+{
+	return user->fs ? fs_dataset_path(engine_fs(user->fs)) : volume_path(user->volume);
+}
+
 static bool uses(const struct engine_user *user, const char *name)
 {
-	return !name || strcmp(record_of(user)->name, name) == 0;
+	return strcmp(path_of(user), name) == 0;
 }
 
 /* ---- messages ---- */
 
-/* Of one volume, or of all (name NULL): "vm1 by nbdkit pid 123 and 4 more". The count of all. */
+/* Of one dataset and what lies in it, or of all (name NULL): "vm1 by nbdkit pid 123 and 4 more". The count of all. */
 static unsigned users_text(const struct engine *engine, const char *name, char *ret_text, size_t size)
 {
 	unsigned count = 0;
@@ -39,18 +44,19 @@ static unsigned users_text(const struct engine *engine, const char *name, char *
 	ret_text[0] = 0;
 	list_for_each(node, &engine->users) {
 		const struct engine_user *user = user_at(node);
+		bool named = name && uses(user, name);
 
-		if (!uses(user, name) || count++ >= NAMED_MAX)
+		if ((name && !dataset_path_within(path_of(user), name)) || count++ >= NAMED_MAX)
 			continue;
-		used += (size_t)snprintf(ret_text + used, size - used, "%s%.40s%s%.60s", used ? ", " : "",
-					 name ? "" : record_of(user)->name, name ? "" : " by ", user->text);
+		used += (size_t)snprintf(ret_text + used, size - used, "%s%.40s%s%.60s", used ? ", " : "", named ? "" : path_of(user),
+					 named ? "" : " by ", user->text);
 	}
 	if (count > NAMED_MAX)
 		snprintf(ret_text + used, size - used, " and %u more", count - NAMED_MAX);
 	return count;
 }
 
-/* -POOL_EINUSE with a text if anybody has the volume open. */
+/* -POOL_EINUSE with a text if anybody has the dataset open, or one that lies in it. */
 static int refuse_users(struct engine *engine, const char *name, const char *what, struct pool_error *error)
 {
 	char text[400];
@@ -145,7 +151,7 @@ int engine_users(struct engine *engine, struct libpool_user **ret_users, size_t 
 			.read_only = user->read_only,
 			.exclusive = user->exclusive,
 		};
-		snprintf(to->dataset, sizeof(to->dataset), "%s", record_of(user)->name);
+		snprintf(to->dataset, sizeof(to->dataset), "%s", path_of(user));
 		memcpy(to->user, user->text, sizeof(to->user));
 	}
 	*ret_users = users;
@@ -265,14 +271,27 @@ int engine_volume_destroy(struct engine *engine, const char *name, struct pool_e
 	return result;
 }
 
-int engine_fs_destroy(struct engine *engine, const char *name, struct pool_error *error)
+int engine_fs_destroy(struct engine *engine, const char *name, bool recursive, struct pool_error *error)
 {
 	int result;
 
 	rt_mutex_lock(engine->rt, &engine->volumes_lock);
 	result = refuse_users(engine, name, "destroyed", error);
 	if (result == 0)
-		result = filesystem_destroy(engine->datasets, name, error);
+		result = filesystem_destroy(engine->datasets, name, recursive, error);
+	rt_mutex_unlock(engine->rt, &engine->volumes_lock);
+	return result;
+}
+
+/* Mounts and servers know datasets by path. */
+int engine_dataset_rename(struct engine *engine, const char *from, const char *to, struct pool_error *error)
+{
+	int result;
+
+	rt_mutex_lock(engine->rt, &engine->volumes_lock);
+	result = refuse_users(engine, from, "renamed", error);
+	if (result == 0)
+		result = dataset_rename(engine->datasets, from, to, error);
 	rt_mutex_unlock(engine->rt, &engine->volumes_lock);
 	return result;
 }

@@ -518,9 +518,16 @@ int libpool_fs_create(libpool_pool *pool, const char *name, const struct libpool
 	return say(error, -EEXIST, name);
 }
 
-int libpool_fs_destroy(libpool_pool *pool, const char *name, struct libpool_error *error)
+int libpool_dataset_rename(libpool_pool *pool, const char *from, const char *to, struct libpool_error *error)
 {
-	(void)pool;
+	(void)pool, (void)to;
+	ORDERED(error);
+	return say(error, -ENOENT, from);
+}
+
+int libpool_fs_destroy(libpool_pool *pool, const char *name, const struct libpool_fs_destroy_options *options, struct libpool_error *error)
+{
+	(void)pool, (void)options;
 	ORDERED(error);
 	return say(error, -ENOENT, name);
 }

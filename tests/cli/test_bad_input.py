@@ -34,7 +34,7 @@ class Arguments(PoolctlCase):
             with self.subTest(name=name):
                 self.refused("create", name, "raid1", *disks, says=reason, code=2)
         self.create(profile="raid1", disks=disks)
-        for name, reason in (("tank/a/b", "'/'"), ("tank/a b", "space"), ("tank/", "empty"), ("tank/a\nb", "control"),
+        for name, reason in (("tank/a//b", "empty"), ("tank/a/", "empty"), ("tank/a/.b", "begins with"), ("tank/a/b c", "space"), ("tank/a b", "space"), ("tank/", "empty"), ("tank/a\nb", "control"),
                              ("tank/" + "x" * 300, "300 bytes"), ("tank", "POOL/VOLUME")):
             with self.subTest(name=name):
                 self.refused("volume", "create", name, "1M", says=reason, code=2)

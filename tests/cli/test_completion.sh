@@ -27,6 +27,7 @@ expect() { # words that must be offered, the line
 expect "create status volume debug" ""
 expect "scrub" "sc"
 expect "create destroy list read resize write" volume ""
+expect "create destroy list rename" dataset ""
 expect "verify" debug ""
 expect "raid1 raid1c3 raid5" create tank "raid"
 expect "--create-size --dry-run --json" create --

@@ -172,7 +172,7 @@ static void wrong_usage(void **state)
 	    {"volume create tank/a -5", "negative"},
 	    {"volume create tank/a 2E", "2^60"},
 	    {"volume create tank/a 10X", "ends in 'X'"},
-	    {"volume create tank/a/b 1G", "'/'"},
+	    {"volume create tank/a//b 1G", "empty"},
 	    {"list -o name,frob", "column 'frob' doesn't exist: there are name"},
 	    {"scrub tank --pause --stop", "exclude each other"},
 	    {"wait tank frob", "no jobs called 'frob'"},

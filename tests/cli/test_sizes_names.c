@@ -154,7 +154,11 @@ static void targets(void **state)
 	assert_int_equal(target_parse("tank", TARGET_VOLUME, &target, &error), -EINVAL);
 	assert_int_equal(target_parse("tank/", TARGET_VOLUME, &target, &error), -EINVAL);
 	assert_int_equal(target_parse("/disk", TARGET_VOLUME, &target, &error), -EINVAL);
-	assert_int_equal(target_parse("tank/a/b", TARGET_VOLUME, &target, &error), -EINVAL);
+	assert_int_equal(target_parse("tank/a//b", TARGET_VOLUME, &target, &error), -EINVAL);
+	assert_int_equal(target_parse("tank/a/.b", TARGET_VOLUME, &target, &error), -EINVAL);
+	assert_int_equal(target_parse("tank/a/b/", TARGET_VOLUME, &target, &error), -EINVAL);
+	assert_int_equal(target_parse("tank/a/b", TARGET_VOLUME, &target, &error), 0);
+	assert_string_equal(target.volume, "a/b");
 	assert_int_equal(target_parse("tank/a", TARGET_POOL, &target, &error), -EINVAL);
 	assert_int_equal(target_parse("0123456789abcdef0123456789abcdef", TARGET_POOL, &target, &error), 0);
 	assert_int_equal(target_parse("0123456789abcdef0123456789abcdef", TARGET_NEW_POOL, &target, &error),

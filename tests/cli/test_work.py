@@ -52,6 +52,36 @@ class Work(PoolctlCase):
         self.assertEqual(self.poolctl("volume", "list", "tank", "-H"), "")
         self.verify()
 
+    def datasets(self):
+        return [entry["name"] for entry in self.document("dataset", "list", "tank")["datasets"]]
+
+    def test_datasets_in_datasets(self):
+        self.create()
+        self.refused("dataset", "create", "tank/home/anna", says="there is no file system tank/home", changes=True)
+        self.refused("dataset", "create", "tank/home/anna", "-n", says="there is no file system tank/home", changes=True)
+        for name in ("home", "home/anna", "home/anna/mail", "home2", "srv"):
+            self.poolctl("dataset", "create", f"tank/{name}")
+        self.poolctl("volume", "create", "tank/home/disk", "8M")
+        self.poolctl("volume", "write", "tank/home/disk", input=b"x" * 5000)
+        self.assertEqual(self.datasets(), ["tank/home", "tank/home/anna", "tank/home/anna/mail", "tank/home2", "tank/srv"])
+        self.refused("dataset", "create", "tank/home/disk/a", says="nothing can lie in it", changes=True)
+        self.refused("dataset", "rename", "tank/home", "tank/home/anna/x", says="into itself", changes=True)
+        self.refused("dataset", "rename", "tank/home", "tank/srv", says="exists already", changes=True)
+        self.refused("dataset", "rename", "tank/home", "other/home", says="another pool", code=2, changes=True)
+        self.refused("dataset", "rename", "tank/nothing", "tank/x", says="has no dataset", changes=True)
+        self.assertIn("Would rename", self.poolctl("dataset", "rename", "tank/home", "tank/srv/home", "-n"))
+        self.poolctl("dataset", "rename", "tank/home", "tank/srv/home")
+        self.poolctl("dataset", "rename", "tank/srv/home/disk", "tank/srv/disk0")
+        self.assertEqual(self.datasets(), ["tank/home2", "tank/srv", "tank/srv/home", "tank/srv/home/anna", "tank/srv/home/anna/mail"])
+        self.assertEqual(self.poolctl("volume", "read", "tank/srv/disk0", "--length", "5000", text=False), b"x" * 5000)
+        self.refused("dataset", "destroy", "tank/srv", "--yes", says="has 4 datasets in it", changes=True)
+        self.refused("dataset", "destroy", "tank/srv", "--yes", "-n", says="has 4 datasets in it", changes=True)
+        result = self.document("dataset", "destroy", "-r", "tank/srv", "--yes")
+        self.assertEqual((result["destroyed"], result["text"]), (5, "Destroyed file system tank/srv, and 4 in it"))
+        self.assertEqual(self.datasets(), ["tank/home2"])
+        self.assertEqual(self.document("volume", "list", "tank")["volumes"], [])
+        self.verify()
+
     def test_read_changes_nothing(self):
         self.create()
         data = self.volume()

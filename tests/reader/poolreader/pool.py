@@ -30,7 +30,8 @@ class Dataset:
     created_ns: int
     objset: BlockPointer
     cells: int
-    name: str
+    parent: int
+    name: str  # its path, once all are known
 
     @classmethod
     def decode(cls, key, data):
@@ -39,10 +40,9 @@ class Dataset:
         expect(struct.pack(">I", number) == key and number >= 1, "catalogue: id")
         expect(kind in KINDS and 12 <= block_shift <= 20 and compression in (*range(21), 255) and flags <= 1, "catalogue: a record")
         expect(size % (1 << block_shift) == 0, "catalogue: size of a volume")
-        expect_zeros(data, 116, 120, "catalogue")
         expect_zeros(data, 168, 384, "catalogue")
         return cls(number, KINDS[kind], block_shift, compression, bool(flags), size, txg, time, BlockPointer.decode(data[40:104]),
-                   *struct.unpack_from("<Q", data, 136), decode_name(data[384:640], "catalogue"))
+                   *struct.unpack_from("<Q", data, 136), *struct.unpack_from("<I", data, 116), decode_name(data[384:640], "catalogue"))
 
     @property
     def compression_name(self):
@@ -65,6 +65,7 @@ class Pool:
         self.reader.moved = lambda segment, dva, place: self.find_moved(moved, segment, dva, place)
         self.reader.batches = Batches(self.reader, self.mos.tree(BATCH_MAP), self.newest_batches(), self.guid)
         self.datasets = [Dataset.decode(*entry) for entry in self.mos.tree(CATALOGUE).items()]
+        self.make_paths()
 
     def read_segments(self):
         """Pages, and what the logs say that the pages lack. STALE records serve as soon as they are known."""
@@ -93,6 +94,20 @@ class Pool:
                 self.reader.segments[number] = segment
             elif segment.state == "SYS":
                 self.sysmap[number].alloc_txg = segment.alloc_txg
+
+    def make_paths(self):
+        """Section 19: names from the top down."""
+        living = {dataset.id: dataset for dataset in self.datasets if not dataset.destroyed}
+        names = {number: dataset.name for number, dataset in living.items()}
+        for dataset in living.values():
+            above, seen = dataset.parent, {dataset.id}
+            while above:
+                expect(above in living and living[above].kind == KINDS[1] and above not in seen, f"catalogue: where {dataset.name} lies")
+                dataset.name = f"{names[above]}/{dataset.name}"
+                seen.add(above)
+                above = living[above].parent
+            expect(len(dataset.name.encode()) <= 255, "catalogue: length of a path")
+        expect(len({dataset.name for dataset in living.values()}) == len(living), "catalogue: a path twice")
 
     def newest_batches(self):
         final = self.uberblock.final_batch

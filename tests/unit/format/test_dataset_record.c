@@ -19,6 +19,7 @@ static void random_dataset(struct random *random, struct dataset_record *record)
 	record->previous_snapshot = (uint32_t)random_next(random);
 	record->next = (uint32_t)random_next(random);
 	record->origin = (uint32_t)random_next(random);
+	record->parent = record->id + 1;
 	record->previous_snapshot_txg = random_next(random);
 	record->deadlist_object = random_next(random);
 	record->referenced_cells = random_next(random);
@@ -72,6 +73,8 @@ static void datasets(void **state)
 	REFUSED(volume_size = UINT64_MAX);
 	REFUSED(name[0] = 0);
 	REFUSED(name[0] = 27);
+	REFUSED(name[0] = '/');
+	REFUSED(parent = good.id);
 	REFUSED(root = random_raw(&random, TYPE_DATA, 0));
 #undef REFUSED
 }

@@ -601,11 +601,11 @@ static void life_program(struct machine *machine)
 	sim_random_stream(&random, 1, "life", 0);
 	world_open(&world, machine, 0);
 	expect_equal(fs_create(world.datasets, "fs", &(struct fs_create_options){ 0 }, &machine->error), -EEXIST);
-	expect_equal(fs_create(world.datasets, "a/b", &(struct fs_create_options){ 0 }, &machine->error), -EINVAL);
+	expect_equal(fs_create(world.datasets, "a/b", &(struct fs_create_options){ 0 }, &machine->error), -ENOENT);
 	expect_equal(fs_create(world.datasets, "x", &(struct fs_create_options){ .record_shift = 9 }, &machine->error), -EINVAL);
 	expect_equal(volume_create(world.datasets, "fs", MIB, 0, 0, &machine->error), -EEXIST);
 	expect_equal(fs_open(world.datasets, "fs", &again, &machine->error), -EBUSY);
-	expect_equal(filesystem_destroy(world.datasets, "fs", &machine->error), -EBUSY);
+	expect_equal(filesystem_destroy(world.datasets, "fs", false, &machine->error), -EBUSY);
 	expect_equal(volume_destroy(world.datasets, "fs", &machine->error), -EINVAL);
 	expect_done(machine, core_commit_forced(machine->core));
 	core_space(machine->core, &before);
@@ -622,7 +622,7 @@ static void life_program(struct machine *machine)
 	expect(fs_record(world.fs)->referenced_cells >= 600 * 8);
 	fs_put(world.root);
 	fs_close(world.fs);
-	expect_done(machine, filesystem_destroy(world.datasets, "fs", &machine->error));
+	expect_done(machine, filesystem_destroy(world.datasets, "fs", false, &machine->error));
 	for (unsigned i = 0; i < 8; i++)
 		expect_done(machine, core_commit_forced(machine->core));
 	expect_done(machine, filesystems_list(world.datasets, &records, &count));
