@@ -48,19 +48,19 @@ enum { BATCH_IN_MAP = 1, BATCH_DYING = 2 /* its summary is about to be freed */ 
 
 struct segment {
 	uint32_t id;
+	uint8_t bits_k;     /* data columns that bits was made for */
+	bool record_dirty;  /* a SEG record is due in this txg */
+	bool placed_in_txg; /* rows were given out in the txg in sync */
+	bool touched;       /* in the list of those to look at when the txg commits */
 	struct segment_record record;
 	uint64_t *bits;     /* live cells as of the last commit, column * R + row; NULL: none */
 	uint64_t *freeing;  /* cells freed by the txg in sync; NULL: none */
 	uint64_t *busy;     /* SYS only: rows that may not be given out (live, deferred, given out, quarantined) */
-	uint8_t bits_k;     /* data columns that bits was made for */
 	uint32_t live;      /* live cells, those of summaries apart */
 	uint32_t pins;      /* scrub, heal, column move, or a write that was abandoned and hasn't completed */
 	uint16_t batch_count, batch_capacity;
-	struct batch_index *batches; /* ascending base */
-	bool record_dirty;  /* a SEG record is due in this txg */
-	bool placed_in_txg; /* rows were given out in the txg in sync */
-	bool touched;       /* in the list of those to look at when the txg commits */
 	bool released;      /* FREE and its AUs are given up (perhaps deferred) */
+	struct batch_index *batches; /* ascending base */
 	uint64_t freed_txg;  /* import: the newest of the recent logs that frees cells of it, 0: none */
 };
 

@@ -48,7 +48,7 @@ void alloc_summary_pointer(const struct batch_index *batch, struct block_pointer
 static int slot_insert(struct alloc *alloc, struct segment *segment, size_t at, const struct batch_index *batch)
 {
 	if (segment->batch_count == segment->batch_capacity) {
-		unsigned capacity = segment->batch_capacity ? segment->batch_capacity * 2u : 2u;
+		unsigned capacity = segment->batch_capacity ? segment->batch_capacity * 2u : 1u; /* many have one */
 		if (capacity > UINT16_MAX)
 			capacity = UINT16_MAX;
 		if (segment->batch_count == capacity)

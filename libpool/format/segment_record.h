@@ -19,10 +19,11 @@
 enum segment_state { SEGMENT_NONE = 0, SEGMENT_OPEN = 1, SEGMENT_FULL = 2, SEGMENT_EVAC = 3, SEGMENT_LOG = 4, SEGMENT_SYS = 5 };
 enum { SEGMENT_PARTIAL = 1, SEGMENT_HASREFS = 2, SEGMENT_DEGRADED = 4 };
 
+/* Without padding: a pool has one record for every 16 MiB of data in memory. */
 struct segment_column {
 	uint16_t disk; /* disk index, or DISK_ABSENT */
 	uint32_t au;
-};
+} __attribute__((packed, aligned(2)));
 
 struct segment_record {
 	uint8_t state, class, k, m;

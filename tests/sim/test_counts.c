@@ -1,6 +1,6 @@
 /*
  * Counts that don't depend on the machine: device bytes for each user byte, device reads for each block, what an idle
- * pool writes, and what scrub and rebuild read. Six disks of 8 GiB, raid6 4+2.
+ * pool writes, what scrub and rebuild read, and the memory of the allocation state. Six disks of 8 GiB, raid6 4+2.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,6 +9,7 @@
 
 #include "libpool/base/bitmap.h"
 #include "libpool/block/block.h"
+#include "libpool/fs/fs.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/content.h"
 
@@ -41,13 +42,13 @@ static struct sim_disk_counters sum(const struct world *world)
 	return all;
 }
 
-static struct world *machine(void)
+static struct world *machine(uint64_t disk_bytes)
 {
 	struct plan plan = {.seed = 1, .disks = 6, .k = 4, .m = 2, .cache_limit = 256 * MIB, .commit_interval_ns = 5 * NS_PER_S,
 			    .dirty_limit = 512 * MIB, .fifo = true};
 
 	for (unsigned i = 0; i < plan.disks; i++) {
-		plan.disk_bytes[i] = 8192 * MIB;
+		plan.disk_bytes[i] = disk_bytes;
 		plan.fua[i] = true;
 	}
 	return world_new(&plan);
@@ -75,23 +76,29 @@ static void finish(struct world *world, struct volume *volume)
 	world_expect(world, world_export(world, &error), &error, "export");
 }
 
-static struct volume *filled_volume(struct world *world, uint64_t bytes)
+static void fill(struct world *world, struct volume *volume, uint64_t bytes)
 {
-	struct pool_error error = {0};
-	struct volume *volume;
 	uint8_t *data = sim_allocate(CHUNK);
 
-	world_expect(world, volume_create(world->datasets, "v", bytes, block_bytes, BLOCK_COMPRESS_OFF, &error), &error, "create volume");
-	world_expect(world, volume_open(world->datasets, "v", &volume, &error), &error, "open volume");
-	world_expect(world, core_commit(world->core), NULL, "commit");
-	written_bytes = sum(world).bytes_written;
 	for (uint64_t at = 0; at < bytes; at += CHUNK) {
 		content_fill(data, CHUNK, CONTENT_PLAIN, 1, at, at / CHUNK);
 		world_expect(world, volume_write(volume, at, CHUNK, data), NULL, "write");
 	}
 	world_expect(world, core_commit(world->core), NULL, "commit");
-	written_bytes = sum(world).bytes_written - written_bytes;
 	free(data);
+}
+
+static struct volume *filled_volume(struct world *world, uint64_t bytes)
+{
+	struct pool_error error = {0};
+	struct volume *volume;
+
+	world_expect(world, volume_create(world->datasets, "v", bytes, block_bytes, BLOCK_COMPRESS_OFF, &error), &error, "create volume");
+	world_expect(world, volume_open(world->datasets, "v", &volume, &error), &error, "open volume");
+	world_expect(world, core_commit(world->core), NULL, "commit");
+	written_bytes = sum(world).bytes_written;
+	fill(world, volume, bytes);
+	written_bytes = sum(world).bytes_written - written_bytes;
 	return volume;
 }
 
@@ -113,6 +120,122 @@ static void sequential_write(struct world *world)
 
 	rt_sleep(world->rt, 600 * NS_PER_S);
 	expect(world->set->operations == before, "idle for 10 minutes: writes and flushes", (double)(world->set->operations - before), 0);
+	finish(world, volume);
+}
+
+/* Random writes of whole blocks; with nodes_exist into a volume of which every node of the tree is there already. */
+struct random_writes {
+	const char *what;
+	uint64_t volume_bytes;
+	uint32_t block_bytes;
+	unsigned count;
+	bool nodes_exist, one_txg;
+	double limit;
+};
+
+static const struct random_writes *random_case;
+
+/* One block below each of the lowest nodes, which are of 4 KiB and have 64 pointers for blocks of up to 16 KiB. */
+static void make_nodes(struct world *world, struct volume *volume, uint8_t *data)
+{
+	uint64_t step = UINT64_C(64) * random_case->block_bytes;
+
+	for (uint64_t at = 0; at < random_case->volume_bytes; at += step) {
+		content_fill(data, random_case->block_bytes, CONTENT_PLAIN, 1, at, 1);
+		world_expect(world, volume_write(volume, at, random_case->block_bytes, data), NULL, "write");
+	}
+	world_expect(world, core_commit(world->core), NULL, "commit");
+}
+
+static void random_writes(struct world *world)
+{
+	const struct random_writes *this = random_case;
+	struct pool_error error = {0};
+	struct volume *volume;
+	uint8_t *data = sim_allocate(this->block_bytes);
+
+	import(world);
+	world_expect(world, volume_create(world->datasets, "v", this->volume_bytes, this->block_bytes, BLOCK_COMPRESS_OFF, &error), &error,
+		     "create volume");
+	world_expect(world, volume_open(world->datasets, "v", &volume, &error), &error, "open volume");
+	world_expect(world, core_commit(world->core), NULL, "commit");
+	if (this->nodes_exist)
+		make_nodes(world, volume, data);
+	uint64_t before = sum(world).bytes_written, commits = core_commits(world->core);
+
+	for (unsigned i = 0; i < this->count; i++) {
+		uint64_t at = sim_random_below(&world->random, this->volume_bytes / this->block_bytes) * this->block_bytes;
+
+		content_fill(data, this->block_bytes, CONTENT_PLAIN, 1, at, i + 2);
+		world_expect(world, volume_write(volume, at, this->block_bytes, data), NULL, "write");
+	}
+	world_expect(world, core_commit(world->core), NULL, "commit");
+	double ratio = (double)(sum(world).bytes_written - before) / ((double)this->count * this->block_bytes);
+
+	expect(ratio <= this->limit, this->what, ratio, this->limit);
+	if (this->one_txg)
+		expect(core_commits(world->core) == commits + 1, "  commits", (double)(core_commits(world->core) - commits), 1);
+	free(data);
+	finish(world, volume);
+}
+
+static void small_files(struct world *world)
+{
+	enum { FILES = 2000, BYTES = 4096 };
+	struct fs_create_options options = {.compression = BLOCK_COMPRESS_OFF};
+	struct fs_new file = {.mode = 0100644};
+	struct pool_error error = {0};
+	struct fs_node *root;
+	uint8_t data[BYTES];
+	struct fs *fs;
+
+	import(world);
+	world_expect(world, fs_create(world->datasets, "f", &options, &error), &error, "create file system");
+	world_expect(world, fs_open(world->datasets, "f", &fs, &error), &error, "open file system");
+	world_expect(world, fs_root(fs, &root), NULL, "root");
+	world_expect(world, core_commit(world->core), NULL, "commit");
+	uint64_t before = sum(world).bytes_written;
+
+	for (unsigned i = 0; i < FILES; i++) {
+		struct fs_node *node;
+		size_t length;
+		char name[20];
+
+		snprintf(name, sizeof(name), "file-%u", i);
+		content_fill(data, BYTES, CONTENT_PLAIN, 2, (uint64_t)i * BYTES, i);
+		world_expect(world, fs_make(root, name, strlen(name), &file, &node), NULL, "make");
+		world_expect(world, fs_write(node, 0, BYTES, data, 0, &length), NULL, "write");
+		fs_put(node);
+	}
+	world_expect(world, core_commit(world->core), NULL, "commit");
+	double ratio = (double)(sum(world).bytes_written - before) / ((double)FILES * BYTES);
+
+	expect(ratio <= 2.0, "2000 new files of 4 KiB, one sync: device bytes / user byte", ratio, 2.0);
+	fs_put(root);
+	fs_close(fs);
+	world_expect(world, world_export(world, &error), &error, "export");
+}
+
+/* Disks of 64 GiB, whose allocation units are of 4 MiB. What the first data needs beside itself doesn't grow with the pool. */
+static void allocation_memory(struct world *world)
+{
+	uint64_t bytes = 127 * MIB; /* all of 8 segments: the last counts whole */
+	struct pool_error error = {0};
+	struct space first, second;
+
+	import(world);
+	struct volume *volume = filled_volume(world, bytes);
+
+	core_space(world->core, &first);
+	volume_close(volume);
+	world_expect(world, volume_create(world->datasets, "more", bytes, block_bytes, BLOCK_COMPRESS_OFF, &error), &error, "create volume");
+	world_expect(world, volume_open(world->datasets, "more", &volume, &error), &error, "open volume");
+	fill(world, volume, bytes);
+	core_space(world->core, &second);
+	/* The list of the batches of metadata, which commits make longer, not data, may double meanwhile. */
+	double per_tib = ((double)(second.memory_bytes - first.memory_bytes) - 512) / (double)bytes * 1048576;
+
+	expect(per_tib <= 48, "allocation state: MiB of memory / TiB of data", per_tib, 48);
 	finish(world, volume);
 }
 
@@ -199,7 +322,7 @@ static void scrub_and_rebuild(struct world *world)
 
 static void run(uint32_t size, void (*body)(struct world *world))
 {
-	struct world *world = machine();
+	struct world *world = machine(body == allocation_memory ? 65536 * MIB : 8192 * MIB);
 
 	block_bytes = size;
 	if (body == scrub_and_rebuild)
@@ -210,6 +333,14 @@ static void run(uint32_t size, void (*body)(struct world *world))
 	world_free(world);
 }
 
+static const struct random_writes random_cases[] = {
+	{"32768 random 4 KiB over 512 MiB: device bytes / user byte", 512 * MIB, 4096, 32768, false, false, 1.60},
+	{"8192 random 16 KiB over 512 MiB: device bytes / user byte", 512 * MIB, 16384, 8192, false, false, 1.42},
+	{"2000 random 4 KiB in one txg, 1 GiB: device bytes / user byte", 1024 * MIB, 4096, 2000, true, true, 3.2},
+	{"2000 random 4 KiB in one txg, 3 GiB: device bytes / user byte", 3072 * MIB, 4096, 2000, true, true, 3.4},
+	{"2000 random 16 KiB in one txg, 6 GiB: device bytes / user byte", 6144 * MIB, 16384, 2000, true, true, 1.9},
+};
+
 int main(void)
 {
 	run(4096, sequential_write);
@@ -218,6 +349,12 @@ int main(void)
 	run(4096, random_reads);
 	run(65536, random_reads);
 	run(16384, scrub_and_rebuild);
+	for (size_t i = 0; i < sizeof(random_cases) / sizeof(random_cases[0]); i++) {
+		random_case = &random_cases[i];
+		run(random_case->block_bytes, random_writes);
+	}
+	run(0, small_files);
+	run(131072, allocation_memory);
 	printf("%u failed\n", failures);
 	return failures != 0;
 }
