@@ -30,16 +30,17 @@ int blob_find(struct object_view *view, uint64_t number, bool wait, struct block
 	const struct object *object = view->object;
 	unsigned shift = blob_fanout_shift(view->indirect_shift), level = view->levels;
 	struct block_pointer pointer;
+	uint64_t end = number + 1;
 	int result;
 
 	if (number >= blob_capacity(view->levels, view->indirect_shift)) {
 		*ret_pointer = (struct block_pointer){ 0 };
-		*ret_end = UINT64_MAX;
+		if (ret_end)
+			*ret_end = UINT64_MAX;
 		return 0;
 	}
 	level--;
 	result = object_decode(object, &view->root, level, blob_node_size(level, view->block_shift, view->indirect_shift), &pointer);
-	*ret_end = number + 1;
 	while (result == 0 && level > 0 && !block_pointer_is_hole(&pointer)) {
 		size_t index = number >> (level - 1) * shift & (((size_t)1 << shift) - 1);
 		struct block_owner owner = object_owner(object, level, number >> level * shift);
@@ -51,14 +52,16 @@ int blob_find(struct object_view *view, uint64_t number, bool wait, struct block
 		level--;
 		result = object_decode(object, node_slot(node, index), level,
 				       blob_node_size(level, view->block_shift, view->indirect_shift), &pointer);
-		if (result == 0 && level == 0)
-			*ret_end = number - index + run_end(node_slot(node, 0), index + 1, (size_t)1 << shift, block_pointer_is_hole(&pointer));
+		if (result == 0 && level == 0 && ret_end)
+			end = number - index + run_end(node_slot(node, 0), index + 1, (size_t)1 << shift, block_pointer_is_hole(&pointer));
 		buffer_unref(node);
 	}
 	if (result < 0)
 		return result;
 	if (level > 0)
-		*ret_end = ((number >> level * shift) + 1) << level * shift;
+		end = ((number >> level * shift) + 1) << level * shift;
+	if (ret_end)
+		*ret_end = end;
 	*ret_pointer = pointer;
 	return 0;
 }
@@ -89,7 +92,6 @@ static int read_block(struct object *object, uint64_t txg, uint64_t number, bool
 	struct object_view view = { 0 };
 	struct block_pointer pointer;
 	struct block_owner owner = object_owner(object, 0, number);
-	uint64_t end;
 	int result;
 
 	do {
@@ -100,7 +102,7 @@ static int read_block(struct object *object, uint64_t txg, uint64_t number, bool
 		if (blob_find_change(object, txg, number, ret_buffer))
 			return 0;
 		object_view_take(&view, object);
-		result = blob_find(&view, number, wait, &pointer, &end);
+		result = blob_find(&view, number, wait, &pointer, NULL);
 		if (result == 0 && block_pointer_is_hole(&pointer)) {
 			*ret_buffer = NULL;
 			return 0;

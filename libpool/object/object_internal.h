@@ -166,7 +166,8 @@ static inline struct raw_block_pointer *node_slot(struct buffer *node, size_t in
 
 /*
  * blob_read.c: the pointer of a block on disk, a hole included, and *ret_end, up to which (exclusive) all blocks
- * are of its kind, hole or data, as far as the nodes on its path tell. Waits only if `wait`, else -EAGAIN.
+ * are of its kind, hole or data, as far as the nodes on its path tell; ret_end may be NULL, as finding it out takes most of the
+ * time. Waits only if `wait`, else -EAGAIN.
  */
 int blob_find(struct object_view *view, uint64_t number, bool wait, struct block_pointer *ret_pointer, uint64_t *ret_end);
 /* What the changes of txgs <= txg say about a block: false if nothing, else its buffer or NULL for a hole. */
