@@ -213,6 +213,9 @@ struct space {
 	size_t memory_bytes;
 };
 void alloc_space(const struct alloc *alloc, struct space *ret_space);
+/* The share of usable_cells that foreground writers leave free, in hundredths of a percent. The floors stay apart from it. */
+#define ALLOC_RESERVE_DEFAULT 625u
+void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand);
 /* As of now, the txg in sync included: only the floors are left, which belong to commits. */
 bool alloc_is_scarce(const struct alloc *alloc);
 

@@ -75,6 +75,7 @@ struct alloc {
 	uint64_t recent_txgs[3];  /* import: those whose frees are deferred, newest first */
 
 	uint64_t live_cells;
+	unsigned reserve_per_ten_thousand;
 	size_t memory;
 };
 

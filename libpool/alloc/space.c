@@ -90,6 +90,21 @@ size_t alloc_sys_base(const struct alloc *alloc)
 	return SYS_ROWS_BASE / (alloc->geometry.rows - 1u) + 1;
 }
 
+/* The floor of a pool that has `sys_segments` SYS segments and so many live cells of metadata. */
+static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys_segments, uint64_t metadata)
+{
+	const struct geometry *geometry = &alloc->geometry;
+	unsigned columns = geometry->m ? geometry->m + 1u : 2, width = geometry->k + geometry->m;
+	uint64_t sys = total / 200 > 4 ? total / 200 : 4, compaction = total / 50 > 8 ? total / 50 : 8;
+	/* On a small pool the floors never take more than an eighth. */
+	uint64_t most = total / 8 ? total / 8 : 1, floor = sys + compaction < most ? sys + compaction : most;
+	uint64_t rows = SYS_ROWS_BASE + 2 * metadata, have = sys_segments * (geometry->rows - 1u);
+	uint64_t more = rows > have ? (rows - have) / (geometry->rows - 1u) + 1 : 0;
+	uint64_t need = (more * columns + width - 1) / width;
+
+	return need > floor ? need : floor;
+}
+
 /*
  * Formable segments that foreground writers leave alone, of `total` that the pool could hold. When no others are left,
  * commits write metadata into SYS rows, since metadata that dies bit by bit gives no segments back: then all that lives
@@ -97,16 +112,23 @@ size_t alloc_sys_base(const struct alloc *alloc)
  */
 static uint64_t floor_segments(const struct alloc *alloc, uint64_t total)
 {
-	const struct geometry *geometry = &alloc->geometry;
-	unsigned columns = geometry->m ? geometry->m + 1u : 2, width = geometry->k + geometry->m;
-	uint64_t sys = total / 200 > 4 ? total / 200 : 4, compaction = total / 50 > 8 ? total / 50 : 8;
-	/* On a small pool the floors never take more than an eighth. */
-	uint64_t most = total / 8 ? total / 8 : 1, floor = sys + compaction < most ? sys + compaction : most;
-	uint64_t rows = SYS_ROWS_BASE + 2 * metadata_cells(alloc), have = alloc->sys_ids.count * (geometry->rows - 1u);
-	uint64_t more = rows > have ? (rows - have) / (geometry->rows - 1u) + 1 : 0;
-	uint64_t need = (more * columns + width - 1) / width;
+	return floor_of(alloc, total, alloc->sys_ids.count, metadata_cells(alloc));
+}
 
-	return need > floor ? need : floor;
+void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand)
+{
+	alloc->reserve_per_ten_thousand = per_ten_thousand;
+}
+
+/* The share that was asked for, and never less than what an empty pool needs for its commits: that can't be promised to anybody. */
+static uint64_t reserve_cells(const struct alloc *alloc, uint64_t usable_cells, uint64_t total_segments)
+{
+	uint64_t share = usable_cells / 10000 * alloc->reserve_per_ten_thousand +
+			 usable_cells % 10000 * alloc->reserve_per_ten_thousand / 10000;
+	uint64_t floor = total_segments ? usable_cells / total_segments * floor_of(alloc, total_segments, 0, 0) : usable_cells;
+
+	share = share > floor ? share : floor;
+	return share < usable_cells ? share : usable_cells;
 }
 
 bool alloc_is_scarce(const struct alloc *alloc)
@@ -149,7 +171,7 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	space.usable_cells = formable_cells(geometry, all, all_count, &total_segments);
 	uint64_t free_cells = formable_cells(geometry, available, available_count, &space.free_segments);
 	space.floor_segments = floor_segments(alloc, total_segments);
-	space.reserve_cells = space.usable_cells / 16;
+	space.reserve_cells = reserve_cells(alloc, space.usable_cells, total_segments);
 	for (uint32_t id = 0; id < alloc->segment_count; id++) {
 		const struct segment *segment = alloc->segments[id];
 		if (!segment || alloc_segment_is_free(segment))

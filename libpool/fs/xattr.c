@@ -225,7 +225,7 @@ static int change_apply(struct fs_node *node, const struct change *change)
 {
 	struct core *core = node->fs->core;
 	uint64_t txg;
-	int status = core_hold(core, change->value ? NAMES_CELLS : ATTRIBUTE_CELLS, &txg);
+	int status = core_hold(core, change->value ? NAMES_CELLS : 0, &txg); /* what is removed needs no room */
 
 	if (status < 0)
 		return status;

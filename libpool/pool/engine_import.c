@@ -280,6 +280,7 @@ static int bring_up(struct engine *engine, struct pool_error *error)
 		return pool_error_set(error, result, "pool %s: no memory", core_label(engine->core)->name);
 	note_lost(engine, "the list of jobs", result);
 	note_lost(engine, "the properties", property_load(engine));
+	space_attach(engine);
 	paths_note(engine);
 	tell_import(engine);
 	return 0;

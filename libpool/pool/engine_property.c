@@ -108,6 +108,61 @@ static int apply_rate(const struct subject *subject, const char *value, struct p
 	return 0;
 }
 
+#define RESERVE_LEAST 100u /* hundredths of a percent */
+#define RESERVE_MOST 5000u
+
+/* "6.25%" or "6.25" in hundredths of a percent; at most two digits behind the point. */
+static bool reserve_parse(const char *text, unsigned *ret_hundredths)
+{
+	unsigned value = 0, digits = 0, behind = 0;
+	bool point = false;
+
+	for (; (*text >= '0' && *text <= '9') || (*text == '.' && !point && digits); text++) {
+		if (*text == '.') {
+			point = true;
+			continue;
+		}
+		behind += point;
+		if (++digits > 6 || behind > 2)
+			return false;
+		value = value * 10 + (unsigned)(*text - '0');
+	}
+	if (!digits || (point && !behind) || (strcmp(text, "") != 0 && strcmp(text, "%") != 0))
+		return false;
+	for (; behind < 2; behind++)
+		value *= 10;
+	*ret_hundredths = value;
+	return true;
+}
+
+static int check_reserve(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
+{
+	unsigned hundredths;
+
+	(void)subject;
+	if (!reserve_parse(value, &hundredths))
+		return pool_error_set(error, -EINVAL, "property reserve: '%.40s' is no percentage such as 6.25%%", value);
+	if (hundredths < RESERVE_LEAST || hundredths > RESERVE_MOST)
+		return pool_error_set(error, -EINVAL, "property reserve: '%.40s' is out of range: 1%% to 50%%", value);
+	if (hundredths % 100 == 0)
+		snprintf(ret_value, LIBPOOL_TEXT_MAX, "%u%%", hundredths / 100);
+	else if (hundredths % 10 == 0)
+		snprintf(ret_value, LIBPOOL_TEXT_MAX, "%u.%u%%", hundredths / 100, hundredths % 100 / 10);
+	else
+		snprintf(ret_value, LIBPOOL_TEXT_MAX, "%u.%02u%%", hundredths / 100, hundredths % 100);
+	return 0;
+}
+
+static int apply_reserve(const struct subject *subject, const char *value, struct pool_error *error)
+{
+	unsigned hundredths = ALLOC_RESERVE_DEFAULT;
+
+	(void)error;
+	if (reserve_parse(value, &hundredths))
+		core_set_reserve(subject->engine->core, hundredths);
+	return 0;
+}
+
 static int check_cache(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
 {
 	uint64_t bytes;
@@ -263,6 +318,7 @@ static const struct property pool_properties[] = {
 	{"cache-size", "auto", check_cache, apply_cache, NULL, "Limit of the pool's cache; auto: as much as the host allows, which is also the upper bound.", LIBPOOL_PROPERTY_BYTES, NULL},
 	{"degraded", "allow", check_degraded, apply_degraded, NULL, "Whether writes go on while disks are missing: allow, narrow (with full redundancy only), readonly.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"multihost", "off", check_multihost, apply_multihost, NULL, "Heartbeats on the disks that keep other hosts from importing the pool: on or off.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"reserve", "6.25%", check_reserve, apply_reserve, NULL, "Share of the space that writers leave free, so that deleting and repairing always work: 1% to 50%. Small pools keep more.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"scrub-rate", "none", check_rate, apply_rate, NULL, "Bytes per second that a scrub reads at most; none: as fast as the disks allow.", LIBPOOL_PROPERTY_BYTES, NULL},
 	{"name", NULL, NULL, NULL, get_name, "Name of the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"id", NULL, NULL, NULL, get_id, "Its id, which no other pool has; it can be used in place of the name.", LIBPOOL_PROPERTY_TEXT, NULL},
@@ -273,7 +329,7 @@ static const struct property pool_properties[] = {
 	{"usable", NULL, NULL, NULL, NULL, "Room for data, parity and reserve apart.", LIBPOOL_PROPERTY_BYTES, number_usable_bytes},
 	{"used", NULL, NULL, NULL, NULL, "Data that is stored, its pointers included, parity apart.", LIBPOOL_PROPERTY_BYTES, number_used_bytes},
 	{"free", NULL, NULL, NULL, NULL, "What can still be written.", LIBPOOL_PROPERTY_BYTES, number_free_bytes},
-	{"reserve", NULL, NULL, NULL, NULL, "Kept free, so that deleting and repairing always work.", LIBPOOL_PROPERTY_BYTES, number_reserve_bytes},
+	{"reserved", NULL, NULL, NULL, NULL, "What the reserve takes.", LIBPOOL_PROPERTY_BYTES, number_reserve_bytes},
 };
 
 static const struct property volume_properties[] = {

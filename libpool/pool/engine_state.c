@@ -126,8 +126,7 @@ static void fill_space(struct engine *engine, struct libpool_pool_info *info)
 
 	core_space(engine->core, &space);
 	info->raw_bytes = space.raw_aus * info->au_bytes;
-	info->usable_bytes = (space.usable_cells - (space.reserve_cells < space.usable_cells ? space.reserve_cells : space.usable_cells)) *
-			     CELL_SIZE;
+	info->usable_bytes = (space.usable_cells - space.reserve_cells) * CELL_SIZE;
 	info->used_bytes = space.live_cells * CELL_SIZE;
 	info->free_bytes = space.available_cells * CELL_SIZE;
 	info->reserve_bytes = space.reserve_cells * CELL_SIZE;

@@ -50,6 +50,8 @@ struct engine {
 	bool history_counted;
 	uint64_t history_count;
 
+	unsigned space_level;     /* how many of the levels of filling have been told */
+
 	struct array damage;      /* struct damage_entry */
 	bool damage_dirty;
 	uint64_t damage_lost;     /* reports beyond ENGINE_DAMAGE_MAX */
@@ -108,6 +110,10 @@ int history_events(struct engine *engine, uint64_t after, uint64_t before, struc
 void engine_eventf(struct engine *engine, unsigned severity, const char *kind, const char *object, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 void events_attach(struct engine *engine); /* to the store's callback */
+
+/* ---- engine_space.c ---- */
+
+void space_attach(struct engine *engine); /* to the core's commits */
 
 /* ---- engine_damage.c ---- */
 

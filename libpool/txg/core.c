@@ -202,6 +202,19 @@ void core_set_participant(struct core *core, const struct core_participant *part
 	core->participant = participant ? *participant : (struct core_participant){ 0 };
 }
 
+void core_set_watcher(struct core *core, void (*committed)(void *argument), void *argument)
+{
+	core->watcher = committed;
+	core->watcher_argument = argument;
+}
+
+void core_set_reserve(struct core *core, unsigned per_ten_thousand)
+{
+	alloc_set_reserve(core->alloc, per_ten_thousand);
+	alloc_space(core->alloc, &core->space);
+	core->full = false;
+}
+
 int core_walk_system(struct core *core, object_visit_function *visit, void *argument)
 {
 	struct block_owner owner = { 0 };

@@ -127,6 +127,10 @@ struct core_participant {
 	void *argument;
 };
 void core_set_participant(struct core *core, const struct core_participant *participant);
+/* Called after each commit, in the fiber that commits: must not wait. NULL: nobody is. */
+void core_set_watcher(struct core *core, void (*committed)(void *argument), void *argument);
+/* Share of usable space that foreground writers leave free (property reserve), in hundredths of a percent. */
+void core_set_reserve(struct core *core, unsigned per_ten_thousand);
 
 /*
  * Heartbeats that keep other hosts from importing the pool (property multihost): an import by another host takes ten seconds more, and

@@ -25,6 +25,8 @@ struct core {
 	struct object *mos_objects[MOS_FIRST_FREE];
 	struct object *segtab, *livemap;
 	struct core_participant participant;
+	void (*watcher)(void *argument); /* after each commit */
+	void *watcher_argument;
 	enum core_degraded degraded;
 	bool read_only, halted, stopping, stopped, imported_clean;
 	char halt_reason[256];

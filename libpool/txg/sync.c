@@ -138,6 +138,8 @@ static void commit_applied(struct core *core, uint64_t txg)
 		core_check(core, txg);
 	if (core->participant.committed)
 		core->participant.committed(core->participant.argument, txg);
+	if (core->watcher)
+		core->watcher(core->watcher_argument);
 	core->syncing = false; /* only now: who waits for the end of a sync may free the participant */
 	rt_queue_wake_all(core->rt, &core->changed);
 }

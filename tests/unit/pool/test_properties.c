@@ -72,6 +72,18 @@ static void test_properties(void **state)
 	REFUSED(SET(NULL, "cache-size", "-1"), -EINVAL, "-1");
 	REFUSED(SET(NULL, "comment", "two\nlines"), -EINVAL, "control");
 	REFUSED(SET(NULL, "used", "1"), -EPERM, "figure");
+	IS(NULL, "reserve", "6.25%", "default");
+	OK(SET(NULL, "reserve", "10"));
+	IS(NULL, "reserve", "10%", "local");
+	OK(SET(NULL, "reserve", "50%"));
+	OK(SET(NULL, "reserve", "12.5%"));
+	IS(NULL, "reserve", "12.5%", "local");
+	REFUSED(SET(NULL, "reserve", "0.99%"), -EINVAL, "out of range: 1% to 50%");
+	REFUSED(SET(NULL, "reserve", "50.01"), -EINVAL, "out of range");
+	REFUSED(SET(NULL, "reserve", "99999999999"), -EINVAL, "no percentage");
+	REFUSED(SET(NULL, "reserve", "-1"), -EINVAL, "no percentage");
+	REFUSED(SET(NULL, "reserve", "1."), -EINVAL, "no percentage");
+	REFUSED(SET(NULL, "reserve", "much"), -EINVAL, "no percentage");
 	REFUSED(SET(NULL, "colour", "blue"), -ENOENT, "colour");
 	REFUSED(SET("nothing", "compression", "off"), -ENOENT, "nothing");
 	REFUSED(SET("vm", "comment", "x"), -ENOENT, "comment");
@@ -94,6 +106,7 @@ static void test_properties(void **state)
 	IS(NULL, "scrub-rate", "100M", "local");
 	IS("vm", "compression", "zstd-3", "local");
 	IS("vm", "volsize", "20M", "local");
+	IS(NULL, "reserve", "12.5%", "local");
 	IS(NULL, "multihost", "on", "local");
 	OK(SET(NULL, "multihost", "default"));
 	IS(NULL, "multihost", "off", "default");
@@ -199,12 +212,100 @@ static void test_events(void **state)
 	bench_end(&bench);
 }
 
+/* Tells how often each level of filling was told, after `after`. */
+static unsigned levels_told(struct bench *bench_pointer, libpool_pool *pool, uint64_t *after, unsigned ret_severities[3])
+{
+	struct bench bench = *bench_pointer;
+	struct libpool_event *events;
+	unsigned told = 0;
+	size_t count;
+
+	memset(ret_severities, 0, 3 * sizeof(ret_severities[0]));
+	OK(libpool_events(pool, *after, &events, &count));
+	for (size_t i = 0; i < count; i++) {
+		*after = events[i].sequence;
+		if (strcmp(events[i].kind, "pool.space") != 0)
+			continue;
+		assert_string_equal(events[i].object, "tank");
+		assert_non_null(strstr(events[i].text, "% of the usable space"));
+		ret_severities[events[i].severity]++;
+		told++;
+	}
+	libpool_free(events);
+	return told;
+}
+
+/* A pool that fills up says so at 80, 90 and 95 %, once; the reserve that was asked for stays free. */
+static void test_space(void **state)
+{
+	struct bench bench;
+	libpool_pool *pool;
+	libpool_volume *volume;
+	struct libpool_pool_info info = {.size = sizeof(info)};
+	static uint8_t data[64 << 10];
+	unsigned severities[3], told;
+	uint64_t after = 0, at = 0, usable, filled;
+	int status = 0;
+
+	(void)state;
+	bench_begin(&bench, 2, 64 * MIB);
+	OK(bench_create(&bench, "tank", "raid1", 0, 2));
+	OK(bench_import(&bench, "tank", &pool));
+	OK(libpool_pool_info(pool, &info));
+	usable = info.usable_bytes;
+	assert_int_equal(info.reserve_bytes / 4096, (info.usable_bytes + info.reserve_bytes) / 4096 / 16);
+	OK(bench_volume(&bench, pool, "v", 256 * MIB, 16384));
+	OK(libpool_volume_open(pool, "v", NULL, &volume, &bench.error));
+	OK(SET(NULL, "reserve", "30%"));
+	OK(libpool_pool_info(pool, &info));
+	assert_true(info.usable_bytes * 100 < usable * 75 && info.free_bytes <= info.usable_bytes);
+	for (unsigned round = 0; round < 3; round++) {
+		for (; status == 0 && at < 256 * MIB; at += status == 0 ? sizeof(data) : 0) {
+			pattern(data, at, sizeof(data), 1 + round);
+			status = libpool_volume_write(volume, at, sizeof(data), data);
+			if (at % MIB == 0)
+				OK(libpool_volume_flush(volume));
+		}
+		assert_int_equal(status, -ENOSPC);
+		OK(libpool_volume_flush(volume));
+		OK(libpool_pool_info(pool, &info));
+		assert_true(info.used_bytes <= info.usable_bytes && info.free_bytes < 2 * MIB);
+		told = levels_told(&bench, pool, &after, severities);
+		if (round == 0) {
+			assert_int_equal(told, 3);
+			assert_int_equal(severities[1], 2);
+			assert_int_equal(severities[2], 1);
+			filled = at;
+			/* Also when it is full, for that is when it helps. */
+			OK(SET(NULL, "reserve", "1%"));
+			OK(libpool_pool_info(pool, &info));
+			assert_true(info.usable_bytes > usable);
+			status = 0;
+		} else if (round == 1) {
+			assert_true(at > filled + usable / 8);
+			OK(libpool_volume_trim(volume, 0, 256 * MIB));
+			for (unsigned i = 0; i < 5; i++) {
+				OK(libpool_volume_write(volume, 0, sizeof(data), data));
+				OK(libpool_volume_flush(volume));
+			}
+			at = 0;
+			status = 0;
+		} else {
+			assert_int_equal(told, 3);
+		}
+	}
+	OK(libpool_volume_close(volume));
+	OK(libpool_close(pool, &bench.error));
+	bench_end(&bench);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_properties),
 		cmocka_unit_test(test_history),
 		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_space),
 	};
 
 	return cmocka_run_group_tests_name("pool_properties", tests, NULL, NULL);
