@@ -188,9 +188,13 @@ int alloc_load_page(struct alloc *alloc, bool livemap, size_t page, const uint8_
 /* SYS segments as the sysmap has them; authoritative over pages and logs. Called first. */
 int alloc_load_sys(struct alloc *alloc, const struct sysmap_segment *entry);
 /*
- * After the sysmap: no id is as high as this. It bounds what forged records can make an import allocate. -POOL_EFORMAT if the
- * sysmap has one.
+ * How many segments a table may have with disks of so many AUs in all: those that fit, four times over and some more, since
+ * ids stay in the table when larger disks have gone. It bounds what forged records can make an import allocate.
  */
+uint32_t alloc_segments_bound(uint64_t aus);
+/* Whether imports will allow the table, as long as it is and will grow, with `aus` instead of disk `old` and any m disks missing. */
+bool alloc_table_fits(const struct alloc *alloc, unsigned old, uint64_t aus);
+/* Before the sysmap, the bound; after it, what the commit block says. No id is as high. -POOL_EFORMAT if one was already. */
 int alloc_load_limit(struct alloc *alloc, uint32_t segment_count);
 /* Logs in ascending order. recent: one of the last 3 txgs (what it freed is deferred); last: the committed txg itself. */
 int alloc_load_log(struct alloc *alloc, uint64_t txg, const uint8_t *records, size_t size, bool recent, bool last);

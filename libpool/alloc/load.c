@@ -55,7 +55,7 @@ int alloc_load_sys(struct alloc *alloc, const struct sysmap_segment *entry)
 
 int alloc_load_limit(struct alloc *alloc, uint32_t segment_count)
 {
-	if (segment_count > SEGMENTS_MAX || alloc->segment_count > segment_count)
+	if (segment_count > alloc->segment_limit || alloc->segment_count > segment_count)
 		return -POOL_EFORMAT;
 	alloc->segment_limit = segment_count;
 	return 0;

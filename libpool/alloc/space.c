@@ -187,3 +187,31 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	}
 	*ret_space = space;
 }
+
+#define SEGMENTS_SPARE (1u << 16)
+#define SEGMENTS_PER_AU 4u
+
+uint32_t alloc_segments_bound(uint64_t aus)
+{
+	return aus < (SEGMENTS_MAX - SEGMENTS_SPARE) / SEGMENTS_PER_AU ? SEGMENTS_SPARE + SEGMENTS_PER_AU * (uint32_t)aus : SEGMENTS_MAX;
+}
+
+bool alloc_table_fits(const struct alloc *alloc, unsigned old, uint64_t aus)
+{
+	uint64_t largest[PARITY_MAX] = { 0 }, sum = 0;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		uint64_t count = i == old ? aus : alloc->disks[i].au_count;
+		sum += count;
+		for (unsigned n = 0; n < alloc->geometry.m; n++)
+			if (count > largest[n]) {
+				uint64_t smaller = largest[n];
+				largest[n] = count;
+				count = smaller;
+			}
+	}
+	for (unsigned n = 0; n < PARITY_MAX; n++)
+		sum -= largest[n];
+	/* Half of the bound is left for what it may still grow by: one id for each AU. */
+	return alloc->segment_count <= alloc_segments_bound(sum) / 2;
+}

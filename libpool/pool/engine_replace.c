@@ -53,6 +53,11 @@ static int check_room(struct engine *engine, unsigned old, const struct new_disk
 				      "space",
 				      new->path, (unsigned long long)((needed << label->au_shift) >> 20),
 				      (unsigned long long)((room << label->au_shift) >> 20));
+	if (!alloc_table_fits(alloc, old, room))
+		return pool_error_set(error, -ENOSPC,
+				      "disk %s is too small: pool %s has a table of %u segments from when its disks were larger; use a "
+				      "larger one",
+				      new->path, label->name, alloc_segment_count(alloc));
 	return 0;
 }
 

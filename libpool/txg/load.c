@@ -4,6 +4,7 @@
  * the import stops and says where.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,16 +235,39 @@ static int load_mos(struct core *core, const struct commit_block *commit)
 	return status == 0 ? core_open_mos_objects(core) : status;
 }
 
+/*
+ * Each segment has a column on a disk that is there, while no more are missing than its parity bears. The size of those that
+ * are missing is only what a label says.
+ */
+static uint32_t segments_bound(const struct core *core)
+{
+	uint64_t aus = 0, missing_aus = 0;
+	unsigned missing = 0;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct alloc_disk *disk = alloc_disk(core->alloc, i);
+		if (!disk)
+			continue;
+		bool is_there = store_disk(core->store, i)->disk != NULL;
+		*(is_there ? &aus : &missing_aus) += disk->au_count;
+		missing += !is_there;
+	}
+	return alloc_segments_bound(missing > core->label->m ? aus + missing_aus : aus);
+}
+
 int core_load(struct core *core, const struct uberblock *uberblock, struct pool_error *error)
 {
 	struct commit_block *commit = malloc(sizeof(*commit));
 	struct buffer *buffer = NULL;
 	const char *step = "memory";
+	char too_many[96];
 	int status = commit ? 0 : -ENOMEM;
 
 	if (status == 0) {
 		step = "sysmap";
-		status = sysmap_load(core, uberblock);
+		status = alloc_load_limit(core->alloc, segments_bound(core));
+		if (status == 0)
+			status = sysmap_load(core, uberblock);
 	}
 	if (status == 0) {
 		step = "commit block";
@@ -254,6 +278,12 @@ int core_load(struct core *core, const struct uberblock *uberblock, struct pool_
 		if (status == 0 && (commit->txg != uberblock->txg ||
 				    memcmp(&commit->pool, &core->label->pool, sizeof(struct guid)) != 0))
 			status = -POOL_EFORMAT;
+		if (status == 0 && commit->segment_count > segments_bound(core)) {
+			snprintf(too_many, sizeof(too_many), "table of %u segments, on disks that can't have held more than %u,",
+				 commit->segment_count, segments_bound(core));
+			step = too_many;
+			status = -POOL_EFORMAT;
+		}
 		if (status == 0)
 			status = alloc_load_limit(core->alloc, commit->segment_count);
 	}

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "libpool/alloc/alloc.h"
+#include "libpool/base/error.h"
 
 static struct alloc *new_alloc(unsigned k, unsigned m, unsigned disks, const uint32_t *aus)
 {
@@ -253,9 +254,37 @@ static void test_sys_degraded(void **state)
 	alloc_free_all(alloc);
 }
 
+/* ---- a table stays as long as it ever was; what an import allows depends on the disks that there are ---- */
+
+static void test_table_bound(void **state)
+{
+	const uint32_t aus[] = {50000, 50000};
+	struct alloc *alloc = new_alloc(1, 1, 2, aus);
+	uint32_t id;
+
+	(void)state;
+	assert_int_equal(alloc_segments_bound(0), 65536);
+	assert_int_equal(alloc_segments_bound(1000), 69536);
+	assert_int_equal(alloc_segments_bound(UINT64_MAX), SEGMENTS_MAX);
+
+	alloc_txg_begin(alloc, 1);
+	for (unsigned i = 0; i < 40000; i++)
+		assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &id), 0);
+	/* With the other disk missing, 4 x 3000 AUs and 65536 allow 40000, but not that they grow; 4000 AUs are enough. */
+	assert_false(alloc_table_fits(alloc, 1, 3000));
+	assert_true(alloc_table_fits(alloc, 1, 4000));
+	assert_true(alloc_table_fits(alloc, 1, 50000));
+
+	assert_int_equal(alloc_load_limit(alloc, 39999), -POOL_EFORMAT); /* one is beyond it */
+	assert_int_equal(alloc_load_limit(alloc, 40000), 0);
+	assert_int_equal(alloc_load_limit(alloc, 40001), -POOL_EFORMAT); /* limits only fall */
+	alloc_free_all(alloc);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_pair), cmocka_unit_test(test_sizes), cmocka_unit_test(test_narrow),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_table_bound),
+					   cmocka_unit_test(test_every_pair), cmocka_unit_test(test_sizes), cmocka_unit_test(test_narrow),
 					   cmocka_unit_test(test_one_disk),   cmocka_unit_test(test_reuse), cmocka_unit_test(test_pinned),
 					   cmocka_unit_test(test_sys_degraded)};
 
