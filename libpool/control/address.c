@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Where the socket is, and whose. What must always hold: nothing but a socket that nobody listens to is ever removed, and a
- * socket is never replaced while somebody does. Two servers that want the same path take turns under a lock of the folder.
+ * socket is never replaced while somebody does. Two servers that want the same path take turns under a lock: a file beside it that
+ * none but its owner can open, so that nobody else can keep them waiting; it is there only meanwhile.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -76,20 +76,24 @@ static int choose(struct libpool_control *control, const char *path, struct libp
 	return 0;
 }
 
-static int lock_folder(const char *path, struct libpool_error *error)
+/* ret_lock has the name of the lock file. */
+static int lock_path(const char *path, char *ret_lock, size_t room, struct libpool_error *error)
 {
-	char copy[sizeof(((struct libpool_control *)0)->path)];
-	const char *folder;
+	struct stat own, there;
 	int descriptor;
 
-	strcpy(copy, path);
-	folder = dirname(copy);
-	descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (descriptor < 0)
-		return fail(error, -errno, "opening the folder of the control socket %s: %s", path, strerror(errno));
-	while (flock(descriptor, LOCK_EX) != 0 && errno == EINTR)
-		continue;
-	return descriptor;
+	snprintf(ret_lock, room, "%s.lock", path);
+	for (;;) {
+		descriptor = open(ret_lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (descriptor < 0)
+			return fail(error, -errno, "making the file %s, under whose lock the control socket is made: %s", ret_lock, strerror(errno));
+		while (flock(descriptor, LOCK_EX) != 0 && errno == EINTR)
+			continue;
+		/* Who had it meanwhile has removed it. */
+		if (fstat(descriptor, &own) == 0 && lstat(ret_lock, &there) == 0 && own.st_dev == there.st_dev && own.st_ino == there.st_ino)
+			return descriptor;
+		close(descriptor);
+	}
 }
 
 /* What is at the path already: 0 when nothing is, or nothing any more. */
@@ -145,18 +149,20 @@ static int listen_at(struct libpool_control *control, struct libpool_error *erro
 
 int address_listen(struct libpool_control *control, const char *path, struct libpool_error *error)
 {
-	int folder, code;
+	char name[sizeof(control->path) + sizeof(".lock")];
+	int lock, code;
 
 	if (path && !path[0])
 		return 0;
 	code = choose(control, path, error);
-	folder = code == 0 ? lock_folder(control->path, error) : code;
-	if (folder < 0) {
+	lock = code == 0 ? lock_path(control->path, name, sizeof(name), error) : code;
+	if (lock < 0) {
 		control->path[0] = '\0';
-		return folder;
+		return lock;
 	}
 	code = listen_at(control, error);
-	close(folder);
+	unlink(name);
+	close(lock);
 	if (code < 0) {
 		if (control->listener >= 0)
 			close(control->listener);

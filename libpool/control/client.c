@@ -71,47 +71,66 @@ void client_disconnect(struct libpool_control *control, struct client *client)
 	client->input = NULL;
 }
 
-/* One that is waiting for nothing, and has been for the longest time. */
-static struct client *idlest(struct libpool_control *control)
+static bool waits_for_export(const struct libpool_control *control, const struct client *client)
+{
+	for (unsigned i = 0; i < control->export_count; i++)
+		if (control->exports[i].client == client)
+			return true;
+	return false;
+}
+
+/* One that is waiting for nothing, and has been for the longest time; `process` not 0: of that process. */
+static struct client *idlest(struct libpool_control *control, pid_t process)
 {
 	struct client *found = NULL;
 
 	pthread_mutex_lock(&control->lock);
 	for (struct client *client = control->clients; client; client = client->next)
-		if (client->descriptor >= 0 && client->request_count == 0 && (!found || client->active_ns < found->active_ns))
+		if (client->descriptor >= 0 && client->request_count == 0 && (!process || client->process == process) &&
+		    (!found || client->active_ns < found->active_ns) && !waits_for_export(control, client))
 			found = client;
-	for (unsigned i = 0; i < control->export_count; i++)
-		if (control->exports[i].client == found)
-			found = NULL;
 	pthread_mutex_unlock(&control->lock);
 	return found;
 }
 
-static unsigned connected(const struct libpool_control *control)
+/* Of all, or of one process. */
+static unsigned connected(const struct libpool_control *control, pid_t process)
 {
 	unsigned count = 0;
 
 	for (struct client *client = control->clients; client; client = client->next)
-		count += client->descriptor >= 0;
+		count += client->descriptor >= 0 && (!process || client->process == process);
 	return count;
+}
+
+/* Whether there is room for one more, perhaps in the place of another. */
+static bool make_room(struct libpool_control *control, pid_t process)
+{
+	bool crowds = process && connected(control, process) >= PROCESS_MAX;
+	struct client *victim;
+
+	if (!crowds && connected(control, 0) < CLIENTS_MAX)
+		return true;
+	victim = idlest(control, crowds ? process : 0);
+	if (victim)
+		client_disconnect(control, victim);
+	return victim != NULL;
 }
 
 int client_add(struct libpool_control *control, int descriptor)
 {
-	struct client *client, *victim;
+	struct client *client;
 	struct ucred peer;
+	pid_t process;
 
 	if (!is_allowed(control, descriptor, &peer)) {
 		refuse(descriptor, -EACCES, "this pool is served to root and to the user who has it imported, and to nobody else");
 		return -EACCES;
 	}
-	if (connected(control) >= CLIENTS_MAX) {
-		victim = idlest(control);
-		if (!victim) {
-			refuse(descriptor, -EBUSY, "too many clients are being served: try again later");
-			return -EBUSY;
-		}
-		client_disconnect(control, victim);
+	process = peer.pid == getpid() ? 0 : peer.pid;
+	if (!make_room(control, process)) {
+		refuse(descriptor, -EBUSY, "too many clients are being served: try again later");
+		return -EBUSY;
 	}
 	client = calloc(1, sizeof(*client));
 	if (client)
@@ -122,6 +141,7 @@ int client_add(struct libpool_control *control, int descriptor)
 		return -ENOMEM;
 	}
 	client->descriptor = descriptor;
+	client->process = process;
 	snprintf(client->user, sizeof(client->user), "control client pid %d uid %u", (int)peer.pid, (unsigned)peer.uid);
 	client->active_ns = control_now_ns();
 	pthread_mutex_lock(&control->lock);
@@ -140,9 +160,7 @@ void client_sweep(struct libpool_control *control)
 		bool needed = client->descriptor >= 0;
 
 		pthread_mutex_lock(&control->lock);
-		needed = needed || client->request_count > 0;
-		for (unsigned i = 0; i < control->export_count; i++)
-			needed = needed || control->exports[i].client == client;
+		needed = needed || client->request_count > 0 || waits_for_export(control, client);
 		if (!needed)
 			*link = client->next;
 		pthread_mutex_unlock(&control->lock);
@@ -159,6 +177,8 @@ void client_send(struct client *client, const char *text, size_t length)
 {
 	if (client->descriptor < 0)
 		return;
+	if (!client_has_output(client))
+		client->output_ns = control_now_ns();
 	if (client->output_length + length > client->output_room) {
 		size_t pending = client->output_length - client->output_sent, room = pending + length + 4096;
 		char *larger = room <= OUTPUT_MAX ? malloc(room) : NULL;
@@ -188,22 +208,24 @@ bool client_has_output(const struct client *client)
 static void write_output(struct libpool_control *control, struct client *client)
 {
 	ssize_t step = 0;
+	bool failed = false;
 
 	pthread_mutex_lock(&control->lock);
 	if (client_has_output(client))
 		step = send(client->descriptor, client->output + client->output_sent, client->output_length - client->output_sent,
 			    MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (step > 0)
+	failed = step < 0 && errno != EAGAIN && errno != EINTR;
+	if (step > 0) {
 		client->output_sent += (size_t)step;
+		client->active_ns = client->output_ns = control_now_ns();
+	}
 	if (!client_has_output(client)) {
 		free(client->output);
 		client->output = NULL;
 		client->output_length = client->output_sent = client->output_room = 0;
 	}
 	pthread_mutex_unlock(&control->lock);
-	if (step > 0)
-		client->active_ns = control_now_ns();
-	else if (step < 0 && errno != EAGAIN && errno != EINTR)
+	if (failed)
 		client_disconnect(control, client);
 }
 
@@ -281,25 +303,27 @@ static void one_line(struct libpool_control *control, struct client *client, con
 		request_send(control, client, reply);
 }
 
+/* What was taken goes at once, as a flood of short lines would move the rest for each. */
 void client_begin_requests(struct libpool_control *control, struct client *client)
 {
+	size_t taken = 0;
+
 	while (client->input && may_begin(control, client)) {
-		char *end = memchr(client->input, '\n', client->input_length);
-		size_t length;
+		const char *line = client->input + taken, *end = memchr(line, '\n', client->input_length - taken);
 
 		if (!end) {
-			if (client->input_length == LINE_MAX_BYTES)
+			if (client->input_length - taken == LINE_MAX_BYTES)
 				end_with(control, client, RPC_INVALID_REQUEST, "a request is longer than 65536 bytes");
 			break;
 		}
-		length = (size_t)(end - client->input);
-		if (length > 0)
-			one_line(control, client, client->input, length);
-		if (client->is_ending || !client->input)
-			break;
-		client->input_length -= length + 1;
-		memmove(client->input, end + 1, client->input_length);
+		taken += (size_t)(end - line) + 1;
+		if (end > line)
+			one_line(control, client, line, (size_t)(end - line));
 	}
+	if (!client->input || client->is_ending || taken == 0)
+		return;
+	client->input_length -= taken;
+	memmove(client->input, client->input + taken, client->input_length);
 }
 
 static void read_input(struct libpool_control *control, struct client *client)
@@ -348,9 +372,8 @@ static bool is_over(struct libpool_control *control, const struct client *client
 	bool result;
 
 	pthread_mutex_lock(&control->lock);
-	result = !client_has_output(client) && (client->is_ending || (client->is_half_closed && client->request_count == 0));
-	for (unsigned i = 0; i < control->export_count; i++)
-		result = result && control->exports[i].client != client;
+	result = !client_has_output(client) && (client->is_ending || (client->is_half_closed && client->request_count == 0)) &&
+		 !waits_for_export(control, client);
 	pthread_mutex_unlock(&control->lock);
 	return result;
 }
@@ -370,7 +393,7 @@ void client_ready(struct libpool_control *control, struct client *client, short 
 		return;
 	client_begin_requests(control, client);
 	pthread_mutex_lock(&control->lock);
-	stalled = client_has_output(client) && now > client->active_ns + STALL_NS;
+	stalled = client_has_output(client) && now > client->output_ns + STALL_NS;
 	pthread_mutex_unlock(&control->lock);
 	if (stalled || is_over(control, client))
 		client_disconnect(control, client);

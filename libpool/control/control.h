@@ -6,12 +6,13 @@
  * libpool.h as any other user of the pool would. Limits keep every client to what it may cost:
  *
  *   CLIENTS_MAX      connections; one more takes the place of the client that has been idle longest
+ *   PROCESS_MAX      connections of one process; one more takes the place of its own idlest, else it is refused
  *   REQUESTS_MAX     requests of one client under way; further ones stay in its socket
  *   LINE_MAX_BYTES   one request; a longer one ends the connection
  *   DEPTH_MAX        nesting of its JSON
  *   DESCRIPTORS_MAX  descriptors that came and were not asked for yet; one more ends the connection
  *   OUTPUT_PAUSE     bytes that the client hasn't read: no further requests of it begin, progress is not told
- *   STALL_NS         a client that takes none of its output for so long is given up
+ *   STALL_NS         a client that takes none of its output for so long, while there is some, is given up
  *
  * What must always hold: a struct client is freed by the server's thread only, when its connection has ended and none of its
  * requests runs; the pool is closed only when all requests have ended, but for those that hang in a system call on something
@@ -32,6 +33,7 @@
 #include "libpool/include/libpool.h"
 
 #define CLIENTS_MAX 64u
+#define PROCESS_MAX 24u
 #define REQUESTS_MAX 8u
 #define LINE_MAX_BYTES 65536u
 #define DEPTH_MAX 8
@@ -59,6 +61,7 @@ struct request {
 struct client {
 	struct client *next;
 	int descriptor;        /* -1: the connection has ended */
+	pid_t process;         /* 0: this one, or one that can't be told apart */
 	char user[64];         /* who it is, for people */
 	bool is_half_closed;   /* nothing more comes from it */
 	bool is_ending;        /* closed when its output is out; nothing more is read */
@@ -70,6 +73,7 @@ struct client {
 	/* Under the control's lock: */
 	char *output;
 	size_t output_length, output_sent, output_room;
+	uint64_t output_ns;    /* since when output waits of which it takes nothing */
 	struct request *requests;
 	unsigned request_count;
 };

@@ -80,18 +80,20 @@ static void progress(struct request *request, uint64_t done, uint64_t total, uin
 
 /* ---- the thread ---- */
 
-/* The answer waits for the pool to be closed. Whether there is room to remember it. */
+/* The answer waits for the pool to be closed. Whether there is room to remember it. Its id is a copy: another thread frees it. */
 static bool wait_for_export(struct request *request)
 {
 	struct libpool_control *control = request->control;
-	bool result;
+	struct export_wait wait = {.client = request->client};
+	bool result = !request->id || json_object_deep_copy(request->id, &wait.id, NULL) == 0;
 
 	pthread_mutex_lock(&control->lock);
-	result = control->export_count < EXPORTS_MAX && !control->stopping;
+	result = result && control->export_count < EXPORTS_MAX && !control->stopping;
 	if (result)
-		control->exports[control->export_count++] =
-			(struct export_wait){.client = request->client, .id = json_object_get(request->id)};
+		control->exports[control->export_count++] = wait;
 	pthread_mutex_unlock(&control->lock);
+	if (!result)
+		json_object_put(wait.id);
 	return result;
 }
 

@@ -31,9 +31,10 @@ uint64_t control_now_ns(void)
 
 /* ---- the thread ---- */
 
+/* As many as there is room for: those who are served have their turn, too. */
 static void accept_clients(struct libpool_control *control)
 {
-	for (;;) {
+	for (unsigned i = 0; i < CLIENTS_MAX; i++) {
 		int descriptor = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (descriptor < 0) {

@@ -212,15 +212,63 @@ class Clients(PoolctlCase):
         while not answered >= set(numbers):
             answered.add(client.receive()["id"])
 
+    def crowd(self, count):
+        """Another process with so many connections; asked for by an empty line, it says which of them still work."""
+        code = """
+import socket, sys
+hello = b'{"jsonrpc":"2.0","id":1,"method":"hello"}\\n'
+def works(client):
+    try:
+        client.sendall(hello)
+        return client.recv(65536).endswith(b"\\n")
+    except OSError:
+        return False
+clients = [socket.socket(socket.AF_UNIX) for _ in range(int(sys.argv[2]))]
+for client in clients:
+    client.connect(sys.argv[1])
+    assert works(client)
+for _ in "first", "second":
+    print("".join("x" if works(client) else "." for client in clients), flush=True)
+    sys.stdin.readline()
+"""
+        crowd = subprocess.Popen([PYTHON, "-c", code, self.sockets()[0], str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(crowd.wait)
+        for stream in crowd.stdin, crowd.stdout:
+            self.addCleanup(stream.close)
+        self.assertEqual(crowd.stdout.readline(), "x" * count + "\n")
+        return crowd
+
+    def works(self, crowd):
+        crowd.stdin.write("\n")
+        crowd.stdin.flush()
+        return crowd.stdout.readline().rstrip("\n")
+
     def test_many_clients(self):
         """One more takes the place of the one that has been idle longest."""
-        clients = [self.control() for _ in range(64)]
+        crowds = [self.crowd(24), self.crowd(24)]
+        clients = [self.control() for _ in range(16)]
         for client in clients:
             client.call("hello")
-        late = self.control()
-        self.assertEqual(late.call("hello")["pool"], "tank")
+        self.assertEqual(self.control().call("hello")["pool"], "tank")
+        self.assertEqual(clients[0].call("hello")["pool"], "tank")
+        self.assertEqual([self.works(crowd) for crowd in crowds], ["." + 23 * "x", 24 * "x"])
+
+    def test_one_process_with_many_clients(self):
+        """Those of other processes don't make room for them, and are still let in."""
+        other = self.crowd(8)
+        pipes = [os.pipe() for _ in range(24)]
+        clients = [self.control() for _ in range(25)]
         self.assertRaises((EOFError, OSError), clients[0].call, "hello")
-        self.assertEqual(clients[-1].call("hello")["pool"], "tank")
+        clients = clients[1:]
+        numbers = [client.send("volume.write", {"volume": "data"}, [reader]) for client, (reader, _) in zip(clients, pipes)]
+        self.wait_for(lambda: len(self.status()["users"]) == len(clients), "all requests under way")
+        self.assertIn("too many clients", self.control().receive()["error"]["message"])
+        self.assertEqual(self.works(other), 8 * "x")
+        for reader, writer in pipes:
+            os.close(writer)
+            os.close(reader)
+        for client, number in zip(clients, numbers):
+            self.assertEqual(client.answer(number)["bytes"], 0)
 
     def test_output_that_is_stuck(self):
         """A pipe that nobody empties is no reason not to export."""

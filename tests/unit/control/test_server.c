@@ -4,7 +4,9 @@
  * under ThreadSanitizer, as here threads meet.
  */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -104,6 +106,16 @@ static void expect(int client, const char *part)
 }
 
 #define REQUEST(id, method, more) "{\"jsonrpc\":\"2.0\",\"id\":" #id ",\"method\":\"" method "\"" more "}\n"
+
+/* The server's clock, as its other files see it: it jumps when a test says so. */
+static _Atomic uint64_t later_ns;
+uint64_t __real_control_now_ns(void);
+uint64_t __wrap_control_now_ns(void);
+
+uint64_t __wrap_control_now_ns(void)
+{
+	return __real_control_now_ns() + atomic_load(&later_ns);
+}
 
 /* ---- tests ---- */
 
@@ -225,6 +237,44 @@ static void cancelling(void **state)
 	server_end(&server);
 }
 
+/* An answer that takes its time is no client that doesn't read; one that reads nothing for long is given up. */
+static void slow_answers(void **state)
+{
+	static const char flood[] = REQUEST(7, "status", "");
+	struct server server;
+	int client, deaf, pipes[2];
+	struct pollfd ended = {.events = 0};
+
+	(void)state;
+	server_begin(&server);
+	client = client_begin(&server);
+	deaf = ended.fd = client_begin(&server);
+	assert_int_equal(pipe(pipes), 0);
+	client_send(client, REQUEST(1, "volume.write", ",\"descriptors\":1,\"params\":{\"volume\":\"data\"}"), pipes[0]);
+	client_send(client, REQUEST(2, "hello", ""), -1);
+	expect(client, "\"id\":2");
+	atomic_fetch_add(&later_ns, UINT64_C(3600) * 1000000000);
+	close(pipes[1]);
+	expect(client, "\"bytes\":0");
+	client_send(client, REQUEST(3, "hello", ""), -1);
+	expect(client, "\"id\":3");
+	close(pipes[0]);
+
+	/* As much as the sockets take, and the server is willing to keep. */
+	while (send(deaf, flood, sizeof(flood) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+		continue;
+	assert_int_equal(errno, EAGAIN);
+	while (poll(&ended, 1, 0) == 0) {
+		atomic_fetch_add(&later_ns, UINT64_C(3600) * 1000000000);
+		client_send(client, REQUEST(4, "hello", ""), -1);
+		expect(client, "\"id\":4");
+	}
+	assert_true(ended.revents & POLLHUP);
+	close(deaf);
+	close(client);
+	server_end(&server);
+}
+
 static void exporting(void **state)
 {
 	struct libpool_open_options options = {.size = sizeof(options), .user = "a test"};
@@ -314,6 +364,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_at_once), cmocka_unit_test(descriptors), cmocka_unit_test(cancelling),
 		cmocka_unit_test(exporting),	cmocka_unit_test(verifying),   cmocka_unit_test(sockets),
+		cmocka_unit_test(slow_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
