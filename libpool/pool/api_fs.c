@@ -2,7 +2,6 @@
 /* File systems as libpool.h has them: create, destroy, list, open, close. Names: api_fs_names.c; content: api_fs_content.c. */
 #include "libpool/pool/api_fs.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -181,9 +180,7 @@ int libpool_fs_close(libpool_fs *fs)
 {
 	if (!fs)
 		return 0;
-	/* -ENODEV: the pool was closed, and closed it. Without memory for a fiber: again. */
-	while (api_run(fs->pool, NULL, run_close, fs, NULL) == -ENOMEM)
-		sched_yield();
+	api_run_close(fs->pool, run_close, fs);
 	api_pool_unref(fs->pool);
 	free(fs);
 	return 0;

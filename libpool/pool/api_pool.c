@@ -6,6 +6,7 @@
  */
 #include "libpool/pool/api_pool.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -81,6 +82,21 @@ int api_run(struct libpool_pool *pool, struct libpool_volume *volume, api_functi
 	result = api_call(pool->thread, &call.request, call_fiber);
 	api_end(pool, volume);
 	return api_error(ret_error, result, &call.error);
+}
+
+void api_run_close(struct libpool_pool *pool, api_function *function, void *handle)
+{
+	int result;
+
+	/* Without memory for a fiber: again. */
+	while ((result = api_run(pool, NULL, function, handle, NULL)) == -ENOMEM)
+		sched_yield();
+	if (result != -ENODEV)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	while (!pool->users_closed)
+		pthread_cond_wait(&pool->idle, &pool->lock);
+	pthread_mutex_unlock(&pool->lock);
 }
 
 /* ---- calls without an open pool ---- */
@@ -271,6 +287,7 @@ int libpool_import(const struct libpool_host *host, const struct libpool_import_
 
 struct closing {
 	struct api_request request;
+	struct libpool_pool *pool;
 	struct pool_error error;
 	bool abandon;
 };
@@ -285,12 +302,21 @@ static void hurry_fiber(struct api_request *request)
 		engine_halt(request->thread->engine, "abandoned");
 }
 
+static void users_closed(struct libpool_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->users_closed = true;
+	pthread_cond_broadcast(&pool->idle);
+	pthread_mutex_unlock(&pool->lock);
+}
+
 static void close_fiber(struct api_request *request)
 {
 	struct closing *closing = container_of(request, struct closing, request);
 	struct engine *engine = request->thread->engine;
 
 	engine_users_close(engine);
+	users_closed(closing->pool);
 	if (closing->abandon)
 		engine_abandon(engine);
 	else
@@ -315,7 +341,7 @@ int libpool_close_prepare(libpool_pool *pool, int force, struct libpool_error *e
 
 static int pool_close(struct libpool_pool *pool, bool abandon, struct libpool_error *error)
 {
-	struct closing closing = {.abandon = abandon};
+	struct closing closing = {.pool = pool, .abandon = abandon};
 	int result;
 
 	pthread_mutex_lock(&pool->lock);
@@ -335,6 +361,7 @@ static int pool_close(struct libpool_pool *pool, bool abandon, struct libpool_er
 	}
 	api_thread_stop(pool->thread);
 	pool->thread = NULL;
+	users_closed(pool);
 	api_error(error, result, &closing.error);
 	api_pool_unref(pool);
 	return result;

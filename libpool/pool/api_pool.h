@@ -15,6 +15,7 @@ struct libpool_pool {
 	unsigned references;       /* the user's one and those of volume handles and queues */
 	unsigned calls;            /* running */
 	bool closed;
+	bool users_closed;         /* after that: the engine refers to no handle any more */
 };
 
 struct libpool_volume {
@@ -40,5 +41,10 @@ typedef int api_function(struct libpool_pool *pool, struct engine *engine, void 
 /* Runs it in the engine, on behalf of the pool or of one of its volumes. Error text included. */
 int api_run(struct libpool_pool *pool, struct libpool_volume *volume, api_function *function, void *arguments,
 	    struct libpool_error *ret_error);
+/*
+ * The same for what closes the handle of a dataset, and doesn't fail: the engine no longer refers to it afterwards, as when the
+ * pool was closed, and the handle with it.
+ */
+void api_run_close(struct libpool_pool *pool, api_function *function, void *handle);
 
 #endif

@@ -1,5 +1,4 @@
 /* Volumes as libpool.h has them: create, list, open, close. Reading and writing: api_transfer.c. */
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,9 +217,7 @@ int libpool_volume_close(libpool_volume *volume)
 	while (volume->calls)
 		pthread_cond_wait(&pool->idle, &pool->lock);
 	pthread_mutex_unlock(&pool->lock);
-	/* -ENODEV: the pool was closed, and closed the volume with it. Without memory for a fiber: again. */
-	while (api_run(pool, NULL, run_close, volume, NULL) == -ENOMEM)
-		sched_yield();
+	api_run_close(pool, run_close, volume);
 	volume_free(volume);
 	return 0;
 }
