@@ -249,7 +249,10 @@ static bool request(struct worker *worker)
 
 	request_error = 0;
 	switch (draw(worker, 8)) {
-	case 0:
+	case 0: /* of whole blocks: parts of others may stay */
+		within = within / BLOCK * BLOCK;
+		count = (count + BLOCK - 1) / BLOCK * BLOCK;
+		offset = worker->number * REGION + within;
 		result = plugin->trim(worker->connection, count, offset, flags);
 		memset(worker->model + within, 0, count);
 		break;

@@ -24,7 +24,7 @@ from collections import Counter
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, HERE)
-from poolreader.check import check                      # noqa: E402
+from poolcheck.check import check                      # noqa: E402
 from poolreader.pool import Pool                        # noqa: E402
 
 DAMAGE_DISK = os.path.join(HERE, "../../scripts/damage-disk")

@@ -3,12 +3,12 @@
 import struct
 from collections import Counter, defaultdict
 
-from .batches import decode_map_entry
+from poolreader.batches import decode_map_entry
 from .live import Live
-from .objects import BLOB, ORPHANS, Blob, Dnode, Objset, Tree
-from .pointers import DATA, LIVE_BITMAP, SEGMENT_TABLE, SUMMARY, TREE, TYPES, BlockPointer
-from .segments import CLASSES
-from .structure import (NO_DISK, LostError, ReaderError, cell_crc, check_header, decode_columns, expect, expect_zeros,
+from poolreader.objects import BLOB, ORPHANS, Blob, Dnode, Objset, Tree
+from poolreader.pointers import DATA, LIVE_BITMAP, SEGMENT_TABLE, SUMMARY, TREE, TYPES, BlockPointer
+from poolreader.segments import CLASSES
+from poolreader.structure import (NO_DISK, LostError, ReaderError, cell_crc, check_header, decode_columns, expect, expect_zeros,
                         header_crc)
 
 PROBLEMS = 100

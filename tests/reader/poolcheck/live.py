@@ -3,9 +3,9 @@
 import struct
 from collections import defaultdict
 
-from .objects import BLOB, Blob, Dnode
-from .pointers import LIVE_BITMAP, cells_of
-from .structure import check_header, expect, expect_zeros
+from poolreader.objects import BLOB, Blob, Dnode
+from poolreader.pointers import LIVE_BITMAP, cells_of
+from poolreader.structure import check_header, expect, expect_zeros
 
 
 class Live:

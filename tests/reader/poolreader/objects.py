@@ -22,6 +22,7 @@ class Dnode:
     cells: int
     generation: int
     root: BlockPointer
+    bonus: bytes = b""
 
     @classmethod
     def decode(cls, data):
@@ -38,7 +39,7 @@ class Dnode:
         expect_zeros(data, 192 + bonus, DNODE_SIZE, "dnode")
         root = BlockPointer.decode(data[32:96])
         expect(levels > 0 or root.is_hole, "dnode: no levels, but a root")
-        return cls(kind, block_shift, indirect_shift, levels, top, cells, generation, root)
+        return cls(kind, block_shift, indirect_shift, levels, top, cells, generation, root, data[192:192 + bonus])
 
     @property
     def fan_out(self):

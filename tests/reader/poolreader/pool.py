@@ -38,7 +38,7 @@ class Dataset:
         expect(len(key) == 4 and len(data) == 640, "catalogue: lengths of an entry")
         number, kind, block_shift, compression, flags, size, txg, time = struct.unpack_from("<IBBBBQQQ", data)
         expect(struct.pack(">I", number) == key and number >= 1, "catalogue: id")
-        expect(kind in KINDS and 12 <= block_shift <= 20 and compression in (*range(21), 255) and flags <= 1, "catalogue: a record")
+        expect(kind in KINDS and (12 <= block_shift <= 20 or (kind == 1 and block_shift == 0)) and compression in (*range(21), 255) and flags <= 1, "catalogue: a record")
         expect(size % (1 << block_shift) == 0, "catalogue: size of a volume")
         expect_zeros(data, 168, 384, "catalogue")
         return cls(number, KINDS[kind], block_shift, compression, bool(flags), size, txg, time, BlockPointer.decode(data[40:104]),
@@ -127,13 +127,16 @@ class Pool:
         value = tree.get(struct.pack(">QQ", dva, place))
         return struct.unpack_from("<Q", value)[0] if value else None
 
-    def volume(self, name):
+    def dataset(self, name, kind):
         for dataset in self.datasets:
             if dataset.name == name and not dataset.destroyed:
-                if dataset.kind != "volume":
-                    raise ReaderError(f"{name} is a {dataset.kind}, not a volume")
+                if dataset.kind != kind:
+                    raise ReaderError(f"{name} is a {dataset.kind}, not a {kind}")
                 return dataset
-        raise ReaderError(f"the pool has no volume {name}; --list shows those that it has")
+        raise ReaderError(f"the pool has no {kind} {name}; --list shows what it has")
+
+    def volume(self, name):
+        return self.dataset(name, "volume")
 
     def blob_of(self, volume):
         """The content of a volume, or None if nothing was ever written."""
@@ -147,14 +150,19 @@ class Pool:
     def blocks(self, volume, lost):
         """(offset, content) of every block that isn't a hole; lost(offset, length, error) is called for what can't be read."""
         blob = self.blob_of(volume)
+        return self.content(blob, volume.size, lost) if blob else ()
+
+    def content(self, blob, size, lost):
+        """The same of any blob of which so many bytes count."""
+        shift = blob.dnode.block_shift
 
         def lose(error, level, number):
-            span = blob.dnode.fan_out ** level << volume.block_shift
-            if number * span < volume.size:
-                lost(number * span, min(span, volume.size - number * span), error)
-        for pointer, level, number in blob.pointers(lose) if blob else ():
-            offset = number << volume.block_shift
-            if level or offset >= volume.size:
+            span = blob.dnode.fan_out ** level << shift
+            if number * span < size:
+                lost(number * span, min(span, size - number * span), error)
+        for pointer, level, number in blob.pointers(lose):
+            offset = number << shift
+            if level or offset >= size:
                 continue
             try:
                 content = self.reader.read(pointer, DATA, 0, blob.dnode.block_cells)
