@@ -1,193 +1,132 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A daemon on libpool: records what comes in on its standard input in a volume, from the volume's beginning on.
- *
- *     recorder POOL VOLUME [FOLDER]      FOLDER: where to look for disks that are files
- *
- * One thread, one loop: input, completions and signals are descriptors for poll. What has been written is made durable
- * whenever the input pauses, which it says; SIGTERM and SIGINT end it. Meanwhile poolctl works on the pool as ever.
+ * A daemon on libpool: records its standard input in a volume, from the volume's beginning on. What has been written is made
+ * durable whenever the input pauses, and said to be; SIGTERM ends it. Meanwhile poolctl works on the pool as ever.
  *
  *     cc recorder.c -o recorder $(pkg-config --cflags --libs libpool)
+ *     recorder POOL VOLUME [FOLDER]      FOLDER: where to look for disks that are files
  */
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <libpool.h>
 
-#define CHUNK 65536
-#define CHUNKS 16       /* under way at a time */
-#define FLUSH CHUNKS    /* the cookie of a flush; that of a write is the number of its chunk */
+static libpool_pool *pool;
+static libpool_volume *volume;
+static libpool_queue *queue;
+static libpool_control *control;
+static uint64_t volume_bytes, written, safe;
+static char chunk[1 << 20];
+static int busy, ending, failed; /* busy: one request is under way */
 
-struct recorder {
-	libpool_pool *pool;
-	libpool_volume *volume;
-	libpool_queue *queue;
-	libpool_control *control;
-	uint64_t offset, flushed, volume_bytes;
-	char chunks[CHUNKS][CHUNK];
-	int free[CHUNKS], free_count;
-	int dirty, flushing, eof, failed;
-};
-
-static void fail(struct recorder *recorder, const char *what, int code, const char *text)
+static void check(const char *what, int result, const char *text)
 {
-	fprintf(stderr, "recorder: %s: %s\n", what, text ? text : libpool_strerror(code));
-	recorder->failed = 1;
+	if (result >= 0)
+		return;
+	fprintf(stderr, "recorder: %s: %s\n", what, text ? text : libpool_strerror(result));
+	failed = 1;
 }
 
-static void submit(struct recorder *recorder, uint32_t operation, uint64_t length, void *buffer, uint64_t cookie)
+static void submit(uint32_t operation, uint64_t length)
 {
 	struct libpool_request request = LIBPOOL_INIT(libpool_request);
-	int result;
 
-	request.volume = recorder->volume;
+	request.volume = volume;
 	request.operation = operation;
-	request.offset = length ? recorder->offset : 0;
+	request.offset = length ? written : 0;
 	request.length = length;
-	request.buffer = buffer;
-	request.cookie = cookie;
-	result = libpool_queue_submit(recorder->queue, &request, 1);
-	if (result < 0)
-		fail(recorder, "submit", result, NULL);
+	request.buffer = length ? chunk : NULL;
+	request.cookie = written + length; /* what will be there when it has completed */
+	check("submit", libpool_queue_submit(queue, &request, 1), NULL);
+	busy = 1;
 }
 
-static void read_input(struct recorder *recorder)
+static void read_input(void)
 {
-	uint64_t room = recorder->volume_bytes - recorder->offset;
-	int chunk = recorder->free[recorder->free_count - 1];
-	ssize_t length = read(STDIN_FILENO, recorder->chunks[chunk], room < CHUNK ? room : CHUNK);
+	uint64_t room = volume_bytes - written;
+	ssize_t length = read(STDIN_FILENO, chunk, room < sizeof(chunk) ? room : sizeof(chunk));
 
-	if (length <= 0) {
-		recorder->eof = length == 0 || errno != EINTR;
+	if (length > 0)
+		submit(LIBPOOL_WRITE, (uint64_t)length);
+	else
+		ending = 1;
+}
+
+static void complete(void)
+{
+	struct libpool_completion done;
+
+	if (libpool_queue_reap(queue, &done, 1, 0) < 1)
+		return;
+	busy = 0;
+	check("record", done.result, NULL);
+	if (failed || done.cookie > written) {
+		written = done.cookie;
 		return;
 	}
-	recorder->free_count--;
-	recorder->dirty = 1;
-	submit(recorder, LIBPOOL_WRITE, (uint64_t)length, recorder->chunks[chunk], (uint64_t)chunk);
-	recorder->offset += (uint64_t)length;
+	safe = done.cookie;
+	printf("%llu bytes are safe\n", (unsigned long long)safe);
+	fflush(stdout);
 }
 
-static void reap(struct recorder *recorder)
+static void run(int signals)
 {
-	struct libpool_completion done[CHUNKS + 1];
-	int count = libpool_queue_reap(recorder->queue, done, CHUNKS + 1, 0);
+	while (!failed && !(ending && !busy && safe == written)) {
+		int reads = !ending && !busy && written < volume_bytes;
+		struct pollfd polled[] = {{.fd = libpool_queue_descriptor(queue), .events = POLLIN},
+					  {.fd = ending ? -1 : signals, .events = POLLIN},
+					  {.fd = reads ? STDIN_FILENO : -1, .events = POLLIN}};
 
-	for (int i = 0; i < count; i++) {
-		if (done[i].result < 0)
-			fail(recorder, done[i].cookie == FLUSH ? "flush" : "write", done[i].result, NULL);
-		if (done[i].cookie != FLUSH) {
-			recorder->free[recorder->free_count++] = (int)done[i].cookie;
-			continue;
-		}
-		recorder->flushing = 0;
-		if (done[i].result == 0)
-			printf("%llu bytes are safe\n", (unsigned long long)recorder->flushed);
-		fflush(stdout);
-	}
-}
-
-static void run(struct recorder *recorder, int signals)
-{
-	struct pollfd polled[3] = {
-		{.fd = libpool_queue_descriptor(recorder->queue), .events = POLLIN},
-		{.fd = signals, .events = POLLIN},
-		{.events = POLLIN},
-	};
-	int stopping = 0;
-
-	for (;;) {
-		int reads = !stopping && !recorder->eof && recorder->free_count && recorder->offset < recorder->volume_bytes;
-		int quiet = recorder->free_count == CHUNKS && !recorder->flushing;
-
-		if (recorder->failed || (stopping && quiet && !recorder->dirty))
-			return;
-		polled[2].fd = reads ? STDIN_FILENO : -1;
-		/* A flush covers what has completed before it: it waits for all writes, and for a pause of the input. */
-		if (poll(polled, 3, quiet && recorder->dirty ? 0 : -1) == 0) {
-			recorder->dirty = 0;
-			recorder->flushing = 1;
-			recorder->flushed = recorder->offset;
-			submit(recorder, LIBPOOL_FLUSH, 0, NULL, FLUSH);
-			continue;
-		}
-		stopping |= polled[1].revents != 0;
+		/* A flush covers what has completed before it. */
+		if (poll(polled, 3, !busy && safe < written ? 0 : -1) == 0)
+			submit(LIBPOOL_FLUSH, 0);
 		if (polled[0].revents)
-			reap(recorder);
-		if (reads && polled[2].revents && recorder->free_count)
-			read_input(recorder);
-		if (stopping)
-			polled[1].fd = -1;
+			complete();
+		ending |= polled[1].revents != 0;
+		if (polled[2].revents && !ending)
+			read_input();
 	}
 }
 
-/* From another thread: the loop ends as with a signal. */
+/* A client wants the export; from another thread. */
 static void export_asked(void *argument)
 {
 	(void)argument;
 	kill(getpid(), SIGTERM);
 }
 
-static int start(struct recorder *recorder, char **arguments, struct libpool_error *error)
+int main(int count, char **arguments)
 {
 	struct libpool_host host = LIBPOOL_INIT(libpool_host);
 	struct libpool_import_options import = LIBPOOL_INIT(libpool_import_options);
-	struct libpool_open_options open = LIBPOOL_INIT(libpool_open_options);
-	struct libpool_control_options control = LIBPOOL_INIT(libpool_control_options);
+	struct libpool_control_options control_options = LIBPOOL_INIT(libpool_control_options);
 	struct libpool_volume_info info = LIBPOOL_INIT(libpool_volume_info);
-	const char *folder = arguments[2];
-	int result;
-
-	host.folders = &folder;
-	host.folder_count = folder != NULL;
-	host.no_devices = folder != NULL;
-	import.name = arguments[0];
-	open.exclusive = 1;
-	control.export_asked = export_asked;
-	result = libpool_import(&host, &import, &recorder->pool, error);
-	if (result == 0)
-		result = libpool_volume_open(recorder->pool, arguments[1], &open, &recorder->volume, error);
-	if (result == 0)
-		result = libpool_queue_open(recorder->pool, NULL, &recorder->queue, error);
-	if (result == 0)
-		result = libpool_serve_control(recorder->pool, &control, &recorder->control, error);
-	if (result == 0)
-		libpool_volume_get_info(recorder->volume, &info);
-	recorder->volume_bytes = info.volume_bytes;
-	while (recorder->free_count < CHUNKS) {
-		recorder->free[recorder->free_count] = recorder->free_count;
-		recorder->free_count++;
-	}
-	return result;
-}
-
-int main(int count, char **arguments)
-{
-	static struct recorder recorder;
 	struct libpool_error error = {0, ""};
+	const char *folder = count > 3 ? arguments[3] : NULL;
 	sigset_t set;
 
-	if (count < 3 || count > 4) {
-		fprintf(stderr, "usage: %s POOL VOLUME [FOLDER]\n", arguments[0]);
-		return 2;
-	}
+	if (count < 3 || count > 4)
+		return fprintf(stderr, "usage: %s POOL VOLUME [FOLDER]\n", arguments[0]), 2;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	if (start(&recorder, arguments + 1, &error) < 0) {
-		fail(&recorder, arguments[1], error.code, error.text);
+	host.folders = &folder;
+	host.folder_count = host.no_devices = folder != NULL;
+	import.name = arguments[1];
+	control_options.export_asked = export_asked;
+	if (libpool_import(&host, &import, &pool, &error) < 0 || libpool_volume_open(pool, arguments[2], NULL, &volume, &error) < 0 ||
+	    libpool_queue_open(pool, NULL, &queue, &error) < 0 || libpool_serve_control(pool, &control_options, &control, &error) < 0) {
+		check(arguments[1], error.code, error.text);
 	} else {
-		run(&recorder, signalfd(-1, &set, SFD_CLOEXEC));
+		check("size", libpool_volume_get_info(volume, &info), NULL);
+		volume_bytes = info.volume_bytes;
+		run(signalfd(-1, &set, SFD_CLOEXEC));
 	}
-	libpool_queue_close(recorder.queue);
-	libpool_volume_close(recorder.volume);
-	if (recorder.pool && (recorder.control ? libpool_control_close(recorder.control, &error) : libpool_close(recorder.pool, &error)) < 0)
-		fail(&recorder, "close", error.code, error.text);
-	return recorder.failed;
+	libpool_queue_close(queue);
+	libpool_volume_close(volume);
+	check("close", control ? libpool_control_close(control, &error) : libpool_close(pool, &error), error.text);
+	return failed;
 }
