@@ -43,15 +43,18 @@ static void getopt_tables(bool stop_at_operand, char letters[2 * OPTION_COUNT + 
 	ret_long[OPTION_COUNT] = (struct option){NULL, 0, NULL, 0};
 }
 
-static int option_of(int code)
+/* A letter that two options have is that of the allowed one: no verb has both. */
+static int option_of(int code, uint64_t allowed)
 {
+	int found = -1;
+
 	if (code >= LONG_ONLY)
 		return code - LONG_ONLY;
 	for (int i = 0; i < OPTION_COUNT; i++) {
-		if (option_descriptions[i].letter == code)
-			return i;
+		if (option_descriptions[i].letter == code && (found < 0 || allowed >> i & 1))
+			found = i;
 	}
-	return -1;
+	return found;
 }
 
 static int take(int option, const char *argument, struct options *options, struct libpool_error *error)
@@ -85,7 +88,7 @@ static int take(int option, const char *argument, struct options *options, struc
 static int refuse(int code, char **argv, const char *verb, struct libpool_error *error)
 {
 	const char *seen = optind > 1 ? argv[optind - 1] : "";
-	int option = option_of(optopt);
+	int option = option_of(optopt, 0);
 
 	if (code == ':') {
 		if (optopt >= LONG_ONLY || option < 0)
@@ -125,7 +128,7 @@ int options_parse(int argc, char **argv, bool stop_at_operand, uint64_t allowed,
 			break;
 		if (code == '?' || code == ':')
 			return refuse(code, argv, verb, error);
-		option = option_of(code);
+		option = option_of(code, allowed);
 		if (!(allowed >> option & 1))
 			return error_set(error, -EINVAL,
 					 "%s: option '--%s' has no meaning here: see poolctl help %s", verb,

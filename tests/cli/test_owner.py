@@ -348,7 +348,7 @@ class Verbs(Owner):
     def test_events_are_followed(self):
         self.create()
         self.import_pool()
-        with self.popen("events", "tank", "--follow", "--json", stdout=subprocess.PIPE) as process:
+        with self.popen("events", "-f", "tank", "--json", stdout=subprocess.PIPE) as process:
             first = json.loads(process.stdout.readline())
             self.assertGreater(len(first["events"]), 0)
             self.poolctl("offline", "tank", "d1")
