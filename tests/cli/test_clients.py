@@ -258,6 +258,7 @@ for _ in "first", "second":
         other = self.crowd(8)
         pipes = [os.pipe() for _ in range(24)]
         clients = [self.control() for _ in range(25)]
+        clients[-1].call("hello")
         self.assertRaises((EOFError, OSError), clients[0].call, "hello")
         clients = clients[1:]
         numbers = [client.send("volume.write", {"volume": "data"}, [reader]) for client, (reader, _) in zip(clients, pipes)]
