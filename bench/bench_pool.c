@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <fcntl.h>
 #include <time.h>
@@ -52,7 +53,7 @@ struct options {
 	const char *folder, *profile, *paths[DISKS_MAX];
 	unsigned disks, threads, workers, seconds, phases;
 	uint64_t bytes, block, cache;
-	bool json, given, force, no_uring;
+	bool json, given, force, no_uring, huge;
 };
 
 struct result {
@@ -247,6 +248,30 @@ static struct libpool_host host_of(const struct options *options, const char *co
 
 	host.cache_bytes = options->cache ? options->cache : 1;
 	return host;
+}
+
+/* A file system in RAM with large pages, which the kernel gives to a mount that asks for them; gone when the process ends. */
+static char huge_folder[] = "/tmp/bench-pool-XXXXXX";
+
+static void unmount(void)
+{
+	umount2(huge_folder, MNT_DETACH);
+	rmdir(huge_folder);
+}
+
+static void mount_huge(struct options *options)
+{
+	if (!mkdtemp(huge_folder)) {
+		perror(huge_folder);
+		exit(1);
+	}
+	if (mount("tmpfs", huge_folder, "tmpfs", MS_NOSUID | MS_NODEV, "huge=always,size=90%,mode=0700") < 0) {
+		perror("bench_pool: --huge: mounting a tmpfs with huge=always");
+		rmdir(huge_folder);
+		exit(1);
+	}
+	atexit(unmount);
+	options->folder = huge_folder;
 }
 
 /* Room for the data twice, as it is overwritten, for what is written before, and for what is always kept free. */
@@ -466,6 +491,7 @@ static void print_json(const struct options *options)
 	json_object_object_add(document, "profile", json_object_new_string(options->profile));
 	json_object_object_add(document, "disks", json_object_new_int((int)options->disks));
 	json_object_object_add(document, "bytes", json_object_new_int64((int64_t)options->bytes));
+	json_object_object_add(document, "large_pages", json_object_new_boolean(options->huge));
 	json_object_object_add(document, "block_bytes", json_object_new_int64((int64_t)options->block));
 	for (unsigned i = 0; i < result_count; i++) {
 		struct json_object *entry = json_object_new_object();
@@ -489,6 +515,7 @@ static const char usage[] =
 	"Usage: bench_pool [OPTION]...\n"
 	"Measures a whole pool through the public API against memcpy in the same run. Disks are overwritten.\n\n"
 	"  --folder DIR     make files as disks in DIR, and remove them (default: /dev/shm)\n"
+	"  --huge           files on a mount of their own in RAM with large pages, instead of in DIR; needs root\n"
 	"  --disk PATH      use this disk, which loses all it has; once for each disk. One that is a file lies in DIR\n"
 	"  --force          use given disks although they carry something\n"
 	"  --disks N        files to make (default: 6)\n"
@@ -543,7 +570,7 @@ static void parse(int argc, char **argv, struct options *options)
 					       { "disk", required_argument, NULL, 'D' }, { "force", no_argument, NULL, 'F' },
 					       { "cache", required_argument, NULL, 'c' }, { "no-uring", no_argument, NULL, 'u' },
 					       { "seconds", required_argument, NULL, 's' }, { "only", required_argument, NULL, 'o' },
-					       { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+					       { "huge", no_argument, NULL, 'H' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 	unsigned given = 0;
 
 	for (int c, at; (c = getopt_long(argc, argv, "", longs, &at)) != -1;) {
@@ -567,6 +594,7 @@ static void parse(int argc, char **argv, struct options *options)
 		case 'u': options->no_uring = true; break;
 		case 's': options->seconds = (unsigned)number(optarg, longs[at].name, 3600); break;
 		case 'o': options->phases = parse_phases(optarg); break;
+		case 'H': options->huge = true; break;
 		case 'h': fputs(usage, stdout); exit(0);
 		default: exit(2);
 		}
@@ -585,6 +613,8 @@ int main(int argc, char **argv)
 				   .block = 128u << 10, .cache = 16 * MIB, .seconds = 3, .phases = (1u << PHASE_COUNT) - 1 };
 
 	parse(argc, argv, &options);
+	if (options.huge)
+		mount_huge(&options);
 	measure(&options);
 	if (options.json)
 		print_json(&options);

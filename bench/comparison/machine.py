@@ -16,8 +16,11 @@ class Failed(Exception):
 
 def run(*command, quiet=True, **options):
     """A command that must succeed; its standard output."""
-    result = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE if quiet else None, text=True, check=False, **options)
+    try:
+        result = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE if quiet else None, text=True, check=False, **options)
+    except OSError as error:
+        raise Failed(f"{command[0]}: {error.strerror}") from error
     if result.returncode != 0:
         last = (result.stderr or result.stdout or "").strip().splitlines()
         raise Failed(f"{' '.join(str(word) for word in command)}: exit code {result.returncode}: "
@@ -26,8 +29,11 @@ def run(*command, quiet=True, **options):
 
 
 def try_run(*command):
-    return subprocess.run([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                          check=False).returncode == 0
+    try:
+        return subprocess.run([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              check=False).returncode == 0
+    except OSError:
+        return False
 
 
 class Loops:
