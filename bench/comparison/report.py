@@ -144,17 +144,19 @@ def plot(document, folder):
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     for name, (title, unit, scale, jobs) in PLOTS.items():
-        systems = [system for system in document["systems"] if any(median(document, system, job) for job in jobs)]
+        systems = [system for system in document["systems"]
+                   if any(median(document, system, job) for job in jobs) and not system.startswith("nbdkit")]
         if not systems:
             continue
-        data = "\n".join(" ".join([f'"{document["systems"][system]["title"]}"'] +
+        data = "\n".join(" ".join([f'"{system}"'] +
                                   [f"{(median(document, system, job) or 0) * scale:.4f}" for job in jobs]) for system in systems)
         script = [f"$data << END\n{data}\nEND", f'set title "{title}"', f'set ylabel "{unit}"', "set style data histogram",
                   "set style histogram cluster gap 1", "set style fill solid 0.8 border -1", "set boxwidth 0.9", "set grid ytics",
-                  "set yrange [0:*]", "set xtics rotate by -25 noenhanced", "set key top right noenhanced", "set rmargin 12"]
+                  "set yrange [0:*]", "set xtics rotate by -20 noenhanced", "set key outside top center horizontal noenhanced",
+                  "set rmargin 8"]
         bars = ", ".join(f'$data using {column}{":xtic(1)" if column == 2 else ""} title "{job}"'
                          for column, job in enumerate(jobs, 2))
-        for kind, terminal in (("svg", "svg size 900,520 font 'sans,12' background rgb 'white'"), ("png", "png size 900,520")):
+        for kind, terminal in (("svg", "svg size 900,520 font 'sans,12' background rgb 'white'"), ("png", "png size 900,520 background rgb 'white'")):
             script.extend((f"set terminal {terminal}", f"set output '{folder / name}.{kind}'", f"plot {bars}"))
         subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True)
         made.append((name, title))
@@ -165,7 +167,10 @@ def markdown(document, plots, command):
     machine = document["machine"]
     skipped = "".join(f"\n- {name}: {why}" for name, why in document["skipped"].items()) or "\n- nothing"
     images = "\n\n".join(f"![{title}](benchmarks/{name}.svg)" for name, title in plots)
+    command = f"{command} --docs docs"
     loads = [run[job]["load"] for system in document["systems"].values() for run in system["runs"] for job in run]
+    busy = ("\n**The machine was busy with other work**: all rates are lower than they could be, and those of jobs in which several threads wait for"
+            " each other are lower still. Take ratios with care.\n" if max(loads, default=0) > machine["cores"] + 2 else "")
     return f"""# Benchmarks
 
 Made by
@@ -177,7 +182,7 @@ which says what each number is; `bench/README.md` has the rest. Only ratios with
 {machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / (1 << 30):.0f} GiB, Linux {machine['kernel']}, {machine['time']}.
 {document['disks']['count']} disks of {document['disks']['bytes'] / (1 << 20):,.0f} MiB: {document['disks']['what']}. Medians of {document['repeats']} runs (least–most), the systems in turn in each;
 {document['seconds']} s for each job. Load average while it ran: {min(loads, default=0):.1f} to {max(loads, default=0):.1f}. Data is incompressible, checksums are on where there are any.
-
+{busy}
 ## Against the goals
 
 {goals_table(document)}

@@ -14,6 +14,7 @@ import time
 from comparison.machine import Failed, run, try_run, wipe
 
 MIB = 1 << 20
+POOL_CACHE_BYTES = 16 << 20  # for the nodes of the tree, which a file system keeps in memory even with direct=1
 PLACES = {"stream": 128 << 10, "random": 4 << 10}
 
 
@@ -23,6 +24,29 @@ def wait_for(what, holds, seconds=20.0):
         if time.monotonic() > end:
             raise Failed(f"{what}: not there after {seconds:.0f} s")
         time.sleep(0.05)
+
+
+def end(server):
+    """A server ends when its clients are gone; one that doesn't is ended."""
+    if not server:
+        return
+    server.send_signal(signal.SIGTERM)
+    try:
+        server.wait(30)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def unmount(folder):
+    """Waits while somebody, such as udev, still looks at it."""
+    for _ in range(100):
+        if not os.path.ismount(folder):
+            return
+        if try_run("umount", folder):
+            return
+        time.sleep(0.1)
+    run("umount", folder)
 
 
 class System:
@@ -85,7 +109,7 @@ class Pool(System):
                 wipe_ends(disk)
 
     def place(self, name):
-        cache = ["--pool_cache=1"]
+        cache = [f"--pool_cache={POOL_CACHE_BYTES}"]
         return [f"--ioengine=external:{self.options.engine}", f"--pool={self.pool}", f"--filename={name}", "--thread"] + cache
 
     def scrub(self):
@@ -132,9 +156,7 @@ class PoolNbd(Pool):
         wait_for("nbdkit", socket.exists)
 
     def tear_down(self):
-        if self.server:
-            self.server.send_signal(signal.SIGTERM)
-            self.server.wait()
+        end(self.server)
         shutil.rmtree(self.folder, ignore_errors=True)
         super().tear_down()
 
@@ -158,8 +180,7 @@ class NbdMemory(System):
         wait_for("nbdkit", socket.exists)
 
     def tear_down(self):
-        self.server.terminate()
-        self.server.wait()
+        end(self.server)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def place(self, name):
@@ -200,10 +221,10 @@ class PoolFuse(MountedFiles, Pool):
         wait_for("libpool-fuse", lambda: os.path.ismount(self.folder))
 
     def tear_down(self):
-        if self.server:
-            self.server.send_signal(signal.SIGTERM)
-            self.server.wait()
-        self.folder.rmdir()
+        end(self.server)
+        if self.folder.exists():
+            unmount(self.folder)
+            self.folder.rmdir()
         super().tear_down()
 
 
@@ -226,9 +247,9 @@ class Mounted(MountedFiles, System):
         self.mount()
 
     def tear_down(self):
-        if os.path.ismount(self.folder):
-            run("umount", self.folder)
-        self.folder.rmdir()
+        if self.folder.exists():
+            unmount(self.folder)
+            self.folder.rmdir()
         self.forget()
         for disk in self.disks + [self.spare]:
             if disk:
@@ -272,7 +293,7 @@ class Btrfs(Mounted):
         run("btrfs", "scrub", "start", "-B", self.folder)
 
     def lose_disk(self):
-        run("umount", self.folder)
+        unmount(self.folder)
         self.forget()
         wipe(self.disks[0])
         run("btrfs", "device", "scan", *self.disks[1:])
@@ -282,7 +303,7 @@ class Btrfs(Mounted):
         run("btrfs", "replace", "start", "-B", "-f", "1", self.spare, self.folder)
 
     def open(self):
-        run("umount", self.folder)
+        unmount(self.folder)
         self.mount()
 
 
@@ -358,8 +379,11 @@ class Zfs(MountedFiles, System):
         try_run("modprobe", "zfs")
         return None if os.path.exists("/dev/zfs") else "this kernel has no ZFS"
 
-    def set_up(self):
+    def __init__(self, options, disks, spare):
+        super().__init__(options, disks, None)
         self.pool = f"compare{os.getpid()}"
+
+    def set_up(self):
         run("zpool", "create", "-f", "-O", "compression=off", "-O", "primarycache=metadata", "-m", self.folder, self.pool,
             "raidz2", *self.disks)
 
