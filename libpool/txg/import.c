@@ -49,6 +49,14 @@ static void place_disk(struct core *core, const struct selection *selection, str
 
 static int place_disks(struct core *core, struct selection *selection, uint64_t first_txg)
 {
+	const struct label *label = core->label;
+	uint64_t aus = 0;
+
+	/* As a pool is made and grows: labels that say more, of disks that aren't there, would only cost memory. */
+	for (unsigned i = 0; i < selection->count; i++)
+		aus += disk_au_count(selection->members[i].config->size, label->au_shift);
+	if (!sys_capacity_suffices(label->k, label->m, label->au_shift, aus))
+		return -POOL_EFORMAT;
 	for (unsigned i = 0; i < selection->count; i++) {
 		struct member *member = &selection->members[i];
 		unsigned index = member->config->index;
@@ -223,7 +231,10 @@ static int import_selected(const struct core_options *options, const struct core
 	status = place_disks(core, selection, first_txg);
 	if (heartbeat)
 		heartbeat_follow(heartbeat, core);
-	if (status < 0)
+	if (status == -POOL_EFORMAT)
+		pool_error_set(error, status, "pool %s: its label names disks that are larger than a pool with allocation units of %u KiB can have",
+			       core->label->name, 1u << (core->label->au_shift - 10));
+	else if (status < 0)
 		pool_error_set(error, status, "pool %s: %s", core->label->name, pool_error_string(status));
 	else
 		status = load_and_judge(core, selection, import->force, error);
