@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/errors.h"
 #include "cli/importing.h"
 #include "cli/options.h"
+#include "cli/pools.h"
 
 #define MORE_MAX 16 /* folders beside those that are searched anyway */
 
@@ -45,18 +47,38 @@ static void add(struct folders *folders, const struct libpool_disk_info *disk)
 	folders->all[folders->count++] = folders->more[folders->more_count++] = folder;
 }
 
-/* Whether there is somewhere else to look. */
-static bool find_more(libpool_pool *pool, struct folders *folders)
+static void find_more(libpool_pool *pool, struct folders *folders)
 {
 	struct libpool_disk_info *disks = NULL;
 	size_t count = 0;
 
 	if (libpool_disks(pool, &disks, &count) < 0)
-		return false;
+		return;
 	for (size_t i = 0; i < count; i++)
 		add(folders, LIBPOOL_ELEMENT(libpool_disk_info, disks, i));
 	libpool_free(disks);
-	return folders->more_count > 0;
+}
+
+/*
+ * What a pool knows of its disks is in the pool itself: it is looked at read-only. To import it in order to write, without
+ * those that will be found a moment later, would leave each of them with rows to catch up on.
+ */
+static int look_for_more(const struct libpool_host *host, const struct libpool_import_options *options, struct folders *folders)
+{
+	struct libpool_import_options look = *options;
+	struct libpool_found found;
+	libpool_pool *pool;
+
+	if (options->rewind_txg || pools_find(host, options->name, &found, NULL) < 0 || found.in_use ||
+	    found.disks_found >= found.disks_configured)
+		return 0;
+	look.read_only = look.force = 1; /* as far as it goes */
+	if (libpool_import(host, &look, &pool, NULL) < 0)
+		return 0;
+	for (size_t i = 0; i < host->folder_count && i < FOLDERS_MAX; i++)
+		folders->all[folders->count++] = host->folders[i];
+	find_more(pool, folders);
+	return libpool_close(pool, NULL);
 }
 
 int import_pool(const struct libpool_host *host, const struct libpool_import_options *options, libpool_pool **ret_pool,
@@ -64,23 +86,16 @@ int import_pool(const struct libpool_host *host, const struct libpool_import_opt
 {
 	struct libpool_host wider = *host;
 	struct folders folders = {.count = 0};
-	libpool_pool *pool;
-	int code = libpool_import(host, options, &pool, error);
+	int code = look_for_more(host, options, &folders);
 
 	if (code < 0)
-		return code;
-	for (size_t i = 0; i < host->folder_count && i < FOLDERS_MAX; i++)
-		folders.all[folders.count++] = host->folders[i];
-	if (options->rewind_txg == 0 && find_more(pool, &folders)) {
+		return error_set(error, code, "importing pool %s: its disks stay in use", options->name);
+	if (folders.more_count) {
 		wider.folders = folders.all;
 		wider.folder_count = folders.count;
-		code = libpool_close(pool, error);
-		if (code == 0)
-			code = libpool_import(&wider, options, &pool, error);
 	}
+	code = libpool_import(&wider, options, ret_pool, error);
 	for (size_t i = 0; i < folders.more_count; i++)
 		free(folders.more[i]);
-	if (code == 0)
-		*ret_pool = pool;
 	return code;
 }

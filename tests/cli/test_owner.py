@@ -285,6 +285,10 @@ class Verbs(Owner):
         self.poolctl("status", "tank", "--check")
         self.reads_back(data)
         self.assertEqual(self.checksums(), before)
+        events = len(self.document("events", "tank")["events"])
+        self.volume(name="tank/more")
+        news = self.document("events", "tank")["events"][events:]
+        self.assertEqual([event for event in news if event["kind"].startswith(("disk.", "job."))], [])
         self.import_pool()
         self.assertEqual(self.status()["state"], "healthy")
         self.poolctl("offline", "tank", moved)
