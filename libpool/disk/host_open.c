@@ -18,14 +18,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libpool/disk/holder.h"
 #include "libpool/disk/host_private.h"
 #include "libpool/disk/sysfs.h"
 
 /*
- * How long a disk may be busy that somebody is about to let go: udev looks at it, or its owner was just killed and the
- * kernel is still ending the requests of its ring.
+ * How long a disk may be busy that somebody is about to let go: udev or another search looks at it. Where no living process
+ * has it, its owner was killed and the kernel is still ending the requests of its ring: that may take longer.
  */
 #define BUSY_RETRIES 25
+#define DEAD_RETRIES 150
 #define BUSY_RETRY_NS 20000000
 
 static int check_kind(mode_t mode, const char *path, struct pool_error *error)
@@ -37,6 +39,27 @@ static int check_kind(mode_t mode, const char *path, struct pool_error *error)
 	return pool_error_set(error, -ENOTBLK, "%s is neither a block device nor a regular file", path);
 }
 
+static int busy_error(const char *path, struct pool_error *error)
+{
+	struct stat status;
+	char holder[80] = "";
+
+	if (stat(path, &status) == 0)
+		disk_holder(&status, holder, sizeof(holder));
+	return pool_error_set(error, -EBUSY, "%s is in use by %s", path, holder[0] ? holder : "somebody else");
+}
+
+/* Whether to go on trying. */
+static bool await_release(const struct stat *status, int retry)
+{
+	char holder[80];
+
+	if (retry >= DEAD_RETRIES || (retry >= BUSY_RETRIES && retry % BUSY_RETRIES == 0 && disk_holder(status, holder, sizeof(holder))))
+		return false;
+	nanosleep(&(struct timespec){.tv_nsec = BUSY_RETRY_NS}, NULL);
+	return true;
+}
+
 static int open_error(int code, const char *path, struct pool_error *error)
 {
 	switch (code) {
@@ -46,8 +69,7 @@ static int open_error(int code, const char *path, struct pool_error *error)
 	case -EPERM:
 		return pool_error_set(error, -EACCES, "no permission to open %s", path);
 	case -EBUSY:
-	case -EWOULDBLOCK:
-		return pool_error_set(error, -EBUSY, "%s is in use by somebody else", path);
+		return busy_error(path, error);
 	case -EROFS:
 		return pool_error_set(error, code, "%s is read-only", path);
 	default:
@@ -56,12 +78,12 @@ static int open_error(int code, const char *path, struct pool_error *error)
 }
 
 /* File systems without direct I/O (tmpfs, some network ones) refuse O_DIRECT with EINVAL: then buffered. */
-static int open_descriptor(const char *path, mode_t mode, unsigned flags)
+static int open_descriptor(const char *path, const struct stat *status, unsigned flags)
 {
 	int access = flags & DISK_OPEN_READ_ONLY ? O_RDONLY : O_RDWR, descriptor;
 
 	access |= O_CLOEXEC | O_NONBLOCK;
-	if (S_ISBLK(mode) && flags & DISK_OPEN_EXCLUSIVE)
+	if (S_ISBLK(status->st_mode) && flags & DISK_OPEN_EXCLUSIVE)
 		access |= O_EXCL;
 	for (int retry = 0;; retry++) {
 		descriptor = open(path, access | O_DIRECT);
@@ -74,23 +96,25 @@ static int open_descriptor(const char *path, mode_t mode, unsigned flags)
 		}
 		if (errno == EINTR)
 			continue;
-		if (errno != EBUSY || retry == BUSY_RETRIES)
+		if (errno != EBUSY)
 			return -errno;
-		nanosleep(&(struct timespec){.tv_nsec = BUSY_RETRY_NS}, NULL);
+		if (!await_release(status, retry))
+			return -EBUSY;
 	}
 }
 
 /* Files are exclusive by agreement. */
-static int lock_file(int descriptor)
+static int lock_file(int descriptor, const struct stat *status)
 {
 	for (int retry = 0;; retry++) {
 		if (flock(descriptor, LOCK_EX | LOCK_NB) == 0)
 			return 0;
 		if (errno == EINTR)
 			continue;
-		if (errno != EWOULDBLOCK || retry == BUSY_RETRIES)
-			return errno == EWOULDBLOCK ? -EBUSY : -errno;
-		nanosleep(&(struct timespec){.tv_nsec = BUSY_RETRY_NS}, NULL);
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		if (!await_release(status, retry))
+			return -EBUSY;
 	}
 }
 
@@ -205,12 +229,12 @@ int host_open(const char *path, unsigned flags, struct host_opened *ret_opened, 
 	result = check_kind(status.st_mode, path, error);
 	if (result < 0)
 		return result;
-	opened.descriptor = open_descriptor(path, status.st_mode, flags);
+	opened.descriptor = open_descriptor(path, &status, flags);
 	if (opened.descriptor < 0)
 		return open_error(opened.descriptor, path, error);
 	opened.locked = flags & DISK_OPEN_EXCLUSIVE;
 	if (opened.locked && S_ISREG(status.st_mode)) {
-		result = lock_file(opened.descriptor);
+		result = lock_file(opened.descriptor, &status);
 		if (result < 0)
 			open_error(result, path, error);
 	}

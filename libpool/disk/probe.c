@@ -19,6 +19,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "libpool/disk/holder.h"
 #include "libpool/disk/host_private.h"
 #include "libpool/disk/label_probe.h"
 #include "libpool/disk/sysfs.h"
@@ -240,7 +241,7 @@ static void probe_use(int descriptor, const char *path, const struct stat *statu
 	else if (!is_device && is_loop_file(status))
 		how = "used by a loop device";
 	else if (is_device ? device_is_held(path) : file_is_locked(descriptor))
-		how = "in use by another program or driver";
+		how = disk_holder(status, use.where, sizeof(use.where)) ? "in use by" : "in use by another program or driver";
 	if (!how)
 		return;
 	probe->mounted = true;

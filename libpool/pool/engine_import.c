@@ -11,9 +11,6 @@
 #include "libpool/pool/internal.h"
 #include "libpool/pool/search.h"
 
-#define LOCK_ATTEMPTS 5
-#define LOCK_RETRY_NS (30 * NS_PER_MS)
-
 int engine_spawn(struct engine *engine, const char *name, fiber_function *function, void *argument)
 {
 	int result = rt_spawn(engine->rt, name, function, argument);
@@ -47,12 +44,11 @@ static void found_release(struct core_disk_found *disks, unsigned count)
 	free(disks);
 }
 
-static int lock_error(const char *pool, const char *path, int code, struct pool_error *error)
+static int lock_error(const char *pool, const char *path, int code, const char *cause, struct pool_error *error)
 {
 	switch (code) {
 	case -EBUSY:
-		return pool_error_set(error, -POOL_EINUSE,
-				      "pool %s is in use: disk %s is held by another process; export it there first", pool, path);
+		return pool_error_set(error, -POOL_EINUSE, "pool %s is in use: %s; export it there first", pool, cause);
 	case -EACCES:
 		return pool_error_set(error, code, "pool %s: no permission to write to disk %s; import it read-only, or with more rights",
 				      pool, path);
@@ -63,24 +59,13 @@ static int lock_error(const char *pool, const char *path, int code, struct pool_
 	}
 }
 
-/* Somebody who only looks which disks are in use has the lock for a moment. */
-int open_locked(const struct engine_host *host, const char *path, unsigned flags, struct disk **ret_disk)
-{
-	for (unsigned attempt = 0;; attempt++) {
-		int result = host->provider->ops->open(host->provider, host->rt, path, flags, ret_disk, NULL);
-
-		if (result != -EBUSY || attempt == LOCK_ATTEMPTS)
-			return result;
-		rt_sleep(host->rt, LOCK_RETRY_NS);
-	}
-}
-
 /* 1 if it was opened, 0 if it isn't there any more (its label changed, it vanished). */
 static int lock_disk(const struct engine_host *host, const struct search_pool *pool, const struct search_disk *candidate,
 		     unsigned flags, struct core_disk_found *ret_found, struct pool_error *error)
 {
 	struct core_disk_found found = {.path = strdup(candidate->path)};
-	int result = found.path ? open_locked(host, candidate->path, flags, &found.disk) : -ENOMEM;
+	struct pool_error cause = {0};
+	int result = found.path ? host->provider->ops->open(host->provider, host->rt, candidate->path, flags, &found.disk, &cause) : -ENOMEM;
 
 	if (result == -ENOENT || result == -ENXIO || result == -ENODEV || result == -EIO) {
 		free(found.path);
@@ -88,7 +73,7 @@ static int lock_disk(const struct engine_host *host, const struct search_pool *p
 	}
 	if (result < 0) {
 		free(found.path);
-		return lock_error(pool->config->name, candidate->path, result, error);
+		return lock_error(pool->config->name, candidate->path, result, cause.text, error);
 	}
 	result = core_label_read(found.disk, &found.label);
 	if (result == 0 && guid_equal(&found.label->pool, &pool->guid)) {

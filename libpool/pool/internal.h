@@ -72,8 +72,6 @@ struct engine {
 
 /* ---- engine_import.c, engine_export.c ---- */
 
-/* Opens a disk exclusively (other flags are added), with some patience. -EBUSY: it is in use. */
-int open_locked(const struct engine_host *host, const char *path, unsigned flags, struct disk **ret_disk);
 /* Starts a background fiber that export waits for. */
 int engine_spawn(struct engine *engine, const char *name, fiber_function *function, void *argument);
 /* Frees the struct and what it holds in RAM; all background fibers have ended. */

@@ -141,13 +141,14 @@ static int look_at(const struct engine_host *host, struct new_disk *new, struct 
 
 static int open_writable(const struct engine_host *host, struct new_disk *new, struct pool_error *error)
 {
-	int result = open_locked(host, new->path, DISK_OPEN_EXCLUSIVE, &new->disk);
+	struct pool_error cause = {0};
+	int result = host->provider->ops->open(host->provider, host->rt, new->path, DISK_OPEN_EXCLUSIVE, &new->disk, &cause);
 
 	switch (result) {
 	case 0:
 		return 0;
 	case -EBUSY:
-		return pool_error_set(error, -POOL_EINUSE, "disk %s is in use by another program: free it first", new->path);
+		return pool_error_set(error, -POOL_EINUSE, "disk %s: free it first", cause.text);
 	case -EROFS:
 		return pool_error_set(error, result, "disk %s is read-only: a pool needs disks it can write to", new->path);
 	case -EACCES:

@@ -144,7 +144,7 @@ class Disks(PoolctlCase):
         with open(disks[0], "rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             self.refused("create", "tank", "raid1", *disks, says="d0")
-            self.refused("create", "tank", "raid1", *disks, "--force", says="d0")
+            self.refused("create", "tank", "raid1", *disks, "--force", says=["d0", f"process {os.getpid()} ("])
 
     @unittest.skipUnless(os.geteuid() == 0 and os.path.exists("/dev/loop-control") and shutil.which("mkfs.ext4"),
                          "needs root, loop devices and mkfs.ext4")
@@ -334,7 +334,8 @@ class SecondImport(PoolctlCase):
                               ("volume", "read", "tank/data", "out"), ("scrub", "tank"), ("destroy", "tank", "--yes"),
                               ("export", "tank")):
                 with self.subTest(arguments=arguments):
-                    self.refused(*arguments, says="tank", changes=True)
+                    says = ["tank"] if arguments[0] in ("export", "destroy") else ["tank", f"process {owner.pid} (poolctl)"]
+                    self.refused(*arguments, says=says, changes=True)
             self.refused("create", "other", "raid6", *disks, "--force", changes=True)
             self.poolctl("status", "tank", "--check", code=4)
             self.assertIn("in use", self.poolctl("list"))
