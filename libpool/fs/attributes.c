@@ -80,16 +80,19 @@ static int guard_set(struct fs_node *node, const struct fs_set *set, const struc
 static int set_apply(struct fs_node *node, const struct fs_set *set, struct acl_list *list, uint64_t txg)
 {
 	bool sized = set->what & FS_SET_SIZE;
-	int status = sized ? content_resize(node, txg, set->size) : 0;
+	struct inode_record before;
+	int status = node_change_begin(node, txg, &before);
 
 	if (status < 0)
 		return status;
+	if (sized)
+		status = content_resize(node, txg, set->size);
 	set_ids(&node->inode, set);
 	node_changed(node, sized);
 	set_times(&node->inode, set);
-	if (set->what & FS_SET_MODE)
+	if (status == 0 && set->what & FS_SET_MODE)
 		status = acl_set_mode(list, node, txg);
-	return status < 0 ? status : node_store(node, txg);
+	return node_change_end(node, txg, &before, status);
 }
 
 int fs_set(struct fs_node *node, const struct fs_set *set)

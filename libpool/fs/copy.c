@@ -24,6 +24,7 @@ static int put_record(struct copy *copy, struct buffer *buffer)
 {
 	struct fs_node *to = copy->to;
 	struct core *core = to->fs->core;
+	struct inode_record before;
 	uint64_t txg;
 	int status = guard_content(to, copy->to_offset, buffer->size);
 
@@ -32,12 +33,14 @@ static int put_record(struct copy *copy, struct buffer *buffer)
 
 	if (status < 0)
 		return status;
-	status = content_put_block(to, txg, copy->to_offset / buffer->size, buffer);
-	if (copy->flags & FS_WRITE_KILL_SETID)
-		drop_setid(&to->inode);
-	node_changed(to, true);
-	if (status == 0)
-		status = node_store(to, txg);
+	status = node_change_begin(to, txg, &before);
+	if (status == 0) {
+		status = content_put_block(to, txg, copy->to_offset / buffer->size, buffer);
+		if (copy->flags & FS_WRITE_KILL_SETID)
+			drop_setid(&to->inode);
+		node_changed(to, true);
+		status = node_change_end(to, txg, &before, status);
+	}
 	core_release(core, txg);
 	return status;
 }
@@ -48,6 +51,7 @@ static int put_hole(struct copy *copy, uint64_t length)
 	struct fs_node *to = copy->to;
 	struct core *core = to->fs->core;
 	uint64_t txg, end = copy->to_offset + length;
+	struct inode_record before;
 	int status = guard_punch(to, copy->to_offset, length);
 
 	if (status == 0)
@@ -57,13 +61,15 @@ static int put_hole(struct copy *copy, uint64_t length)
 
 	if (status < 0)
 		return status;
-	if (end > to->inode.size)
-		status = content_resize(to, txg, end);
-	if (status == 0)
-		status = content_zero(to, txg, copy->to_offset, length);
-	node_changed(to, true);
-	if (status == 0)
-		status = node_store(to, txg);
+	status = node_change_begin(to, txg, &before);
+	if (status == 0) {
+		if (end > to->inode.size)
+			status = content_resize(to, txg, end);
+		if (status == 0)
+			status = content_zero(to, txg, copy->to_offset, length);
+		node_changed(to, true);
+		status = node_change_end(to, txg, &before, status);
+	}
 	core_release(core, txg);
 	return status;
 }

@@ -61,12 +61,12 @@ static int change_check(const struct fs_node *node, uint64_t offset, uint64_t le
 }
 
 /* What every change of content ends with, in its txg. */
-static int change_done(struct fs_node *node, uint64_t txg, unsigned flags)
+static int change_done(struct fs_node *node, uint64_t txg, unsigned flags, const struct inode_record *before, int status)
 {
 	if (flags & FS_WRITE_KILL_SETID)
 		drop_setid(&node->inode);
 	node_changed(node, true);
-	return node_store(node, txg);
+	return node_change_end(node, txg, before, status);
 }
 
 /* The range, and the end of the file if there is a gap before it. */
@@ -80,6 +80,7 @@ static int guard_write(struct fs_node *node, uint64_t offset, size_t length)
 static int write_piece(struct fs_node *node, uint64_t offset, size_t length, const void *source, unsigned flags)
 {
 	struct core *core = node->fs->core;
+	struct inode_record before;
 	uint64_t txg;
 	int status = guard_write(node, offset, length);
 
@@ -88,9 +89,9 @@ static int write_piece(struct fs_node *node, uint64_t offset, size_t length, con
 
 	if (status < 0)
 		return status;
-	status = content_write(node, txg, offset, length, source);
+	status = node_change_begin(node, txg, &before);
 	if (status == 0)
-		status = change_done(node, txg, flags);
+		status = change_done(node, txg, flags, &before, content_write(node, txg, offset, length, source));
 	core_release(core, txg);
 	return status;
 }
@@ -124,15 +125,18 @@ int fs_write(struct fs_node *node, uint64_t offset, size_t length, const void *s
 static int allocate(struct fs_node *node, int mode, uint64_t offset, uint64_t length, unsigned flags, uint64_t txg)
 {
 	uint64_t size = node->inode.size, end = offset + length;
-	int status = 0;
+	struct inode_record before;
+	int status = node_change_begin(node, txg, &before);
 
+	if (status < 0)
+		return status;
 	if (end > size && !(mode & FALLOC_FL_KEEP_SIZE)) {
 		status = content_resize(node, txg, end);
 		size = node->inode.size;
 	}
 	if (status == 0 && mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && offset < size)
 		status = content_zero(node, txg, offset, (end < size ? end : size) - offset);
-	return status < 0 ? status : change_done(node, txg, flags);
+	return change_done(node, txg, flags, &before, status);
 }
 
 int fs_allocate(struct fs_node *node, int mode, uint64_t offset, uint64_t length, unsigned flags)

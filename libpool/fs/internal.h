@@ -53,6 +53,12 @@ int node_get(struct fs *fs, uint64_t number, struct fs_node **ret_node);
 int node_new(struct fs *fs, uint64_t txg, const struct inode_record *inode, struct fs_node **ret_node);
 /* The record, as it now is, becomes part of txg. */
 int node_store(struct fs_node *node, uint64_t txg);
+/*
+ * Around a change of one node that may fail half-way: begin makes sure that the record can be stored in txg, end stores it, or,
+ * with a negative status, makes it again what it was before (which is what is stored). end returns the status.
+ */
+int node_change_begin(struct fs_node *node, uint64_t txg, struct inode_record *ret_before);
+int node_change_end(struct fs_node *node, uint64_t txg, const struct inode_record *before, int status);
 /* A change: of attributes, or of content too. Sets times and the counter; node_store is the caller's. */
 void node_changed(struct fs_node *node, bool content);
 struct fs_time fs_now(struct fs *fs);

@@ -105,6 +105,21 @@ int node_store(struct fs_node *node, uint64_t txg)
 	return object_set_bonus(node->object, txg, raw, sizeof(raw));
 }
 
+int node_change_begin(struct fs_node *node, uint64_t txg, struct inode_record *ret_before)
+{
+	*ret_before = node->inode;
+	return node_store(node, txg);
+}
+
+int node_change_end(struct fs_node *node, uint64_t txg, const struct inode_record *before, int status)
+{
+	if (status == 0)
+		status = node_store(node, txg);
+	if (status < 0)
+		node->inode = *before;
+	return status;
+}
+
 struct fs_time fs_now(struct fs *fs)
 {
 	uint64_t now = rt_realtime(fs->rt);

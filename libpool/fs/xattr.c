@@ -45,12 +45,14 @@ static int delete_parts(struct object *tree, uint64_t txg, const char *name, uns
 int xattr_put(struct fs_node *node, uint64_t txg, const char *name, const void *value, size_t length, size_t before)
 {
 	uint8_t key[XATTR_KEY_MAX], part_value[XATTR_HEAD_SIZE + XATTR_PART_MAX];
+	bool fresh = !node->inode.xattrs;
+	unsigned part = 0;
 	struct object *tree;
 	int status = open_or_create(node, txg, &tree);
 
 	if (status < 0)
 		return status;
-	for (unsigned part = 0; part < part_count(length) && status == 0; part++) {
+	for (; part < part_count(length) && status == 0; part++) {
 		size_t at = (size_t)part * XATTR_PART_MAX, size = length - at < XATTR_PART_MAX ? length - at : XATTR_PART_MAX;
 		size_t head = part == 0 ? XATTR_HEAD_SIZE : 0;
 		le32 total = le32_make((uint32_t)length);
@@ -62,7 +64,8 @@ int xattr_put(struct fs_node *node, uint64_t txg, const char *name, const void *
 	if (status == 0)
 		status = delete_parts(tree, txg, name, part_count(length), before ? part_count(before) : 0);
 	object_close(tree);
-	if (status < 0) /* parts of two values must not be committed */
+	/* Parts of two values, or a tree that belongs to nobody, must not be committed. */
+	if (status < 0 && (part > 1 || fresh))
 		core_halt(node->fs->core, "out of memory in a change of extended attributes");
 	return status;
 }
@@ -224,19 +227,23 @@ static int apply_acl_rules(const struct fs_node *node, struct change *change)
 static int change_apply(struct fs_node *node, const struct change *change)
 {
 	struct core *core = node->fs->core;
+	struct inode_record before;
 	uint64_t txg;
 	int status = core_hold(core, change->value ? NAMES_CELLS : 0, &txg); /* what is removed needs no room */
 
 	if (status < 0)
 		return status;
+	status = node_change_begin(node, txg, &before);
+	if (status < 0)
+		goto out;
 	node->inode.mode = change->mode;
 	if (change->value)
 		status = xattr_put(node, txg, change->name, change->value, change->length, change->exists ? change->before : 0);
 	else if (change->exists)
 		status = xattr_delete(node, txg, change->name, change->before);
 	node_changed(node, false);
-	if (status == 0)
-		status = node_store(node, txg);
+	status = node_change_end(node, txg, &before, status);
+out:
 	core_release(core, txg);
 	return status;
 }
