@@ -41,6 +41,20 @@ uint32_t columns_in_service(struct store *store, const struct segment *segment)
 	return mask;
 }
 
+/* Of a disk that hangs nothing is known: what it has isn't wrong, and not lost. */
+static uint32_t columns_that_answer(struct store *store, const struct segment *segment)
+{
+	uint32_t mask = columns_in_service(store, segment);
+
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
+		const struct disk *disk = mask >> c & 1 ? store_disk(store, segment->record.columns[c].disk)->disk : NULL;
+
+		if (disk && (disk->abandoned_reads || disk->abandoned_writes))
+			mask &= ~(1u << c);
+	}
+	return mask;
+}
+
 const struct summary_block *block_at(const struct summary *summary, unsigned column, unsigned row, uint64_t *ret_dva)
 {
 	const struct summary_stripe *stripe = NULL;
@@ -104,6 +118,8 @@ bool report_lost_summary(struct job *job, const struct job_host *host, uint32_t 
 {
 	if (batch_is_gone(host->store, segment, batch))
 		return false; /* its last block died while it was looked at */
+	if (store_waits_for_disk(host->store, alloc_segment(store_alloc(host->store), segment), batch->txg))
+		return false; /* it may come back with its disk */
 	struct dva dva = dva_unpack(batch->summary_dva);
 	struct job_damage damage = { .segment = segment, .row = (uint16_t)(dva.base + dva.offset % dva.height),
 				     .column = (uint8_t)(dva.offset / dva.height), .place = batch->txg, .dva = batch->summary_dva };
@@ -150,7 +166,7 @@ static int solve_wrong(struct row_window *window)
 static unsigned count_errors(struct job *job, const struct job_host *host, const struct row_window *window, unsigned *ret_missed)
 {
 	const struct segment *segment = alloc_segment(store_alloc(host->store), window->segment);
-	uint32_t serving = columns_in_service(host->store, segment);
+	uint32_t serving = columns_that_answer(host->store, segment);
 	unsigned found = 0;
 
 	*ret_missed = 0;
@@ -163,7 +179,7 @@ static unsigned count_errors(struct job *job, const struct job_host *host, const
 				++*ret_missed;
 			else if (was == CELL_BAD || (was == CELL_UNREADABLE && serving >> c & 1))
 				found++;
-			lost |= state == CELL_BAD || state == CELL_UNREADABLE;
+			lost |= state == CELL_BAD || (state == CELL_UNREADABLE && serving >> c & 1);
 		}
 		if (lost)
 			report_lost_row(job, host, window, r);

@@ -113,7 +113,7 @@ static void read_fiber(void *argument)
 	int status = store_read(verify->store, &task->pointer, 0, &payload);
 
 	buffer_unref(payload);
-	if (status == -ENOMEM) {
+	if (status == -ENOMEM || status == -POOL_EDEGRADED) {
 		verify->error = status;
 	} else if (status < 0) {
 		verify->result.damaged_blocks++;

@@ -18,7 +18,7 @@
 	X(POOL_ECHECKSUM, 4098, "checksum mismatch")                                               \
 	X(POOL_EFORMAT, 4099, "not a valid on-disk structure")                                     \
 	X(POOL_EFEATURE, 4100, "made by a version with features unknown to this one")              \
-	X(POOL_EDEGRADED, 4101, "too few disks are present")                                       \
+	X(POOL_EDEGRADED, 4101, "too few disks are present and answer")                            \
 	X(POOL_EFOREIGN, 4102, "the disk carries something else")                                  \
 	X(POOL_EINUSE, 4103, "in use")                                                             \
 	X(POOL_ESPLIT, 4104, "the pool was used in two halves")                                    \

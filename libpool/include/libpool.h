@@ -60,7 +60,7 @@ enum {
 	LIBPOOL_ECHECKSUM = 4098,
 	LIBPOOL_EFORMAT = 4099,    /* not a valid on-disk structure */
 	LIBPOOL_EFEATURE = 4100,   /* features unknown to this version */
-	LIBPOOL_EDEGRADED = 4101,  /* too few disks present */
+	LIBPOOL_EDEGRADED = 4101,  /* too few disks are present, or one hangs that is needed */
 	LIBPOOL_EFOREIGN = 4102,   /* a disk carries something else: `force` overwrites it */
 	LIBPOOL_EINUSE = 4103,
 	LIBPOOL_ESPLIT = 4104,     /* the pool was used in two halves */

@@ -271,7 +271,7 @@ static int add_neighbours(struct plan *plan, unsigned level)
 		*nodes = all;
 		all = before;
 		result = tree_nodes_load(plan, added.items, added.count);
-		if (result == -POOL_EDAMAGED || result == -EIO)
+		if (result == -POOL_EDAMAGED || result == -POOL_EDEGRADED || result == -EIO)
 			result = leave_unreadable(plan, level, &added);
 		for (size_t i = 0; i < added.count && result == 0; i++)
 			result = build_unchanged(plan, *array_at(&added, struct tree_node *, i));

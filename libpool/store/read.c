@@ -141,7 +141,20 @@ static bool verify(struct store *store, const struct block_pointer *pointer, con
 	return job.matches;
 }
 
-int store_read(struct store *store, const struct block_pointer *pointer, unsigned flags, struct buffer **ret_payload)
+bool store_waits_for_disk(const struct store *store, const struct segment *segment, uint64_t place)
+{
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
+		uint16_t index = segment->record.columns[c].disk;
+		const struct store_disk *disk = index == DISK_ABSENT ? NULL : &store->disks[index];
+
+		if (disk && disk->disk && (disk->disk->abandoned_reads || disk->disk->abandoned_writes) &&
+		    !(disk->stale_from && place >= disk->stale_from))
+			return true;
+	}
+	return false;
+}
+
+static int read_block(struct store *store, const struct block_pointer *pointer, unsigned flags, bool again, struct buffer **ret_payload)
 {
 	struct dva dva = dva_unpack(pointer->dva);
 	struct segment *segment = alloc_segment(store->alloc, dva.segment);
@@ -172,9 +185,15 @@ int store_read(struct store *store, const struct block_pointer *pointer, unsigne
 		return -POOL_ECHECKSUM;
 	if (status == -ENOMEM)
 		return status;
+	bool overdue = status == -ETIMEDOUT;
 	alloc_pin(segment);
 	status = read_repair(store, pointer, segment, ret_payload);
+	bool waits = store_waits_for_disk(store, segment, pointer->place);
 	alloc_unpin(store->alloc, segment);
+	if (status == -POOL_EDAMAGED && overdue && !waits && !again) /* it has answered meanwhile */
+		return read_block(store, pointer, flags, true, ret_payload);
+	if (status == -POOL_EDAMAGED && waits)
+		return -POOL_EDEGRADED;
 	if (status == -POOL_EDAMAGED) {
 		if (flags & STORE_READ_SPECULATIVE)
 			return -POOL_ECHECKSUM;
@@ -182,4 +201,9 @@ int store_read(struct store *store, const struct block_pointer *pointer, unsigne
 		store_emit(store, STORE_DAMAGED, 0, 1, "a block can't be reconstructed");
 	}
 	return status;
+}
+
+int store_read(struct store *store, const struct block_pointer *pointer, unsigned flags, struct buffer **ret_payload)
+{
+	return read_block(store, pointer, flags, false, ret_payload);
 }

@@ -154,9 +154,12 @@ enum { STORE_READ_SPECULATIVE = 1 /* a mismatch is not damage yet: return -POOL_
 /*
  * Reads and verifies one placed block (psect cells as stored). On an error or a confirmed mismatch it
  * reconstructs, heals what was wrong, and counts it against the disk. Waits.
- * 0 with one reference in *ret_payload; -POOL_ECHECKSUM (speculative only); -POOL_EDAMAGED; -ENOMEM.
+ * 0 with one reference in *ret_payload; -POOL_ECHECKSUM (speculative only); -POOL_EDAMAGED; -POOL_EDEGRADED when it takes a disk
+ * that doesn't answer at present: nothing says that the block is damaged; -ENOMEM.
  */
 int store_read(struct store *store, const struct block_pointer *pointer, unsigned flags, struct buffer **ret_payload);
+/* Whether a column of the segment, with what was placed in txg `place`, is on a disk that doesn't answer at present. */
+bool store_waits_for_disk(const struct store *store, const struct segment *segment, uint64_t place);
 
 /* The checksum of a payload as its pointer's kind demands. Pure; any thread. */
 void store_checksum(uint8_t checksum_kind, const void *payload, size_t length, uint8_t ret_checksum[24]);

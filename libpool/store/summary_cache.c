@@ -106,8 +106,8 @@ int summary_get(struct store *store, const struct segment *segment, unsigned row
 	}
 	alloc_summary_pointer(batch, &pointer);
 	int status = store_read(store, &pointer, 0, &payload);
-	if (status < 0)
-		return status;
+	if (status < 0) /* for who needs it now it makes no difference; see store_waits_for_disk */
+		return status == -POOL_EDEGRADED ? -POOL_EDAMAGED : status;
 	status = summary_adopt(store, segment->id, &pointer, payload, ret_entry);
 	buffer_unref(payload);
 	return status;

@@ -169,6 +169,61 @@ static void test_node(void **state)
 	run(node_program);
 }
 
+/* ---- a disk that doesn't answer ---- */
+
+static unsigned reports;
+
+static void count_report(void *argument, const struct block_pointer *pointer, const struct block_owner *owner, int error)
+{
+	(void)argument, (void)pointer, (void)owner;
+	reports += error < 0;
+}
+
+/* Without parity nobody else has what a disk has that hangs for a while: that fails, but isn't damage. */
+static void hang_program(struct machine *machine)
+{
+	struct datasets *datasets = prepare(machine);
+	struct volume *hurt = pool_volume(machine, datasets, "hurt"), *well = pool_volume(machine, datasets, "well");
+	struct wanted block = { .objset = id_of(machine, datasets, "hurt"), .object = 16, .block = 3, .type = TYPE_DATA };
+	uint8_t data[BLOCK];
+
+	expect_done(machine, datasets_walk(datasets, find_pointer, &block));
+	expect(block.found);
+	struct dva dva = dva_unpack(block.pointer.dva);
+	const struct segment *segment = alloc_segment(core_alloc(machine->core), dva.segment);
+	struct segment_column column = segment->record.columns[dva.offset / dva.height];
+	struct sim_disk *disk = machine->set->disks[column.disk];
+	reports = 0;
+	blocks_set_damage_callback(core_blocks(machine->core), count_report, NULL);
+	for (unsigned late = 0; late < 2; late++) {
+		/* Answered after the verdict, and just before it: between the first deadline and that of the read which looks closer. */
+		blocks_drop_cache(core_blocks(machine->core));
+		sim_disk_fault(disk, SIM_HANG_LATE, store_cell_offset(core_store(machine->core), column.au, dva.base + dva.offset % dva.height),
+			       CELL_SIZE, 0, late ? 1 : 2, (late ? 31 : 100) * NS_PER_S);
+		int status = volume_read(hurt, 3 * BLOCK, BLOCK, data);
+		expect(status == -POOL_EDEGRADED || (late && status == 0));
+		expect_equal(reports, 0);
+		rt_sleep(machine->rt, 200 * NS_PER_S);
+		sim_disk_faults_clear(disk);
+		expect(holds(hurt, 3, 1));
+	}
+	expect_equal(reports, 0);
+	expect_works(machine, well, 3);
+	volume_close(hurt);
+	volume_close(well);
+	pool_close(machine, datasets);
+}
+
+static void test_hang(void **state)
+{
+	struct machine *machine = machine_new(2, 64 * MIB, 1, 0, 5);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, hang_program);
+	machine_free(machine);
+}
+
 static void test_resize(void **state)
 {
 	(void)state;
@@ -191,6 +246,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_node),
+		cmocka_unit_test(test_hang),
 		cmocka_unit_test(test_resize),
 		cmocka_unit_test(test_dnode),
 		cmocka_unit_test(test_catalogue),

@@ -492,6 +492,44 @@ static void test_beside_writers(void **state)
 	each_geometry(writers_body, false);
 }
 
+/* ---- a disk that doesn't answer ---- */
+
+static void hanging_body(struct world *world)
+{
+	struct bench bench;
+	uint32_t id = 0;
+	unsigned disk = 0, row = 1;
+
+	bench_init(&bench, world);
+	bench_fill(&bench, 4, 50);
+	while (!bench_segment(world, id) || bench_segment(world, id)->record.class != CLASS_HOT || !bench_live_rows(world, bench_segment(world, id)))
+		id++;
+	while (!bench_row_is_live(world, bench_segment(world, id), row))
+		row++;
+	uint64_t offset = world_cell_offset(world, id, 0, row, &disk);
+	sim_disk_fault(world_disk(world, disk), SIM_HANG_LATE, offset, CELL_SIZE, 0, 2, 500 * NS_PER_S);
+	bench_job(&bench, JOB_SCRUB);
+	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
+	assert_int_equal(bench.damage.count, 0); /* nobody knows what is there */
+	assert_int_equal(bench.job.cells_unrepaired, 0);
+	rt_sleep(world->rt, 600 * NS_PER_S);
+	sim_disk_faults_clear(world_disk(world, disk));
+	bench_check_all(&bench);
+	bench_release(&bench);
+}
+
+static void test_disk_that_hangs(void **state)
+{
+	struct world_options options = {.k = 1, .m = 0, .disks = 2, .seed = 10, .plain = true};
+
+	(void)state;
+	for (; options.seed < 14; options.seed++) {
+		struct world *world = world_new(&options);
+		world_run(world, hanging_body);
+		world_free(world);
+	}
+}
+
 /* ---- the record ---- */
 
 static void test_record(void **state)
@@ -539,7 +577,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_cell_once), cmocka_unit_test(test_once_without_a_disk), cmocka_unit_test(test_repair),
-		cmocka_unit_test(test_loss),	       cmocka_unit_test(test_life),		   cmocka_unit_test(test_beside_writers),
+		cmocka_unit_test(test_loss),	       cmocka_unit_test(test_life),		   cmocka_unit_test(test_disk_that_hangs), cmocka_unit_test(test_beside_writers),
 		cmocka_unit_test(test_record),	       cmocka_unit_test(test_lost_summary),
 	};
 
