@@ -280,9 +280,17 @@ static int attach(struct engine *engine, struct returning *returning, struct poo
 	disk->disk = returning->disk;
 	returning->disk = NULL;
 	snprintf(disk->path, sizeof(disk->path), "%s", returning->path);
-	disk->state = DISK_RESYNC;
 	if (!disk->stale_from || missing_from < disk->stale_from)
 		disk->stale_from = missing_from;
+	result = core_disk_returns(engine->core, returning->index);
+	if (result < 0) {
+		disk_close(disk->disk);
+		disk->disk = NULL;
+		free(label);
+		return pool_error_set(error, result, "pool %s: disk %s can't be written: %s", disks_pool_name(engine), returning->path,
+				      pool_error_string(result));
+	}
+	disk->state = DISK_RESYNC;
 	disk->consecutive_errors = 0;
 	disk->unflushed_txg = 0;
 	disk->state_dirty = true;

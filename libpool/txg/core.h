@@ -157,6 +157,11 @@ const char *core_failure_text(const struct core *core, int status);
 int core_label_update(struct core *core, const struct label *label, struct pool_error *error);
 /* A new disk gets the next index (never used before): label durable on all disks before it returns the index. */
 int core_disk_add(struct core *core, struct disk *disk, unsigned *ret_index, struct pool_error *error);
+/*
+ * A disk of the pool is back, open in its slot, with stale_from set and its state not yet RESYNC: from here on it doesn't pass for a
+ * whole one of long ago if the others are lost before it is up to date. 0, or why it can't be written.
+ */
+int core_disk_returns(struct core *core, unsigned index);
 /* No segment has a column there any more. Two commits, then the label without it. Closes the disk. */
 int core_disk_remove(struct core *core, unsigned index, struct pool_error *error);
 

@@ -73,6 +73,25 @@ static int new_index(struct core *core, const struct disk *disk, unsigned *ret_i
 	return 0;
 }
 
+/* Into both areas of a disk, flushed. */
+static int put_uberblock(const struct store_disk *slot, struct uberblock *uberblock)
+{
+	struct buffer *buffer = buffer_new(UBERBLOCK_SIZE);
+	int status = buffer ? 0 : -ENOMEM;
+
+	uberblock->disk_index = slot->index;
+	uberblock->slot = (uint16_t)(uberblock->txg % UBERBLOCK_COMMIT_SLOTS);
+	if (buffer)
+		uberblock_encode(uberblock, &slot->guid, buffer->data);
+	for (unsigned area = 0; area < 2 && status == 0; area++)
+		status = disk_write(slot->disk, label_area_offset(slot->size, area) + UBERBLOCK_OFFSET +
+						    (uint64_t)uberblock->slot * UBERBLOCK_SIZE, UBERBLOCK_SIZE, buffer, 0, false);
+	if (status == 0)
+		status = disk_flush(slot->disk);
+	buffer_unref(buffer);
+	return status;
+}
+
 /*
  * Onto a disk that no other label names yet: the last uberblock, which proves that it is of this history, then its label.
  * A disk that is named by others but blank, after a crash in between, would count as one more that is lost.
@@ -85,17 +104,10 @@ static int introduce(struct core *core, unsigned index)
 	struct buffer *buffer = buffer_new(LABEL_COPY_SIZE);
 	int status = label && uberblock && buffer ? 0 : -ENOMEM;
 
-	for (unsigned area = 0; area < 2 && status == 0; area++) {
-		uint64_t at = label_area_offset(slot->size, area);
+	if (status == 0) {
 		*uberblock = core->uberblock;
-		uberblock->disk_index = (uint16_t)index;
-		uberblock->slot = (uint16_t)(uberblock->txg % UBERBLOCK_COMMIT_SLOTS);
-		uberblock_encode(uberblock, &slot->guid, buffer->data);
-		status = disk_write(slot->disk, at + UBERBLOCK_OFFSET + (uint64_t)uberblock->slot * UBERBLOCK_SIZE, UBERBLOCK_SIZE,
-				    buffer, 0, false);
+		status = put_uberblock(slot, uberblock);
 	}
-	if (status == 0)
-		status = disk_flush(slot->disk);
 	for (unsigned i = 0; i < 4 && status == 0; i++) {
 		*label = *core->label;
 		label->disk = slot->guid;
@@ -110,6 +122,21 @@ static int introduce(struct core *core, unsigned index)
 	free(label);
 	free(uberblock);
 	buffer_unref(buffer);
+	return status;
+}
+
+int core_disk_returns(struct core *core, unsigned index)
+{
+	struct uberblock *uberblock = malloc(sizeof(*uberblock));
+	int status = -ENOMEM;
+
+	if (uberblock) {
+		*uberblock = core->uberblock;
+		status = uberblock_fill_states(core, uberblock);
+	}
+	if (status == 0)
+		status = put_uberblock(store_disk(core->store, index), uberblock);
+	free(uberblock);
 	return status;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libpool/base/bitmap.h"
 #include "libpool/base/check.h"
 #include "libpool/txg/heartbeat.h"
 
@@ -44,6 +45,10 @@ static void place_disk(struct core *core, const struct selection *selection, str
 		disk->state = DISK_RESYNC;
 		if (!disk->stale_from || own < disk->stale_from)
 			disk->stale_from = own;
+		/* A crash when it had just returned: it may know better what it lacks than the others. */
+		state = selection_state_of(member->newest, member->config->index);
+		if (state && state->stale_from && state->stale_from < disk->stale_from)
+			disk->stale_from = state->stale_from;
 	}
 }
 
@@ -71,15 +76,46 @@ static int place_disks(struct core *core, struct selection *selection, uint64_t 
 	return 0;
 }
 
-static unsigned count_absent(struct core *core, const struct selection *selection)
+/* Disks that lack what txg `txg` wrote: they are away, hold nothing of the pool, or weren't done with catching up. */
+static unsigned count_behind(struct core *core, const struct selection *selection, uint64_t txg)
 {
-	unsigned absent = 0;
+	unsigned behind = 0;
 
 	for (unsigned i = 0; i < selection->count; i++) {
 		const struct store_disk *disk = store_disk(core->store, selection->members[i].config->index);
-		absent += !selection->members[i].fresh && (!disk->disk || disk->stale_from == 1);
+		behind += !selection->members[i].fresh && (!disk->disk || (disk->stale_from && disk->stale_from <= txg));
 	}
-	return absent;
+	return behind;
+}
+
+/* Whether a row that was placed in txg `txg` has lost more columns than it has parity. */
+static bool is_lost(struct core *core, const struct segment *segment, uint64_t txg)
+{
+	unsigned missing = 0;
+
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
+		uint16_t index = segment->record.columns[c].disk;
+		const struct store_disk *disk = index == DISK_ABSENT ? NULL : store_disk(core->store, index);
+		missing += !disk || !disk->disk || (disk->stale_from && disk->stale_from <= txg);
+	}
+	return missing > segment->record.m;
+}
+
+static bool has_lost_rows(struct core *core, const struct segment *segment)
+{
+	unsigned rows = alloc_geometry(core->alloc)->rows;
+
+	if (is_lost(core, segment, segment->record.alloc_txg))
+		return true;
+	for (unsigned i = 0; i < segment->batch_count; i++) {
+		const struct batch_index *batch = &segment->batches[i];
+		if (!is_lost(core, segment, batch->txg))
+			continue;
+		for (unsigned c = 0; segment->bits && c < segment->bits_k; c++)
+			if (bitmap_count(segment->bits, (size_t)c * rows + batch->base, batch->rows))
+				return true;
+	}
+	return false;
 }
 
 /*
@@ -92,15 +128,8 @@ static uint32_t count_lost_segments(struct core *core)
 
 	for (uint32_t id = 0; id < alloc_segment_count(core->alloc); id++) {
 		const struct segment *segment = alloc_segment(core->alloc, id);
-		unsigned missing = 0;
-		if (!segment || alloc_segment_is_free(segment) || segment->live == 0)
-			continue;
-		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
-			uint16_t index = segment->record.columns[c].disk;
-			const struct store_disk *disk = index == DISK_ABSENT ? NULL : store_disk(core->store, index);
-			missing += !disk || !disk->disk || (disk->stale_from && disk->stale_from <= segment->record.alloc_txg);
-		}
-		lost += missing > segment->record.m;
+		if (segment && !alloc_segment_is_free(segment) && segment->live > 0)
+			lost += has_lost_rows(core, segment);
 	}
 	return lost;
 }
@@ -109,16 +138,17 @@ static uint32_t count_lost_segments(struct core *core)
 static int load_and_judge(struct core *core, const struct selection *selection, bool insist, struct pool_error *error)
 {
 	int status = core_load(core, selection->chosen, error);
-	unsigned absent = count_absent(core, selection);
+	unsigned behind = count_behind(core, selection, selection->chosen->txg);
 	uint32_t lost = status == 0 ? count_lost_segments(core) : 0;
 
 	if (status == -ENOMEM)
 		return pool_error_set(error, status, "pool %s: out of memory", core->label->name);
 	/* Who insists may look at what is left. */
-	if ((lost && !(core->read_only && insist)) || (status < 0 && absent > core->label->m))
+	if ((lost && !(core->read_only && insist)) || (status < 0 && behind > core->label->m))
 		return pool_error_set(error, -POOL_EDEGRADED,
-				      "pool %s: %u of its %u disks are missing or hold nothing of it; it survives the loss of %u",
-				      core->label->name, absent, selection->count, core->label->m);
+				      "pool %s: %u of its %u disks are missing, hold nothing of it, or were not done with catching up; it "
+				      "survives the loss of %u",
+				      core->label->name, behind, selection->count, core->label->m);
 	if (status < 0 && error) {
 		char known[400], text[508];
 		selection_list_known(selection, known, sizeof(known));

@@ -92,8 +92,13 @@ void run_each(struct rt *rt, const char *name, unsigned count, int (*run)(void *
 /* Calls visit for every valid slot of a disk; stops at a non-zero return. -ETIMEDOUT: the disk doesn't answer. */
 int uberblocks_scan(struct disk *disk, const struct label *label, int (*visit)(void *argument, const struct uberblock *uberblock),
 		    void *argument);
-/* Fills states and counts from the store's disks, writes to all ONLINE ones, repeats with failing ones listed. 0, or an error after core_halt. */
+/*
+ * Fills states and counts from the store's disks, writes to all ONLINE ones, a quorum of which commits it, and those in RESYNC, repeats
+ * with failing ones listed. 0, or an error after core_halt.
+ */
 int uberblock_commit(struct core *core, struct uberblock *uberblock);
+/* What the uberblock says of the disks, from the store's slots. -E2BIG with more than it has room for, -ENODEV without a disk. */
+int uberblock_fill_states(struct core *core, struct uberblock *uberblock);
 
 /* sysmap.c */
 /* SYS segments have changed, or a disk lacks the newest sysmap. */

@@ -2,6 +2,9 @@
  * The uberblock ring and the sysmap slots of each disk. An uberblock commits its txg when a quorum of the disks that it
  * lists as ONLINE has it: min(max(m + 1, 2), ONLINE). Disks that fail while it is written are listed in
  * states[] of the same uberblock with a higher rewrite count, which goes to the others.
+ *
+ * A disk that is being brought up to date has it, too, before any of its rows is written: what it had of its own says
+ * that it is whole, as of long ago, while that is being overwritten.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,12 +17,21 @@
 struct round {
 	struct core *core;
 	const struct uberblock *uberblock;
-	unsigned count;
+	unsigned count, voters; /* ONLINE ones come first; those that are being brought up to date count for no quorum */
 	uint16_t disks[DISKS_MAX];
 	struct buffer *buffers[DISKS_MAX]; /* of each disk; of the first only where all get the same */
 	int status[DISKS_MAX];
 	bool both_areas;
 };
+
+static void add_disks(struct round *round, enum disk_state state)
+{
+	for (uint16_t i = 0; i < DISKS_MAX; i++) {
+		const struct store_disk *disk = store_disk(round->core->store, i);
+		if (disk->configured && disk->state == state)
+			round->disks[round->count++] = i;
+	}
+}
 
 static struct round *round_new(struct core *core, const struct uberblock *uberblock)
 {
@@ -30,12 +42,11 @@ static struct round *round_new(struct core *core, const struct uberblock *uberbl
 		return NULL;
 	round->core = core;
 	round->uberblock = uberblock;
-	for (uint16_t i = 0; i < DISKS_MAX; i++) {
-		const struct store_disk *disk = store_disk(core->store, i);
-		configured += disk->configured;
-		if (disk->configured && disk->state == DISK_ONLINE)
-			round->disks[round->count++] = i;
-	}
+	for (uint16_t i = 0; i < DISKS_MAX; i++)
+		configured += store_disk(core->store, i)->configured;
+	add_disks(round, DISK_ONLINE);
+	round->voters = round->count;
+	add_disks(round, DISK_RESYNC);
 	round->both_areas = configured <= 2;
 	return round;
 }
@@ -105,8 +116,7 @@ static int slot_write(void *argument, unsigned item)
 	return status;
 }
 
-/* What the uberblock says of the disks, from the store's slots. -E2BIG with more than it has room for, -ENODEV without a disk. */
-static int fill_states(struct core *core, struct uberblock *uberblock)
+int uberblock_fill_states(struct core *core, struct uberblock *uberblock)
 {
 	uberblock->state_count = 0;
 	uberblock->disks_online = 0;
@@ -130,7 +140,7 @@ static int fill_states(struct core *core, struct uberblock *uberblock)
 /* One attempt: 1 when the quorum has it, 0 when disks failed that the next attempt lists, or why it can't be. */
 static int commit_attempt(struct core *core, struct uberblock *uberblock)
 {
-	int status = store_lease_holds(core->store) ? fill_states(core, uberblock) : -POOL_EHALTED, failed;
+	int status = store_lease_holds(core->store) ? uberblock_fill_states(core, uberblock) : -POOL_EHALTED, failed;
 
 	if (status < 0)
 		return status;
@@ -142,7 +152,9 @@ static int commit_attempt(struct core *core, struct uberblock *uberblock)
 	}
 	run_each(core->rt, "uberblock", round->count, slot_write, round, round->status);
 	failed = round_judge(round, "an uberblock can't be written");
-	unsigned good = round->count - (failed > 0 ? (unsigned)failed : 0);
+	unsigned good = 0;
+	for (unsigned i = 0; i < round->voters; i++)
+		good += round->status[i] == 0;
 	unsigned quorum = core->label->m + 1u > 2 ? core->label->m + 1u : 2;
 	if (quorum > uberblock->disks_online)
 		quorum = uberblock->disks_online;

@@ -240,6 +240,12 @@ static void see_second(struct machine *machine)
 	machine_export(machine);
 }
 
+static void refuse_second(struct machine *machine)
+{
+	expect_equal(machine_import(machine), -POOL_EDEGRADED);
+	expect(strncmp(machine->error.text, "pool second:", 12) == 0);
+}
+
 /* The newest label is written to disks that were away when it came. */
 static void test_labels(void **state)
 {
@@ -250,8 +256,8 @@ static void test_labels(void **state)
 	machine_boot(machine, rename_twice);
 	machine->hidden = 0;
 	machine_boot(machine, see_second);
-	machine->hidden = 3; /* two of three copies are gone: what the third knows counts */
-	machine_boot(machine, see_second);
+	machine->hidden = 3; /* two of three copies are gone: the third lacks what was written without it, but has the label */
+	machine_boot(machine, refuse_second);
 	machine_free(machine);
 }
 

@@ -200,6 +200,59 @@ static void test_long_away(void **state)
 	machine_free(machine);
 }
 
+static void commit_and_abandon(struct machine *machine)
+{
+	expect_done(machine, machine_import(machine));
+	for (unsigned i = 0; i < 5; i++)
+		record_commit(machine, 3);
+	machine_abandon(machine);
+}
+
+static void expect_too_few(struct machine *machine)
+{
+	expect_equal(machine_import(machine), -POOL_EDEGRADED);
+	expect(strstr(machine->error.text, "catching up"));
+}
+
+/* What was written while a disk was away may be on one other that suffices. */
+static void expect_too_few_or_all(struct machine *machine)
+{
+	int status = machine_import(machine);
+
+	if (status == 0) {
+		expect_equal(record_get(machine, 1), 3);
+		return machine_export(machine);
+	}
+	expect_equal(status, -POOL_EDEGRADED);
+}
+
+/* A disk that was away, and had not caught up when the others went: it isn't damaged, it doesn't suffice. */
+static void test_unfinished_resync(void **state)
+{
+	static const struct { unsigned disks, k, m; } shapes[] = { { 2, 1, 1 }, { 3, 2, 1 }, { 4, 2, 2 } };
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		uint32_t all = (1u << shapes[i].disks) - 1, late = (1u << shapes[i].m) - 1;
+		struct machine *machine = machine_new(shapes[i].disks, 64 * MIB, shapes[i].k, shapes[i].m, 7);
+
+		machine_boot(machine, machine_create_program);
+		machine_boot(machine, commit_and_abandon);
+		machine->hidden = late;
+		machine_boot(machine, commit_and_abandon);
+		machine->hidden = 0;
+		machine_boot(machine, commit_and_abandon);
+		/* All that have everything go, or one of them. */
+		machine->hidden = all & ~late;
+		machine_boot(machine, expect_too_few);
+		machine->hidden = 1u << shapes[i].m;
+		machine_boot(machine, shapes[i].disks == 2 ? expect_too_few : expect_too_few_or_all);
+		machine->hidden = late;
+		machine_boot(machine, commit_and_export);
+		machine_free(machine);
+	}
+}
+
 static void rewind_beyond(struct machine *machine)
 {
 	struct numbers *numbers = machine->test;
@@ -696,7 +749,7 @@ static void test_too_few(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rewind_only), cmocka_unit_test(test_first_commit_fails), cmocka_unit_test(test_shrunk), cmocka_unit_test(test_removed_index), cmocka_unit_test(test_one_disk_has_it), cmocka_unit_test(test_forged_part), cmocka_unit_test(test_long_away),
+		cmocka_unit_test(test_rewind_only), cmocka_unit_test(test_first_commit_fails), cmocka_unit_test(test_shrunk), cmocka_unit_test(test_removed_index), cmocka_unit_test(test_one_disk_has_it), cmocka_unit_test(test_forged_part), cmocka_unit_test(test_unfinished_resync), cmocka_unit_test(test_long_away),
 		cmocka_unit_test(test_grown),  cmocka_unit_test(test_rewind), cmocka_unit_test(test_forged),
 		cmocka_unit_test(test_hung),   cmocka_unit_test(test_sysmap), cmocka_unit_test(test_added_before_crash), cmocka_unit_test(test_removed_before_crash),
 		cmocka_unit_test(test_split),  cmocka_unit_test(test_too_few),
