@@ -309,6 +309,75 @@ static void crash_at_every_step_of_a_replace(void)
 	}
 }
 
+/* Writers go on, commit after commit, while the columns of a disk move to another one, each of which is slow. */
+static void move_body(struct world *world)
+{
+	struct libpool_replace_options options = {.size = sizeof(options), .old_disk = "#1", .new_disk = "sim:5"};
+	struct pool_error error = {0};
+	unsigned rounds = 0;
+
+	open_pool(world);
+	for (unsigned i = 0; i < 6; i += 5)
+		sim_disk_fault(world->set->disks[i], SIM_SLOW, DATA_START, 60 * MIB, 0, 5000, 900);
+	int result = engine_disk_replace(world->engine, &options, &error);
+
+	/* After a crash it is in the pool already, or has taken the other's place. */
+	if (result && result != -EALREADY && result != -POOL_EFOREIGN && result != -ENOENT && result != -EBUSY && result != -EINVAL)
+		world_fail(world, "replace: %s (%s)", pool_error_string(result), error.text);
+	world_note_members(world);
+	do {
+		write_some(world, 2);
+		if (rounds % 5 == 4)
+			clients_commit(world, rounds % 2);
+	} while (engine_jobs_wait(world->engine, 0, NS_PER_MS) == -ETIMEDOUT && rounds++ < 500);
+	if (!result && rounds < 5)
+		world_fail(world, "the columns moved in no time: only %u rounds of writes meanwhile", rounds);
+	clients_check_all(world);
+	for (unsigned i = 0; i < 6; i += 5)
+		sim_disk_faults_clear(world->set->disks[i]);
+	close_pool(world);
+}
+
+static void column_move_under_writers(void)
+{
+	for (unsigned step = 0; step < 12; step++) {
+		struct world *world = machine("columns move under writers", 5, 3, 1);
+
+		suspect(world, 1);
+		sim_disks_add(world->set, 64 * MIB);
+		if (step)
+			sim_disks_cut_at(world->set, world->set->operations + 20 + step * 25);
+		boot(world, move_body);
+		if (step) /* it goes on after a crash, with another disk away */
+			sim_disk_vanish(world->set->disks[step % 2 ? 3 : 4], SIM_CRASH_ANY);
+		suspect(world, step % 2 ? 3 : 4);
+		boot(world, write_body);
+		done(world);
+	}
+}
+
+/*
+ * Power is cut at each write of taking a new disk in, and one is gone afterwards: another, and the new one is none that is lost; or
+ * the new one, and the others know of it if there can be anything on it.
+ */
+static void disk_named_before_its_label(void)
+{
+	for (unsigned step = 0; step < 120; step++) {
+		struct world *world = machine("a new disk is named before its label is durable", 4, 2, 1);
+		unsigned away = step % 2 ? 4 : 0;
+
+		suspect(world, 1);
+		suspect(world, away);
+		sim_disks_add(world->set, 64 * MIB);
+		sim_disks_cut_at(world->set, world->set->operations + step);
+		boot(world, replace_body);
+		sim_disk_vanish(world->set->disks[away], SIM_CRASH_ANY);
+		boot(world, write_body);
+		boot(world, check_body);
+		done(world);
+	}
+}
+
 static void slow_reader(struct world *world)
 {
 	struct model_volume *volume = volume_of(world);
@@ -370,6 +439,8 @@ int main(void)
 	export_with_dead_disk();
 	reader_slower_than_commits();
 	crash_at_every_step_of_a_replace();
+	column_move_under_writers();
+	disk_named_before_its_label();
 	diverged_disk();
 	return 0;
 }

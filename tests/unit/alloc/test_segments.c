@@ -185,6 +185,8 @@ static void test_reuse(void **state)
 	}
 	assert_int_equal(alloc_disk(alloc, 0)->au_free, free_before + 1);
 	alloc_txg_begin(alloc, 200);
+	assert_int_equal(alloc_segment_open(alloc, CLASS_SYS, &other), 0); /* the sysmap doesn't say which life is meant */
+	assert_int_not_equal(other, id);
 	assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &other), 0);
 	assert_int_equal(other, id);
 	assert_int_equal(alloc_segment(alloc, id)->record.alloc_txg, 200);

@@ -690,6 +690,10 @@ static void split_program(struct machine *machine)
 	expect_done(machine, machine_import(machine));
 	uint32_t value = record_get(machine, 1);
 	expect(value == 21 || value == 22);
+	/* Of the other half nothing counts, however much of it may be the same. */
+	const struct store_disk *other = store_disk(core_store(machine->core), value == 21 ? 0 : 1);
+	expect_equal(other->state, DISK_RESYNC);
+	expect_equal(other->stale_from, 1);
 	machine_export(machine);
 }
 
