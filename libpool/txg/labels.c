@@ -114,30 +114,44 @@ struct label_search {
 	int result;
 };
 
-/* Both copies of an area that begins at `offset`. 0, or why the search ends. */
+static int judge_copy(struct label_search *search, const uint8_t *raw, unsigned area, unsigned copy)
+{
+	int status = label_decode(raw, area, copy, search->label);
+
+	if (status == 0 || status == -POOL_EFEATURE) {
+		if (search->best && search->best->config_txg >= search->label->config_txg)
+			return 0;
+		if (!search->best)
+			search->best = malloc(sizeof(*search->best));
+		if (!search->best)
+			return -ENOMEM;
+		*search->best = *search->label;
+		search->result = status;
+	} else if (!search->best && memcmp(raw, "poolLABL", 8) == 0) {
+		search->result = -POOL_EFORMAT;
+	}
+	return 0;
+}
+
+/* Both copies of an area that begins at `offset`; one by one if a cell of them can't be read. 0, or why the search ends. */
 static int search_area(struct label_search *search, unsigned area, uint64_t offset)
 {
-	int status = disk_read(search->disk, offset + LABEL_OFFSET, 2 * LABEL_COPY_SIZE, search->buffer, 0);
+	int whole = disk_read(search->disk, offset + LABEL_OFFSET, 2 * LABEL_COPY_SIZE, search->buffer, 0), status = whole;
 
-	if (status < 0) {
-		if (!search->best && search->result == -ENOENT)
-			search->result = status;
-		return status == -ETIMEDOUT || status == -ENOMEM ? status : 0;
-	}
+	if (whole == -ETIMEDOUT || whole == -ENOMEM)
+		return whole;
 	for (unsigned copy = 0; copy < 2; copy++) {
-		const uint8_t *raw = search->buffer->data + copy * LABEL_COPY_SIZE;
-		status = label_decode(raw, area, copy, search->label);
-		if (status == 0 || status == -POOL_EFEATURE) {
-			if (search->best && search->best->config_txg >= search->label->config_txg)
-				continue;
-			if (!search->best)
-				search->best = malloc(sizeof(*search->best));
-			if (!search->best)
-				return -ENOMEM;
-			*search->best = *search->label;
+		size_t at = copy * LABEL_COPY_SIZE;
+		if (whole < 0)
+			status = disk_read(search->disk, offset + LABEL_OFFSET + at, LABEL_COPY_SIZE, search->buffer, at);
+		if (status == -ETIMEDOUT || status == -ENOMEM)
+			return status;
+		if (status == 0) {
+			status = judge_copy(search, search->buffer->data + at, area, copy);
+			if (status < 0)
+				return status;
+		} else if (!search->best && search->result == -ENOENT) {
 			search->result = status;
-		} else if (!search->best && memcmp(raw, "poolLABL", 8) == 0) {
-			search->result = -POOL_EFORMAT;
 		}
 	}
 	return 0;

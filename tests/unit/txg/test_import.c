@@ -95,6 +95,24 @@ static void test_grown(void **state)
 	}
 }
 
+/* A cell of a copy in each area of the label, of every disk: what is left is one copy in each. */
+static void test_unreadable_labels(void **state)
+{
+	(void)state;
+	for (unsigned which = 0; which < 4; which++) {
+		struct numbers numbers = { 0 };
+		struct machine *machine = six_commits(3, 1, 1, &numbers);
+		for (unsigned i = 0; i < 3; i++) {
+			struct sim_disk *disk = machine->set->disks[i];
+			uint64_t offsets[2] = { label_area_offset(disk->size, 0), label_area_offset(disk->size, 1) };
+			for (unsigned area = 0; area < 2; area++)
+				sim_disk_set_unreadable(disk, offsets[area] + LABEL_OFFSET + (which >> area & 1) * LABEL_COPY_SIZE, CELL_SIZE);
+		}
+		machine_boot(machine, see_six);
+		machine_free(machine);
+	}
+}
+
 static void rewind_and_see(struct machine *machine)
 {
 	struct numbers *numbers = machine->test;
@@ -754,7 +772,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rewind_only), cmocka_unit_test(test_first_commit_fails), cmocka_unit_test(test_shrunk), cmocka_unit_test(test_removed_index), cmocka_unit_test(test_one_disk_has_it), cmocka_unit_test(test_forged_part), cmocka_unit_test(test_unfinished_resync), cmocka_unit_test(test_long_away),
-		cmocka_unit_test(test_grown),  cmocka_unit_test(test_rewind), cmocka_unit_test(test_forged),
+		cmocka_unit_test(test_grown),  cmocka_unit_test(test_rewind), cmocka_unit_test(test_forged), cmocka_unit_test(test_unreadable_labels),
 		cmocka_unit_test(test_hung),   cmocka_unit_test(test_sysmap), cmocka_unit_test(test_added_before_crash), cmocka_unit_test(test_removed_before_crash),
 		cmocka_unit_test(test_split),  cmocka_unit_test(test_too_few),
 	};
