@@ -144,12 +144,21 @@ static int resync_piece(struct resync_task *task, const struct row_piece *piece)
 	return status;
 }
 
+static bool still_resync(const struct resync *resync)
+{
+	const struct store_disk *disk = store_disk(resync->store, resync->job->disk);
+
+	return disk->disk && disk->state == DISK_RESYNC;
+}
+
 /* The header of an AU that was given out while the disk was failing. */
 static int resync_header(struct resync_task *task)
 {
 	struct resync *resync = task->resync;
 	struct segment *segment = task->segment;
 
+	if (!still_resync(resync))
+		return -EIO; /* it went while the rows were read */
 	if (segment->record.alloc_txg < resync->first_txg || store_check_au_header(resync->store, segment, task->column) == 0)
 		return 0;
 	return store_write_au_header(resync->store, segment, task->column, segment->record.columns[task->column],
@@ -163,7 +172,6 @@ static void resync_fiber(void *argument)
 	uint64_t rows[ROW_WORDS];
 	int status = 0;
 
-	alloc_pin(task->segment);
 	if (pass_rows(resync, task->segment, rows)) {
 		status = plan_make(resync->alloc, task->segment, resync->last_txg, rows, &task->plan);
 		for (size_t i = 0; i < task->plan.pieces.count && status == 0; i++)
@@ -184,13 +192,6 @@ static void wait_for_tasks(struct resync *resync, unsigned at_most)
 {
 	while (resync->tasks > at_most)
 		rt_queue_wait(resync->host->rt, &resync->ended);
-}
-
-static bool still_resync(const struct resync *resync)
-{
-	const struct store_disk *disk = store_disk(resync->store, resync->job->disk);
-
-	return disk->disk && disk->state == DISK_RESYNC;
 }
 
 static uint64_t count_bytes(struct resync *resync)
@@ -223,11 +224,11 @@ static int pass(struct resync *resync)
 			status = job_rest(job, resync->host);
 			if (status < 0)
 				break;
-			column = column_of(segment, job->disk);
-			if (column < 0)
-				continue;
 		}
 		wait_for_tasks(resync, SEGMENTS_AT_ONCE - 1);
+		column = column_of(segment, job->disk); /* as it is now */
+		if (column < 0)
+			continue;
 		struct resync_task *task = malloc(sizeof(*task));
 		if (!task) {
 			status = -ENOMEM;
@@ -236,6 +237,7 @@ static int pass(struct resync *resync)
 		task->resync = resync;
 		task->segment = segment;
 		task->column = (unsigned)column;
+		alloc_pin(segment); /* from here on: another move mustn't take the column away before the fiber runs */
 		resync->tasks++;
 		if (rt_spawn(resync->host->rt, "resync segment", resync_fiber, task) < 0)
 			resync_fiber(task);

@@ -118,12 +118,27 @@ class Kill(NbdCase):
             for unit, changes in zip(units, there):
                 self.assertTrue(changes, f"unit {unit}: neither what was durable nor anything later, but {found[unit][:16]!r}; "
                                 f"possible: {[(change.number, change.zero) for change in self.changes[unit]]}")
-            last = max(changes[0].number for changes in there)  # zeroes may be several changes: the first is enough
-            for unit, changes in zip(units, there):
-                expected = [change for change in self.changes[unit] if change.number <= last or change is self.changes[unit][0]][-1]
-                self.assertIn(expected, changes, f"unit {unit}: change {expected.number} is missing, although {last} is there")
-                self.counts["lost"] += self.changes[unit][-1] is not expected
-                self.changes[unit] = [expected]
+            self.settle_found(dict(zip(units, there)))
+
+    def settle_found(self, there):
+        """Of one connection: {unit: its changes that match what was found}. There is a moment that all units agree on."""
+        def state(unit, moment):
+            return [change for change in self.changes[unit] if change.number <= moment or change is self.changes[unit][0]][-1]
+
+        # Not told by what each unit holds alone: zeroes may come from several changes of it.
+        missing = None
+        first = max(self.changes[unit][0].number for unit in there)
+        for moment in sorted({change.number for unit in there for change in self.changes[unit] if change.number >= first}, reverse=True):
+            wrong = next((unit for unit, changes in there.items() if state(unit, moment) not in changes), None)
+            if wrong is None:
+                break
+            missing = missing or f"unit {wrong}: change {state(wrong, moment).number} is missing"
+        else:
+            self.fail(f"no moment had what is there: at the last one, {missing}")
+        for unit in there:
+            expected = state(unit, moment)
+            self.counts["lost"] += self.changes[unit][-1] is not expected
+            self.changes[unit] = [expected]
 
     def test_kill(self):
         self.create_volume(f"{UNITS * UNIT // MIB}M", profile="raid6:2+2", disks=5)
