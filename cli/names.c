@@ -99,9 +99,9 @@ int target_parse(const char *text, enum target_form form, struct target *ret_tar
 		 struct libpool_error *error)
 {
 	struct target target = {"", ""};
-	const char *what = form == TARGET_DATASET ? "file system" : "volume";
+	const char *what = form == TARGET_DATASET ? "file system" : form == TARGET_POOL_OR_DATASET ? "dataset" : "volume";
 	bool named = form == TARGET_VOLUME || form == TARGET_DATASET;
-	const char *slash = named || form == TARGET_POOL_OR_VOLUME ? strchr(text, '/') : NULL;
+	const char *slash = named || form == TARGET_POOL_OR_DATASET ? strchr(text, '/') : NULL;
 	size_t pool_length = slash ? (size_t)(slash - text) : strlen(text);
 	int code;
 

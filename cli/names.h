@@ -23,7 +23,7 @@ enum target_form {
 	TARGET_POOL_OPTIONAL, /* [POOL] */
 	TARGET_VOLUME,	      /* POOL/VOLUME, which may be a path */
 	TARGET_DATASET,	      /* POOL/DATASET, a path too; kept where a volume would be */
-	TARGET_POOL_OR_VOLUME /* POOL[/VOLUME] */
+	TARGET_POOL_OR_DATASET /* POOL[/DATASET] */
 };
 
 /*

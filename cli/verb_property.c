@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* get and set: properties of a pool or of one volume. */
+/* get, set and inherit: properties of a pool or of one dataset. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,11 +19,30 @@ int get_work(struct call *call)
 {
 	struct json_object *params = json_object_new_object(), *names;
 
-	document_text(params, "volume", call->target.volume);
+	document_text(params, "dataset", call->target.volume);
 	names = document_array(params, "properties");
 	for (size_t i = 0; i < call->operand_count; i++)
 		json_object_array_add(names, json_object_new_string(call->operands[i]));
 	return call_ask(call, "get", params);
+}
+
+int inherit_work(struct call *call)
+{
+	struct json_object *params = json_object_new_object(), *names;
+	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
+	int code;
+
+	document_text(params, "dataset", call->target.volume);
+	document_flag(params, "dry_run", dry_run);
+	names = document_array(params, "properties");
+	for (size_t i = 0; i < call->operand_count; i++)
+		json_object_array_add(names, json_object_new_string(call->operands[i]));
+	code = call_ask(call, "inherit", params);
+	if (code < 0)
+		return code;
+	document_format(call->document, "text", "%s %zu propert%s of %s to what is above", dry_run ? "Would leave" : "Left", call->operand_count,
+			call->operand_count == 1 ? "y" : "ies", document_get_text(call->document, "object"));
+	return 0;
 }
 
 /* With -p: figures in full, instead of as people like them. */
@@ -83,7 +102,7 @@ int set_work(struct call *call)
 	if (code < 0)
 		return code;
 	params = json_object_new_object();
-	document_text(params, "volume", call->target.volume);
+	document_text(params, "dataset", call->target.volume);
 	document_flag(params, "dry_run", dry_run);
 	settings = document_array(params, "settings");
 	for (size_t i = 0; i < call->operand_count; i++)

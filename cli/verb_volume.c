@@ -23,15 +23,24 @@ const struct column volume_columns[] = {
 
 int volume_size_now(struct call *call, uint64_t *ret_bytes)
 {
-	struct json_object *params = json_object_new_object(), *part = json_object_new_object();
+	struct json_object *params = json_object_new_object(), *part = json_object_new_object(), *properties;
 	struct call_request request = {.method = "get", .params = params, .descriptor = -1, .into = part};
+	bool found = false;
 	int code;
 
-	document_text(params, "volume", call->target.volume);
-	json_object_array_add(document_array(params, "properties"), json_object_new_string("volsize"));
+	document_text(params, "dataset", call->target.volume);
 	code = call_request(call, &request);
-	if (code == 0)
-		*ret_bytes = document_get_number(json_object_array_get_idx(document_get(part, "properties"), 0), "number");
+	properties = code == 0 ? document_get(part, "properties") : NULL;
+	for (size_t i = 0; properties && i < json_object_array_length(properties); i++) {
+		struct json_object *property = json_object_array_get_idx(properties, i);
+
+		if (strcmp(document_get_text(property, "name"), "volsize") != 0)
+			continue;
+		*ret_bytes = document_get_number(property, "number");
+		found = true;
+	}
+	if (code == 0 && !found) /* a file system */
+		code = error_set(&call->error, -ENOENT, "pool %s has no volume %s", call->target.pool, call->target.volume);
 	json_object_put(part);
 	return code;
 }

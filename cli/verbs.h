@@ -108,6 +108,7 @@ int get_work(struct call *call);
 void get_print(struct call *call);
 int set_check(struct call *call);
 int set_work(struct call *call);
+int inherit_work(struct call *call);
 
 /* verb_log.c */
 extern const struct column history_columns[], event_columns[];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* get and set: properties of the pool or of one volume. All that is to be set is checked before anything is. */
+/* get, set and inherit: properties of the pool or of one dataset. All that is to be set is checked before anything is. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,16 +16,16 @@ static const struct field property_fields[] = {
 /* What it is about, for people: "tank" or "tank/a". */
 static const char *object_of(const struct invocation *invocation, char text[2 * LIBPOOL_NAME_MAX + 2])
 {
-	const char *volume = parameter_text(invocation, "volume");
+	const char *dataset = parameter_text(invocation, "dataset");
 
-	snprintf(text, 2 * LIBPOOL_NAME_MAX + 2, "%s%s%.255s", invocation->pool_name, volume && volume[0] ? "/" : "", volume ? volume : "");
+	snprintf(text, 2 * LIBPOOL_NAME_MAX + 2, "%s%s%.255s", invocation->pool_name, dataset && dataset[0] ? "/" : "", dataset ? dataset : "");
 	return text;
 }
 
 static int load(struct invocation *invocation, struct libpool_property **ret_properties, size_t *ret_count)
 {
 	char object[2 * LIBPOOL_NAME_MAX + 2];
-	int code = libpool_properties(invocation->pool, parameter_text(invocation, "volume"), ret_properties, ret_count, &invocation->error);
+	int code = libpool_properties(invocation->pool, parameter_text(invocation, "dataset"), ret_properties, ret_count, &invocation->error);
 
 	return method_complete(invocation, code, "asking for the properties of %s", object_of(invocation, object));
 }
@@ -88,14 +88,21 @@ int run_get(struct invocation *invocation)
 	return code;
 }
 
-/* ---- set ---- */
+/* ---- set, inherit ---- */
 
-static struct json_object *settings_of(const struct invocation *invocation)
+/* The texts of a parameter; *ret_count 0 if there are none. */
+static struct json_object *texts_of(const struct invocation *invocation, const char *name, size_t *ret_count)
 {
-	struct json_object *settings = NULL;
+	struct json_object *texts = NULL;
 
-	json_object_object_get_ex(invocation->params, "settings", &settings);
-	return settings;
+	json_object_object_get_ex(invocation->params, name, &texts);
+	*ret_count = texts ? json_object_array_length(texts) : 0;
+	return texts;
+}
+
+static const char *text_at(struct json_object *texts, size_t index)
+{
+	return json_object_get_string(json_object_array_get_idx(texts, index));
 }
 
 /* "name=value": whether there is such a property, and it can be set to that. */
@@ -111,41 +118,77 @@ static int check(struct invocation *invocation, const struct libpool_property *p
 		return unknown(invocation, setting, (size_t)(equals - setting));
 	if (property->read_only)
 		return method_fail(invocation, -EPERM, "property '%s' is a figure and can't be set", property->name);
-	return libpool_property_check(invocation->pool, parameter_text(invocation, "volume"), property->name, equals + 1, &invocation->error);
+	return libpool_property_check(invocation->pool, parameter_text(invocation, "dataset"), property->name, equals + 1, &invocation->error);
 }
 
-static int check_all(struct invocation *invocation, struct json_object *settings)
+/* A name alone: whether there is such a property, and it can be left to what is above. */
+static int check_inherit(struct invocation *invocation, const struct libpool_property *properties, size_t count, const char *name)
+{
+	const struct libpool_property *property = named(properties, count, name, strlen(name));
+
+	if (!property)
+		return unknown(invocation, name, strlen(name));
+	if (property->read_only)
+		return method_fail(invocation, -EPERM, "property '%s' is a figure and can't be set", name);
+	return libpool_property_check(invocation->pool, parameter_text(invocation, "dataset"), name, "default", &invocation->error);
+}
+
+typedef int check_function(struct invocation *invocation, const struct libpool_property *properties, size_t count, const char *text);
+
+static int check_all(struct invocation *invocation, struct json_object *texts, check_function *check_one)
 {
 	struct libpool_property *properties = NULL;
 	size_t count = 0;
 	int code = load(invocation, &properties, &count);
 
-	for (size_t i = 0; code == 0 && i < json_object_array_length(settings); i++)
-		code = check(invocation, properties, count, json_object_get_string(json_object_array_get_idx(settings, i)));
+	for (size_t i = 0; code == 0 && i < json_object_array_length(texts); i++)
+		code = check_one(invocation, properties, count, text_at(texts, i));
 	libpool_free(properties);
 	return code;
 }
 
-int run_set(struct invocation *invocation)
+static int finish(struct invocation *invocation, const char *object)
 {
-	struct json_object *settings = settings_of(invocation);
-	char object[2 * LIBPOOL_NAME_MAX + 2], name[sizeof(((struct libpool_property *)0)->name)];
-	int code;
-
-	if (!settings || json_object_array_length(settings) == 0)
-		return method_fail(invocation, -EINVAL, "set %s: nothing is to be set: write PROPERTY=VALUE", invocation->pool_name);
-	object_of(invocation, object);
-	code = check_all(invocation, settings);
-	for (size_t i = 0; code == 0 && !parameter_flag(invocation, "dry_run") && i < json_object_array_length(settings); i++) {
-		const char *setting = json_object_get_string(json_object_array_get_idx(settings, i)), *equals = strchr(setting, '=');
-
-		snprintf(name, sizeof(name), "%.*s", (int)(equals - setting), setting);
-		code = libpool_property_set(invocation->pool, parameter_text(invocation, "volume"), name, equals + 1, &invocation->error);
-		method_complete(invocation, code, "setting property %s of %s", name, object);
-	}
-	if (code < 0)
-		return code;
 	result_text(invocation->result, "object", object);
 	result_flag(invocation->result, "dry_run", parameter_flag(invocation, "dry_run"));
 	return 0;
+}
+
+int run_set(struct invocation *invocation)
+{
+	char object[2 * LIBPOOL_NAME_MAX + 2], name[sizeof(((struct libpool_property *)0)->name)];
+	size_t count;
+	struct json_object *settings = texts_of(invocation, "settings", &count);
+	int code;
+
+	if (count == 0)
+		return method_fail(invocation, -EINVAL, "set %s: nothing is to be set: write PROPERTY=VALUE", invocation->pool_name);
+	object_of(invocation, object);
+	code = check_all(invocation, settings, check);
+	for (size_t i = 0; code == 0 && !parameter_flag(invocation, "dry_run") && i < count; i++) {
+		const char *setting = text_at(settings, i), *equals = strchr(setting, '=');
+
+		snprintf(name, sizeof(name), "%.*s", (int)(equals - setting), setting);
+		code = libpool_property_set(invocation->pool, parameter_text(invocation, "dataset"), name, equals + 1, &invocation->error);
+		method_complete(invocation, code, "setting property %s of %s", name, object);
+	}
+	return code < 0 ? code : finish(invocation, object);
+}
+
+int run_inherit(struct invocation *invocation)
+{
+	char object[2 * LIBPOOL_NAME_MAX + 2];
+	size_t count;
+	struct json_object *names = texts_of(invocation, "properties", &count);
+	int code;
+
+	object_of(invocation, object);
+	if (count == 0)
+		return method_fail(invocation, -EINVAL, "inherit %.200s: no property is named", object);
+	code = check_all(invocation, names, check_inherit);
+	for (size_t i = 0; code == 0 && !parameter_flag(invocation, "dry_run") && i < count; i++) {
+		code = libpool_property_inherit(invocation->pool, parameter_text(invocation, "dataset"), text_at(names, i), &invocation->error);
+		method_complete(invocation, code, "leaving property %s of %s to what is above", text_at(names, i), object);
+	}
+	return code < 0 ? code : finish(invocation, object);
 }

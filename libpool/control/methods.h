@@ -41,6 +41,7 @@ int run_volume_write(struct invocation *invocation);
 /* method_property.c */
 int run_get(struct invocation *invocation);
 int run_set(struct invocation *invocation);
+int run_inherit(struct invocation *invocation);
 
 /* method_log.c */
 int run_history(struct invocation *invocation);

@@ -70,7 +70,7 @@ int dataset_load(struct dataset *dataset)
 	if (status == 0 && dataset->record.kind == DATASET_VOLUME && !dataset->blob && !(dataset->record.flags & DATASET_DESTROYED)) {
 		status = object_open(dataset->objset, VOLUME_OBJECT, &dataset->blob);
 		if (status == 0)
-			object_set_compression(dataset->blob, dataset->record.compression_level);
+			object_set_compression(dataset->blob, dataset->settings[SETTING_COMPRESSION]);
 	}
 	rt_mutex_unlock(core_rt(core), &dataset->opening);
 	return status == -ENOENT ? -POOL_EFORMAT : status;
@@ -244,6 +244,8 @@ static int load_records(struct datasets *datasets, struct pool_error *error)
 	free(value);
 	if (status == 0)
 		status = datasets_make_paths(datasets);
+	if (status == 0)
+		datasets_settle(datasets);
 	if (status < 0)
 		pool_error_set(error, status, "pool %s: the dataset catalogue can't be read: %s", core_label(datasets->core)->name,
 			       pool_error_string(status));
@@ -364,7 +366,11 @@ int datasets_list(struct datasets *datasets, uint8_t kind, struct dataset_record
 			array_release(&records);
 			return -ENOMEM;
 		}
-		memcpy(array_at(&records, struct dataset_record, records.count - 1)->name, dataset->path, sizeof(dataset->path));
+		struct dataset_record *record = array_at(&records, struct dataset_record, records.count - 1);
+		memcpy(record->name, dataset->path, sizeof(dataset->path));
+		record->compression_level = dataset->settings[SETTING_COMPRESSION];
+		if (kind == DATASET_FILESYSTEM)
+			record->block_shift = dataset->settings[SETTING_RECORDSIZE];
 	}
 	if (records.count)
 		qsort(records.items, records.count, sizeof(struct dataset_record), compare_paths);

@@ -31,14 +31,25 @@ struct rt *datasets_rt(const struct datasets *datasets);
 /* Volumes that are open, for the message of a refused export. */
 unsigned datasets_open_volumes(const struct datasets *datasets);
 
+/* compression: BLOCK_COMPRESS_, or as it is handed down. */
+#define COMPRESSION_INHERITED 254u
 int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, uint32_t block_bytes, uint8_t compression,
 		  struct pool_error *error);
 int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, struct pool_error *error);
 int volume_destroy(struct datasets *datasets, const char *name, struct pool_error *error);
-/* Sets compression of the data written from now on. */
-int volume_set_compression(struct datasets *datasets, const char *name, uint8_t compression, struct pool_error *error);
 
-/* The records of all volumes by path, which is in `name` here, in one allocation of the caller's (free()). */
+/* Settings hold from the moment at which they are set; they are durable with the txg. */
+uint8_t dataset_setting_default(enum dataset_setting setting);
+/* value NULL: it is handed down from above again. Whether it fits the kind of dataset is checked, not whether it is known. */
+int dataset_set(struct datasets *datasets, const char *path, enum dataset_setting setting, const uint8_t *value, struct pool_error *error);
+/* What the pool hands down to all; kept elsewhere. NULL: the default. */
+void datasets_set_pool(struct datasets *datasets, enum dataset_setting setting, const uint8_t *value);
+/* What holds for a dataset, and the path of where it is set: its own, that of one above, "" the pool, NULL nowhere. */
+int dataset_setting(struct datasets *datasets, const char *path, enum dataset_setting setting, uint8_t *ret_value, const char **ret_source);
+/* Whether records of 2^shift bytes fit into segments of the pool. */
+int dataset_check_record_shift(struct datasets *datasets, uint8_t shift, struct pool_error *error);
+
+/* The records of all volumes by path, which is in `name` here, with what holds of compression and record size, in one allocation of the caller's (free()). */
 int volumes_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count);
 /* A volume or file system gets another name, another place, or both. What lies in it goes along. In use or not. */
 int dataset_rename(struct datasets *datasets, const char *from, const char *to, struct pool_error *error);
@@ -69,7 +80,12 @@ int volume_seek(struct volume *volume, uint64_t offset, bool data, uint64_t *ret
  * txg that brings the dataset; what it fails with is returned, and nothing was made. Waits for nothing but reads.
  */
 struct dataset;
-int filesystem_create(struct datasets *datasets, const char *name, uint8_t block_shift, uint8_t compression,
+/* What is to be set from the beginning; the others are handed down. */
+struct dataset_settings {
+	uint32_t mask; /* 1 << SETTING_ */
+	uint8_t values[SETTING_COUNT];
+};
+int filesystem_create(struct datasets *datasets, const char *name, const struct dataset_settings *settings,
 		      int (*fill)(void *argument, struct objset *objset, uint64_t txg), void *argument, struct pool_error *error);
 int filesystem_open(struct datasets *datasets, const char *name, struct dataset **ret_dataset, struct pool_error *error);
 void filesystem_close(struct dataset *dataset);
@@ -85,6 +101,8 @@ struct objset *filesystem_objset(const struct dataset *dataset);
 struct core *filesystem_core(const struct dataset *dataset);
 const struct dataset_record *filesystem_record(const struct dataset *dataset);
 const char *filesystem_path(const struct dataset *dataset);
+/* What holds now; may be another at any time. */
+uint8_t filesystem_setting(const struct dataset *dataset, enum dataset_setting setting);
 /* As volumes_list. */
 int filesystems_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count);
 

@@ -14,15 +14,22 @@ static int failed(struct datasets *datasets, const char *name, int status, struc
 	return dataset_failed(datasets, "file system", name, status, error);
 }
 
-int filesystem_create(struct datasets *datasets, const char *name, uint8_t block_shift, uint8_t compression,
+int filesystem_create(struct datasets *datasets, const char *name, const struct dataset_settings *settings,
 		      int (*fill)(void *argument, struct objset *objset, uint64_t txg), void *argument, struct pool_error *error)
 {
 	struct core *core = datasets->core;
-	struct dataset_record record = { .kind = DATASET_FILESYSTEM, .compression_level = compression, .block_shift = block_shift };
+	struct dataset_record record = { .kind = DATASET_FILESYSTEM };
 	uint64_t txg;
 	const char *last;
 	int status = dataset_place_find(datasets, "file system", name, &record.parent, &last, error);
 
+	if (status < 0)
+		return status;
+	for (unsigned i = 0; i < SETTING_COUNT; i++)
+		if (settings->mask >> i & 1)
+			dataset_record_set(&record, i, settings->values[i]);
+	if (settings->mask >> SETTING_RECORDSIZE & 1)
+		status = dataset_check_record_shift(datasets, record.block_shift, error);
 	if (status < 0)
 		return status;
 	status = core_hold(core, CREATE_CELLS, &txg);
@@ -38,6 +45,8 @@ int filesystem_create(struct datasets *datasets, const char *name, uint8_t block
 	record.created_ns = rt_realtime(core_rt(core));
 	snprintf(record.name, sizeof(record.name), "%s", last);
 	struct dataset *dataset = dataset_add(datasets, &record, name);
+	if (dataset)
+		dataset_settle(dataset);
 	struct objset_options options = { .id = record.id, .data_class = CLASS_HOT, .metadata_compression = BLOCK_COMPRESS_AUTO,
 					  .dirty = core_dirty, .argument = core };
 	status = dataset ? objset_create(core_rt(core), core_blocks(core), &options, txg, &dataset->objset) : -ENOMEM;

@@ -16,6 +16,7 @@ struct dataset {
 	struct datasets *owner;
 	struct dataset_record record; /* newest; its root is that of the last sync */
 	char path[POOL_NAME_MAX + 1]; /* names from the top down, with '/' between */
+	uint8_t settings[SETTING_COUNT]; /* what holds, wherever it is set */
 	struct dataset_record synced; /* as in the catalogue */
 	struct dataset_record staged[2]; /* by txg & 1 */
 	bool staged_dirty[2];
@@ -40,6 +41,7 @@ struct volume {
 struct datasets {
 	struct core *core;
 	struct list list;
+	struct dataset_settings pool_settings;
 	unsigned open_volumes;
 	struct rt_group reapers;
 };
@@ -60,6 +62,11 @@ int dataset_place_find(struct datasets *datasets, const char *what, const char *
 		       struct pool_error *error);
 /* "volume" or "file system" */
 const char *dataset_kind_text(const struct dataset *dataset);
+/* The one that it lies in, or NULL. */
+struct dataset *dataset_parent(const struct dataset *dataset);
+/* settings.c: works out what holds for all, or for one whose parent is up to date. */
+void datasets_settle(struct datasets *datasets);
+void dataset_settle(struct dataset *dataset);
 /* destroy.c: with all below it, in one txg. -EBUSY: something of it is open, or `recursive` isn't set and there is something below. */
 int dataset_destroy_tree(struct dataset *dataset, bool recursive, struct pool_error *error);
 /* filesystem.c: takes the objects of a destroyed file system apart in the background, until the core stops. */

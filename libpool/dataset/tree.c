@@ -19,6 +19,11 @@ static struct dataset *find_id(struct datasets *datasets, uint32_t id)
 	return NULL;
 }
 
+struct dataset *dataset_parent(const struct dataset *dataset)
+{
+	return dataset->record.parent ? find_id(dataset->owner, dataset->record.parent) : NULL;
+}
+
 const char *dataset_kind_text(const struct dataset *dataset)
 {
 	return dataset->record.kind == DATASET_VOLUME ? "volume" : "file system";
@@ -155,6 +160,7 @@ int dataset_rename(struct datasets *datasets, const char *from, const char *to, 
 		memset(dataset->record.name, 0, sizeof(dataset->record.name));
 		snprintf(dataset->record.name, sizeof(dataset->record.name), "%s", name);
 		move_paths(dataset, to);
+		datasets_settle(datasets);
 		dataset_stage(dataset, txg);
 	}
 	core_release(core, txg);

@@ -31,7 +31,7 @@ int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, u
 		  struct pool_error *error)
 {
 	struct core *core = datasets->core;
-	struct dataset_record record = { .kind = DATASET_VOLUME, .compression_level = compression };
+	struct dataset_record record = { .kind = DATASET_VOLUME };
 	uint64_t txg;
 	const char *last;
 	int status = dataset_place_find(datasets, "volume", name, &record.parent, &last, error);
@@ -54,14 +54,18 @@ int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, u
 	}
 	record.id = (uint32_t)core_next_dataset_id(core);
 	record.block_shift = (uint8_t)__builtin_ctz(block_bytes);
+	if (compression != COMPRESSION_INHERITED)
+		dataset_record_set(&record, SETTING_COMPRESSION, compression);
 	record.created_txg = txg;
 	record.created_ns = rt_realtime(core_rt(core));
 	snprintf(record.name, sizeof(record.name), "%s", last);
 	struct dataset *dataset = dataset_add(datasets, &record, name);
+	if (dataset)
+		dataset_settle(dataset);
 	struct objset_options options = { .id = record.id, .data_class = CLASS_HOT, .metadata_compression = BLOCK_COMPRESS_AUTO,
 					  .dirty = core_dirty, .argument = core };
 	struct object_create_options object = { .number = VOLUME_OBJECT, .kind = DNODE_BLOB, .block_shift = record.block_shift,
-						.compression = compression };
+						.compression = dataset ? dataset->settings[SETTING_COMPRESSION] : 0 };
 	status = dataset ? objset_create(core_rt(core), core_blocks(core), &options, txg, &dataset->objset) : -ENOMEM;
 	if (status == 0)
 		status = object_create(dataset->objset, txg, &object, &dataset->blob);
@@ -169,31 +173,6 @@ int volume_destroy(struct datasets *datasets, const char *name, struct pool_erro
 	if (dataset->record.kind != DATASET_VOLUME)
 		return pool_error_set(error, -EINVAL, "%s/%s is no volume", core_label(datasets->core)->name, name);
 	return dataset_destroy_tree(dataset, false, error);
-}
-
-int volume_set_compression(struct datasets *datasets, const char *name, uint8_t compression, struct pool_error *error)
-{
-	struct dataset *dataset;
-	uint64_t txg;
-	int status = find_volume(datasets, name, &dataset, error);
-
-	if (status < 0)
-		return status;
-	status = dataset_check(dataset);
-	if (status == 0)
-		status = core_hold(datasets->core, RECORD_CELLS, &txg);
-	if (status == 0 && dataset->record.flags & DATASET_DESTROYED) {
-		core_release(datasets->core, txg);
-		status = -ENOENT;
-	} else if (status == 0) {
-		dataset->record.compression_level = compression;
-		dataset_stage(dataset, txg);
-		if (dataset->blob)
-			object_set_compression(dataset->blob, compression);
-		core_release(datasets->core, txg);
-	}
-	dataset_drop(dataset);
-	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
 }
 
 uint64_t volume_cells(const struct dataset *dataset)

@@ -21,6 +21,12 @@ static int request_begin(struct volume *volume, uint64_t offset, uint64_t length
 	return 0;
 }
 
+/* One that changes something. */
+static int change_begin(struct volume *volume, uint64_t offset, uint64_t length)
+{
+	return volume->dataset->settings[SETTING_READONLY] == READONLY_ON ? -EROFS : request_begin(volume, offset, length);
+}
+
 static void request_end(struct volume *volume)
 {
 	struct dataset *dataset = volume->dataset;
@@ -88,7 +94,7 @@ int volume_write(struct volume *volume, uint64_t offset, size_t length, const vo
 	struct dataset *dataset = volume->dataset;
 	struct core *core = dataset->owner->core;
 	const uint8_t *from = source;
-	int status = request_begin(volume, offset, length);
+	int status = change_begin(volume, offset, length);
 
 	if (status < 0)
 		return status;
@@ -119,7 +125,7 @@ int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, s
 
 	if (first > VOLUME_SIZE_MAX >> shift)
 		return -EINVAL;
-	int status = request_begin(volume, first << shift, (uint64_t)count << shift);
+	int status = change_begin(volume, first << shift, (uint64_t)count << shift);
 	if (status < 0)
 		return status;
 	for (unsigned done = 0; done < count && status == 0;) {
@@ -159,7 +165,7 @@ static int punch(struct volume *volume, uint64_t offset, uint64_t length)
 
 int volume_zero(struct volume *volume, uint64_t offset, uint64_t length)
 {
-	int status = request_begin(volume, offset, length);
+	int status = change_begin(volume, offset, length);
 
 	if (status < 0)
 		return status;
@@ -171,7 +177,7 @@ int volume_zero(struct volume *volume, uint64_t offset, uint64_t length)
 
 int volume_trim(struct volume *volume, uint64_t offset, uint64_t length)
 {
-	int status = request_begin(volume, offset, length);
+	int status = change_begin(volume, offset, length);
 
 	if (status < 0)
 		return status;

@@ -35,12 +35,16 @@ struct raw_dataset {
 	le64 unique_cells;             /* 144 */
 	le64 quota;                    /* 152 */
 	le64 reservation;              /* 160 */
-	uint8_t reserved_2[216];       /* 168 */
+	le32 local;                    /* 168 */
+	uint8_t settings[SETTINGS_MAX]; /* 172 */
+	uint8_t reserved_2[196];       /* 188 */
 	char name[256];                /* 384 */
 };
 _Static_assert(sizeof(struct raw_dataset) == DATASET_RECORD_SIZE, "on disk");
 _Static_assert(offsetof(struct raw_dataset, root) == 40, "on disk");
+_Static_assert(offsetof(struct raw_dataset, settings) == 172, "on disk");
 _Static_assert(offsetof(struct raw_dataset, name) == 384, "on disk");
+_Static_assert(SETTING_COUNT <= SETTINGS_MAX, "on disk");
 
 struct raw_batch_map {
 	le16 rows;                        /* 0 */
@@ -73,7 +77,9 @@ void dataset_record_encode(const struct dataset_record *record, uint8_t *ret_raw
 				   .referenced_cells = le64_make(record->referenced_cells),
 				   .unique_cells = le64_make(record->unique_cells),
 				   .quota = le64_make(record->quota),
-				   .reservation = le64_make(record->reservation) };
+				   .reservation = le64_make(record->reservation),
+				   .local = le32_make(record->local) };
+	memcpy(raw.settings, record->settings, sizeof(raw.settings));
 	name_field_put(raw.name, sizeof(raw.name), record->name);
 	memcpy(ret_raw, &raw, sizeof(raw));
 }
@@ -84,6 +90,51 @@ static bool block_shift_valid(const struct dataset_record *record)
 	if (record->block_shift == 0)
 		return record->kind == DATASET_FILESYSTEM;
 	return record->block_shift >= CELL_SHIFT && record->block_shift <= DNODE_BLOCK_SHIFT_MAX;
+}
+
+/* The largest value of each that is kept in `settings`. */
+static const uint8_t setting_max[SETTINGS_MAX] = {
+	[SETTING_ATIME] = ATIME_OFF, [SETTING_READONLY] = READONLY_ON, [SETTING_XATTR] = XATTR_OFF, [SETTING_ACL] = ACL_OFF,
+};
+
+uint32_t dataset_settings_of(uint8_t kind)
+{
+	return kind == DATASET_FILESYSTEM ? (1u << SETTING_COUNT) - 1 : 1u << SETTING_COMPRESSION | 1u << SETTING_READONLY;
+}
+
+static bool settings_valid(const struct dataset_record *record)
+{
+	if (record->local & ~dataset_settings_of(record->kind))
+		return false;
+	for (unsigned i = 0; i < SETTINGS_MAX; i++)
+		if (record->settings[i] > (record->local >> i & 1 ? setting_max[i] : 0))
+			return false;
+	return true;
+}
+
+uint8_t dataset_record_setting(const struct dataset_record *record, enum dataset_setting setting)
+{
+	return setting == SETTING_COMPRESSION ? record->compression_level :
+	       setting == SETTING_RECORDSIZE  ? record->block_shift :
+						record->settings[setting];
+}
+
+void dataset_record_set(struct dataset_record *record, enum dataset_setting setting, uint8_t value)
+{
+	record->local |= 1u << setting;
+	if (setting == SETTING_COMPRESSION)
+		record->compression_level = value;
+	else if (setting == SETTING_RECORDSIZE)
+		record->block_shift = value;
+	else
+		record->settings[setting] = value;
+}
+
+void dataset_record_unset(struct dataset_record *record, enum dataset_setting setting)
+{
+	if (setting != SETTING_COMPRESSION && setting != SETTING_RECORDSIZE)
+		record->settings[setting] = 0;
+	record->local &= ~(1u << setting);
 }
 
 int dataset_record_decode(const uint8_t *raw_bytes, size_t size, struct dataset_record *ret_record)
@@ -114,9 +165,11 @@ int dataset_record_decode(const uint8_t *raw_bytes, size_t size, struct dataset_
 	record.unique_cells = le64_get(raw.unique_cells);
 	record.quota = le64_get(raw.quota);
 	record.reservation = le64_get(raw.reservation);
+	record.local = le32_get(raw.local);
+	memcpy(record.settings, raw.settings, sizeof(record.settings));
 	memcpy(record.name, raw.name, sizeof(record.name));
 	if (record.id == 0 || record.kind == 0 || record.kind > DATASET_SNAPSHOT ||
-	    !block_shift_valid(&record) ||
+	    !block_shift_valid(&record) || !settings_valid(&record) ||
 	    (record.compression_level > COMPRESSION_LEVEL_MAX && record.compression_level != COMPRESSION_AUTO) ||
 	    record.flags & ~DATASET_DESTROYED || record.volume_size > INT64_MAX ||
 	    !name_field_valid(record.name, sizeof(record.name)) || strchr(record.name, '/') || record.parent == record.id ||

@@ -14,6 +14,25 @@ enum { MOS_CATALOGUE = 1, MOS_BATCH_MAP = 2, MOS_XBLK = 3, MOS_PROPERTIES = 4, M
 
 enum dataset_kind { DATASET_FILESYSTEM = 1, DATASET_VOLUME = 2, DATASET_SNAPSHOT = 3 };
 
+/*
+ * Settings that file systems hand down to what lies in them. To add one: here; its largest value, and whether volumes have it, in
+ * dataset_record.c; its values and its help in libpool/pool/setting_text.c.
+ */
+enum dataset_setting {
+	SETTING_COMPRESSION, /* kept in compression_level */
+	SETTING_RECORDSIZE,  /* kept in block_shift; of volumes that is fixed */
+	SETTING_ATIME,
+	SETTING_READONLY,
+	SETTING_XATTR,
+	SETTING_ACL,
+	SETTING_COUNT
+};
+enum { ATIME_RELATIVE = 0, ATIME_ON = 1, ATIME_OFF = 2 };
+enum { READONLY_OFF = 0, READONLY_ON = 1 };
+enum { XATTR_ON = 0, XATTR_OFF = 1 };
+enum { ACL_POSIX = 0, ACL_OFF = 1 };
+#define SETTINGS_MAX 16u
+
 /* Catalogue: key = dataset id u32 big endian; the name is in the record (unique among those of one parent that aren't destroyed). */
 struct dataset_record {
 	uint32_t id;
@@ -28,12 +47,19 @@ struct dataset_record {
 	uint64_t deadlist_object;
 	uint64_t referenced_cells, unique_cells; /* without parity */
 	uint64_t quota, reservation;             /* bytes, 0 none */
+	uint32_t local;                          /* mask of 1 << SETTING_: set here, and not handed down from above */
+	uint8_t settings[SETTINGS_MAX];          /* by SETTING_, 0 for those that aren't local or are kept elsewhere */
 	char name[256];
 };
 enum { DATASET_DESTROYED = 1 };
 #define DATASET_RECORD_SIZE 640u
 void dataset_record_encode(const struct dataset_record *record, uint8_t *ret_raw);
 int dataset_record_decode(const uint8_t *raw, size_t size, struct dataset_record *ret_record);
+uint32_t dataset_settings_of(uint8_t kind); /* those that it can have: mask of 1 << SETTING_ */
+uint8_t dataset_record_setting(const struct dataset_record *record, enum dataset_setting setting); /* of a local one */
+void dataset_record_set(struct dataset_record *record, enum dataset_setting setting, uint8_t value);
+/* It is handed down from above again. */
+void dataset_record_unset(struct dataset_record *record, enum dataset_setting setting);
 
 /* Batch map: key (segment u32, base u16), value below (152 bytes). `extra` is a hole in this version. */
 #define BATCH_MAP_KEY_SIZE 6u

@@ -127,6 +127,9 @@ int acl_set_mode(struct acl_list *list, struct fs_node *node, uint64_t txg)
 
 int acl_load_default(struct fs_node *directory, struct acl_list **ret_list)
 {
+	*ret_list = NULL;
+	if (fs_setting(directory->fs, SETTING_ACL) == ACL_OFF)
+		return 0;
 	rt_mutex_lock(directory->fs->rt, &directory->content);
 	int status = load_list(directory, ACL_DEFAULT, ret_list);
 	rt_mutex_unlock(directory->fs->rt, &directory->content);

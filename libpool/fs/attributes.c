@@ -102,7 +102,7 @@ int fs_set(struct fs_node *node, const struct fs_set *set)
 	uint64_t txg;
 	int status = set_check(node, set);
 
-	if (status == 0 && core_read_only(core))
+	if (status == 0 && fs_is_read_only(node->fs))
 		status = -EROFS;
 	if (status < 0)
 		return status;
@@ -116,7 +116,7 @@ int fs_set(struct fs_node *node, const struct fs_set *set)
 	if (set->what & FS_SET_SIZE)
 		cells = set->size > node->inode.size ? content_cells(node, node->inode.size, 1) : 0;
 	if (status == 0)
-		status = core_hold(core, cells, &txg);
+		status = fs_hold(node->fs, cells, &txg);
 	if (status == 0) {
 		status = set_apply(node, set, list, txg);
 		core_release(core, txg);

@@ -11,7 +11,7 @@
  */
 static uint8_t choose_shift(const struct fs_node *node, uint64_t length)
 {
-	uint8_t shift = fs_record(node->fs)->block_shift;
+	uint8_t shift = fs_setting(node->fs, SETTING_RECORDSIZE);
 
 	if (shift)
 		return shift;
@@ -61,9 +61,13 @@ uint64_t content_cells(const struct fs_node *node, uint64_t offset, uint64_t len
 {
 	uint64_t end = offset + length;
 
-	/* Records of up to 128 KiB may still be chosen. */
+	uint8_t shift = fs_setting(node->fs, SETTING_RECORDSIZE);
+
+	/* A file without blocks may still get other records. */
+	if (shift < FS_RECORD_SHIFT_MAX)
+		shift = FS_RECORD_SHIFT_MAX;
 	return blob_change_cells(node->fs->core, blob_block_size(node->object), end > node->inode.size ? end : node->inode.size, offset, length) +
-	       (UINT64_C(1) << (FS_RECORD_SHIFT_MAX - CELL_SHIFT)) + ATTRIBUTE_CELLS;
+	       (UINT64_C(1) << (shift - CELL_SHIFT)) + ATTRIBUTE_CELLS;
 }
 
 int content_resize(struct fs_node *node, uint64_t txg, uint64_t size)
@@ -104,6 +108,7 @@ int content_write(struct fs_node *node, uint64_t txg, uint64_t offset, size_t le
 	uint64_t end = offset + length;
 	int status = 0;
 
+	object_set_compression(node->object, fs_setting(node->fs, SETTING_COMPRESSION));
 	if (fits_inside(node, end)) {
 		memcpy(inode->inline_data + offset, source, length);
 		if (end > inode->size)
@@ -136,6 +141,7 @@ int content_zero(struct fs_node *node, uint64_t txg, uint64_t offset, uint64_t l
 int content_put_block(struct fs_node *node, uint64_t txg, uint64_t number, struct buffer *buffer)
 {
 	uint64_t end = (number + 1) * buffer->size;
+	object_set_compression(node->object, fs_setting(node->fs, SETTING_COMPRESSION));
 	int status = number * buffer->size > node->inode.size ? clear_tail(node, txg, number * buffer->size) : 0;
 
 	if (status == 0)

@@ -29,7 +29,7 @@ static int put_record(struct copy *copy, struct buffer *buffer)
 	int status = guard_content(to, copy->to_offset, buffer->size);
 
 	if (status == 0)
-		status = core_hold(core, content_cells(to, copy->to_offset, buffer->size), &txg);
+		status = fs_hold(to->fs, content_cells(to, copy->to_offset, buffer->size), &txg);
 
 	if (status < 0)
 		return status;
@@ -57,7 +57,7 @@ static int put_hole(struct copy *copy, uint64_t length)
 	if (status == 0)
 		status = guard_content(to, to->inode.size, 1);
 	if (status == 0)
-		status = core_hold(core, content_cells(to, copy->to_offset, 1) + content_cells(to, end, 1) + content_cells(to, to->inode.size, 1), &txg);
+		status = fs_hold(to->fs, content_cells(to, copy->to_offset, 1) + content_cells(to, end, 1) + content_cells(to, to->inode.size, 1), &txg);
 
 	if (status < 0)
 		return status;
@@ -120,7 +120,7 @@ static int check(const struct copy *copy)
 		return -EISDIR;
 	if (!S_ISREG(copy->from->inode.mode) || !S_ISREG(copy->to->inode.mode))
 		return -EINVAL;
-	if (core_read_only(copy->to->fs->core))
+	if (fs_is_read_only(copy->to->fs))
 		return -EROFS;
 	if (to > FS_FILE_SIZE_MAX || copy->length > FS_FILE_SIZE_MAX - to)
 		return -EFBIG;

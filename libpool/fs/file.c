@@ -42,8 +42,12 @@ void fs_touch(struct fs_node *node)
 	struct fs_time now = fs_now(node->fs), *access = &node->inode.times[FS_TIME_ACCESS];
 	const struct fs_time *modify = &node->inode.times[FS_TIME_MODIFY], *change = &node->inode.times[FS_TIME_CHANGE];
 
-	if (core_read_only(node->fs->core) || (before(modify, access) && before(change, access) &&
-					       now.seconds - access->seconds < RELATIVE_ACCESS_SECONDS))
+	uint8_t setting = fs_setting(node->fs, SETTING_ATIME);
+
+	if (fs_is_read_only(node->fs) || setting == ATIME_OFF)
+		return;
+	if (setting == ATIME_RELATIVE && before(modify, access) && before(change, access) &&
+	    now.seconds - access->seconds < RELATIVE_ACCESS_SECONDS)
 		return;
 	*access = now;
 	node->lazy = true;
@@ -55,7 +59,7 @@ static int change_check(const struct fs_node *node, uint64_t offset, uint64_t le
 		return -EISDIR;
 	if (!S_ISREG(node->inode.mode))
 		return -EINVAL;
-	if (core_read_only(node->fs->core))
+	if (fs_is_read_only(node->fs))
 		return -EROFS;
 	return offset > FS_FILE_SIZE_MAX || length > FS_FILE_SIZE_MAX - offset ? -EFBIG : 0;
 }
@@ -85,7 +89,7 @@ static int write_piece(struct fs_node *node, uint64_t offset, size_t length, con
 	int status = guard_write(node, offset, length);
 
 	if (status == 0)
-		status = core_hold(core, content_cells(node, offset, length), &txg);
+		status = fs_hold(node->fs, content_cells(node, offset, length), &txg);
 
 	if (status < 0)
 		return status;
@@ -158,7 +162,7 @@ int fs_allocate(struct fs_node *node, int mode, uint64_t offset, uint64_t length
 		status = guard_content(node, node->inode.size, 1);
 	/* At most the two blocks at the ends of the range, and the one at the old end of the file, are written. */
 	if (status == 0)
-		status = core_hold(core, content_cells(node, offset, 1) + content_cells(node, offset + length, 1) +
+		status = fs_hold(node->fs, content_cells(node, offset, 1) + content_cells(node, offset + length, 1) +
 					 content_cells(node, node->inode.size, 1), &txg);
 	if (status == 0) {
 		status = allocate(node, mode, offset, length, flags, txg);

@@ -64,10 +64,7 @@ int fs_create(struct datasets *datasets, const char *name, const struct fs_creat
 {
 	struct filling filling = { datasets_rt(datasets), options };
 
-	if (options->record_shift && (options->record_shift < CELL_SHIFT || options->record_shift > DNODE_BLOCK_SHIFT_MAX))
-		return pool_error_set(error, -EINVAL, "file system %s: a record size of 2^%u bytes is not possible: 4 KiB to 1 MiB", name,
-				      options->record_shift);
-	return filesystem_create(datasets, name, options->record_shift, options->compression, fill, &filling, error);
+	return filesystem_create(datasets, name, &options->settings, fill, &filling, error);
 }
 
 static int open_objects(struct fs *fs)
@@ -171,6 +168,16 @@ const struct dataset_record *fs_record(const struct fs *fs)
 const char *fs_dataset_path(const struct fs *fs)
 {
 	return filesystem_path(fs->dataset);
+}
+
+bool fs_is_read_only(const struct fs *fs)
+{
+	return core_read_only(fs->core) || fs_setting(fs, SETTING_READONLY) == READONLY_ON;
+}
+
+int fs_hold(struct fs *fs, uint64_t cells, uint64_t *ret_txg)
+{
+	return fs_is_read_only(fs) ? -EROFS : core_hold(fs->core, cells, ret_txg);
 }
 
 struct flush_list {

@@ -28,8 +28,7 @@ struct fs_node; /* an inode in use; handles are counted, and those of one number
 #define FS_RECORD_SHIFT_MAX 17u
 
 struct fs_create_options {
-	uint8_t record_shift; /* 12 to 20, or 0: by the use of each file */
-	uint8_t compression;
+	struct dataset_settings settings;
 	uint32_t mode, uid, gid; /* of the root directory; mode without type, 0: 0755 */
 };
 int fs_create(struct datasets *datasets, const char *name, const struct fs_create_options *options, struct pool_error *error);
@@ -122,7 +121,7 @@ int fs_read(struct fs_node *node, uint64_t offset, size_t length, void *destinat
 enum { FS_WRITE_KILL_SETID = 1, FS_WRITE_APPEND = 2 };
 /* -EFBIG beyond 2^60. *ret_length is what was written, all of it unless an error came in between: then 0 with a shorter length. */
 int fs_write(struct fs_node *node, uint64_t offset, size_t length, const void *source, unsigned flags, size_t *ret_length);
-/* It was read: the time of access becomes now if it lies before the last change or a day back, and is stored with the next change or last handle. */
+/* It was read: the time of access becomes now, with atime=relatime if it lies before the last change or a day back. Stored with the next change or last handle. */
 void fs_touch(struct fs_node *node);
 /* `mode` as of fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE (| KEEP_SIZE); others -EOPNOTSUPP. Space isn't set aside. */
 int fs_allocate(struct fs_node *node, int mode, uint64_t offset, uint64_t length, unsigned flags);

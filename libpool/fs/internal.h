@@ -46,6 +46,14 @@ struct fs_node {
 	bool lazy;   /* the time of access isn't stored yet */
 };
 
+static inline uint8_t fs_setting(const struct fs *fs, enum dataset_setting setting)
+{
+	return filesystem_setting(fs->dataset, setting);
+}
+/* fs.c: as core_hold, for a change that somebody asked for. */
+int fs_hold(struct fs *fs, uint64_t cells, uint64_t *ret_txg);
+bool fs_is_read_only(const struct fs *fs);
+
 /* node.c */
 /* Opens number's object and its record. */
 int node_get(struct fs *fs, uint64_t number, struct fs_node **ret_node);

@@ -203,7 +203,7 @@ int fs_make(struct fs_node *directory, const char *name, size_t length, const st
 	if (status == 0)
 		status = guard_new(fs);
 	if (status == 0)
-		status = core_hold(fs->core, NAMES_CELLS, &txg);
+		status = fs_hold(fs, NAMES_CELLS, &txg);
 	if (status == 0) {
 		struct fs_node *node = NULL;
 		status = make_node(fs, directory, list, txg, options, &node);
@@ -233,7 +233,7 @@ int fs_make_unnamed(struct fs *fs, const struct fs_node *directory, const struct
 	if (status == 0)
 		status = guard_unnamed(fs, UINT64_MAX); /* numbers grow: at the end of the list */
 	if (status == 0)
-		status = core_hold(fs->core, NAMES_CELLS, &txg);
+		status = fs_hold(fs, NAMES_CELLS, &txg);
 	if (status < 0)
 		return status;
 	struct inode_record inode;
@@ -277,7 +277,7 @@ int fs_link(struct fs_node *node, struct fs_node *directory, const char *name, s
 	if (status == 0)
 		status = guard_unnamed(fs, node->number);
 	if (status == 0)
-		status = core_hold(fs->core, NAMES_CELLS, &txg);
+		status = fs_hold(fs, NAMES_CELLS, &txg);
 	if (status == 0) {
 		uint8_t key[8];
 		number_key_encode(node->number, key);
@@ -332,7 +332,7 @@ static int remove_name(struct fs_node *directory, const char *name, size_t lengt
 	if (status == 0)
 		status = guard_targets(fs, &target, 1);
 	if (status == 0)
-		status = core_hold(fs->core, 0, &txg); /* what makes room must not need any */
+		status = fs_hold(fs, 0, &txg); /* what makes room must not need any */
 	if (status == 0) {
 		status = directory_remove(directory, txg, target.cookie);
 		if (status == 0)
@@ -478,7 +478,7 @@ int fs_rename(const struct fs_place *from, const struct fs_place *to, unsigned f
 	if (status == 0 && targets[1].node)
 		status = guard_entry(from->directory, targets[0].cookie, targets[1].node);
 	if (status == 0)
-		status = core_hold(fs->core, NAMES_CELLS, &txg);
+		status = fs_hold(fs, NAMES_CELLS, &txg);
 	if (status == 0) {
 		status = flags & FS_RENAME_EXCHANGE ? exchange(&targets[0], &targets[1], txg) : move(&targets[0], &targets[1], txg);
 		if (status == 0)

@@ -27,7 +27,7 @@ static struct fs_node *add_node(struct fs *fs, struct object *object, const stru
 	rt_mutex_init(&node->content);
 	hash_table_insert(&fs->nodes, &node->hash, hash_u64(node->number));
 	if (S_ISREG(inode->mode))
-		object_set_compression(object, fs_record(fs)->compression_level);
+		object_set_compression(object, fs_setting(fs, SETTING_COMPRESSION));
 	return node;
 }
 
@@ -76,7 +76,7 @@ int node_get(struct fs *fs, uint64_t number, struct fs_node **ret_node)
 
 int node_new(struct fs *fs, uint64_t txg, const struct inode_record *inode, struct fs_node **ret_node)
 {
-	uint8_t shift = fs_record(fs)->block_shift;
+	uint8_t shift = fs_setting(fs, SETTING_RECORDSIZE);
 	struct object_create_options options = { .kind = S_ISDIR(inode->mode) ? DNODE_TREE : DNODE_BLOB,
 						 .block_shift = shift ? shift : CELL_SHIFT };
 	struct object *object;

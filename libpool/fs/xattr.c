@@ -146,9 +146,24 @@ int xattr_read(struct fs_node *node, const char *name, void *ret_value, size_t c
 	return status == -POOL_ESTALE ? -POOL_EDAMAGED : status;
 }
 
-int fs_xattr_get(struct fs_node *node, const char *name, void *ret_value, size_t capacity, size_t *ret_length)
+/* What the file system's settings turn off is as if the file system had none. */
+static bool is_turned_on(const struct fs_node *node, const char *name)
+{
+	bool list = strcmp(name, ACL_ACCESS) == 0 || strcmp(name, ACL_DEFAULT) == 0;
+
+	return list ? fs_setting(node->fs, SETTING_ACL) == ACL_POSIX : fs_setting(node->fs, SETTING_XATTR) == XATTR_ON;
+}
+
+static int name_check(const struct fs_node *node, const char *name)
 {
 	int status = name_valid(name);
+
+	return status == 0 && !is_turned_on(node, name) ? -EOPNOTSUPP : status;
+}
+
+int fs_xattr_get(struct fs_node *node, const char *name, void *ret_value, size_t capacity, size_t *ret_length)
+{
+	int status = name_check(node, name);
 
 	if (status < 0)
 		return status;
@@ -179,6 +194,8 @@ int fs_xattr_list(struct fs_node *node, char *ret_names, size_t capacity, size_t
 		}
 		if (key[key_length - 1] != 0)
 			continue; /* a further part */
+		if (!is_turned_on(node, (const char *)key))
+			continue;
 		size_t size = key_length - 1;
 		if (capacity && length + size > capacity)
 			status = -ERANGE;
@@ -229,7 +246,7 @@ static int change_apply(struct fs_node *node, const struct change *change)
 	struct core *core = node->fs->core;
 	struct inode_record before;
 	uint64_t txg;
-	int status = core_hold(core, change->value ? NAMES_CELLS : 0, &txg); /* what is removed needs no room */
+	int status = fs_hold(node->fs, change->value ? NAMES_CELLS : 0, &txg); /* what is removed needs no room */
 
 	if (status < 0)
 		return status;
@@ -250,9 +267,9 @@ out:
 
 static int change_make(struct fs_node *node, struct change *change, unsigned flags)
 {
-	int status = name_valid(change->name);
+	int status = name_check(node, change->name);
 
-	if (status == 0 && core_read_only(node->fs->core))
+	if (status == 0 && fs_is_read_only(node->fs))
 		status = -EROFS;
 	if (status < 0)
 		return status;

@@ -252,12 +252,15 @@ LIBPOOL_API int libpool_history_add(libpool_pool *pool, const char *text, struct
 
 enum libpool_property_kind { LIBPOOL_PROPERTY_TEXT = 0, LIBPOOL_PROPERTY_BYTES = 1, LIBPOOL_PROPERTY_TIME = 2 };
 
-/* dataset NULL or "": of the pool. Values are text as a person would write them; setting "default" goes back to that. */
+/*
+ * dataset NULL or "": of the pool. Values are text as a person would write them. Some are settings of datasets: they hold for the dataset in
+ * which they are set and for all that lie in it, unless set there too; in the pool, for all of its datasets.
+ */
 struct libpool_property {
 	size_t size;
 	char name[64];
 	char value[LIBPOOL_TEXT_MAX];
-	char source[64];    /* "default", "local", "-" for figures that can't be set */
+	char source[2 * LIBPOOL_NAME_MAX + 32]; /* "default", "local", "inherited from tank/home", "-" for figures that can't be set */
 	char help[LIBPOOL_TEXT_MAX]; /* one line */
 	uint32_t read_only;
 	uint32_t kind;      /* enum libpool_property_kind: what `number` is, where the value is one */
@@ -265,7 +268,10 @@ struct libpool_property {
 };
 LIBPOOL_API int libpool_properties(libpool_pool *pool, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count,
 				   struct libpool_error *error);
+/* The value "default" is as libpool_property_inherit. */
 LIBPOOL_API int libpool_property_set(libpool_pool *pool, const char *dataset, const char *name, const char *value, struct libpool_error *error);
+/* It is no longer set here: what is handed down holds, or the default. */
+LIBPOOL_API int libpool_property_inherit(libpool_pool *pool, const char *dataset, const char *name, struct libpool_error *error);
 /* Whether libpool_property_set would take it; sets nothing. */
 LIBPOOL_API int libpool_property_check(libpool_pool *pool, const char *dataset, const char *name, const char *value,
 				       struct libpool_error *error);

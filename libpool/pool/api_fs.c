@@ -26,13 +26,17 @@ static int take_options(const char *name, const struct libpool_fs_options *optio
 	uint32_t record = options->record_bytes;
 	const char *compression = options->compression;
 
-	*ret_options = (struct fs_create_options){.compression = BLOCK_COMPRESS_AUTO, .mode = options->mode, .uid = options->uid, .gid = options->gid};
+	*ret_options = (struct fs_create_options){.mode = options->mode, .uid = options->uid, .gid = options->gid};
 	if (record && (record & (record - 1) || record < 4096 || record > 1u << 20))
 		return pool_error_set(error, -EINVAL,
 				      "file system %.100s: a record size of %u bytes is not possible: a power of two from 4 KiB to 1 MiB", name, record);
-	if (record)
-		ret_options->record_shift = (uint8_t)__builtin_ctz(record);
-	if (compression && compression[0] && !compression_parse(compression, &ret_options->compression))
+	if (record) {
+		ret_options->settings.mask |= 1u << SETTING_RECORDSIZE;
+		ret_options->settings.values[SETTING_RECORDSIZE] = (uint8_t)__builtin_ctz(record);
+	}
+	if (compression && compression[0])
+		ret_options->settings.mask |= 1u << SETTING_COMPRESSION;
+	if (compression && compression[0] && !compression_parse(compression, &ret_options->settings.values[SETTING_COMPRESSION]))
 		return pool_error_set(error, -EINVAL, "file system %.100s: compression '%.40s' is none of off, auto, zstd-1 to zstd-19", name,
 				      compression);
 	if (options->mode & ~07777u)

@@ -158,6 +158,13 @@ int libpool_property_set(libpool_pool *pool, const char *dataset, const char *na
 	return property_set(pool, dataset, name, value, false, error);
 }
 
+int libpool_property_inherit(libpool_pool *pool, const char *dataset, const char *name, struct libpool_error *error)
+{
+	struct arguments arguments = {.text = dataset, .name = name};
+
+	return name ? api_run(pool, NULL, run_property_set, &arguments, error) : api_error(error, -EINVAL, NULL);
+}
+
 int libpool_property_check(libpool_pool *pool, const char *dataset, const char *name, const char *value, struct libpool_error *error)
 {
 	return property_set(pool, dataset, name, value, true, error);

@@ -27,7 +27,7 @@ static int run_create(struct libpool_pool *pool, struct engine *engine, void *da
 int libpool_volume_create(libpool_pool *pool, const char *name, const struct libpool_volume_options *options,
 			  struct libpool_error *error)
 {
-	struct create_arguments arguments = {.name = name, .compression = BLOCK_COMPRESS_AUTO};
+	struct create_arguments arguments = {.name = name, .compression = COMPRESSION_INHERITED};
 	struct pool_error local = {0};
 	const char *compression;
 	int result = name && options ? api_options_copy(&arguments.options, sizeof(arguments.options), options) : -EINVAL;

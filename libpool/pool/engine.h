@@ -48,7 +48,7 @@ int engine_history(struct engine *engine, struct libpool_history **ret_history, 
 int engine_history_add(struct engine *engine, const char *text, struct pool_error *error);
 int engine_properties(struct engine *engine, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count,
 		      struct pool_error *error);
-/* check_only: says whether it would be taken. */
+/* value NULL or "default": it is no longer set here. check_only: says whether it would be taken. */
 int engine_property_set(struct engine *engine, const char *dataset, const char *name, const char *value, bool check_only,
 			struct pool_error *error);
 

@@ -1,6 +1,6 @@
 /*
- * Properties: one table knows all of them, with default, check, effect and help. Those that are set are records of the
- * MOS ("pool" 0 name); those of volumes live in their dataset's record.
+ * Properties: tables know all of them, with default, check, effect and help. Those of the pool that are set are records of the
+ * MOS ("pool" 0 name); those of datasets live in their records. Settings are those that are handed down (setting_text.c).
  *
  * What must always hold: a value that is stored passed its check; a property that would have no effect in this version
  * is refused, not accepted and ignored.
@@ -10,12 +10,13 @@
 #include <string.h>
 
 #include "libpool/pool/internal.h"
+#include "libpool/pool/setting_text.h"
 #include "libpool/pool/text.h"
 
 /* What the functions of the table see. */
 struct subject {
 	struct engine *engine;
-	const struct dataset_record *volume; /* NULL: the pool */
+	const struct dataset_record *dataset; /* NULL: the pool */
 };
 
 struct property {
@@ -190,25 +191,6 @@ static int apply_cache(const struct subject *subject, const char *value, struct 
 	return 0;
 }
 
-static int check_compression(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
-{
-	uint8_t level;
-
-	(void)subject;
-	if (!compression_parse(value, &level))
-		return pool_error_set(error, -EINVAL, "property compression: '%.40s' is none of off, auto, zstd-1 to zstd-19", value);
-	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", value);
-	return 0;
-}
-
-static int apply_compression(const struct subject *subject, const char *value, struct pool_error *error)
-{
-	uint8_t level = 0;
-
-	compression_parse(value, &level);
-	return volume_set_compression(subject->engine->datasets, subject->volume->name, level, error);
-}
-
 static int check_volsize(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
 {
 	uint64_t bytes;
@@ -225,7 +207,7 @@ static int apply_volsize(const struct subject *subject, const char *value, struc
 	uint64_t bytes = 0;
 
 	size_parse(value, &bytes);
-	return engine_volume_resize(subject->engine, subject->volume->name, bytes, error);
+	return engine_volume_resize(subject->engine, subject->dataset->name, bytes, error);
 }
 
 /* ---- figures ---- */
@@ -238,8 +220,8 @@ static int get_name(const struct subject *subject, char *ret_value)
 
 static int get_id(const struct subject *subject, char *ret_value)
 {
-	if (subject->volume)
-		snprintf(ret_value, LIBPOOL_TEXT_MAX, "%u", subject->volume->id);
+	if (subject->dataset)
+		snprintf(ret_value, LIBPOOL_TEXT_MAX, "%u", subject->dataset->id);
 	else
 		guid_format(&core_label(subject->engine->core)->pool, ret_value);
 	return 0;
@@ -255,7 +237,7 @@ static int get_profile(const struct subject *subject, char *ret_value)
 
 static int number_created(const struct subject *subject, uint64_t *ret_number)
 {
-	*ret_number = subject->volume ? subject->volume->created_ns : core_label(subject->engine->core)->created_ns;
+	*ret_number = subject->dataset ? subject->dataset->created_ns : core_label(subject->engine->core)->created_ns;
 	return 0;
 }
 
@@ -287,27 +269,34 @@ static int get_unit(const struct subject *subject, char *ret_value)
 	return 0;
 }
 
-static int get_compression(const struct subject *subject, char *ret_value)
+static int get_type(const struct subject *subject, char *ret_value)
 {
-	compression_format(subject->volume->compression_level, ret_value, LIBPOOL_TEXT_MAX);
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", subject->dataset->kind == DATASET_VOLUME ? "volume" : "file system");
+	return 0;
+}
+
+static int get_checksum(const struct subject *subject, char *ret_value)
+{
+	(void)subject;
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "xxh3-128");
 	return 0;
 }
 
 static int get_volsize(const struct subject *subject, char *ret_value)
 {
-	size_format(subject->volume->volume_size, ret_value, LIBPOOL_TEXT_MAX);
+	size_format(subject->dataset->volume_size, ret_value, LIBPOOL_TEXT_MAX);
 	return 0;
 }
 
 static int get_blocksize(const struct subject *subject, char *ret_value)
 {
-	size_format(UINT64_C(1) << subject->volume->block_shift, ret_value, LIBPOOL_TEXT_MAX);
+	size_format(UINT64_C(1) << subject->dataset->block_shift, ret_value, LIBPOOL_TEXT_MAX);
 	return 0;
 }
 
 static int number_used(const struct subject *subject, uint64_t *ret_number)
 {
-	*ret_number = subject->volume->referenced_cells * CELL_SIZE;
+	*ret_number = subject->dataset->referenced_cells * CELL_SIZE;
 	return 0;
 }
 
@@ -333,31 +322,60 @@ static const struct property pool_properties[] = {
 };
 
 static const struct property volume_properties[] = {
-	{"compression", "auto", check_compression, apply_compression, get_compression, "Of what is written from now on: off, auto, zstd-1 to zstd-19.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"volsize", "", check_volsize, apply_volsize, get_volsize, "Size of the volume; it may grow and shrink.", LIBPOOL_PROPERTY_BYTES, NULL},
 	{"blocksize", NULL, NULL, NULL, get_blocksize, "Block size, chosen when the volume was created.", LIBPOOL_PROPERTY_BYTES, NULL},
 	{"used", NULL, NULL, NULL, NULL, "Space on disk as of the last commit, pointers included, parity apart.", LIBPOOL_PROPERTY_BYTES, number_used},
 	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created},
+	{"type", NULL, NULL, NULL, get_type, "Volume or file system.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"checksum", NULL, NULL, NULL, get_checksum, "Of every block; there is no other in this version.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
+};
+
+static const struct property filesystem_properties[] = {
+	{"used", NULL, NULL, NULL, NULL, "Space on disk as of the last commit, pointers included, parity apart.", LIBPOOL_PROPERTY_BYTES, number_used},
+	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created},
+	{"type", NULL, NULL, NULL, get_type, "Volume or file system.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"checksum", NULL, NULL, NULL, get_checksum, "Of every block; there is no other in this version.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-static const struct property *table_of(bool of_volume, size_t *ret_count)
+static const struct property *table_of(const struct subject *subject, size_t *ret_count)
 {
-	*ret_count = of_volume ? COUNT(volume_properties) : COUNT(pool_properties);
-	return of_volume ? volume_properties : pool_properties;
+	if (!subject->dataset) {
+		*ret_count = COUNT(pool_properties);
+		return pool_properties;
+	}
+	*ret_count = subject->dataset->kind == DATASET_VOLUME ? COUNT(volume_properties) : COUNT(filesystem_properties);
+	return subject->dataset->kind == DATASET_VOLUME ? volume_properties : filesystem_properties;
 }
 
-static const struct property *property_find(bool of_volume, const char *name)
+static const struct property *property_find(const struct subject *subject, const char *name)
 {
 	size_t count;
-	const struct property *table = table_of(of_volume, &count);
+	const struct property *table = table_of(subject, &count);
 
 	for (size_t i = 0; i < count; i++)
 		if (!strcmp(table[i].name, name))
 			return &table[i];
 	return NULL;
+}
+
+/* The pool has all settings, to hand them down. */
+static bool has_setting(const struct subject *subject, unsigned setting)
+{
+	return !subject->dataset || dataset_settings_of(subject->dataset->kind) >> setting & 1;
+}
+
+/* SETTING_COUNT: it is none of these. */
+static unsigned setting_find(const struct subject *subject, const char *name)
+{
+	unsigned setting = 0;
+
+	while (setting < SETTING_COUNT && (!has_setting(subject, setting) || strcmp(setting_texts[setting].name, name) != 0))
+		setting++;
+	return setting;
 }
 
 /* ---- storage ---- */
@@ -385,7 +403,7 @@ static int stored_value(struct engine *engine, const char *name, char *ret_value
 
 int property_get(struct engine *engine, const char *name, char ret_value[LIBPOOL_TEXT_MAX])
 {
-	const struct property *property = property_find(false, name);
+	const struct property *property = property_find(&(struct subject){engine, NULL}, name);
 	int result = property && property->fallback ? stored_value(engine, name, ret_value) : -EINVAL;
 
 	if (result == -ENOENT) {
@@ -412,35 +430,58 @@ int property_load(struct engine *engine)
 		if (result < 0)
 			return result;
 	}
+	for (unsigned i = 0; i < SETTING_COUNT; i++) {
+		char text[LIBPOOL_TEXT_MAX];
+		uint8_t value;
+		int result = stored_value(engine, setting_texts[i].name, text);
+
+		if (result < 0 && result != -ENOENT)
+			return result;
+		/* What another version wrote, and this one doesn't know, is as if it weren't there. */
+		datasets_set_pool(engine->datasets, i, result == 0 && setting_parse(i, text, &value) ? &value : NULL);
+	}
 	return 0;
 }
 
 /* ---- the calls ---- */
 
-/* The record of the volume a call is about; *ret_record stays untouched for the pool itself. */
+static int find_record(struct engine *engine, const char *path, struct dataset_record *ret_record)
+{
+	struct dataset_record *records;
+	size_t count;
+	int result = -ENOENT;
+
+	for (unsigned kind = DATASET_FILESYSTEM; kind <= DATASET_VOLUME && result == -ENOENT; kind++) {
+		result = kind == DATASET_VOLUME ? volumes_list(engine->datasets, &records, &count) :
+						  filesystems_list(engine->datasets, &records, &count);
+		if (result < 0)
+			return result;
+		result = -ENOENT;
+		for (size_t i = 0; i < count; i++) {
+			if (strcmp(records[i].name, path) != 0)
+				continue;
+			*ret_record = records[i];
+			result = 0;
+		}
+		free(records);
+	}
+	return result;
+}
+
+/* The record of the dataset a call is about; the subject has none if it is the pool itself. */
 static int find_subject(struct engine *engine, const char *dataset, struct dataset_record *record, struct subject *ret_subject,
 			struct pool_error *error)
 {
-	struct dataset_record *records;
-	size_t count, i = 0;
 	int result;
 
 	*ret_subject = (struct subject){engine, NULL};
 	if (!dataset || !dataset[0])
 		return 0;
-	result = volumes_list(engine->datasets, &records, &count);
-	if (result < 0)
-		return pool_error_set(error, result, "reading the list of volumes: %s", pool_error_string(result));
-	while (i < count && strcmp(records[i].name, dataset) != 0)
-		i++;
-	if (i < count) {
-		*record = records[i];
-		ret_subject->volume = record;
-	}
-	free(records);
-	if (i == count)
-		return pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(engine->core)->name, dataset);
-	return 0;
+	ret_subject->dataset = record;
+	result = find_record(engine, dataset, record);
+	if (result == -ENOENT)
+		return pool_error_set(error, result, "pool %s has no dataset %s", core_label(engine->core)->name, dataset);
+	return result < 0 ? pool_error_set(error, result, "reading the list of datasets: %s", pool_error_string(result)) : 0;
 }
 
 /* Figures: the text comes from the number. */
@@ -485,32 +526,70 @@ static int fill(const struct subject *subject, const struct property *property, 
 	return result;
 }
 
+static int fill_setting(const struct subject *subject, unsigned setting, struct libpool_property *ret_property)
+{
+	const char *pool = core_label(subject->engine->core)->name, *source = NULL;
+	uint8_t value = dataset_setting_default(setting);
+	char text[LIBPOOL_TEXT_MAX];
+	int result;
+
+	*ret_property = (struct libpool_property){.size = sizeof(*ret_property)};
+	snprintf(ret_property->name, sizeof(ret_property->name), "%s", setting_texts[setting].name);
+	snprintf(ret_property->help, sizeof(ret_property->help), "%s", setting_texts[setting].help);
+	if (subject->dataset) {
+		result = dataset_setting(subject->engine->datasets, subject->dataset->name, setting, &value, &source);
+	} else {
+		result = stored_value(subject->engine, setting_texts[setting].name, text);
+		if (result == 0 && setting_parse(setting, text, &value))
+			source = "";
+		result = result == -ENOENT ? 0 : result;
+	}
+	setting_format(setting, value, ret_property->value, sizeof(ret_property->value));
+	if (setting == SETTING_RECORDSIZE && size_parse(ret_property->value, &ret_property->number))
+		ret_property->kind = LIBPOOL_PROPERTY_BYTES;
+	if (!source)
+		snprintf(ret_property->source, sizeof(ret_property->source), "default");
+	else if (strcmp(source, subject->dataset ? subject->dataset->name : "") == 0)
+		snprintf(ret_property->source, sizeof(ret_property->source), "local");
+	else
+		snprintf(ret_property->source, sizeof(ret_property->source), "inherited from %s%s%s", pool, source[0] ? "/" : "", source);
+	return result;
+}
+
+static int fill_all(const struct subject *subject, struct libpool_property **ret_properties, size_t *ret_count)
+{
+	size_t count, next = 0;
+	const struct property *table = table_of(subject, &count);
+	struct libpool_property *all = calloc(count + SETTING_COUNT, sizeof(*all));
+	int result = all ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < SETTING_COUNT && result == 0; i++)
+		if (has_setting(subject, i))
+			result = fill_setting(subject, i, &all[next++]);
+	for (size_t i = 0; i < count && result == 0; i++)
+		result = fill(subject, &table[i], &all[next++]);
+	if (result < 0) {
+		free(all);
+		return result;
+	}
+	*ret_properties = all;
+	*ret_count = next;
+	return 0;
+}
+
 int engine_properties(struct engine *engine, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count,
 		      struct pool_error *error)
 {
 	struct dataset_record *record = malloc(sizeof(*record));
-	struct libpool_property *all = NULL;
 	struct subject subject;
-	size_t count = 0;
 	int result = record ? find_subject(engine, dataset, record, &subject, error) : -ENOMEM;
 
-	if (result == 0) {
-		const struct property *table = table_of(subject.volume != NULL, &count);
-
-		all = calloc(count, sizeof(*all));
-		result = all ? 0 : -ENOMEM;
-		for (size_t i = 0; i < count && result == 0; i++)
-			result = fill(&subject, &table[i], &all[i]);
-	}
+	if (result == 0)
+		result = fill_all(&subject, ret_properties, ret_count);
 	free(record);
-	if (result < 0) {
-		free(all);
-		return error && error->code ? result
-					    : pool_error_set(error, result, "reading the properties: %s", pool_error_string(result));
-	}
-	*ret_properties = all;
-	*ret_count = count;
-	return 0;
+	if (result < 0 && !(error && error->code))
+		return pool_error_set(error, result, "reading the properties: %s", pool_error_string(result));
+	return result;
 }
 
 static int set_of_pool(const struct subject *subject, const struct property *property, const char *value, bool reset,
@@ -525,35 +604,68 @@ static int set_of_pool(const struct subject *subject, const struct property *pro
 	return property->apply ? property->apply(subject, value, error) : 0;
 }
 
+/* value NULL: what is handed down, or the default. */
+static int set_setting(const struct subject *subject, unsigned setting, const char *text, bool check_only, struct pool_error *error)
+{
+	struct datasets *datasets = subject->engine->datasets;
+	const char *name = setting_texts[setting].name;
+	uint8_t value = 0;
+	char key[80];
+	int result = 0;
+
+	if (text && !setting_parse(setting, text, &value))
+		return pool_error_set(error, -EINVAL, "property %s: '%.40s' is none of %s", name, text, setting_texts[setting].values);
+	if (text && setting == SETTING_RECORDSIZE)
+		result = dataset_check_record_shift(datasets, value, error);
+	if (result < 0 || check_only)
+		return result;
+	if (subject->dataset)
+		return dataset_set(datasets, subject->dataset->name, setting, text ? &value : NULL, error);
+	result = engine_mos_put(subject->engine, MOS_PROPERTIES, key, pool_key(name, key, sizeof(key)), text, text ? strlen(text) : 0);
+	if (result < 0)
+		return pool_error_set(error, result, "property %s can't be set: %s", name, pool_error_string(result));
+	datasets_set_pool(datasets, setting, text ? &value : NULL);
+	return 0;
+}
+
+static int set_property(const struct subject *subject, const char *name, const char *value, bool check_only, struct pool_error *error)
+{
+	const struct property *property = property_find(subject, name);
+	bool reset = property && property->fallback && property->fallback[0] && !value;
+	char checked[LIBPOOL_TEXT_MAX];
+	int result;
+
+	if (!property)
+		return pool_error_set(error, -ENOENT, "a %s has no property %.60s",
+				      !subject->dataset ? "pool" : subject->dataset->kind == DATASET_VOLUME ? "volume" : "file system", name);
+	if (!property->fallback)
+		return pool_error_set(error, -EPERM, "property %s is a figure and can't be set", name);
+	if (!reset && !value)
+		return pool_error_set(error, -EINVAL, "property %s has no default to go back to: set it", name);
+	result = property->check(subject, reset ? property->fallback : value, checked, error);
+	if (result < 0 || check_only)
+		return result;
+	return subject->dataset ? property->apply(subject, checked, error) : set_of_pool(subject, property, checked, reset, error);
+}
+
 int engine_property_set(struct engine *engine, const char *dataset, const char *name, const char *value, bool check_only,
 			struct pool_error *error)
 {
 	struct dataset_record *record = malloc(sizeof(*record));
-	const struct property *property;
 	struct subject subject;
-	char checked[LIBPOOL_TEXT_MAX];
 	int result = record ? find_subject(engine, dataset, record, &subject, error) : -ENOMEM;
+	unsigned setting = result == 0 ? setting_find(&subject, name) : SETTING_COUNT;
+	bool known = result == 0 && (setting < SETTING_COUNT || property_find(&subject, name));
 
-	if (result < 0) {
-		free(record);
-		return result;
-	}
-	property = property_find(subject.volume != NULL, name);
-	bool reset = property && property->fallback && property->fallback[0] && !strcmp(value, "default");
-
-	if (!property)
-		result = pool_error_set(error, -ENOENT, "%s has no property %.60s", subject.volume ? "a volume" : "a pool", name);
-	else if (!property->fallback)
-		result = pool_error_set(error, -EPERM, "property %s is a figure and can't be set", name);
-	else if (strlen(value) >= LIBPOOL_TEXT_MAX)
+	if (value && strcmp(value, "default") == 0)
+		value = NULL;
+	if (known && value && strlen(value) >= LIBPOOL_TEXT_MAX)
 		result = pool_error_set(error, -EINVAL, "property %s: the value is too long: at most %d bytes", name, LIBPOOL_TEXT_MAX - 1);
-	else
-		result = property->check(&subject, reset ? property->fallback : value, checked, error);
-	if (result == 0 && core_read_only(engine->core) && !check_only)
+	else if (known && core_read_only(engine->core) && !check_only)
 		result = pool_error_set(error, -EROFS, "property %s can't be set: the pool is imported read-only", name);
-	if (result == 0 && !check_only)
-		result = subject.volume ? property->apply(&subject, checked, error)
-					: set_of_pool(&subject, property, checked, reset, error);
+	else if (result == 0)
+		result = setting < SETTING_COUNT ? set_setting(&subject, setting, value, check_only, error) :
+						   set_property(&subject, name, value, check_only, error);
 	free(record);
 	return result;
 }

@@ -299,6 +299,13 @@ int libpool_property_set(libpool_pool *pool, const char *dataset, const char *na
 	return 0;
 }
 
+int libpool_property_inherit(libpool_pool *pool, const char *dataset, const char *name, struct libpool_error *error)
+{
+	(void)pool, (void)dataset, (void)name;
+	ORDERED(error);
+	return 0;
+}
+
 int libpool_property_check(libpool_pool *pool, const char *dataset, const char *name, const char *value,
 			   struct libpool_error *error)
 {

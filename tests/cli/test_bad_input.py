@@ -66,12 +66,12 @@ class Documents(PoolctlCase):
             verb = name.split()
             if name == "help":
                 continue
-            filled = [{"POOL": "nopool", "[POOL]": "nopool", "POOL/VOLUME": "nopool/v", "POOL[/VOLUME]": "nopool", "SIZE": "1M",
+            filled = [{"POOL": "nopool", "[POOL]": "nopool", "POOL/VOLUME": "nopool/v", "POOL[/DATASET]": "nopool", "POOL/DATASET": "nopool/d", "SIZE": "1M",
                        "PROPERTY=VALUE...": "a=b", "PROFILE": "raid1", "DISK...": "/nowhere", "[FILE]": "/nowhere/x"}.get(word, "x")
                       for word in operands.split() if word[0] != "[" or word in ("[POOL]", "[FILE]")]
             for arguments in ([*verb, "--frobnicate"], [*verb, *["x"] * 5000], [*verb, *filled]):
                 with self.subTest(arguments=arguments[:8]):
-                    result = self.run_poolctl(*arguments, "--json", *(["--yes"] if name in ("destroy", "volume destroy") else []))
+                    result = self.run_poolctl(*arguments, "--json", *(["--yes"] if name in ("destroy", "volume destroy", "dataset destroy") else []))
                     document = json.loads(result.stdout)
                     self.assertIn(result.returncode, (1, 2))
                     self.assertEqual((document["schema"], document["command"]), (1, name))

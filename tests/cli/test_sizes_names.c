@@ -149,7 +149,7 @@ static void targets(void **state)
 	assert_int_equal(target_parse("tank/disk1", TARGET_VOLUME, &target, &error), 0);
 	assert_string_equal(target.pool, "tank");
 	assert_string_equal(target.volume, "disk1");
-	assert_int_equal(target_parse("tank", TARGET_POOL_OR_VOLUME, &target, &error), 0);
+	assert_int_equal(target_parse("tank", TARGET_POOL_OR_DATASET, &target, &error), 0);
 	assert_string_equal(target.volume, "");
 	assert_int_equal(target_parse("tank", TARGET_VOLUME, &target, &error), -EINVAL);
 	assert_int_equal(target_parse("tank/", TARGET_VOLUME, &target, &error), -EINVAL);

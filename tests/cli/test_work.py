@@ -82,6 +82,48 @@ class Work(PoolctlCase):
         self.assertEqual(self.document("volume", "list", "tank")["volumes"], [])
         self.verify()
 
+    def property(self, thing, name):
+        (row,) = self.document("get", thing, name)["properties"]
+        return row["value"], row["source"]
+
+    def test_settings_are_handed_down(self):
+        self.create()
+        for name in ("a", "a/b", "a/b/c"):
+            self.poolctl("dataset", "create", f"tank/{name}")
+        self.poolctl("volume", "create", "tank/a/v", "8M")
+        self.assertEqual(self.property("tank/a/b/c", "compression"), ("auto", "default"))
+        self.poolctl("set", "tank", "compression=off", "atime=off")
+        self.poolctl("set", "tank/a", "compression=zstd-3", "readonly=on", "recordsize=16K")
+        self.poolctl("set", "tank/a/b", "readonly=off")
+        for thing, name, value, source in (
+                ("tank", "compression", "off", "local"), ("tank", "readonly", "off", "default"), ("tank/a", "compression", "zstd-3", "local"),
+                ("tank/a/b/c", "compression", "zstd-3", "inherited from tank/a"), ("tank/a/b/c", "readonly", "off", "inherited from tank/a/b"),
+                ("tank/a/b/c", "atime", "off", "inherited from tank"), ("tank/a/b/c", "recordsize", "16K", "inherited from tank/a"),
+                ("tank/a/b", "xattr", "on", "default"), ("tank/a/v", "readonly", "on", "inherited from tank/a"),
+                ("tank/a", "checksum", "xxh3-128", "-"), ("tank/a/v", "type", "volume", "-")):
+            self.assertEqual(self.property(thing, name), (value, source), (thing, name))
+        self.refused("volume", "write", "tank/a/v", input=b"x", says="Read-only", changes=True)
+        self.assertIn("Would leave 1", self.poolctl("inherit", "tank/a", "readonly", "-n"))
+        self.assertIn("Left 2", self.poolctl("inherit", "tank/a", "readonly", "compression"))
+        self.poolctl("volume", "write", "tank/a/v", input=b"x")
+        self.assertEqual(self.property("tank/a/b/c", "compression"), ("off", "inherited from tank"))
+        self.poolctl("set", "tank", "compression=default")
+        self.assertEqual(self.property("tank/a/b/c", "compression"), ("auto", "default"))
+        self.poolctl("dataset", "rename", "tank/a/b", "tank/b")
+        self.assertEqual(self.property("tank/b/c", "recordsize"), ("auto", "default"))
+        (row,) = self.document("dataset", "list", "tank")["datasets"][:1]
+        self.assertEqual((row["name"], row["record_bytes"]), ("tank/a", 16384))
+        for thing, setting, says in (("tank/a", "compression=lz4", "none of off, auto"), ("tank/a", "atime=sometimes", "none of relatime, on, off"),
+                                     ("tank/a", "recordsize=5K", "a power of two"), ("tank/a", "recordsize=1M", "is not possible"),
+                                     ("tank/a/v", "atime=on", "no property 'atime'"), ("tank/a", "checksum=sha256", "is a figure"),
+                                     ("tank/a", "volsize=1M", "has no volume a"), ("tank/a", "colour=red", "no property 'colour'"),
+                                     ("tank/none", "atime=on", "has no dataset none")):
+            self.refused("set", thing, setting, says=says, changes=True)
+        self.refused("inherit", "tank/a", "used", says="is a figure", changes=True)
+        self.refused("inherit", "tank/a/v", "volsize", says="no default", changes=True)
+        self.assertEqual(self.property("tank/a", "atime"), ("off", "inherited from tank"))
+        self.verify()
+
     def test_read_changes_nothing(self):
         self.create()
         data = self.volume()

@@ -71,7 +71,7 @@ static void check_target(const char *text)
 	char printed[TARGET_TEXT_MAX];
 	struct target target, again;
 
-	for (enum target_form form = TARGET_NEW_POOL; form <= TARGET_POOL_OR_VOLUME; form++) {
+	for (enum target_form form = TARGET_NEW_POOL; form <= TARGET_POOL_OR_DATASET; form++) {
 		if (target_parse(text, form, &target, &error) < 0) {
 			check_message(error.text, sizeof(error.text));
 			continue;

@@ -381,7 +381,7 @@ static void do_reopen(struct client *client, struct model_volume *volume)
 	volume_close(volume->handle);
 	volume->handle = NULL;
 	if (sim_random_below(&client->random, 2))
-		result = volume_set_compression(client->world->datasets, volume->name, pick_compression(&client->random), &error);
+		result = dataset_set(client->world->datasets, volume->name, SETTING_COMPRESSION, &(uint8_t){ pick_compression(&client->random) }, &error);
 	if (result)
 		fail_call(client->world, "set compression", volume, 0, 0, result, &error);
 	open_volume(client->world, volume);

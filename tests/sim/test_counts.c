@@ -182,7 +182,7 @@ static void random_writes(struct world *world)
 static void small_files(struct world *world)
 {
 	enum { FILES = 2000, BYTES = 4096 };
-	struct fs_create_options options = {.compression = BLOCK_COMPRESS_OFF};
+	struct fs_create_options options = {.settings = {.mask = 1u << SETTING_COMPRESSION, .values = {[SETTING_COMPRESSION] = BLOCK_COMPRESS_OFF}}};
 	struct fs_new file = {.mode = 0100644};
 	struct pool_error error = {0};
 	struct fs_node *root;

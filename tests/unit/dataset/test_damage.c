@@ -145,7 +145,7 @@ static void catalogue_program(struct machine *machine)
 	expect_equal(write_block(hurt, 3, 2), -POOL_EDAMAGED);
 	expect_equal(volume_create(datasets, "new", MIB, BLOCK, BLOCK_COMPRESS_OFF, &machine->error), -POOL_EDAMAGED);
 	expect_equal(volume_destroy(datasets, "well", &machine->error), -POOL_EDAMAGED);
-	expect_equal(volume_set_compression(datasets, "well", BLOCK_COMPRESS_AUTO, &machine->error), -POOL_EDAMAGED);
+	expect_equal(dataset_set(datasets, "well", SETTING_COMPRESSION, &(uint8_t){ BLOCK_COMPRESS_AUTO }, &machine->error), -POOL_EDAMAGED);
 	machine->error = (struct pool_error){ 0 };
 	for (unsigned i = 0; i < 3; i++)
 		expect_done(machine, core_commit_forced(machine->core));

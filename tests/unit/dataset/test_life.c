@@ -70,7 +70,7 @@ static void leak_program(struct machine *machine)
 		rt_yield(machine->rt);
 	/* All of this is T + 1's. */
 	expect_done(machine, volume_resize(datasets, "kept", 16 * MIB, &machine->error));
-	expect_done(machine, volume_set_compression(datasets, "kept", 4, &machine->error));
+	expect_done(machine, dataset_set(datasets, "kept", SETTING_COMPRESSION, &(uint8_t){ 4 }, &machine->error));
 	expect_done(machine, volume_create(datasets, "late", 8 * MIB, 4096, 0, &machine->error));
 	expect_done(machine, volume_destroy(datasets, "doomed", &machine->error));
 	block_fill(data, sizeof(data), 5, 2);
@@ -418,7 +418,7 @@ static void crowd_fiber(void *argument)
 			status = volume_resize(datasets, name, bytes, &error);
 			break;
 		case 4:
-			status = volume_set_compression(datasets, name, sim_random_below(&random, 2) ? BLOCK_COMPRESS_AUTO : 0, &error);
+			status = dataset_set(datasets, name, SETTING_COMPRESSION, &(uint8_t){ sim_random_below(&random, 2) ? BLOCK_COMPRESS_AUTO : 0 }, &error);
 			break;
 		case 5:
 			status = core_commit(machine->core);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Datasets in datasets: against a model that knows paths only, with power cuts; what is refused; and both while a txg is in sync. */
+/*
+ * Datasets in datasets, and the settings that they hand down: against a model that knows paths only, with power cuts; what is refused;
+ * and changes while a txg is in sync.
+ */
 #include "libpool/dataset/internal.h"
 #include "libpool/txg/internal.h"
 #include "tests/unit/dataset/volumes.h"
@@ -20,7 +23,7 @@ static int fill_nothing(void *argument, struct objset *objset, uint64_t txg)
 
 static int make_fs(struct machine *machine, struct datasets *datasets, const char *path)
 {
-	return filesystem_create(datasets, path, 0, BLOCK_COMPRESS_AUTO, fill_nothing, NULL, &machine->error);
+	return filesystem_create(datasets, path, &(struct dataset_settings){ 0 }, fill_nothing, NULL, &machine->error);
 }
 
 static int make_volume(struct machine *machine, struct datasets *datasets, const char *path)
@@ -46,6 +49,7 @@ struct model {
 	struct {
 		char path[64];
 		bool volume;
+		int compression, readonly; /* set here, or -1 */
 	} entries[PATHS_MAX];
 };
 
@@ -60,7 +64,9 @@ static int model_find(const struct model *model, const char *path)
 static void model_add(struct model *model, const char *path, bool volume)
 {
 	snprintf(model->entries[model->count].path, sizeof(model->entries[0].path), "%s", path);
-	model->entries[model->count++].volume = volume;
+	model->entries[model->count].volume = volume;
+	model->entries[model->count].compression = volume ? 0 : -1; /* as make_volume has it */
+	model->entries[model->count++].readonly = -1;
 }
 
 static unsigned model_within(const struct model *model, const char *path)
@@ -126,6 +132,45 @@ static int model_rename(struct model *model, const char *from, const char *to)
 	return 0;
 }
 
+static int *model_setting(struct model *model, int at, enum dataset_setting setting)
+{
+	return setting == SETTING_COMPRESSION ? &model->entries[at].compression : &model->entries[at].readonly;
+}
+
+static int model_set(struct model *model, const char *path, enum dataset_setting setting, int value)
+{
+	int at = model_find(model, path);
+
+	if (at < 0)
+		return -ENOENT;
+	*model_setting(model, at, setting) = value;
+	return 0;
+}
+
+/* What holds for one, and where it is set: of those above that have it, the deepest. */
+static bool settings_hold(const struct model *model, struct datasets *datasets, const char *path)
+{
+	bool same = true;
+
+	for (unsigned i = 0; i < 2; i++) {
+		enum dataset_setting setting = i ? SETTING_READONLY : SETTING_COMPRESSION;
+		const char *source, *wanted = NULL;
+		int wanted_value = dataset_setting_default(setting);
+		uint8_t value;
+		for (unsigned j = 0; j < model->count; j++) {
+			int local = *model_setting((struct model *)model, (int)j, setting);
+			if (local < 0 || !dataset_path_within(path, model->entries[j].path) ||
+			    (wanted && strlen(wanted) > strlen(model->entries[j].path)))
+				continue;
+			wanted = model->entries[j].path;
+			wanted_value = local;
+		}
+		expect_equal(dataset_setting(datasets, path, setting, &value, &source), 0);
+		same &= value == wanted_value && !source == !wanted && (!source || strcmp(source, wanted) == 0);
+	}
+	return same;
+}
+
 static bool holds(const struct model *model, struct datasets *datasets)
 {
 	struct dataset_record *records;
@@ -137,6 +182,7 @@ static bool holds(const struct model *model, struct datasets *datasets)
 		for (size_t i = 0; i < count; i++) {
 			int at = model_find(model, records[i].name);
 			same &= at >= 0 && model->entries[at].volume == (kind == 1);
+			same &= at < 0 || settings_hold(model, datasets, records[i].name);
 			/* What lies in one comes behind it, with nothing else in between. */
 			if (i && dataset_path_within(records[i].name, records[i - 1].name))
 				same &= strlen(records[i].name) > strlen(records[i - 1].name);
@@ -170,7 +216,7 @@ static void random_step(struct machine *machine, struct datasets *datasets, stru
 
 	random_path(path);
 	random_path(other);
-	switch (sim_random_below(&random_source, model->count > 40 ? 8 : 14)) {
+	switch (sim_random_below(&random_source, model->count > 40 ? 12 : 18)) {
 	case 0:
 	case 1:
 	case 2: {
@@ -187,7 +233,19 @@ static void random_step(struct machine *machine, struct datasets *datasets, stru
 		wanted = model_rename(model, path, other);
 		status = rename_to(machine, datasets, path, other);
 		break;
-	case 8: {
+	case 8:
+	case 9:
+	case 10:
+	case 11: {
+		enum dataset_setting setting = sim_random_below(&random_source, 2) ? SETTING_READONLY : SETTING_COMPRESSION;
+		int value = (int)sim_random_below(&random_source, 3) - 1;
+		if (model->count && sim_random_below(&random_source, 4))
+			snprintf(path, sizeof(path), "%s", model->entries[sim_random_below(&random_source, model->count)].path);
+		wanted = model_set(model, path, setting, value);
+		status = dataset_set(datasets, path, setting, value < 0 ? NULL : &(uint8_t){ (uint8_t)value }, &machine->error);
+		break;
+	}
+	case 12: {
 		wanted = model_place(model, path);
 		if (wanted == 0)
 			model_add(model, path, true);
@@ -298,6 +356,31 @@ static void refusals_program(struct machine *machine)
 	expect_equal(rename_to(machine, datasets, "b/v", path), -ENAMETOOLONG);
 	expect_done(machine, destroy(machine, datasets, "b", true));
 	expect_equal(make_fs(machine, datasets, "b/x"), -ENOENT);
+	expect_done(machine, make_volume(machine, datasets, "v"));
+	expect_equal(dataset_set(datasets, "v", SETTING_ATIME, &(uint8_t){ ATIME_OFF }, &machine->error), -EINVAL);
+	expect_equal(dataset_set(datasets, "nothing", SETTING_ATIME, NULL, &machine->error), -ENOENT);
+	expect_equal(dataset_set(datasets, "v", SETTING_RECORDSIZE, &(uint8_t){ 13 }, &machine->error), -EINVAL);
+	/* AUs of 256 KiB: records above 128 KiB don't fit. */
+	expect_done(machine, make_fs(machine, datasets, "f"));
+	expect_equal(dataset_set(datasets, "f", SETTING_RECORDSIZE, &(uint8_t){ 18 }, &machine->error), -EINVAL);
+	expect_equal(dataset_set(datasets, "f", SETTING_RECORDSIZE, &(uint8_t){ 11 }, &machine->error), -EINVAL);
+	expect_done(machine, dataset_set(datasets, "f", SETTING_RECORDSIZE, &(uint8_t){ 17 }, &machine->error));
+	/* The pool is above all. */
+	uint8_t value;
+	const char *source;
+	datasets_set_pool(datasets, SETTING_READONLY, &(uint8_t){ READONLY_ON });
+	expect_done(machine, dataset_setting(datasets, "v", SETTING_READONLY, &value, &source));
+	expect(value == READONLY_ON && source && strcmp(source, "") == 0);
+	volume = pool_volume(machine, datasets, "v");
+	uint8_t data[4096] = { 1 };
+	expect_equal(volume_write(volume, 0, sizeof(data), data), -EROFS);
+	expect_equal(volume_trim(volume, 0, sizeof(data)), -EROFS);
+	expect_equal(volume_zero(volume, 0, sizeof(data)), -EROFS);
+	expect_done(machine, volume_read(volume, 0, sizeof(data), data));
+	expect_equal(data[0], 0);
+	expect_done(machine, dataset_set(datasets, "v", SETTING_READONLY, &(uint8_t){ READONLY_OFF }, &machine->error));
+	expect_done(machine, volume_write(volume, 0, sizeof(data), data));
+	volume_close(volume);
 	pool_close(machine, datasets);
 }
 

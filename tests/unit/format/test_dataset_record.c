@@ -26,6 +26,10 @@ static void random_dataset(struct random *random, struct dataset_record *record)
 	record->unique_cells = random_next(random);
 	record->quota = random_next(random);
 	record->reservation = random_next(random);
+	if (random_below(random, 2))
+		dataset_record_set(record, SETTING_READONLY, READONLY_ON);
+	if (record->kind == DATASET_FILESYSTEM && random_below(random, 2))
+		dataset_record_set(record, SETTING_ATIME, (uint8_t)random_below(random, 3));
 	memset(record->name, 'x', random_between(random, 1, 255));
 }
 
@@ -75,6 +79,11 @@ static void datasets(void **state)
 	REFUSED(name[0] = 27);
 	REFUSED(name[0] = '/');
 	REFUSED(parent = good.id);
+	REFUSED(local |= 1u << SETTING_COUNT);
+	REFUSED(settings[SETTING_COMPRESSION] = 1);
+	REFUSED(settings[SETTING_READONLY] = 2);
+	REFUSED(settings[SETTING_ATIME] = 3);
+	REFUSED(settings[15] = 1);
 	REFUSED(root = random_raw(&random, TYPE_DATA, 0));
 #undef REFUSED
 }

@@ -30,7 +30,8 @@ static inline void world_check(struct world *world)
 /* The pool imported, and its file system "fs", made if it isn't there. */
 static inline void world_open(struct world *world, struct machine *machine, uint8_t record_shift)
 {
-	struct fs_create_options options = { .record_shift = record_shift, .compression = BLOCK_COMPRESS_AUTO, .mode = 0755 };
+	struct fs_create_options options = { .settings = { .mask = record_shift ? 1u << SETTING_RECORDSIZE : 0, .values = { [SETTING_RECORDSIZE] = record_shift } },
+					     .mode = 0755 };
 	struct dataset_record *records;
 	size_t count;
 

@@ -602,7 +602,7 @@ static void life_program(struct machine *machine)
 	world_open(&world, machine, 0);
 	expect_equal(fs_create(world.datasets, "fs", &(struct fs_create_options){ 0 }, &machine->error), -EEXIST);
 	expect_equal(fs_create(world.datasets, "a/b", &(struct fs_create_options){ 0 }, &machine->error), -ENOENT);
-	expect_equal(fs_create(world.datasets, "x", &(struct fs_create_options){ .record_shift = 9 }, &machine->error), -EINVAL);
+	expect_equal(fs_create(world.datasets, "x", &(struct fs_create_options){ .settings = { 1u << SETTING_RECORDSIZE, { [SETTING_RECORDSIZE] = 9 } } }, &machine->error), -EINVAL);
 	expect_equal(volume_create(world.datasets, "fs", MIB, 0, 0, &machine->error), -EEXIST);
 	expect_equal(fs_open(world.datasets, "fs", &again, &machine->error), -EBUSY);
 	expect_equal(filesystem_destroy(world.datasets, "fs", false, &machine->error), -EBUSY);
