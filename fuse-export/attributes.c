@@ -101,11 +101,29 @@ static void do_statfs(fuse_req_t request, fuse_ino_t ino)
 
 /* ---- extended attributes ---- */
 
+/* The namespaces that Linux knows: it asks a FUSE file system for any name. 0 or why not. */
+static int xattr_name_check(const char *name)
+{
+	static const char *const namespaces[] = {"user.", "trusted.", "security."};
+
+	if (strcmp(name, "system.posix_acl_access") == 0 || strcmp(name, "system.posix_acl_default") == 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(namespaces) / sizeof(namespaces[0]); i++) {
+		size_t length = strlen(namespaces[i]);
+
+		if (strncmp(name, namespaces[i], length) == 0)
+			return name[length] ? 0 : -EINVAL;
+	}
+	return -EOPNOTSUPP;
+}
+
 static void do_setxattr(fuse_req_t request, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	uint32_t known = (flags & 1 ? LIBPOOL_XATTR_CREATE : 0u) | (flags & 2 ? LIBPOOL_XATTR_REPLACE : 0u);
 
-	reply_code(request, libpool_fs_setxattr(mount_of(request)->fs, node_of(ino), name, value, size, known));
+	int code = xattr_name_check(name);
+
+	reply_code(request, code < 0 ? code : libpool_fs_setxattr(mount_of(request)->fs, node_of(ino), name, value, size, known));
 }
 
 /* A value or the names; for size 0 only how long they are. */
@@ -122,22 +140,53 @@ static void reply_bytes(fuse_req_t request, int64_t length, const char *bytes, s
 static void do_getxattr(fuse_req_t request, fuse_ino_t ino, const char *name, size_t size)
 {
 	char *value = size ? malloc(size) : NULL;
+	int64_t length = size && !value ? -ENOMEM : xattr_name_check(name);
 
-	reply_bytes(request, size && !value ? -ENOMEM : libpool_fs_getxattr(mount_of(request)->fs, node_of(ino), name, value, size), value, size);
+	if (length == 0)
+		length = libpool_fs_getxattr(mount_of(request)->fs, node_of(ino), name, value, size);
+	reply_bytes(request, length, value, size);
 	free(value);
 }
 
+/* Takes out those that only root may know of; returns the length of the rest. */
+static int64_t without_trusted(char *names, int64_t length)
+{
+	int64_t kept = 0;
+
+	for (int64_t at = 0; at < length;) {
+		int64_t one = (int64_t)strlen(names + at) + 1;
+
+		if (strncmp(names + at, "trusted.", 8) != 0) {
+			memmove(names + kept, names + at, (size_t)one);
+			kept += one;
+		}
+		at += one;
+	}
+	return kept;
+}
+
+/* All names are read, so that their length without some is known too. */
 static void do_listxattr(fuse_req_t request, fuse_ino_t ino, size_t size)
 {
-	char *names = size ? malloc(size) : NULL;
+	libpool_fs *fs = mount_of(request)->fs;
+	int64_t length = libpool_fs_listxattr(fs, node_of(ino), NULL, 0);
+	char *names = length > 0 ? malloc((size_t)length) : NULL;
 
-	reply_bytes(request, size && !names ? -ENOMEM : libpool_fs_listxattr(mount_of(request)->fs, node_of(ino), names, size), names, size);
+	if (length > 0)
+		length = names ? libpool_fs_listxattr(fs, node_of(ino), names, (size_t)length) : -ENOMEM;
+	if (length > 0 && fuse_req_ctx(request)->uid != 0)
+		length = without_trusted(names, length);
+	if (size && length > (int64_t)size)
+		length = -ERANGE;
+	reply_bytes(request, length, names, size);
 	free(names);
 }
 
 static void do_removexattr(fuse_req_t request, fuse_ino_t ino, const char *name)
 {
-	reply_code(request, libpool_fs_removexattr(mount_of(request)->fs, node_of(ino), name));
+	int code = xattr_name_check(name);
+
+	reply_code(request, code < 0 ? code : libpool_fs_removexattr(mount_of(request)->fs, node_of(ino), name));
 }
 
 void attributes_operations(struct fuse_lowlevel_ops *operations)

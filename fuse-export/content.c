@@ -13,6 +13,9 @@ static void do_open(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *i
 
 	if (info->flags & O_TRUNC) {
 		struct libpool_set set = {.size = sizeof(set), .what = LIBPOOL_SET_LENGTH};
+		/* As a truncation by its own call: who isn't root drops the set-id bits. */
+		if (fuse_req_ctx(request)->uid != 0)
+			set.what |= LIBPOOL_SET_DROP_SETID;
 		int code = libpool_fs_set(mount->fs, node_of(ino), &set, NULL);
 
 		if (code < 0) {
