@@ -149,29 +149,6 @@ static int failed(const char *what, const struct libpool_error *error)
 	return 1;
 }
 
-/* The UUID of what is open: it stays the same as long as the file system is there. */
-static int find_fsid(struct program *program, struct session *session)
-{
-	struct libpool_fs_info *infos = NULL;
-	size_t count = 0;
-	int code = libpool_filesystems(program->pool, &infos, &count);
-
-	for (size_t i = 0; code == 0 && i < count; i++) {
-		const uint8_t *g = infos[i].guid;
-
-		if (strcmp(infos[i].name, session->dataset) != 0)
-			continue;
-		snprintf(session->mount.fsid, sizeof(session->mount.fsid), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", g[0], g[1],
-			 g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15]);
-	}
-	libpool_free(infos);
-	if (code == 0 && !session->mount.fsid[0])
-		code = -ENOENT;
-	if (code < 0)
-		fprintf(stderr, "libpool-fuse: %s: its UUID can't be read: %s\n", session->source, libpool_strerror(code));
-	return code;
-}
-
 static int open_all(struct program *program)
 {
 	struct libpool_import_options import = {.size = sizeof(import), .name = program->pool_name, .read_only = program->options.read_only,
@@ -189,8 +166,6 @@ static int open_all(struct program *program)
 		options.user = user;
 		if (libpool_fs_open(program->pool, session->dataset, &options, &session->mount.fs, &error) < 0)
 			return failed(session->source, &error);
-		if (find_fsid(program, session) < 0)
-			return 1;
 		session->ended = program->ended;
 		if (session_mount(session, &program->options) < 0)
 			return 1;

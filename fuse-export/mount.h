@@ -16,7 +16,6 @@
 
 struct mount {
 	libpool_fs *fs;
-	char fsid[37]; /* the file system's UUID, as text */
 };
 
 /* Between the kernel's node ids and numbers of nodes: the same but for the root, which the kernel calls 1. */
