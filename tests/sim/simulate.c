@@ -2,10 +2,10 @@
  * simulate: random histories of pools on simulated disks, each decided by its seed.
  *
  *	simulate --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]    one
- *	simulate --seeds A..B [--jobs N] [--twice] [--keep-going]       many; prints those that fail, and how to replay them
+ *	simulate --seeds A..B [--jobs N] [--twice] [--stop]                              many; prints those that fail, and how to replay them
  *
  * --images: instead of the last repair, writes the disks and what they must contain into the folder (tests/sim/images.h).
- * --until STEP: clients begin no operation from that one on. --twice: every seed must give the same events again.
+ * --until STEP: clients begin no operation from that one on. --twice: every seed must give the same events again. --stop: at the first that fails.
  * Exit code: 0, or 1 if a seed failed, 2 for wrong arguments.
  */
 #include <getopt.h>
