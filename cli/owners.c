@@ -116,7 +116,8 @@ int owner_connect(const char *name, struct connection *ret_connection, struct ow
 		code = error_set(error, -EEXIST, "%zu pools called '%s' are imported: name one by its id, see poolctl list -v", matches, name);
 	else if (code == 0)
 		code = greet(chosen->path, ret_connection, &fresh);
-	if (code == -ECONNREFUSED)
+	/* It has ended since it was listed: whoever comes now finds the pool free. */
+	if (code == -ECONNREFUSED || code == -ECONNRESET)
 		code = -ENOENT;
 	if (code == 0 && ret_owner)
 		*ret_owner = *chosen;

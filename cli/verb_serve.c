@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +34,8 @@ int serve_check(struct call *call)
 	struct libpool_error *error = &call->error;
 	char folder[LIBPOOL_PATH_MAX];
 
+	if (options_have(&call->options, OPTION_SOCKET) && !call->options.text[OPTION_SOCKET][0])
+		return call_usage(call, "serve %s: --socket is empty: give the path of the socket, or leave the option out", call->target.pool);
 	if (options_have(&call->options, OPTION_SOCKET))
 		return 0;
 	return libpool_control_folder(folder, sizeof(folder), error) < 0 ? call_usage(call, "serve %s: %s", call->target.pool, error->text) : 0;
@@ -144,6 +147,8 @@ int serve_work(struct call *call)
 	int wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), code;
 	libpool_pool *pool = NULL;
 
+	/* Others are told this name when they find the pool in use; started by import it would be "exe". */
+	prctl(PR_SET_NAME, "poolctl");
 	code = wakeup < 0 ? error_set(&call->error, -errno, "making an event: %s", strerror(errno)) : import(call, &pool);
 	if (code == 0) {
 		code = describe(call, pool);

@@ -15,11 +15,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libpool/control/control.h"
 
-#define FOLDER_ROOM 70u /* with "/", 32 digits and ".sock" it fits into an address */
+#define FOLDER_ROOM  70u /* with "/", 32 digits and ".sock" it fits into an address */
+#define LOCK_NS	     UINT64_C(5000000000)
+#define LOCK_STEP_NS 10000000
 
 static int fail(struct libpool_error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
@@ -76,19 +79,39 @@ static int choose(struct libpool_control *control, const char *path, struct libp
 	return 0;
 }
 
+/* Who has it is about to make or remove a socket, which takes no time: one that keeps it is no server. */
+static int wait_for_lock(int descriptor, const char *lock, struct libpool_error *error)
+{
+	const struct timespec step = {.tv_nsec = LOCK_STEP_NS};
+	uint64_t limit = control_now_ns() + LOCK_NS;
+
+	while (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EINTR && errno != EWOULDBLOCK)
+			return fail(error, -errno, "locking the file %s, under whose lock the control socket is made: %s", lock, strerror(errno));
+		if (control_now_ns() > limit)
+			return fail(error, -EBUSY, "the file %s, under whose lock the control socket is made, is locked by another process: end that, or use another path",
+				    lock);
+		nanosleep(&step, NULL);
+	}
+	return 0;
+}
+
 /* ret_lock has the name of the lock file. */
 static int lock_path(const char *path, char *ret_lock, size_t room, struct libpool_error *error)
 {
 	struct stat own, there;
-	int descriptor;
+	int descriptor, code;
 
 	snprintf(ret_lock, room, "%s.lock", path);
 	for (;;) {
 		descriptor = open(ret_lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (descriptor < 0)
 			return fail(error, -errno, "making the file %s, under whose lock the control socket is made: %s", ret_lock, strerror(errno));
-		while (flock(descriptor, LOCK_EX) != 0 && errno == EINTR)
-			continue;
+		code = wait_for_lock(descriptor, ret_lock, error);
+		if (code < 0) {
+			close(descriptor);
+			return code;
+		}
 		/* Who had it meanwhile has removed it. */
 		if (fstat(descriptor, &own) == 0 && lstat(ret_lock, &there) == 0 && own.st_dev == there.st_dev && own.st_ino == there.st_ino)
 			return descriptor;

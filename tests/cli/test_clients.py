@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """The control socket and those who shouldn't be let near one: nothing that a client does costs anybody else anything."""
+import fcntl
 import json
 import os
 import shutil
@@ -347,6 +348,10 @@ class Sockets(PoolctlCase):
         self.refused_at(os.path.join(base, "folder"), "is no socket")
         self.refused_at(os.path.join(base, "x" * 200), "bytes, at most 107")
         self.refused_at(os.path.join(base, "nowhere", "x"), "No such file")
+        self.refused("serve", "tank", "--socket", "", says="--socket is empty", code=2)
+        with open(os.path.join(base, "kept.lock"), "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.refused_at(os.path.join(base, "kept"), "locked by another process")
         with socket.socket(socket.AF_UNIX) as live:
             live.bind(os.path.join(base, "live"))
             live.listen()

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import unittest
 
@@ -162,6 +163,35 @@ class Life(Owner):
             self.assertLess(time.monotonic() - started, TIME_LIMIT)
         finally:
             os.kill(pid, signal.SIGCONT)
+        self.poolctl("export", "tank")
+
+
+    def test_owner_that_ends(self):
+        """It says who it is, and is gone when it is asked more: the pool is free then."""
+        self.create(profile="raid1", disks=self.images(2))
+        hello = {"jsonrpc": "2.0", "id": 1, "result": {"pool": "tank", "id": "0" * 32, "state": "healthy", "read_only": False, "pid": 1}}
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.path.join(self.run_path, "ending.sock"))
+            server.listen()
+
+            def answer_once():
+                client, _ = server.accept()
+                client.recv(1000)
+                client.sendall(json.dumps(hello).encode() + b"\n")
+                client.recv(1000)
+                client.close()
+                server.accept()[0].close()
+
+            thread = threading.Thread(target=answer_once)
+            thread.start()
+            self.assertEqual(self.status()["state"], "healthy")
+            thread.join(TIME_LIMIT)
+        self.assertFalse(thread.is_alive())
+
+    def test_owner_is_named(self):
+        self.create(profile="raid1", disks=self.images(2))
+        pid = self.import_pool()
+        self.refused("serve", "tank", says=f"in use by process {pid} (poolctl)")
         self.poolctl("export", "tank")
 
 
