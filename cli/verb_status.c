@@ -197,6 +197,24 @@ static void print_jobs(struct json_object *pool)
 	}
 }
 
+#define USERS_SHOWN 4u /* without -v */
+
+/* Who has what open. A process with many connections is one line for each. */
+static void print_users(struct json_object *pool, bool all)
+{
+	struct json_object *users = document_get(pool, "users");
+	size_t count = users ? json_object_array_length(users) : 0, shown = all || count <= USERS_SHOWN ? count : USERS_SHOWN - 1;
+
+	for (size_t i = 0; i < shown; i++) {
+		struct json_object *user = json_object_array_get_idx(users, i);
+
+		printf("%8s %s by %s%s\n", i == 0 ? "in use:" : "", document_get_text(user, "dataset"), document_get_text(user, "user"),
+		       document_get_flag(user, "read_only") ? ", only to be read" : "");
+	}
+	if (shown < count)
+		printf("%8s and %zu more\n", "", count - shown);
+}
+
 static void print_space(struct json_object *pool)
 {
 	char usable[QUANTITY_TEXT_MAX], used[QUANTITY_TEXT_MAX], left[QUANTITY_TEXT_MAX];
@@ -269,6 +287,7 @@ static void print_pool(struct json_object *pool, const struct table_style *style
 	print_space(pool);
 	if (style->more)
 		print_more(pool);
+	print_users(pool, style->more);
 	print_jobs(pool);
 	putchar('\n');
 	print_tree(pool, style);

@@ -56,6 +56,19 @@ static void list_disks(struct engine *engine, enum disk_state state, char *ret_t
 		snprintf(ret_text + used, size - used, " and %u more", more);
 }
 
+/* As it can be typed: its path, or its number where a shell would make something else of that, or it is long. */
+static void disk_to_type(struct engine *engine, unsigned index, char *ret_text, size_t size)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:,@%=";
+	const char *path = engine_disk_path(engine, index);
+	size_t length = strlen(path);
+
+	if (length > 0 && length < size && strspn(path, plain) == length)
+		memcpy(ret_text, path, length + 1);
+	else
+		snprintf(ret_text, size, "'#%u'", index);
+}
+
 static uint64_t stale_cells(struct engine *engine)
 {
 	size_t count;
@@ -72,12 +85,12 @@ static void judge(struct engine *engine, const struct tally *tally, struct libpo
 {
 	static const uint8_t order[] = {DISK_FAULTY, DISK_MISSING, DISK_OFFLINE, DISK_RESYNC};
 	const char *why = "", *pool = info->name;
-	char disk[LIBPOOL_PATH_MAX] = "", disks[200] = "";
+	char disk[100] = "", disks[200] = "";
 
 	for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]) && !disk[0]; i++) {
 		if (!tally->by_state[order[i]])
 			continue;
-		engine_disk_text(engine, tally->first[order[i]], disk, sizeof(disk));
+		disk_to_type(engine, tally->first[order[i]], disk, sizeof(disk));
 		list_disks(engine, order[i], disks, sizeof(disks));
 	}
 	info->health = LIBPOOL_DEGRADED;
@@ -93,16 +106,18 @@ static void judge(struct engine *engine, const struct tally *tally, struct libpo
 	} else if (tally->by_state[DISK_FAULTY]) {
 		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s failed: %s", tally->by_state[DISK_FAULTY],
 			 tally->configured, tally->by_state[DISK_FAULTY] == 1 ? "has" : "have", disks);
-		snprintf(info->action, sizeof(info->action), "replace it: poolctl replace %.60s %.80s NEW", pool, disk);
+		snprintf(info->action, sizeof(info->action), "replace %s: poolctl replace %.60s %s NEW",
+			 tally->by_state[DISK_FAULTY] == 1 ? "it" : "each", pool, disk);
 	} else if (tally->by_state[DISK_MISSING]) {
 		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s missing: %s", tally->by_state[DISK_MISSING],
 			 tally->configured, tally->by_state[DISK_MISSING] == 1 ? "is" : "are", disks);
-		snprintf(info->action, sizeof(info->action), "attach it again, or replace it: poolctl replace %.60s %.80s NEW", pool,
-			 disk);
+		snprintf(info->action, sizeof(info->action), "attach %s again, or replace %s: poolctl replace %.60s %s NEW",
+			 tally->by_state[DISK_MISSING] == 1 ? "it" : "them", tally->by_state[DISK_MISSING] == 1 ? "it" : "each", pool, disk);
 	} else if (tally->by_state[DISK_OFFLINE]) {
 		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s taken offline: %s", tally->by_state[DISK_OFFLINE],
 			 tally->configured, tally->by_state[DISK_OFFLINE] == 1 ? "was" : "were", disks);
-		snprintf(info->action, sizeof(info->action), "bring it back: poolctl online %.60s %.80s", pool, disk);
+		snprintf(info->action, sizeof(info->action), "bring %s back: poolctl online %.60s %s",
+			 tally->by_state[DISK_OFFLINE] == 1 ? "it" : "each", pool, disk);
 	} else if (tally->by_state[DISK_RESYNC]) {
 		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s being brought up to date: %s", tally->by_state[DISK_RESYNC],
 			 tally->configured, tally->by_state[DISK_RESYNC] == 1 ? "is" : "are", disks);

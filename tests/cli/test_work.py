@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """poolctl at work on real images: what an administrator does, from create to undestroy."""
 import os
+import shlex
 import re
 import signal
 import subprocess
@@ -209,9 +210,24 @@ class Work(PoolctlCase):
             self.poolctl("online", "tank", disk)
         for disk in disks[1:3]:
             os.remove(disk)
-        problem = self.status()["problem"]
-        self.assertIn("2 of 6 disks are missing: ", problem)
-        self.assertIn(f"{disks[1]}, {disks[2]}", problem)
+        status = self.status()
+        self.assertIn("2 of 6 disks are missing: ", status["problem"])
+        self.assertIn(f"{disks[1]}, {disks[2]}", status["problem"])
+        self.assertEqual(status["action"], f"attach them again, or replace each: poolctl replace tank {disks[1]} NEW")
+
+    def test_action_can_be_typed(self):
+        """A shell takes '#' and spaces for something else, and half a path means no disk."""
+        for name in ("a disk", "x" * 120):
+            disks = [self.image(name), self.image("plain")]
+            self.create(profile="raid1", disks=disks)
+            self.volume(data=b"hello")
+            os.remove(disks[0])
+            action = self.status()["action"]
+            self.assertIn("'#0' NEW", action)
+            verb, *operands = shlex.split(action[action.index("poolctl "):].replace("NEW", self.image("new")))[1:]
+            self.poolctl(verb, "-n", *operands)
+            self.poolctl("destroy", "-y", "tank")
+            os.remove(disks[1])
 
     def test_rewind(self):
         self.create()

@@ -21,6 +21,11 @@ class Control(NbdCase):
         server = self.serve()
         server.connect().flush()
         self.assertEqual(self.users(), [("data", f"nbdkit pid {server.process.pid} client pid {os.getpid()}")])
+        self.assertIn(f" in use: data by nbdkit pid {server.process.pid} client pid {os.getpid()}\n", self.poolctl("status", "tank"))
+        for _ in range(5):
+            server.connect().flush()
+        self.assertIn("\n         and 3 more\n", self.poolctl("status", "tank"))
+        self.assertEqual(self.poolctl("status", "-v", "tank").count("data by nbdkit"), 6)
         server.disconnect()
         kept = self.serve_other()
         kept.connect()
