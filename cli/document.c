@@ -3,10 +3,12 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/document.h"
 #include "cli/names.h"
+#include "cli/text.h"
 
 struct json_object *document_new(const char *command)
 {
@@ -26,9 +28,18 @@ void document_error(struct json_object *document, const struct libpool_error *er
 	json_object_object_add(document, "error", object);
 }
 
+struct json_object *document_text_new(const char *text)
+{
+	char *spelled = text_is_utf8(text) ? NULL : text_spelled(text);
+	struct json_object *object = json_object_new_string(spelled ? spelled : text_is_utf8(text) ? text : "");
+
+	free(spelled);
+	return object;
+}
+
 void document_text(struct json_object *object, const char *key, const char *text)
 {
-	json_object_object_add(object, key, json_object_new_string(text));
+	json_object_object_add(object, key, document_text_new(text));
 }
 
 void document_format(struct json_object *object, const char *key, const char *format, ...)

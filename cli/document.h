@@ -15,6 +15,8 @@ struct json_object *document_new(const char *command);
 /* Adds {"code", "text"} as "error". */
 void document_error(struct json_object *document, const struct libpool_error *error);
 
+/* JSON is UTF-8: each byte that isn't is spelled <ff>. */
+struct json_object *document_text_new(const char *text);
 void document_text(struct json_object *object, const char *key, const char *text);
 void document_format(struct json_object *object, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

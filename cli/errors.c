@@ -37,12 +37,17 @@ int error_complete(struct libpool_error *error, int code, const char *format, ..
 void error_print(const struct libpool_error *error)
 {
 	char line[sizeof(error->text)];
+	size_t step;
 
 	memcpy(line, error->text, sizeof(line));
 	line[sizeof(line) - 1] = '\0';
-	for (char *byte = line; *byte; byte++) {
-		if ((unsigned char)*byte < 0x20 || *byte == 0x7f)
+	for (char *byte = line; *byte; byte += step ? step : 1) {
+		step = text_utf8_length(byte);
+		/* Terminals also obey those of U+0080 to U+009F. */
+		if (step == 0 || (unsigned char)*byte < 0x20 || *byte == 0x7f)
 			*byte = '?';
+		else if (step == 2 && (unsigned char)byte[0] == 0xc2 && (unsigned char)byte[1] < 0xa0)
+			memset(byte, '?', step);
 	}
 	fprintf(stderr, "poolctl: %s\n", line);
 }

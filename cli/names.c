@@ -10,26 +10,7 @@
 
 #include "cli/errors.h"
 #include "cli/names.h"
-
-/* Length of the UTF-8 sequence at `bytes`, 0 when it is none (overlong forms and surrogates are none). */
-static size_t utf8_length(const unsigned char *bytes)
-{
-	size_t length = bytes[0] < 0x80	  ? 1
-			: bytes[0] < 0xc2 ? 0
-			: bytes[0] < 0xe0 ? 2
-			: bytes[0] < 0xf0 ? 3
-			: bytes[0] < 0xf5 ? 4
-					  : 0;
-
-	for (size_t i = 1; i < length; i++) {
-		if ((bytes[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	if ((bytes[0] == 0xe0 && bytes[1] < 0xa0) || (bytes[0] == 0xed && bytes[1] > 0x9f) ||
-	    (bytes[0] == 0xf0 && bytes[1] < 0x90) || (bytes[0] == 0xf4 && bytes[1] > 0x8f))
-		return 0;
-	return length;
-}
+#include "cli/text.h"
 
 static bool is_guid(const char *name)
 {
@@ -54,7 +35,7 @@ int name_check(const char *name, const char *what, struct libpool_error *error)
 	for (size_t i = 0; i < length; i += step) {
 		unsigned char byte = (unsigned char)name[i];
 
-		step = utf8_length((const unsigned char *)name + i);
+		step = text_utf8_length(name + i);
 		if (step == 0)
 			return error_set(
 			    error, -EINVAL,

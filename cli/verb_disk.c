@@ -9,6 +9,7 @@
 #include "cli/document.h"
 #include "cli/errors.h"
 #include "cli/jobs.h"
+#include "cli/text.h"
 #include "cli/verbs.h"
 
 /* Parameters that all of them have: the disk as it was typed, and, should that be a path, from the root. */
@@ -25,6 +26,29 @@ static struct json_object *disk_params(struct call *call)
 	document_text(params, "disk_path", absolute ? absolute : call->operands[0]);
 	free(absolute);
 	return params;
+}
+
+/* Paths of disks that are to be opened travel as JSON, which has no others. */
+static int check_path(struct call *call, const char *path)
+{
+	char *absolute = disk_path_absolute(path);
+	int code = 0;
+
+	if (!text_is_utf8(absolute ? absolute : path))
+		code = call_usage(call, "%s %s: the path %s is not UTF-8: give the disk another name", call->verb->name, call->target.pool,
+				  absolute ? absolute : path);
+	free(absolute);
+	return code;
+}
+
+int replace_check(struct call *call)
+{
+	return check_path(call, call->operands[1]);
+}
+
+int online_check(struct call *call)
+{
+	return call->operand_count > 1 ? check_path(call, call->operands[1]) : 0;
 }
 
 static int replace(struct call *call, struct disk_files *files)

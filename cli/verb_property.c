@@ -22,7 +22,7 @@ int get_work(struct call *call)
 	document_text(params, "dataset", call->target.volume);
 	names = document_array(params, "properties");
 	for (size_t i = 0; i < call->operand_count; i++)
-		json_object_array_add(names, json_object_new_string(call->operands[i]));
+		json_object_array_add(names, document_text_new(call->operands[i]));
 	return call_ask(call, "get", params);
 }
 
@@ -36,7 +36,7 @@ int inherit_work(struct call *call)
 	document_flag(params, "dry_run", dry_run);
 	names = document_array(params, "properties");
 	for (size_t i = 0; i < call->operand_count; i++)
-		json_object_array_add(names, json_object_new_string(call->operands[i]));
+		json_object_array_add(names, document_text_new(call->operands[i]));
 	code = call_ask(call, "inherit", params);
 	if (code < 0)
 		return code;
@@ -106,7 +106,7 @@ int set_work(struct call *call)
 	document_flag(params, "dry_run", dry_run);
 	settings = document_array(params, "settings");
 	for (size_t i = 0; i < call->operand_count; i++)
-		json_object_array_add(settings, json_object_new_string(call->operands[i]));
+		json_object_array_add(settings, document_text_new(call->operands[i]));
 	code = call_ask(call, "set", params);
 	if (code < 0)
 		return code;

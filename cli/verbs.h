@@ -66,9 +66,11 @@ int scrub_work(struct call *call);
 int scrub_finish(struct call *call);
 
 /* verb_disk.c */
+int replace_check(struct call *call);
 int replace_work(struct call *call);
 int replace_finish(struct call *call);
 int offline_work(struct call *call);
+int online_check(struct call *call);
 int online_work(struct call *call);
 int online_finish(struct call *call);
 int clear_work(struct call *call);

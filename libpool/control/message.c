@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "libpool/control/control.h"
+#include "libpool/control/result.h"
 
 static struct json_object *parse(const char *line, size_t length, const char **ret_why)
 {
@@ -138,7 +139,7 @@ char *message_error(struct json_object *id, int rpc_code, const struct libpool_e
 
 	json_object_object_add(root, "id", json_object_get(id));
 	json_object_object_add(object, "code", json_object_new_int(rpc_code));
-	json_object_object_add(object, "message", json_object_new_string(error->text));
+	json_object_object_add(object, "message", result_text_new(error->text));
 	if (error->code) {
 		data = json_object_new_object();
 		json_object_object_add(data, "code", json_object_new_int64(error->code < 0 ? -(int64_t)error->code : error->code));

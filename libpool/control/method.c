@@ -223,7 +223,7 @@ static void note(const struct method *method, struct invocation *invocation)
 	const char *given = parameter_text(invocation, "note");
 	char text[2 * LIBPOOL_TEXT_MAX];
 
-	snprintf(text, sizeof(text), "%s%s", given ? "" : method->command,
+	snprintf(text, sizeof(text), "%s%s%s", given ? "" : method->command, given ? "" : " ",
 		 given ? given : json_object_to_json_string_ext(invocation->params, JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
 	for (char *byte = text; *byte; byte++)
 		if ((unsigned char)*byte < 0x20 || *byte == 0x7f)

@@ -35,12 +35,12 @@ static int match(const struct libpool_disk_info *disk, const char *name, const c
 	snprintf(index, sizeof(index), "#%u", disk->index);
 	if (strcmp(name, index) == 0)
 		return 3;
-	if (disk->path[0] && (strcmp(disk->path, name) == 0 || (absolute && strcmp(disk->path, absolute) == 0)))
+	if (disk->path[0] && (result_is_shown_as(disk->path, name) || (absolute && result_is_shown_as(disk->path, absolute))))
 		return 3;
 	guid_text(disk->guid, guid);
 	if (strlen(name) >= GUID_DIGITS_MIN && strncasecmp(guid, name, strlen(name)) == 0)
 		return 2;
-	return last && strcmp(last + 1, name) == 0;
+	return last && result_is_shown_as(last + 1, name);
 }
 
 static void display_of(const struct libpool_disk_info *info, char text[LIBPOOL_PATH_MAX])

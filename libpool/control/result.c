@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct json_object *result_new(const char *command)
@@ -14,9 +15,68 @@ struct json_object *result_new(const char *command)
 	return document;
 }
 
+/* Length of the UTF-8 sequence (RFC 3629) at `text`, or 0. */
+static size_t utf8_length(const char *text)
+{
+	const unsigned char *bytes = (const unsigned char *)text;
+	size_t length = bytes[0] < 0x80 ? 1 : bytes[0] < 0xc2 ? 0 : bytes[0] < 0xe0 ? 2 : bytes[0] < 0xf0 ? 3 : bytes[0] < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < length; i++)
+		if ((bytes[i] & 0xc0) != 0x80)
+			return 0;
+	if ((bytes[0] == 0xe0 && bytes[1] < 0xa0) || (bytes[0] == 0xed && bytes[1] > 0x9f) || (bytes[0] == 0xf0 && bytes[1] < 0x90) ||
+	    (bytes[0] == 0xf4 && bytes[1] > 0x8f))
+		return 0;
+	return length;
+}
+
+/* NULL: the text is UTF-8 as it is, or there is no memory, and *ret_plain says which. Otherwise to be freed. */
+static char *spell(const char *text, bool *ret_plain)
+{
+	const char *at = text;
+	char *spelled, *end;
+	size_t step;
+
+	while (*at && (step = utf8_length(at)) > 0)
+		at += step;
+	*ret_plain = !*at;
+	spelled = end = *ret_plain ? NULL : malloc(4 * strlen(text) + 1);
+	for (at = text; spelled && *at; at += step ? step : 1) {
+		step = utf8_length(at);
+		if (step)
+			memcpy(end, at, step);
+		else
+			snprintf(end, 5, "<%02x>", (unsigned char)*at);
+		end += step ? step : 4;
+	}
+	if (spelled)
+		*end = '\0';
+	return spelled;
+}
+
+struct json_object *result_text_new(const char *text)
+{
+	bool plain;
+	char *spelled = spell(text, &plain);
+	struct json_object *object = json_object_new_string(plain ? text : spelled ? spelled : "");
+
+	free(spelled);
+	return object;
+}
+
+bool result_is_shown_as(const char *text, const char *name)
+{
+	bool plain;
+	char *spelled = spell(text, &plain);
+	bool result = strcmp(spelled ? spelled : text, name) == 0;
+
+	free(spelled);
+	return result;
+}
+
 void result_text(struct json_object *object, const char *key, const char *text)
 {
-	json_object_object_add(object, key, json_object_new_string(text));
+	json_object_object_add(object, key, result_text_new(text));
 }
 
 void result_number(struct json_object *object, const char *key, uint64_t number)

@@ -40,6 +40,13 @@ struct json_object *result_new(const char *command);
 void result_fill(struct json_object *object, const struct field *fields, size_t count, const void *structure);
 #define RESULT_FILL(object, fields, structure) result_fill(object, fields, sizeof(fields) / sizeof((fields)[0]), structure)
 
+/*
+ * A JSON text. What comes from outside, such as the path of a disk, needn't be UTF-8, but JSON must: each byte that isn't is
+ * spelled <ff>. Who names such a disk may do it by what was shown.
+ */
+struct json_object *result_text_new(const char *text);
+/* Whether `name`, a text of JSON, is how `text` is shown. */
+bool result_is_shown_as(const char *text, const char *name);
 void result_text(struct json_object *object, const char *key, const char *text);
 void result_number(struct json_object *object, const char *key, uint64_t number);
 void result_flag(struct json_object *object, const char *key, bool flag);

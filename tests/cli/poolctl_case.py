@@ -171,7 +171,7 @@ class PoolctlCase(unittest.TestCase):
         """Runs it, expects this exit code, and returns what it printed."""
         result = self.run_poolctl(*arguments, **options)
         self.assertEqual(result.returncode, code,
-                         f"{' '.join(arguments)}\n{result.stdout[-3000:]!r}\n{result.stderr.decode(errors='replace')}")
+                         f"{' '.join(map(str, arguments))}\n{result.stdout[-3000:]!r}\n{result.stderr.decode(errors='replace')}")
         return result.stdout.decode() if text else result.stdout
 
     def document(self, *arguments, code=0):

@@ -79,6 +79,28 @@ class Documents(PoolctlCase):
                     self.assertIn(document["error"]["text"].splitlines()[0][:60], result.stderr.decode())
 
 
+    def test_bytes_that_are_no_text(self):
+        """Files may have any name. JSON stays JSON, and what it shows names them."""
+        disks = [os.path.join(os.fsencode(self.folder), name) for name in (b"a\xff\n", b"b\xc3")]
+        self.poolctl("create", "tank", "raid1", *disks, "--create-size", "64M")
+        self.volume(size="1M", data=b"hello")
+        for arguments in (("status",), ("status", "tank"), ("iostat", "tank"), ("events", "tank"), ("list",)):
+            self.document(*arguments)
+        shown = [disk["disk"] for disk in self.status()["disks"]]
+        self.assertEqual(shown, [self.path("a<ff>\n"), self.path("b<c3>")])
+        self.import_pool()
+        for name in (disks[0], os.path.basename(disks[0]), shown[0], "a<ff>\n"):
+            self.poolctl("offline", "-n", "tank", name)
+        self.refused("offline", "tank", b"\xfe", says="no disk '<fe>'")
+        self.refused("replace", "tank", disks[0], b"n\xff", says="not UTF-8", code=2)
+        self.refused("online", "tank", disks[0], b"n\xff", says="not UTF-8", code=2)
+        self.refused("set", "tank", b"x\xff=\xff", says="x<ff>")
+        self.refused("get", "tank", b"x\xff", says="x<ff>")
+        error = self.refused("offline", "tank", "\u009b\u00e9" * 100)  # cut in the middle of a character, with what terminals obey
+        self.assertNotIn("\x9b", error)
+        self.export_pool()
+
+
 class Disks(PoolctlCase):
     def test_of_another_pool(self):
         disks = self.create("first", "raid1", self.images(2))
