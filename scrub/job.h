@@ -72,6 +72,8 @@ struct job_host {
 	 */
 	int (*verify)(void *argument, const struct job *job, unsigned what, const struct verify_hooks *hooks,
 		      struct verify_result *ret_result);
+	/* core_check_areas for the pool: what a scrub looks at beside the cells. */
+	int (*areas)(void *argument, unsigned *ret_wrong, unsigned *ret_healed);
 	void (*damage)(void *argument, const struct job_damage *damage);
 	void (*event)(void *argument, const struct job *job, const char *text);
 };

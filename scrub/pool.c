@@ -16,10 +16,15 @@ static uint64_t committed(void *argument)
 	return core_committed_txg(argument);
 }
 
+static int areas(void *argument, unsigned *ret_wrong, unsigned *ret_healed)
+{
+	return core_check_areas(argument, ret_wrong, ret_healed);
+}
+
 void job_host_init(struct job_host *host, struct core *core)
 {
 	*host = (struct job_host){ .rt = core_rt(core), .store = core_store(core), .argument = core, .commit = commit,
-				   .committed = committed };
+				   .committed = committed, .areas = areas };
 }
 
 struct pool_walk {

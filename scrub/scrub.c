@@ -267,6 +267,18 @@ static uint64_t count_bytes(struct scrub *scrub)
 	return bytes;
 }
 
+/* Labels and the sysmap. */
+static int check_areas(struct job *job, const struct job_host *host)
+{
+	unsigned wrong = 0, healed = 0;
+	int status = host->areas(host->argument, &wrong, &healed);
+
+	job->errors_found += wrong;
+	job->cells_repaired += healed;
+	job->cells_unrepaired += wrong - healed;
+	return status;
+}
+
 int scrub_run(struct job *job, const struct job_host *host)
 {
 	struct scrub scrub = { .job = job, .host = host, .store = host->store, .alloc = store_alloc(host->store) };
@@ -302,6 +314,8 @@ int scrub_run(struct job *job, const struct job_host *host)
 	drain(&scrub);
 	if (status == 0)
 		status = scrub.error;
+	if (status == 0 && host->areas)
+		status = check_areas(job, host);
 	if (status == 0)
 		status = scrub_lost_before(job, host, done_before, &scrub.lost_batches);
 	if (status == 0)

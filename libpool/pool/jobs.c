@@ -364,6 +364,11 @@ static uint64_t committed(void *argument)
 	return core_committed_txg(((struct engine *)argument)->core);
 }
 
+static int areas(void *argument, unsigned *ret_wrong, unsigned *ret_healed)
+{
+	return core_check_areas(((struct engine *)argument)->core, ret_wrong, ret_healed);
+}
+
 int jobs_open(struct engine *engine)
 {
 	struct jobs *jobs = calloc(1, sizeof(*jobs));
@@ -383,6 +388,7 @@ int jobs_open(struct engine *engine)
 		.committed = committed,
 		.save = save,
 		.verify = verify,
+		.areas = areas,
 		.damage = job_damage,
 		.event = job_event,
 	};

@@ -153,6 +153,12 @@ const char *core_failure_text(const struct core *core, int status);
 
 /* ---- Disks ---- */
 
+/*
+ * Reads what lies in the label areas of all disks that take part: copies of labels that can't be read or aren't the newest
+ * are written anew, and a sysmap by a commit. 0 with the number of both, -ENOMEM, -POOL_EHALTED. Waits.
+ */
+int core_check_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_healed);
+
 /* Rewrites labels with a changed configuration (disk added, removed, renamed pool, destroyed flag) on all open disks. */
 int core_label_update(struct core *core, const struct label *label, struct pool_error *error);
 /* A new disk gets the next index (never used before): label durable on all disks before it returns the index. */

@@ -2,6 +2,8 @@
 #ifndef LIBPOOL_TXG_INTERNAL_H
 #define LIBPOOL_TXG_INTERNAL_H
 
+#include <errno.h>
+
 #include "libpool/base/array.h"
 #include "libpool/format/dataset_record.h"
 #include "libpool/format/dva.h"
@@ -81,6 +83,15 @@ uint64_t label_area_offset(uint64_t disk_size, unsigned area);
 uint32_t disk_au_count(uint64_t disk_size, unsigned au_shift);
 /* Writes the label of every open configured disk: copy 0 in both areas, flush, copy 1, flush. */
 int labels_write(struct core *core);
+bool disk_is_writable(const struct store_disk *disk);
+/* A read failed because of what was to be read; not for lack of an answer, of memory or of the whole disk. */
+static inline bool disk_error_is_of_medium(int error)
+{
+	return error < 0 && error != -ETIMEDOUT && error != -ENOMEM && error != -ENODEV && error != -ECANCELED;
+}
+/* One copy as this disk has to have it; `scratch` is the caller's. */
+void label_image(const struct core *core, const struct store_disk *disk, unsigned area, unsigned copy, struct label *scratch,
+		 uint8_t *ret_raw);
 const struct label_disk *label_find_index(const struct label *label, unsigned index);
 
 /* each.c */
@@ -106,6 +117,8 @@ bool sysmap_is_due(const struct core *core);
 /* Next sysmap slot, all disks, flush; fills the uberblock's sysmap fields. */
 int sysmap_write(struct core *core, struct uberblock *uberblock);
 int sysmap_load(struct core *core, const struct uberblock *uberblock);
+/* Disks that were known to have the sysmap, and don't: how many. The next commit writes it again. 0 or -ENOMEM. */
+int sysmap_check(struct core *core, unsigned *ret_lacking);
 
 /* sync.c */
 int sync_txg(struct core *core, uint64_t txg);

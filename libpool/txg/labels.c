@@ -42,6 +42,21 @@ struct label_round {
 	int status[DISKS_MAX];
 };
 
+bool disk_is_writable(const struct store_disk *disk)
+{
+	return disk->configured && disk->disk && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC);
+}
+
+void label_image(const struct core *core, const struct store_disk *disk, unsigned area, unsigned copy, struct label *scratch,
+		 uint8_t *ret_raw)
+{
+	*scratch = *core->label;
+	scratch->disk = disk->guid;
+	scratch->disk_index = disk->index;
+	scratch->size = disk->size;
+	label_encode(scratch, area, copy, ret_raw);
+}
+
 static int label_write(void *argument, unsigned item)
 {
 	struct label_round *round = argument;
@@ -50,14 +65,8 @@ static int label_write(void *argument, unsigned item)
 	struct buffer *images[2] = { buffer_new(LABEL_COPY_SIZE), buffer_new(LABEL_COPY_SIZE) };
 	int status = label && images[0] && images[1] ? 0 : -ENOMEM;
 
-	if (status == 0) {
-		*label = *round->core->label;
-		label->disk = disk->guid;
-		label->disk_index = round->disks[item];
-		label->size = disk->size;
-	}
 	for (unsigned area = 0; area < 2 && status == 0; area++) {
-		label_encode(label, area, round->copy, images[area]->data);
+		label_image(round->core, disk, area, round->copy, label, images[area]->data);
 		status = disk->disk ? disk_write(disk->disk,
 						 label_area_offset(disk->size, area) + LABEL_OFFSET + round->copy * LABEL_COPY_SIZE,
 						 LABEL_COPY_SIZE, images[area], 0, false) :
@@ -69,11 +78,6 @@ static int label_write(void *argument, unsigned item)
 	buffer_unref(images[0]);
 	buffer_unref(images[1]);
 	return status;
-}
-
-static bool disk_is_writable(const struct store_disk *disk)
-{
-	return disk->configured && disk->disk && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC);
 }
 
 int labels_write(struct core *core)

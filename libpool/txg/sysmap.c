@@ -163,3 +163,44 @@ int sysmap_load(struct core *core, const struct uberblock *uberblock)
 	free(segments);
 	return status;
 }
+
+/* The configuration is the caller's: no commit moves on to another slot meanwhile. */
+static int check_slots(struct core *core, struct slots *slots, unsigned *ret_lacking)
+{
+	int status = 0;
+
+	for (uint16_t i = 0; i < DISKS_MAX; i++) {
+		const struct store_disk *disk = store_disk(core->store, i);
+		if (disk->configured && disk->disk && disk->state == DISK_ONLINE && bitmap_get(core->sysmap_there, i) &&
+		    !disk->disk->abandoned_reads)
+			slots->disks[slots->count++] = i;
+	}
+	run_each(core->rt, "sysmap", slots->count, read_slot, slots, slots->status);
+	for (unsigned i = 0; i < slots->count; i++) {
+		if (slots->status[i] == -ENOMEM)
+			status = -ENOMEM;
+		if (!disk_error_is_of_medium(slots->status[i]))
+			continue;
+		bitmap_clear(core->sysmap_there, slots->disks[i]);
+		++*ret_lacking;
+	}
+	return status;
+}
+
+int sysmap_check(struct core *core, unsigned *ret_lacking)
+{
+	struct slots *slots = calloc(1, sizeof(*slots));
+	struct sysmap_segment *segments = calloc(SYSMAP_SEGMENTS_MAX, sizeof(*segments));
+	int status = slots && segments ? 0 : -ENOMEM;
+
+	*ret_lacking = 0;
+	if (status == 0) {
+		rt_mutex_lock(core->rt, &core->config);
+		*slots = (struct slots){ .core = core, .uberblock = &core->uberblock, .segments = segments, .found = -POOL_EDAMAGED };
+		status = check_slots(core, slots, ret_lacking);
+		rt_mutex_unlock(core->rt, &core->config);
+	}
+	free(slots);
+	free(segments);
+	return status;
+}

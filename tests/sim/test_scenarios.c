@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "libpool/block/block.h"
+#include "libpool/txg/internal.h"
 #include "scrub/verify.h"
 #include "tests/sim/admin.h"
 #include "tests/sim/clients.h"
@@ -378,6 +379,35 @@ static void disk_named_before_its_label(void)
 	}
 }
 
+static uint64_t label_copy(const struct sim_disk *disk, unsigned number)
+{
+	return label_area_offset(disk->size, number / 2) + LABEL_OFFSET + number % 2 * LABEL_COPY_SIZE;
+}
+
+/*
+ * Of every label one copy is left; the power is cut at each write of the scrub that mends the others; then what was left goes,
+ * and half of what was mended.
+ */
+static void labels_one_by_one(void)
+{
+	for (unsigned step = 0; step < 40; step++) {
+		struct world *world = machine("labels are mended, power is cut, the other copies go", 3, 1, 1);
+
+		for (unsigned disk = 0; disk < 3; disk++)
+			for (unsigned number = 0; number < 4; number++)
+				if (number != (step + disk) % 4)
+					sim_disk_rot(world->set->disks[disk], label_copy(world->set->disks[disk], number));
+		sim_disks_cut_at(world->set, world->set->operations + step * 3);
+		boot(world, repair_body);
+		boot(world, repair_body);
+		for (unsigned disk = 0; disk < 3; disk++)
+			for (unsigned number = 0; number < 4; number++)
+				if (number == (step + disk) % 4 || number / 2 == step % 2)
+					sim_disk_rot(world->set->disks[disk], label_copy(world->set->disks[disk], number));
+		done(world);
+	}
+}
+
 static void slow_reader(struct world *world)
 {
 	struct model_volume *volume = volume_of(world);
@@ -442,5 +472,6 @@ int main(void)
 	column_move_under_writers();
 	disk_named_before_its_label();
 	diverged_disk();
+	labels_one_by_one();
 	return 0;
 }

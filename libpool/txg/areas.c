@@ -1,0 +1,126 @@
+/*
+ * The copies in the label areas of each disk that nothing reads while a pool is imported: its label, four times, and the
+ * sysmap, twice. A scrub asks for them, so that they are made good as long as there are others.
+ *
+ * What must always hold: a copy of a label is written alone and flushed before the next, so that a crash costs none that
+ * was good; the sysmap isn't written where it lies, but by a commit, into the next slot of all disks.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "libpool/base/buffer.h"
+#include "libpool/txg/internal.h"
+
+#define LABEL_COPIES 4u /* two in each area */
+
+struct areas {
+	struct core *core;
+	unsigned count;
+	uint16_t disks[DISKS_MAX];
+	unsigned wrong[DISKS_MAX], healed[DISKS_MAX]; /* copies of labels */
+	int status[DISKS_MAX];
+};
+
+static uint64_t copy_offset(const struct store_disk *disk, unsigned number)
+{
+	return label_area_offset(disk->size, number / 2) + LABEL_OFFSET + number % 2 * LABEL_COPY_SIZE;
+}
+
+/* 1: as it has to be; 0: not, or unreadable; -ETIMEDOUT and others: nobody can tell. */
+static int copy_is_good(const struct core *core, const struct store_disk *disk, unsigned number, struct label *scratch)
+{
+	struct buffer *buffer = disk->disk ? buffer_new(LABEL_COPY_SIZE) : NULL;
+
+	if (!buffer)
+		return disk->disk ? -ENOMEM : -ENODEV;
+	int status = disk_read(disk->disk, copy_offset(disk, number), LABEL_COPY_SIZE, buffer, 0);
+	if (status == 0)
+		status = label_decode(buffer->data, number / 2, number % 2, scratch) == 0 &&
+			 scratch->config_txg == core->label->config_txg && scratch->disk_index == disk->index &&
+			 memcmp(&scratch->disk, &disk->guid, sizeof(disk->guid)) == 0;
+	else if (disk_error_is_of_medium(status))
+		status = 0;
+	buffer_unref(buffer);
+	return status;
+}
+
+/* The caller has the configuration to itself. What is wrong is looked at again: it may have been written meanwhile. */
+static int heal_copy(struct areas *areas, unsigned item, unsigned number, struct label *scratch)
+{
+	struct core *core = areas->core;
+	struct store_disk *disk = store_disk(core->store, areas->disks[item]);
+	int status = disk_is_writable(disk) ? copy_is_good(core, disk, number, scratch) : -ENODEV;
+
+	if (status != 0)
+		return status < 0 ? status : 0;
+	areas->wrong[item]++;
+	struct buffer *image = store_lease_holds(core->store) ? buffer_new(LABEL_COPY_SIZE) : NULL;
+	if (!image)
+		return core->halted ? -POOL_EHALTED : -ENOMEM;
+	label_image(core, disk, number / 2, number % 2, scratch, image->data);
+	status = disk_write(disk->disk, copy_offset(disk, number), LABEL_COPY_SIZE, image, 0, false);
+	if (status == 0)
+		status = disk->disk ? disk_flush(disk->disk) : -ENODEV;
+	buffer_unref(image);
+	if (status == 0)
+		areas->healed[item]++;
+	else if (status != -ENOMEM)
+		store_disk_fail(core->store, areas->disks[item], "its label can't be written");
+	return status;
+}
+
+static int check_labels(void *argument, unsigned item)
+{
+	struct areas *areas = argument;
+	struct core *core = areas->core;
+	const struct store_disk *disk = store_disk(core->store, areas->disks[item]);
+	struct label *scratch = malloc(sizeof(*scratch));
+	int status = scratch ? 0 : -ENOMEM;
+
+	for (unsigned number = 0; number < LABEL_COPIES && status == 0; number++) {
+		status = copy_is_good(core, disk, number, scratch);
+		if (status != 0) {
+			status = status < 0 ? status : 0;
+			continue;
+		}
+		rt_mutex_lock(core->rt, &core->config);
+		status = heal_copy(areas, item, number, scratch);
+		rt_mutex_unlock(core->rt, &core->config);
+	}
+	free(scratch);
+	return status;
+}
+
+int core_check_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_healed)
+{
+	struct areas *areas = calloc(1, sizeof(*areas));
+	unsigned wrong = 0, healed = 0, lacking;
+	int status = 0;
+
+	if (!areas)
+		return -ENOMEM;
+	areas->core = core;
+	for (uint16_t i = 0; i < DISKS_MAX; i++) {
+		const struct store_disk *disk = store_disk(core->store, i);
+		if (disk_is_writable(disk) && !disk->disk->abandoned_reads && !disk->disk->abandoned_writes)
+			areas->disks[areas->count++] = i;
+	}
+	run_each(core->rt, "check label", areas->count, check_labels, areas, areas->status);
+	for (unsigned i = 0; i < areas->count; i++) {
+		wrong += areas->wrong[i];
+		healed += areas->healed[i];
+		if (areas->status[i] == -ENOMEM || areas->status[i] == -POOL_EHALTED)
+			status = areas->status[i];
+	}
+	if (status == 0)
+		status = sysmap_check(core, &lacking);
+	if (status == 0 && lacking) {
+		wrong += lacking;
+		status = core_commit_forced(core);
+		healed += status == 0 ? lacking : 0;
+	}
+	free(areas);
+	*ret_wrong = wrong;
+	*ret_healed = healed;
+	return status;
+}
