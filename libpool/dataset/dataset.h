@@ -109,6 +109,11 @@ int filesystems_list(struct datasets *datasets, struct dataset_record **ret_reco
 /* The most cells that changing a byte range of a blob of `size` bytes places, its nodes included. length > 0. */
 uint64_t blob_change_cells(struct core *core, uint32_t block_bytes, uint64_t size, uint64_t offset, uint64_t length);
 
+/* As objset_block_range and objset_block_check; of a volume, all of it, if the block isn't one of its content. -ENOENT when it is gone. */
+int dataset_block_range(struct datasets *datasets, uint32_t id, uint64_t object, unsigned level, uint64_t block, uint64_t *ret_offset,
+			uint64_t *ret_length);
+int dataset_block_check(struct datasets *datasets, uint32_t id, uint64_t object, unsigned level, uint64_t block);
+
 /* Every placed pointer of every dataset and of the MOS as of the last commit (checkers). */
 int datasets_walk(struct datasets *datasets, object_visit_function *visit, void *argument);
 

@@ -138,6 +138,13 @@ int blob_check_write(struct object *object, uint64_t first, uint64_t count);
 int blob_check_punch(struct object *object, uint64_t first, uint64_t count);
 int tree_check(struct object *object, const void *key, size_t key_length);
 
+/*
+ * The bytes of its object that can't be reached without a block, 0 being the blob of dnodes: of a blob those below it, up to the
+ * last block that was written; of a tree all. And whether that block, with those above it, can be read (a tree is read as a whole). 0, -ENOENT without such an object, or what the reads give. Both wait.
+ */
+int objset_block_range(struct objset *objset, uint64_t number, unsigned level, uint64_t block, uint64_t *ret_offset, uint64_t *ret_length);
+int objset_block_check(struct objset *objset, uint64_t number, unsigned level, uint64_t block);
+
 /* Sync. */
 struct object_sync {
 	uint64_t txg;

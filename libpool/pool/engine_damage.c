@@ -113,38 +113,15 @@ void damage_clear_all(struct engine *engine)
 
 /* ---- ranges, for people ---- */
 
-/* Level-0 block size of each volume, to turn block numbers of upper levels into bytes. */
-struct sizes {
-	struct dataset_record *records;
-	size_t count;
-};
-
-static const struct dataset_record *record_of(const struct sizes *sizes, uint32_t dataset)
-{
-	for (size_t i = 0; i < sizes->count; i++)
-		if (sizes->records[i].id == dataset)
-			return &sizes->records[i];
-	return NULL;
-}
-
-static void range_of(const struct damage_record *record, const struct dataset_record *dataset, uint64_t *ret_offset,
-		     uint64_t *ret_length)
+/* Waits. What can't be asked any more is named by the place of its block. */
+static void range_of(struct engine *engine, const struct damage_record *record, uint64_t *ret_offset, uint64_t *ret_length)
 {
 	uint64_t unit = (uint64_t)record->cells * CELL_SIZE;
 
-	if (dataset && record->object == VOLUME_OBJECT) {
-		/* Nodes have 4 KiB for blocks of up to 16 KiB, else 16 KiB: 64 or 256 pointers. */
-		unsigned shift = dataset->block_shift, node_shift = shift <= 14 ? 6 : 8;
-		uint64_t end = dataset->volume_size;
-
-		for (unsigned level = 0; level < record->level && shift < 60; level++)
-			shift += node_shift;
-		unit = UINT64_C(1) << (shift < 60 ? shift : 60);
-		*ret_offset = record->block <= end / unit ? record->block * unit : end;
-		*ret_length = end - *ret_offset < unit ? end - *ret_offset : unit;
+	if (record->dataset && dataset_block_range(engine->datasets, record->dataset, record->object, record->level, record->block,
+						   ret_offset, ret_length) == 0)
 		return;
-	}
-	*ret_offset = record->block * unit;
+	*ret_offset = record->level == 0 ? record->block * unit : 0;
 	*ret_length = unit;
 }
 
@@ -183,8 +160,7 @@ static size_t merge(struct libpool_damage *all, size_t count)
 	return kept;
 }
 
-static void describe(struct engine *engine, const struct sizes *sizes, const struct damage_record *record,
-		     struct libpool_damage *ret_damage)
+static void describe(struct engine *engine, const struct damage_record *record, struct libpool_damage *ret_damage)
 {
 	*ret_damage = (struct libpool_damage){.size = sizeof(*ret_damage), .object = record->object, .found_ns = record->found_ns};
 	if (record->dataset) {
@@ -192,19 +168,14 @@ static void describe(struct engine *engine, const struct sizes *sizes, const str
 		if (!ret_damage->dataset[0])
 			snprintf(ret_damage->dataset, sizeof(ret_damage->dataset), "(destroyed %u)", record->dataset);
 	}
-	range_of(record, record_of(sizes, record->dataset), &ret_damage->offset, &ret_damage->length);
+	range_of(engine, record, &ret_damage->offset, &ret_damage->length);
 }
 
 int engine_damage(struct engine *engine, struct libpool_damage **ret_damage, size_t *ret_count)
 {
-	struct sizes sizes = {NULL, 0};
 	struct array all;
-	int result = volumes_list(engine->datasets, &sizes.records, &sizes.count);
+	int result = 0;
 
-	/* Without the catalogue the list is less precise, not absent. */
-	if (result < 0)
-		sizes = (struct sizes){NULL, 0};
-	result = 0;
 	array_init(&all, sizeof(struct libpool_damage));
 	for (size_t i = 0; i < engine->damage.count && result == 0; i++) {
 		struct libpool_damage one;
@@ -212,10 +183,9 @@ int engine_damage(struct engine *engine, struct libpool_damage **ret_damage, siz
 
 		if (entry_at(engine, i)->gone)
 			continue;
-		describe(engine, &sizes, &record, &one);
+		describe(engine, &record, &one);
 		result = array_push(&all, &one);
 	}
-	free(sizes.records);
 	if (result == 0)
 		result = array_reserve(&all, 1);
 	if (result < 0) {
@@ -255,7 +225,6 @@ int damage_load(struct engine *engine)
 /* One event for all that is new, with the first of them. */
 static void announce(struct engine *engine)
 {
-	struct sizes sizes = {NULL, 0};
 	struct libpool_damage first;
 	unsigned fresh = 0;
 
@@ -268,10 +237,7 @@ static void announce(struct engine *engine)
 		entry->announced = true;
 		if (fresh++ > 0)
 			continue;
-		if (volumes_list(engine->datasets, &sizes.records, &sizes.count) < 0)
-			sizes = (struct sizes){NULL, 0};
-		describe(engine, &sizes, &record, &first);
-		free(sizes.records);
+		describe(engine, &record, &first);
 	}
 	if (fresh)
 		engine_eventf(engine, 2, "data.unreadable", first.dataset, "%u blocks can't be read; the first has bytes %llu to %llu",
@@ -318,37 +284,19 @@ void damage_store(struct engine *engine)
 
 /* ---- after a scrub ---- */
 
-static bool is_readable(struct engine *engine, const struct damage_record *record, const struct dataset_record *dataset)
+/* What is gone, with its dataset or without, nobody can read any more. */
+static bool is_readable(struct engine *engine, const struct damage_record *record)
 {
-	struct volume *volume;
-	struct buffer *buffer;
-	uint64_t offset, length;
-	int result;
+	int result = dataset_block_check(engine->datasets, record->dataset, record->object, record->level, record->block);
 
-	if (!dataset)
-		return true; /* destroyed: nobody can read it any more */
-	range_of(record, dataset, &offset, &length);
-	if (record->object != VOLUME_OBJECT || offset >= dataset->volume_size)
-		return record->object == VOLUME_OBJECT;
-	if (volume_open(engine->datasets, dataset->name, &volume, NULL) < 0)
-		return false;
-	/* Of an upper level the first block is enough: it needs all nodes above it. */
-	result = volume_read_block(volume, offset >> dataset->block_shift, &buffer);
-	if (result == 0)
-		buffer_unref(buffer);
-	volume_close(volume);
-	return result == 0;
+	return result == 0 || result == -ENOENT;
 }
 
 void damage_recheck(struct engine *engine, bool scrub_was_clean)
 {
-	struct sizes sizes = {NULL, 0};
-
-	if (engine->damage.count == 0 || volumes_list(engine->datasets, &sizes.records, &sizes.count) < 0)
-		return;
 	for (size_t i = 0; i < engine->damage.count && !engine->stopping; i++) {
 		struct damage_record record = entry_at(engine, i)->record;
-		bool fine = record.dataset ? is_readable(engine, &record, record_of(&sizes, record.dataset)) : scrub_was_clean;
+		bool fine = record.dataset ? is_readable(engine, &record) : scrub_was_clean;
 		struct damage_entry *entry = fine ? find_identity(engine, record.dva, record.place) : NULL;
 
 		if (entry)
@@ -356,5 +304,4 @@ void damage_recheck(struct engine *engine, bool scrub_was_clean)
 	}
 	if (scrub_was_clean)
 		engine->damage_lost = 0;
-	free(sizes.records);
 }

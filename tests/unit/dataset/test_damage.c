@@ -58,6 +58,15 @@ static void expect_works(struct machine *machine, struct volume *well, unsigned 
 	expect(!core_halted(machine->core, NULL));
 }
 
+static void expect_range(struct machine *machine, struct datasets *datasets, const struct wanted *block, uint64_t offset, uint64_t length)
+{
+	uint64_t is_offset, is_length;
+
+	expect_done(machine, dataset_block_range(datasets, block->objset, block->object, block->level, block->block, &is_offset, &is_length));
+	expect_equal(is_offset, offset);
+	expect_equal(is_length, length);
+}
+
 static void node_program(struct machine *machine)
 {
 	struct datasets *datasets = prepare(machine);
@@ -67,6 +76,15 @@ static void node_program(struct machine *machine)
 	uint8_t large[2 * BLOCK] = { 1 };
 
 	damage(machine, datasets, &node);
+	expect_range(machine, datasets, &node, 0, FANOUT * BLOCK);
+	node.level = 0;
+	node.block = BLOCKS - 1;
+	expect_range(machine, datasets, &node, (BLOCKS - 1) * BLOCK, BLOCK);
+	node.level = 2;
+	node.block = 0;
+	expect_range(machine, datasets, &node, 0, BLOCKS * BLOCK);
+	node.object = 0; /* without its dnode nothing of it can be reached */
+	expect_range(machine, datasets, &node, 0, 64 * MIB);
 	expect_equal(write_block(hurt, 3, 2), -POOL_EDAMAGED);
 	expect_equal(volume_write(hurt, 100, 10, large), -POOL_EDAMAGED);
 	expect_equal(volume_write(hurt, (FANOUT - 1) * BLOCK, sizeof(large), large), -POOL_EDAMAGED);

@@ -16,6 +16,20 @@ static void goes_on(struct machine *machine, struct fs_node *directory, const ch
 	expect(!core_halted(machine->core, NULL));
 }
 
+static void expect_range(struct machine *machine, uint64_t object, unsigned level, uint64_t block, uint64_t offset, uint64_t length)
+{
+	uint64_t is_offset, is_length;
+
+	expect_done(machine, dataset_block_range(world.datasets, fs_record(world.fs)->id, object, level, block, &is_offset, &is_length));
+	expect_equal(is_offset, offset);
+	expect_equal(is_length, length);
+}
+
+static int check_block(uint64_t object, unsigned level, uint64_t block)
+{
+	return dataset_block_check(world.datasets, fs_record(world.fs)->id, object, level, block);
+}
+
 static struct fs_node *fill_directory(struct machine *machine, const char *name)
 {
 	struct fs_node *directory = make(&world, world.root, name, S_IFDIR | 0755);
@@ -38,7 +52,12 @@ static void directory_program(struct machine *machine)
 	world_open(&world, machine, 0);
 	struct fs_node *directory = fill_directory(machine, "d");
 	struct wanted leaf = { .objset = fs_record(world.fs)->id, .object = fs_number(directory), .level = 0, .type = TYPE_TREE };
+	expect_equal(check_block(leaf.object, 0, 0), 0);
 	damage(machine, world.datasets, &leaf);
+	expect_equal(check_block(leaf.object, 0, 0), -POOL_EDAMAGED);
+	uint64_t offset, length;
+	expect_done(machine, dataset_block_range(world.datasets, leaf.objset, leaf.object, 0, 0, &offset, &length));
+	expect(offset == 0 && length >= 2 * CELL_SIZE); /* all of it, compressed */
 	for (unsigned i = 0; i < 40; i++) {
 		snprintf(text, sizeof(text), "new %u", i);
 		int status = make_fails(directory, text, S_IFREG | 0644);
@@ -76,6 +95,17 @@ static void file_program(struct machine *machine)
 	expect_done(machine, fs_sync(world.fs));
 	struct wanted node = { .objset = fs_record(world.fs)->id, .object = fs_number(file), .block = 1, .level = 1, .type = TYPE_DATA };
 	damage(machine, world.datasets, &node);
+	expect_range(machine, node.object, 0, 70, 70 * 4096, 4096);
+	expect_range(machine, node.object, 1, 1, 64 * 4096, 64 * 4096);
+	expect_range(machine, node.object, 1, 3, 192 * 4096, 64 * 4096);
+	expect_range(machine, node.object, 2, 0, 0, MIB);
+	expect_range(machine, node.object, 7, 0, 0, MIB); /* it has no such level any more */
+	expect_equal(check_block(node.object, 1, 1), -POOL_EDAMAGED);
+	expect_equal(check_block(node.object, 0, 70), -POOL_EDAMAGED);
+	expect_equal(check_block(node.object, 1, 0), 0);
+	expect_equal(check_block(node.object, 0, 130), 0);
+	expect_equal(check_block(node.object, 2, 0), 0);
+	expect_equal(check_block(node.object + 1000000, 0, 0), -ENOENT);
 	expect_equal(fs_write(file, 70 * 4096, 10, data, 0, &done), -POOL_EDAMAGED);
 	expect_equal(fs_allocate(file, 3, 70 * 4096, 4096, 0), -POOL_EDAMAGED);
 	put_bytes(&world, file, 0, data, 4096);
@@ -83,6 +113,8 @@ static void file_program(struct machine *machine)
 	goes_on(machine, world.root, "after");
 	/* What is cut off as a whole need not be read. */
 	expect_equal(fs_set(file, &set), 0);
+	expect_done(machine, core_commit_forced(machine->core));
+	expect_equal(check_block(node.object, 1, 1), 0);
 	goes_on(machine, world.root, "after that");
 	fs_put(file);
 	fs_put(other);
@@ -101,6 +133,9 @@ static void dnodes_program(struct machine *machine)
 	expect_done(machine, fs_get(world.fs, number, 0, &node));
 	struct wanted block = { .objset = fs_record(world.fs)->id, .object = 0, .block = number / DNODES_PER_BLOCK, .level = 0, .type = TYPE_DNODES };
 	damage(machine, world.datasets, &block);
+	expect_range(machine, 0, 0, block.block, block.block * DNODES_PER_BLOCK * DNODE_SIZE, DNODES_PER_BLOCK * DNODE_SIZE);
+	expect_equal(check_block(0, 0, block.block), -POOL_EDAMAGED);
+	expect_equal(check_block(0, 0, block.block - 1), 0);
 	expect_equal(fs_set(node, &set), -POOL_EDAMAGED);
 	fs_put(node);
 	expect_equal(fs_get(world.fs, number, 0, &node), -POOL_EDAMAGED);

@@ -414,11 +414,78 @@ static void test_damage(void **state)
 	bench_end(&bench);
 }
 
+/* All pieces of the file that can't be read are on the list, and nothing else; how many. */
+static unsigned damaged_pieces(struct bench *bench_pointer, libpool_pool *pool, uint64_t node)
+{
+	struct bench bench = *bench_pointer;
+	struct libpool_damage *damage;
+	libpool_fs *fs;
+	uint8_t data[16384];
+	unsigned pieces = 0;
+	size_t count;
+
+	OK(libpool_fs_open(pool, "f", NULL, &fs, &bench.error));
+	OK(libpool_damage(pool, &damage, &count));
+	for (uint64_t at = 0; at < VOLUME_BYTES; at += sizeof(data)) {
+		bool listed = false, lost = libpool_fs_read(fs, node, at, sizeof(data), data) != (int64_t)sizeof(data);
+		for (size_t i = 0; i < count; i++)
+			listed |= !strcmp(damage[i].dataset, "f") && damage[i].object == node && at >= damage[i].offset &&
+				  at < damage[i].offset + damage[i].length;
+		assert_int_equal(lost, listed);
+		pieces += lost;
+	}
+	libpool_free(damage);
+	OK(libpool_fs_close(fs));
+	return pieces;
+}
+
+/* The same in a file: a scrub doesn't take it for healed. */
+static void test_damaged_file(void **state)
+{
+	struct bench bench;
+	struct libpool_fs_options options = {.size = sizeof(options), .record_bytes = 16384};
+	struct libpool_scrub_options scrub = {.size = sizeof(scrub)};
+	struct libpool_new new = {.size = sizeof(new), .mode = S_IFREG | 0644};
+	struct libpool_attributes file = {.size = sizeof(file)};
+	uint8_t *data = malloc(VOLUME_BYTES);
+	libpool_pool *pool;
+	libpool_fs *fs;
+
+	(void)state;
+	begin(&bench, 3, 3, "raid5", &pool);
+	pattern(data, 0, VOLUME_BYTES, 5);
+	OK(libpool_fs_create(pool, "f", &options, &bench.error));
+	OK(libpool_fs_open(pool, "f", NULL, &fs, &bench.error));
+	OK(libpool_fs_make(fs, LIBPOOL_FS_ROOT, "file", &new, &file));
+	assert_int_equal(libpool_fs_write(fs, file.node, 0, VOLUME_BYTES, data, 0), VOLUME_BYTES);
+	OK(libpool_fs_close(fs));
+	OK(libpool_close(pool, &bench.error));
+	spoil(&bench, 1, 2 * MIB, 12 * MIB);
+	spoil(&bench, 2, 2 * MIB, 12 * MIB);
+	OK(bench_import(&bench, "tank", &pool));
+	for (unsigned round = 0; round < 2; round++) {
+		OK(libpool_scrub_start(pool, &scrub, &bench.error));
+		OK(libpool_jobs_wait(pool, 0, 0));
+		assert_true(damaged_pieces(&bench, pool, file.node) > 10);
+		OK(libpool_close(pool, &bench.error));
+		OK(bench_import(&bench, "tank", &pool));
+	}
+	OK(libpool_fs_open(pool, "f", NULL, &fs, &bench.error));
+	assert_int_equal(libpool_fs_write(fs, file.node, 0, VOLUME_BYTES, data, 0), VOLUME_BYTES);
+	OK(libpool_fs_close(fs));
+	OK(libpool_scrub_start(pool, &scrub, &bench.error));
+	OK(libpool_jobs_wait(pool, 0, 0));
+	assert_int_equal(damaged_pieces(&bench, pool, file.node), 0);
+	OK(libpool_close(pool, &bench.error));
+	free(data);
+	bench_end(&bench);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_offline_online), cmocka_unit_test(test_returning), cmocka_unit_test(test_replace),
-		cmocka_unit_test(test_counters), cmocka_unit_test(test_scrub), cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_counters), cmocka_unit_test(test_scrub), cmocka_unit_test(test_damage), cmocka_unit_test(test_damaged_file),
 	};
 
 	return cmocka_run_group_tests_name("pool_disks", tests, NULL, NULL);
