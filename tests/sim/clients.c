@@ -511,6 +511,15 @@ void clients_write(struct world *world, struct model_volume *volume, uint64_t of
 	free(data);
 }
 
+void clients_zero(struct world *world, struct model_volume *volume, uint64_t offset, uint64_t length)
+{
+	struct model_change change;
+
+	world->step++;
+	model_write_begin(&world->model, volume, offset, length, NULL, &change);
+	end_change(world, "zero", &change, offset, length, volume_zero(volume->handle, offset, length));
+}
+
 struct model_volume *clients_create(struct world *world, const char *name, uint64_t bytes, uint32_t block_bytes, uint8_t compression)
 {
 	struct model_volume *volume = create(world, name, bytes, block_bytes, compression);

@@ -18,6 +18,8 @@ void clients_close_volumes(struct world *world);
 void clients_commit(struct world *world, bool forced);
 /* One write of a pattern; locks nothing. For scenarios. */
 void clients_write(struct world *world, struct model_volume *volume, uint64_t offset, uint64_t length);
+/* The same with zeroes. */
+void clients_zero(struct world *world, struct model_volume *volume, uint64_t offset, uint64_t length);
 /* Creates and opens. For scenarios. */
 struct model_volume *clients_create(struct world *world, const char *name, uint64_t bytes, uint32_t block_bytes, uint8_t compression);
 

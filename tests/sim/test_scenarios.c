@@ -379,6 +379,98 @@ static void disk_named_before_its_label(void)
 	}
 }
 
+/*
+ * The uberblock of one commit after the other can't be written to as many disks as the profile has parity, on mirrors, where a
+ * quorum is all of them: it is written again, naming them, and the power goes, before that or after.
+ */
+static void quorum_missed(void)
+{
+	static const struct { unsigned disks, m; } mirrors[] = {{2, 1}, {3, 2}, {3, 1}};
+
+	for (unsigned i = 0; i < 3 * 6 * 16; i++) {
+		unsigned disks = mirrors[i % 3].disks, m = mirrors[i % 3].m, skip = i / 3 % 6, cut = i / 18;
+		struct world *world = machine("the quorum for an uberblock is missed, then a crash", disks, 1, m);
+
+		for (unsigned disk = 0; disk < m; disk++) {
+			suspect(world, disk);
+			for (unsigned area = 0; area < 2; area++)
+				sim_disk_fault(world->set->disks[disk], SIM_WRITE_ERROR, label_area_offset(64 * MIB, area) + UBERBLOCK_OFFSET,
+					       UBERBLOCK_SIZE * UBERBLOCK_COMMIT_SLOTS, skip, 2, 0);
+		}
+		if (cut) /* otherwise it lives as long as its program */
+			sim_disks_cut_at(world->set, world->set->operations + 4 * cut);
+		boot(world, write_and_die_body);
+		boot(world, write_body);
+		done(world);
+	}
+}
+
+static unsigned percent_used(struct world *world)
+{
+	struct space space;
+
+	core_space(world->core, &space);
+	return (unsigned)(space.live_cells * 100 / space.usable_cells);
+}
+
+/* Writes on until so much is in use, or there is no room left. */
+static void fill_until(struct world *world, struct model_volume *volume, unsigned percent)
+{
+	uint64_t full = world->statistics.no_space;
+
+	for (uint64_t at = 0; at < model_size(volume) && percent_used(world) < percent && world->statistics.no_space == full; at += MIB / 2) {
+		clients_write(world, volume, at, MIB / 2);
+		if (at / MIB % 4 == 3)
+			clients_commit(world, true);
+	}
+	clients_commit(world, true);
+}
+
+/* It has what it takes to be emptied, commit after commit, with nothing in the way of the next writer. */
+static void full_body(struct world *world)
+{
+	open_pool(world);
+	struct model_volume *large = clients_create(world, "large", 512 * MIB, 65536, BLOCK_COMPRESS_OFF);
+
+	fill_until(world, large, 85);
+	if (percent_used(world) < 80)
+		world_fail(world, "%u %% in use are all there is room for", percent_used(world));
+	sim_disk_vanish(world->set->disks[1], SIM_CRASH_ANY);
+	struct model_volume *more = clients_create(world, "more", 512 * MIB, 65536, BLOCK_COMPRESS_OFF);
+	uint64_t full = world->statistics.no_space;
+
+	fill_until(world, more, 100);
+	if (world->statistics.no_space == full)
+		world_fail(world, "the pool can't be filled: %u %%", percent_used(world));
+	for (uint64_t at = 0; at < 512 * MIB; at += 16 * MIB) {
+		clients_zero(world, large, at, 16 * MIB);
+		clients_zero(world, more, at, 16 * MIB);
+		clients_commit(world, true);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		clients_commit(world, true);
+	full = world->statistics.no_space;
+	fill_until(world, large, 50);
+	if (world->statistics.no_space != full)
+		world_fail(world, "an emptied pool has no room: %u %% in use", percent_used(world));
+	clients_check_all(world);
+	close_pool(world);
+}
+
+static void nearly_full_pool_loses_a_disk(void)
+{
+	static const struct { unsigned disks, k, m; } pools[] = {{6, 4, 2}, {4, 2, 1}, {3, 1, 1}};
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct world *world = machine("a pool at 85 % loses a disk, is filled and emptied", pools[i].disks, pools[i].k, pools[i].m);
+
+		suspect(world, 1);
+		boot(world, full_body);
+		boot(world, write_body);
+		done(world);
+	}
+}
+
 static uint64_t label_copy(const struct sim_disk *disk, unsigned number)
 {
 	return label_area_offset(disk->size, number / 2) + LABEL_OFFSET + number % 2 * LABEL_COPY_SIZE;
@@ -473,5 +565,7 @@ int main(void)
 	disk_named_before_its_label();
 	diverged_disk();
 	labels_one_by_one();
+	quorum_missed();
+	nearly_full_pool_loses_a_disk();
 	return 0;
 }
