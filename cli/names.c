@@ -53,6 +53,9 @@ int name_check(const char *name, const char *what, struct libpool_error *error)
 			return error_set(error, -EINVAL,
 					 "%s name '%s' contains '%c', which separates names: leave it out",
 					 what, name, byte);
+		if (strchr("\\#%*?\"'", byte))
+			return error_set(error, -EINVAL, "%s name '%s' contains '%c', which shells take for something else: leave it out",
+					 what, name, byte);
 	}
 	return 0;
 }

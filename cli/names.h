@@ -27,8 +27,8 @@ enum target_form {
 };
 
 /*
- * 1 to 255 bytes of UTF-8 without spaces, control characters, '/' and '@', not beginning with '-', '.' or
- * '#'. `what` is "pool" or "volume". 0 or -EINVAL.
+ * What the library takes: 1 to 255 bytes of UTF-8 without spaces, control characters, any of / @ \ # % * ? " ', not beginning
+ * with '-' or '.'. `what` is "pool" or "volume". 0 or -EINVAL.
  */
 int name_check(const char *name, const char *what, struct libpool_error *error);
 int target_parse(const char *text, enum target_form form, struct target *ret_target,

@@ -81,7 +81,7 @@ int volume_create_work(struct call *call)
 	code = call_ask(call, "volume.create", params);
 	if (code < 0)
 		return code;
-	size_print(call->size, text);
+	size_print(document_get_number(call->document, "volume_bytes"), text);
 	document_format(call->document, "text", "%s volume %s/%s of %s", dry_run ? "Would create" : "Created",
 			call->target.pool, call->target.volume, text);
 	return 0;
@@ -120,7 +120,7 @@ int volume_resize_work(struct call *call)
 	if (code < 0)
 		return code;
 	size_print(document_get_number(call->document, "previous_bytes"), from);
-	size_print(call->size, to);
+	size_print(document_get_number(call->document, "volume_bytes"), to);
 	document_format(call->document, "text", "%s volume %s/%s from %s to %s",
 			dry_run ? "Would resize" : "Resized", call->target.pool, call->target.volume, from,
 			to);

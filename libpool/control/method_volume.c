@@ -8,6 +8,8 @@
 #include "libpool/control/result.h"
 #include "libpool/control/methods.h"
 
+#define DEFAULT_BLOCK_BYTES 16384u
+
 #define VOLUME(key, kind, member) FIELD(key, kind, libpool_volume_info, member)
 static const struct field volume_fields[] = {
 	VOLUME("volume_bytes", NUMBER, volume_bytes), VOLUME("used_bytes", NUMBER, used_bytes), VOLUME("block_bytes", NUMBER32, block_bytes),
@@ -35,18 +37,10 @@ static void describe(struct invocation *invocation, uint64_t bytes)
 	result_flag(invocation->result, "dry_run", parameter_flag(invocation, "dry_run"));
 }
 
-/* What can be told without creating it. */
-static int check_is_absent(struct invocation *invocation)
+/* Sizes are rounded up to whole blocks. */
+static uint64_t whole_blocks(uint64_t bytes, uint32_t block_bytes)
 {
-	struct libpool_volume_info info;
-	int code = find(invocation, &info);
-
-	if (code == 0)
-		return method_fail(invocation, -EEXIST, "volume %s/%s exists already: use another name", invocation->pool_name, info.name);
-	if (code != -ENOENT)
-		return code;
-	invocation->error = (struct libpool_error){0};
-	return 0;
+	return (bytes + block_bytes - 1) / block_bytes * block_bytes;
 }
 
 int run_volume_create(struct invocation *invocation)
@@ -63,13 +57,11 @@ int run_volume_create(struct invocation *invocation)
 	if (block > UINT32_MAX)
 		return method_fail(invocation, -EINVAL, "volume %s: blocks of %" PRIu64 " bytes are too large: 4K to 128K", name, block);
 	options.block_bytes = (uint32_t)block;
-	if (parameter_flag(invocation, "dry_run"))
-		code = check_is_absent(invocation);
-	else
-		code = libpool_volume_create(invocation->pool, name, &options, &invocation->error);
+	options.dry_run = parameter_flag(invocation, "dry_run");
+	code = libpool_volume_create(invocation->pool, name, &options, &invocation->error);
 	if (code < 0)
 		return method_complete(invocation, code, "creating volume %s/%s", invocation->pool_name, name);
-	describe(invocation, options.volume_bytes);
+	describe(invocation, whole_blocks(options.volume_bytes, block ? options.block_bytes : DEFAULT_BLOCK_BYTES));
 	return 0;
 }
 
@@ -79,7 +71,9 @@ int run_volume_destroy(struct invocation *invocation)
 	struct libpool_volume_info info;
 	int code = find(invocation, &info);
 
-	if (code == 0 && !parameter_flag(invocation, "dry_run"))
+	if (code == 0 && parameter_flag(invocation, "dry_run"))
+		code = libpool_volume_destroy_check(invocation->pool, name, &invocation->error);
+	else if (code == 0)
 		code = libpool_volume_destroy(invocation->pool, name, &invocation->error);
 	if (code < 0)
 		return method_complete(invocation, code, "destroying volume %s/%s", invocation->pool_name, name);
@@ -101,11 +95,13 @@ int run_volume_resize(struct invocation *invocation)
 		return method_fail(invocation, -EPERM,
 				   "volume resize %s/%s: from %" PRIu64 " to %" PRIu64 " bytes discards what lies beyond: add --yes to confirm",
 				   invocation->pool_name, name, info.volume_bytes, bytes);
-	if (!dry_run)
+	if (dry_run)
+		code = libpool_volume_resize_check(invocation->pool, name, bytes, &invocation->error);
+	else
 		code = libpool_volume_resize(invocation->pool, name, bytes, &invocation->error);
 	if (code < 0)
 		return method_complete(invocation, code, "resizing volume %s/%s", invocation->pool_name, name);
-	describe(invocation, bytes);
+	describe(invocation, whole_blocks(bytes, info.block_bytes));
 	result_number(invocation->result, "previous_bytes", info.volume_bytes);
 	return 0;
 }

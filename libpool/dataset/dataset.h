@@ -37,6 +37,10 @@ int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, u
 		  struct pool_error *error);
 int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, struct pool_error *error);
 int volume_destroy(struct datasets *datasets, const char *name, struct pool_error *error);
+/* Whether these would be refused as things are, users apart; nothing is changed. */
+int volume_create_check(struct datasets *datasets, const char *name, uint64_t bytes, uint32_t block_bytes, struct pool_error *error);
+int volume_resize_check(struct datasets *datasets, const char *name, uint64_t bytes, struct pool_error *error);
+int volume_destroy_check(struct datasets *datasets, const char *name, struct pool_error *error);
 
 /* Settings hold from the moment at which they are set; they are durable with the txg. */
 uint8_t dataset_setting_default(enum dataset_setting setting);
@@ -53,6 +57,7 @@ int dataset_check_record_shift(struct datasets *datasets, uint8_t shift, struct 
 int volumes_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count);
 /* A volume or file system gets another name, another place, or both. What lies in it goes along. In use or not. */
 int dataset_rename(struct datasets *datasets, const char *from, const char *to, struct pool_error *error);
+int dataset_check_rename(struct datasets *datasets, const char *from, const char *to, struct pool_error *error);
 /* The path of a dataset by its id, "" when it is gone (for damage reports). */
 void dataset_name(struct datasets *datasets, uint32_t id, char ret_name[256]);
 
@@ -94,6 +99,9 @@ void filesystem_close(struct dataset *dataset);
  * open. The space comes back in the background.
  */
 int filesystem_destroy(struct datasets *datasets, const char *name, bool recursive, struct pool_error *error);
+/* Whether these would be refused as things are, users apart; nothing is changed. */
+int filesystem_create_check(struct datasets *datasets, const char *name, const struct dataset_settings *settings, struct pool_error *error);
+int filesystem_destroy_check(struct datasets *datasets, const char *name, bool recursive, struct pool_error *error);
 /* The objset of an open one, its pool, and its record as it is now. */
 /* Whether a change of it could be committed, as far as its record goes: see object_check. */
 int filesystem_check(struct dataset *dataset);

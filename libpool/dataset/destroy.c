@@ -111,18 +111,26 @@ static int mark_all(const struct tree *tree, uint64_t txg)
 	return status;
 }
 
+int dataset_destroy_check(struct dataset *dataset, bool recursive, struct pool_error *error)
+{
+	size_t below = count_within(dataset) - 1;
+
+	if (!below || recursive)
+		return 0;
+	return pool_error_set(error, -EBUSY, "file system %s/%s has %zu dataset%s in it: destroy %s first, or all together (-r)",
+			      core_label(dataset->owner->core)->name, dataset->path, below, below == 1 ? "" : "s", below == 1 ? "it" : "them");
+}
+
 int dataset_destroy_tree(struct dataset *dataset, bool recursive, struct pool_error *error)
 {
 	struct datasets *datasets = dataset->owner;
 	struct core *core = datasets->core;
 	struct tree tree;
 	uint64_t txg;
-	size_t below = count_within(dataset) - 1;
-	int status;
+	int status = dataset_destroy_check(dataset, recursive, error);
 
-	if (below && !recursive)
-		return pool_error_set(error, -EBUSY, "file system %s/%s has %zu dataset%s in it: destroy %s first, or all together (-r)",
-				      core_label(core)->name, dataset->path, below, below == 1 ? "" : "s", below == 1 ? "it" : "them");
+	if (status < 0)
+		return status;
 	status = tree_take(dataset, &tree);
 	if (status < 0)
 		return dataset_failed(datasets, dataset_kind_text(dataset), dataset->path, status, error);

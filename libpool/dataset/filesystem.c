@@ -14,6 +14,17 @@ static int failed(struct datasets *datasets, const char *name, int status, struc
 	return dataset_failed(datasets, "file system", name, status, error);
 }
 
+int filesystem_create_check(struct datasets *datasets, const char *name, const struct dataset_settings *settings, struct pool_error *error)
+{
+	uint32_t parent;
+	const char *last;
+	int status = dataset_place_find(datasets, "file system", name, &parent, &last, error);
+
+	if (status == 0 && settings->mask >> SETTING_RECORDSIZE & 1)
+		status = dataset_check_record_shift(datasets, settings->values[SETTING_RECORDSIZE], error);
+	return status;
+}
+
 int filesystem_create(struct datasets *datasets, const char *name, const struct dataset_settings *settings,
 		      int (*fill)(void *argument, struct objset *objset, uint64_t txg), void *argument, struct pool_error *error)
 {
@@ -93,6 +104,17 @@ int filesystem_open(struct datasets *datasets, const char *name, struct dataset 
 void filesystem_close(struct dataset *dataset)
 {
 	dataset->open_count--;
+}
+
+int filesystem_destroy_check(struct datasets *datasets, const char *name, bool recursive, struct pool_error *error)
+{
+	struct dataset *dataset;
+	int status = find(datasets, name, &dataset, error);
+
+	if (status < 0)
+		return status;
+	filesystem_close(dataset);
+	return dataset_destroy_check(dataset, recursive, error);
 }
 
 int filesystem_destroy(struct datasets *datasets, const char *name, bool recursive, struct pool_error *error)

@@ -68,6 +68,7 @@ struct dataset *dataset_parent(const struct dataset *dataset);
 void datasets_settle(struct datasets *datasets);
 void dataset_settle(struct dataset *dataset);
 /* destroy.c: with all below it, in one txg. -EBUSY: something of it is open, or `recursive` isn't set and there is something below. */
+int dataset_destroy_check(struct dataset *dataset, bool recursive, struct pool_error *error);
 int dataset_destroy_tree(struct dataset *dataset, bool recursive, struct pool_error *error);
 /* filesystem.c: takes the objects of a destroyed file system apart in the background, until the core stops. */
 void filesystem_reap(struct dataset *dataset);

@@ -137,6 +137,15 @@ static void move_paths(struct dataset *dataset, const char *to)
 	}
 }
 
+int dataset_check_rename(struct datasets *datasets, const char *from, const char *to, struct pool_error *error)
+{
+	struct dataset *dataset;
+	uint32_t parent;
+	const char *name;
+
+	return rename_check(datasets, from, to, &dataset, &parent, &name, error);
+}
+
 int dataset_rename(struct datasets *datasets, const char *from, const char *to, struct pool_error *error)
 {
 	struct core *core = datasets->core;

@@ -27,6 +27,16 @@ static int hold_failed(struct datasets *datasets, const char *name, int status, 
 	return dataset_failed(datasets, "volume", name, status, error);
 }
 
+int volume_create_check(struct datasets *datasets, const char *name, uint64_t bytes, uint32_t block_bytes, struct pool_error *error)
+{
+	uint32_t parent;
+	uint64_t size;
+	const char *last;
+	int status = dataset_place_find(datasets, "volume", name, &parent, &last, error);
+
+	return status < 0 ? status : size_check(name, bytes, block_bytes ? block_bytes : 16u << 10, &size, error);
+}
+
 int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, uint32_t block_bytes, uint8_t compression,
 		  struct pool_error *error)
 {
@@ -127,6 +137,19 @@ static void gate_open(struct dataset *dataset)
 	rt_queue_wake_all(core_rt(dataset->owner->core), &dataset->gate);
 }
 
+int volume_resize_check(struct datasets *datasets, const char *name, uint64_t bytes, struct pool_error *error)
+{
+	struct dataset *dataset;
+	uint64_t size;
+	int status = find_volume(datasets, name, &dataset, error);
+
+	if (status < 0)
+		return status;
+	status = size_check(name, bytes, 1u << dataset->record.block_shift, &size, error);
+	dataset_drop(dataset);
+	return status;
+}
+
 int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, struct pool_error *error)
 {
 	struct core *core = datasets->core;
@@ -164,7 +187,7 @@ int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, s
 	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
 }
 
-int volume_destroy(struct datasets *datasets, const char *name, struct pool_error *error)
+int volume_destroy_check(struct datasets *datasets, const char *name, struct pool_error *error)
 {
 	struct dataset *dataset = dataset_find(datasets, name);
 
@@ -172,7 +195,14 @@ int volume_destroy(struct datasets *datasets, const char *name, struct pool_erro
 		return pool_error_set(error, -ENOENT, "pool %s has no volume %s", core_label(datasets->core)->name, name);
 	if (dataset->record.kind != DATASET_VOLUME)
 		return pool_error_set(error, -EINVAL, "%s/%s is no volume", core_label(datasets->core)->name, name);
-	return dataset_destroy_tree(dataset, false, error);
+	return 0;
+}
+
+int volume_destroy(struct datasets *datasets, const char *name, struct pool_error *error)
+{
+	int status = volume_destroy_check(datasets, name, error);
+
+	return status < 0 ? status : dataset_destroy_tree(dataset_find(datasets, name), false, error);
 }
 
 uint64_t volume_cells(const struct dataset *dataset)

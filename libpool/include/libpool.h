@@ -340,19 +340,26 @@ LIBPOOL_API int libpool_clear(libpool_pool *pool, const char *disk, struct libpo
  * A crash keeps it as a whole or not at all.
  */
 LIBPOOL_API int libpool_dataset_rename(libpool_pool *pool, const char *from, const char *to, struct libpool_error *error);
+/* Whether libpool_dataset_rename would refuse it as things are; changes nothing. */
+LIBPOOL_API int libpool_dataset_rename_check(libpool_pool *pool, const char *from, const char *to, struct libpool_error *error);
 
 struct libpool_volume_options {
 	size_t size;
 	uint64_t volume_bytes;   /* multiple of the block size after rounding up; at most 2^60 */
 	uint32_t block_bytes;    /* 4096 to 131072, power of two; 0: 16 KiB */
 	const char *compression; /* "off", "auto" (default), "zstd-1" to "zstd-19" */
+	uint32_t dry_run;        /* 1: only whether it would be refused as things are; changes nothing */
 };
 LIBPOOL_API int libpool_volume_create(libpool_pool *pool, const char *name, const struct libpool_volume_options *options, struct libpool_error *error);
 /* A volume may grow while it is open: requests wait for the moment it takes, libpool_volume_get_info tells the new size. It
  * shrinks only while nobody has it open (-LIBPOOL_EINUSE, naming who has): what lies beyond the new end is gone. */
 LIBPOOL_API int libpool_volume_resize(libpool_pool *pool, const char *name, uint64_t volume_bytes, struct libpool_error *error);
+/* Whether libpool_volume_resize would refuse it as things are; changes nothing. */
+LIBPOOL_API int libpool_volume_resize_check(libpool_pool *pool, const char *name, uint64_t volume_bytes, struct libpool_error *error);
 /* Frees its space in the background. -LIBPOOL_EINUSE while it is open, naming who has it open. */
 LIBPOOL_API int libpool_volume_destroy(libpool_pool *pool, const char *name, struct libpool_error *error);
+/* Whether libpool_volume_destroy would refuse it as things are; changes nothing. */
+LIBPOOL_API int libpool_volume_destroy_check(libpool_pool *pool, const char *name, struct libpool_error *error);
 
 struct libpool_volume_info {
 	size_t size;
@@ -500,11 +507,13 @@ struct libpool_fs_options {
 	uint32_t record_bytes;   /* 4096 to 1048576, power of two; 0: by the use of each file */
 	const char *compression; /* as of volumes */
 	uint32_t mode, uid, gid; /* of the root directory; mode 0: 0755 */
+	uint32_t dry_run;        /* as of volumes */
 };
 LIBPOOL_API int libpool_fs_create(libpool_pool *pool, const char *name, const struct libpool_fs_options *options, struct libpool_error *error);
 struct libpool_fs_destroy_options {
 	size_t size;
 	uint32_t recursive; /* 1: with all datasets in it, at once */
+	uint32_t dry_run;   /* 1: only whether it would be refused as things are; changes nothing */
 };
 /*
  * Frees its space in the background. -LIBPOOL_EINUSE while it is open; -EBUSY when there are datasets in it, unless `recursive`.

@@ -10,6 +10,7 @@
 struct create_arguments {
 	const char *name;
 	struct fs_create_options options;
+	bool dry_run;
 };
 
 static int run_create(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
@@ -17,6 +18,8 @@ static int run_create(struct libpool_pool *pool, struct engine *engine, void *da
 	struct create_arguments *arguments = data;
 
 	(void)pool;
+	if (arguments->dry_run)
+		return filesystem_create_check(engine_datasets(engine), arguments->name, &arguments->options.settings, error);
 	return fs_create(engine_datasets(engine), arguments->name, &arguments->options, error);
 }
 
@@ -55,6 +58,7 @@ int libpool_fs_create(libpool_pool *pool, const char *name, const struct libpool
 		result = take_options(name, &copy, &arguments.options, &local);
 	if (result < 0)
 		return api_error(error, result, &local);
+	arguments.dry_run = copy.dry_run;
 	return api_run(pool, NULL, run_create, &arguments, error);
 }
 
@@ -68,6 +72,8 @@ static int run_destroy(struct libpool_pool *pool, struct engine *engine, void *d
 	struct destroy_arguments *arguments = data;
 
 	(void)pool;
+	if (arguments->options.dry_run)
+		return engine_fs_destroy_check(engine, arguments->name, arguments->options.recursive, error);
 	return engine_fs_destroy(engine, arguments->name, arguments->options.recursive, error);
 }
 
@@ -96,6 +102,21 @@ int libpool_dataset_rename(libpool_pool *pool, const char *from, const char *to,
 	struct rename_arguments arguments = {from, to};
 
 	return from && to ? api_run(pool, NULL, run_rename, &arguments, error) : api_error(error, -EINVAL, NULL);
+}
+
+static int run_rename_check(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct rename_arguments *arguments = data;
+
+	(void)pool;
+	return engine_dataset_rename_check(engine, arguments->from, arguments->to, error);
+}
+
+int libpool_dataset_rename_check(libpool_pool *pool, const char *from, const char *to, struct libpool_error *error)
+{
+	struct rename_arguments arguments = {from, to};
+
+	return from && to ? api_run(pool, NULL, run_rename_check, &arguments, error) : api_error(error, -EINVAL, NULL);
 }
 
 struct list_arguments {

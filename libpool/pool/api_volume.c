@@ -20,6 +20,9 @@ static int run_create(struct libpool_pool *pool, struct engine *engine, void *da
 	struct create_arguments *arguments = data;
 
 	(void)pool;
+	if (arguments->options.dry_run)
+		return volume_create_check(engine_datasets(engine), arguments->name, arguments->options.volume_bytes,
+					   arguments->options.block_bytes, error);
 	return volume_create(engine_datasets(engine), arguments->name, arguments->options.volume_bytes, arguments->options.block_bytes,
 			     arguments->compression, error);
 }
@@ -65,6 +68,21 @@ int libpool_volume_resize(libpool_pool *pool, const char *name, uint64_t volume_
 	return name ? api_run(pool, NULL, run_resize, &arguments, error) : api_error(error, -EINVAL, NULL);
 }
 
+static int run_resize_check(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct resize_arguments *arguments = data;
+
+	(void)pool;
+	return engine_volume_resize_check(engine, arguments->name, arguments->bytes, error);
+}
+
+int libpool_volume_resize_check(libpool_pool *pool, const char *name, uint64_t volume_bytes, struct libpool_error *error)
+{
+	struct resize_arguments arguments = {name, volume_bytes};
+
+	return name ? api_run(pool, NULL, run_resize_check, &arguments, error) : api_error(error, -EINVAL, NULL);
+}
+
 static int run_destroy(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
 	(void)pool;
@@ -74,6 +92,17 @@ static int run_destroy(struct libpool_pool *pool, struct engine *engine, void *d
 int libpool_volume_destroy(libpool_pool *pool, const char *name, struct libpool_error *error)
 {
 	return name ? api_run(pool, NULL, run_destroy, (void *)(uintptr_t)name, error) : api_error(error, -EINVAL, NULL);
+}
+
+static int run_destroy_check(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	(void)pool;
+	return engine_volume_destroy_check(engine, data, error);
+}
+
+int libpool_volume_destroy_check(libpool_pool *pool, const char *name, struct libpool_error *error)
+{
+	return name ? api_run(pool, NULL, run_destroy_check, (void *)(uintptr_t)name, error) : api_error(error, -EINVAL, NULL);
 }
 
 struct info_arguments {

@@ -84,6 +84,11 @@ int engine_volume_destroy(struct engine *engine, const char *name, struct pool_e
 int engine_fs_destroy(struct engine *engine, const char *name, bool recursive, struct pool_error *error);
 /* -LIBPOOL_EINUSE while it, or anything in it, is open. */
 int engine_dataset_rename(struct engine *engine, const char *from, const char *to, struct pool_error *error);
+/* Whether these would be refused as things are, because of users or anything else; nothing is changed. */
+int engine_volume_resize_check(struct engine *engine, const char *name, uint64_t bytes, struct pool_error *error);
+int engine_volume_destroy_check(struct engine *engine, const char *name, struct pool_error *error);
+int engine_fs_destroy_check(struct engine *engine, const char *name, bool recursive, struct pool_error *error);
+int engine_dataset_rename_check(struct engine *engine, const char *from, const char *to, struct pool_error *error);
 /* How many handles a dataset has. */
 unsigned engine_users_of(const struct engine *engine, const char *name);
 int engine_users(struct engine *engine, struct libpool_user **ret_users, size_t *ret_count);

@@ -296,6 +296,36 @@ int engine_dataset_rename(struct engine *engine, const char *from, const char *t
 	return result;
 }
 
+/* ---- what would be refused ---- */
+
+int engine_volume_resize_check(struct engine *engine, const char *name, uint64_t bytes, struct pool_error *error)
+{
+	int result = volume_resize_check(engine->datasets, name, bytes, error);
+
+	return result == 0 && is_shrink(engine, name, bytes) ? refuse_users(engine, name, "made smaller", error) : result;
+}
+
+int engine_volume_destroy_check(struct engine *engine, const char *name, struct pool_error *error)
+{
+	int result = volume_destroy_check(engine->datasets, name, error);
+
+	return result == 0 ? refuse_users(engine, name, "destroyed", error) : result;
+}
+
+int engine_fs_destroy_check(struct engine *engine, const char *name, bool recursive, struct pool_error *error)
+{
+	int result = filesystem_destroy_check(engine->datasets, name, recursive, error);
+
+	return result == 0 ? refuse_users(engine, name, "destroyed", error) : result;
+}
+
+int engine_dataset_rename_check(struct engine *engine, const char *from, const char *to, struct pool_error *error)
+{
+	int result = dataset_check_rename(engine->datasets, from, to, error);
+
+	return result == 0 ? refuse_users(engine, from, "renamed", error) : result;
+}
+
 unsigned engine_users_of(const struct engine *engine, const char *name)
 {
 	unsigned count = 0;

@@ -431,6 +431,27 @@ int libpool_disk_online_check(libpool_pool *pool, const char *disk, const char *
 	return 0;
 }
 
+int libpool_volume_resize_check(libpool_pool *pool, const char *name, uint64_t bytes, struct libpool_error *error)
+{
+	(void)pool, (void)name, (void)bytes;
+	ORDERED(error);
+	return 0;
+}
+
+int libpool_volume_destroy_check(libpool_pool *pool, const char *name, struct libpool_error *error)
+{
+	(void)pool, (void)name;
+	ORDERED(error);
+	return 0;
+}
+
+int libpool_dataset_rename_check(libpool_pool *pool, const char *from, const char *to, struct libpool_error *error)
+{
+	(void)pool, (void)from, (void)to;
+	ORDERED(error);
+	return 0;
+}
+
 int libpool_clear(libpool_pool *pool, const char *disk, struct libpool_error *error)
 {
 	(void)pool, (void)disk;
@@ -488,6 +509,8 @@ int libpool_volume_create(libpool_pool *pool, const char *name, const struct lib
 	ORDERED(error);
 	if (named(pool, name))
 		return say(error, -EEXIST, "the volume exists");
+	if (options->dry_run)
+		return 0;
 	for (int i = 0; i < VOLUMES_MAX; i++) {
 		struct libpool_volume *volume = &pool->volumes[i];
 

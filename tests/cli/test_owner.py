@@ -282,6 +282,44 @@ class Verbs(Owner):
                                   self.poolctl("volume", "list", "tank")))
         self.poolctl("export", "tank")
 
+    def test_dry_runs_are_refused_alike(self):
+        """What would be refused is refused with -n too, and with the same words."""
+        self.create()
+        self.volume(data=b"hello")
+        self.poolctl("dataset", "create", "tank/home")
+        self.poolctl("volume", "create", "tank/home/disk", "1M")
+        self.import_pool()
+        reader, writer = os.pipe()
+        with self.popen("volume", "write", "tank/data", stdin=reader, stdout=subprocess.DEVNULL) as user:
+            os.close(reader)
+            self.wait_for(lambda: self.status()["users"], "a user of the volume")
+            for says, run in (("exists already", ("volume", "create", "tank/data", "1M")), ("#", ("volume", "create", "tank/a#b", "1M")),
+                              ("nothing can lie in it", ("volume", "create", "tank/data/a", "1M")), ("no file system", ("volume", "create", "tank/x/a", "1M")),
+                              ("block size of 5120", ("volume", "create", "tank/v", "1M", "--block-size", "5K")),
+                              ("'best'", ("volume", "create", "tank/v", "1M", "--compression", "best")),
+                              ("in use by", ("volume", "resize", "tank/data", "1M", "--yes")), ("in use by", ("volume", "destroy", "tank/data", "--yes")),
+                              ("no volume", ("volume", "destroy", "tank/none", "--yes")), ("no volume", ("volume", "resize", "tank/home", "1M")),
+                              ("record size of 5120", ("dataset", "create", "tank/d", "--record-size", "5K")), ("*", ("dataset", "create", "tank/d*")),
+                              ("'best'", ("dataset", "create", "tank/d", "--compression", "best")), ("exists already", ("dataset", "create", "tank/data")),
+                              ("has 1 dataset in it", ("dataset", "destroy", "tank/home", "--yes")), ("no file system", ("dataset", "destroy", "tank/data", "--yes")),
+                              ("in use by", ("dataset", "rename", "tank/data", "tank/b")), ("into itself", ("dataset", "rename", "tank/home", "tank/home/a"))):
+                with self.subTest(run=run):
+                    code = self.run_poolctl(*run).returncode
+                    self.assertEqual(self.refused(*run, says=says, code=code, changes=True),
+                                     self.refused(*run, "-n", says=says, code=code, changes=True))
+            os.close(writer)
+        self.assertEqual(user.returncode, 0)
+        self.poolctl("export", "tank")
+
+    def test_sizes_are_told_as_they_are(self):
+        """They are rounded up to whole blocks."""
+        self.create()
+        for dry_run in (("-n",), ()):
+            self.assertEqual(self.document("volume", "create", "tank/v", "1000", *dry_run)["volume_bytes"], 16384)
+        self.assertIn("of 16.0K", self.poolctl("volume", "create", "tank/w", "9000", "--block-size", "8K"))
+        for dry_run in (("-n",), ()):
+            self.assertIn("from 16.0K to 24.0K", self.poolctl("volume", "resize", "tank/w", "16385", *dry_run))
+
     def test_online_is_checked(self):
         """-n says what would be in the way, idle and imported."""
         disks = self.create()

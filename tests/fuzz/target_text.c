@@ -57,12 +57,13 @@ static void check_name(const char *text)
 	struct libpool_error error = { 0 };
 	struct pool_error pool_error = { 0 };
 
-	if (name_check(text, "volume", &error) < 0)
+	bool nameable = name_check(text, "volume", &error) == 0, taken = dataset_name_check("volume", text, &pool_error) == 0;
+
+	if (!nameable)
 		check_message(error.text, sizeof(error.text));
-	if (dataset_name_check("volume", text, &pool_error) < 0)
+	if (!taken)
 		fuzz_expect(pool_error.text[0] && !strpbrk(pool_error.text, "\n\r\033"));
-	else
-		fuzz_expect(name_check(text, "volume", &error) == 0); /* what the library takes can be named */
+	fuzz_expect(nameable == taken);
 }
 
 static void check_target(const char *text)
