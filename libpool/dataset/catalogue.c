@@ -27,12 +27,14 @@ struct dataset *dataset_add(struct datasets *datasets, const struct dataset_reco
 	snprintf(dataset->path, sizeof(dataset->path), "%s", path);
 	rt_mutex_init(&dataset->opening);
 	rt_queue_init(&dataset->gate);
+	list_init(&dataset->owners_changed);
 	list_push_back(&datasets->list, &dataset->node);
 	return dataset;
 }
 
 void dataset_free(struct dataset *dataset)
 {
+	owners_free(dataset);
 	if (dataset->blob)
 		object_close(dataset->blob);
 	if (dataset->objset)
@@ -67,6 +69,10 @@ int dataset_load(struct dataset *dataset)
 	rt_mutex_lock(core_rt(core), &dataset->opening);
 	if (!dataset->objset)
 		status = objset_open(core_rt(core), core_blocks(core), &options, &dataset->record.root, &dataset->objset);
+	if (status == 0 && dataset->record.kind == DATASET_FILESYSTEM)
+		status = owners_load(dataset);
+	if (status == -POOL_EDAMAGED && core_read_only(core) && dataset->objset)
+		status = 0; /* who has what isn't needed to read files */
 	if (status == 0 && dataset->record.kind == DATASET_VOLUME && !dataset->blob && !(dataset->record.flags & DATASET_DESTROYED)) {
 		status = object_open(dataset->objset, VOLUME_OBJECT, &dataset->blob);
 		if (status == 0)
@@ -117,6 +123,8 @@ static int dataset_vanish(struct dataset *dataset, struct object_sync *sync)
 	if (status == -POOL_EDAMAGED)
 		status = 0; /* what can't be read can't be freed: its cells stay until a deep scrub finds them */
 	record_key(dataset->record.id, key);
+	if (status == 0)
+		status = owners_remove_rows(dataset, sync->txg);
 	if (status == 0)
 		status = tree_delete(core_mos_object(core, MOS_CATALOGUE), sync->txg, key, sizeof(key));
 	dataset->gone = status == 0;
@@ -175,11 +183,17 @@ static int participant_sync(void *argument, struct object_sync *sync)
 		status = objsets_sync(sync, objsets.items, objsets.count);
 	list_for_each(node, &datasets->list) {
 		struct dataset *dataset = container_of(node, struct dataset, node);
+		if (status == 0)
+			status = owners_put(dataset, sync->txg);
 		if (status < 0 || dataset->gone)
 			continue;
 		bool moved = dataset->objset && memcmp(objset_root(dataset->objset), &dataset->synced.root, sizeof(struct raw_block_pointer)) != 0;
 		if (moved || dataset->staged_dirty[sync->txg & 1])
 			status = dataset_put(dataset, sync->txg);
+		/* What the txg added at most is now known. */
+		dataset->pending[sync->txg & 1] = 0;
+		dataset->freeing[sync->txg & 1] = false;
+		dataset_count(dataset);
 	}
 	array_release(&objsets);
 	return status;
@@ -246,6 +260,11 @@ static int load_records(struct datasets *datasets, struct pool_error *error)
 		status = datasets_make_paths(datasets);
 	if (status == 0)
 		datasets_settle(datasets);
+	list_for_each(node, &datasets->list) {
+		if (status == 0)
+			dataset_count(container_of(node, struct dataset, node));
+	}
+	datasets_count_limits(datasets);
 	if (status < 0)
 		pool_error_set(error, status, "pool %s: the dataset catalogue can't be read: %s", core_label(datasets->core)->name,
 			       pool_error_string(status));

@@ -8,6 +8,7 @@
 
 #include "libpool/base/buffer.h"
 #include "libpool/format/dataset_record.h"
+#include "libpool/format/space_record.h"
 #include "libpool/txg/core.h"
 
 struct datasets;
@@ -111,6 +112,63 @@ const struct dataset_record *filesystem_record(const struct dataset *dataset);
 const char *filesystem_path(const struct dataset *dataset);
 /* What holds now; may be another at any time. */
 uint8_t filesystem_setting(const struct dataset *dataset, enum dataset_setting setting);
+/*
+ * Space and limits (quota.c, accounting.c). What is in use is known as of the last commit; what the open txg and the one in sync may add is
+ * charged at its worst before it is made, so that no limit is ever exceeded. What adds nothing is never refused.
+ */
+struct space_charge {
+	struct object_owner_ids owner;
+	uint32_t kinds; /* mask of 1 << OWNER_: for whom it counts */
+	bool moves;     /* it was another's in the same file system, for which it doesn't count */
+	uint64_t cells, objects;
+};
+#define OWNER_ALL ((1u << OWNER_KINDS) - 1)
+/* Whether anything that is charged for it could be refused. */
+bool filesystem_has_limits(const struct dataset *dataset);
+/*
+ * In a txg that is held, and without waiting: 0, or nothing is charged: -EDQUOT, -ENOSPC (what others have reserved). Then *ret_uncertain
+ * says whether the figures may be better after a commit.
+ */
+int filesystem_charge(struct dataset *dataset, uint64_t txg, const struct space_charge *charge, bool *ret_uncertain);
+/* The same for a volume; there are no owners. */
+int volume_charge(struct volume *volume, uint64_t txg, uint64_t cells, bool *ret_uncertain);
+/* Commits that one who is refused asks for, while the figures are uncertain. */
+#define CHARGE_TRIES 16u
+/* Something of theirs may get smaller in txg. */
+void filesystem_freeing(struct dataset *dataset, uint64_t txg, const struct object_owner_ids *owner);
+/* Whether a change of what they have could be committed: see filesystem_check. */
+int filesystem_check_owner(struct dataset *dataset, const struct object_owner_ids *owner);
+
+struct space_usage {
+	enum owner_kind kind;
+	uint32_t id;
+	uint64_t cells, objects; /* as of the last commit */
+	uint64_t limit_bytes, limit_objects; /* 0: none */
+};
+/* Of everybody who has something, or a limit; in order, in one allocation of the caller's. */
+int filesystem_owners(struct datasets *datasets, const char *path, struct space_usage **ret_usage, size_t *ret_count, struct pool_error *error);
+/* 0: none. */
+int filesystem_set_owner_limit(struct datasets *datasets, const char *path, enum owner_kind kind, uint32_t id, bool objects, uint64_t limit,
+			       struct pool_error *error);
+/* False where a read-only import goes on without rows that can't be read. */
+bool filesystem_knows_owners(const struct dataset *dataset);
+/* What its rows say of one; for the checker. */
+void filesystem_usage(const struct dataset *dataset, enum owner_kind kind, uint32_t id, struct space_usage *ret_usage);
+/* Those rows that are in use. */
+size_t filesystem_usage_count(const struct dataset *dataset);
+
+enum dataset_limit { LIMIT_QUOTA, LIMIT_REFQUOTA, LIMIT_RESERVATION };
+/* 0: none. -ENOSPC: more is to be reserved than there is. check_only: whether it could be set. */
+int dataset_set_limit(struct datasets *datasets, const char *path, enum dataset_limit limit, uint64_t bytes, bool check_only,
+		      struct pool_error *error);
+struct dataset_space {
+	uint64_t referenced_cells; /* of itself */
+	uint64_t used_cells;       /* with all that lies in it, and what is reserved there */
+	uint64_t available_cells;  /* what it can still take */
+};
+int dataset_space(struct datasets *datasets, const char *path, struct dataset_space *ret_space);
+void filesystem_space(struct dataset *dataset, struct dataset_space *ret_space);
+
 /* As volumes_list. */
 int filesystems_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count);
 

@@ -85,6 +85,7 @@ static int mark(struct dataset *dataset, uint64_t txg)
 	if (dataset->blob)
 		object_close(dataset->blob);
 	dataset->blob = NULL;
+	dataset_uncount(dataset);
 	dataset->record.flags |= DATASET_DESTROYED;
 	dataset->record.destroyed_ns = rt_realtime(core_rt(dataset->owner->core));
 	dataset_stage(dataset, txg);
@@ -150,6 +151,7 @@ int dataset_destroy_tree(struct dataset *dataset, bool recursive, struct pool_er
 			status = -EBUSY;
 		if (status == 0)
 			status = mark_all(&tree, txg);
+		datasets_count_limits(datasets);
 		core_release(core, txg);
 	}
 	if (status < 0)

@@ -62,6 +62,8 @@ int filesystem_create(struct datasets *datasets, const char *name, const struct 
 					  .dirty = core_dirty, .argument = core };
 	status = dataset ? objset_create(core_rt(core), core_blocks(core), &options, txg, &dataset->objset) : -ENOMEM;
 	if (status == 0)
+		status = owners_load(dataset);
+	if (status == 0)
 		status = fill(argument, dataset->objset, txg);
 	if (status == 0)
 		dataset_stage(dataset, txg);
@@ -134,8 +136,10 @@ static int reap_some(struct dataset *dataset, uint64_t *next)
 	struct core *core = dataset->owner->core;
 	struct object *object;
 	uint64_t txg;
-	int status = core_hold_own(core, 0, &txg);
+	int status = owners_check(dataset);
 
+	if (status == 0)
+		status = core_hold_own(core, 0, &txg);
 	if (status < 0)
 		return status;
 	for (unsigned i = 0; i < REAP_OBJECTS && status == 0; i++) {

@@ -2,6 +2,7 @@
 #ifndef LIBPOOL_DATASET_INTERNAL_H
 #define LIBPOOL_DATASET_INTERNAL_H
 
+#include "libpool/base/hash_table.h"
 #include "libpool/dataset/dataset.h"
 #include "libpool/format/label.h"
 
@@ -20,6 +21,16 @@ struct dataset {
 	struct dataset_record synced; /* as in the catalogue */
 	struct dataset_record staged[2]; /* by txg & 1 */
 	bool staged_dirty[2];
+	/*
+	 * Space in cells: what it refers to as of the last commit is in synced; what txgs may add, by txg & 1; what its children are charged
+	 * for; and what it is charged for where it lies: all that, or its reservation if that is more.
+	 */
+	uint64_t pending[2], children_cells, charged_cells;
+	bool freeing[2];
+	struct hash_table *owners; /* struct owner; file systems that were loaded */
+	struct list owners_changed; /* by the sync under way, until their rows are put */
+	unsigned owner_limits;      /* limits of owners that are set */
+	int owners_status;          /* of memory, while a sync told of changes */
 	struct objset *objset; /* opened when needed, then kept */
 	struct object *blob;   /* volumes: the content */
 	struct rt_mutex opening;
@@ -42,6 +53,8 @@ struct datasets {
 	struct core *core;
 	struct list list;
 	struct dataset_settings pool_settings;
+	uint64_t charged_cells; /* of all that lie in none */
+	unsigned limits; /* quotas and reservations that are set */
 	unsigned open_volumes;
 	struct rt_group reapers;
 };
@@ -67,6 +80,21 @@ struct dataset *dataset_parent(const struct dataset *dataset);
 /* settings.c: works out what holds for all, or for one whose parent is up to date. */
 void datasets_settle(struct datasets *datasets);
 void dataset_settle(struct dataset *dataset);
+/* quota.c: something that counts for it has changed; the sums above it follow. */
+void dataset_count(struct dataset *dataset);
+/* It no longer counts where it lies: before it moves or goes; dataset_count then makes it count where it lies now. */
+void dataset_uncount(struct dataset *dataset);
+int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, bool *ret_uncertain);
+void datasets_count_limits(struct datasets *datasets);
+/* accounting.c */
+int owners_load(struct dataset *dataset);
+void owners_free(struct dataset *dataset);
+/* Behind the sync of its objset: puts the rows that changed. */
+int owners_put(struct dataset *dataset, uint64_t txg);
+/* It is gone. */
+int owners_remove_rows(struct dataset *dataset, uint64_t txg);
+/* Whether the rows of all its owners can be changed. */
+int owners_check(struct dataset *dataset);
 /* destroy.c: with all below it, in one txg. -EBUSY: something of it is open, or `recursive` isn't set and there is something below. */
 int dataset_destroy_check(struct dataset *dataset, bool recursive, struct pool_error *error);
 int dataset_destroy_tree(struct dataset *dataset, bool recursive, struct pool_error *error);

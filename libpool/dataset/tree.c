@@ -165,10 +165,12 @@ int dataset_rename(struct datasets *datasets, const char *from, const char *to, 
 	/* While this one waited others may have been renamed, made or destroyed. */
 	status = rename_check(datasets, from, to, &dataset, &parent, &name, error);
 	if (status == 0) {
+		dataset_uncount(dataset);
 		dataset->record.parent = parent;
 		memset(dataset->record.name, 0, sizeof(dataset->record.name));
 		snprintf(dataset->record.name, sizeof(dataset->record.name), "%s", name);
 		move_paths(dataset, to);
+		dataset_count(dataset);
 		datasets_settle(datasets);
 		dataset_stage(dataset, txg);
 	}

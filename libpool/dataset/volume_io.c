@@ -40,6 +40,41 @@ static uint64_t range_cells(const struct dataset *dataset, uint64_t offset, uint
 	return blob_change_cells(dataset->owner->core, 1u << dataset->record.block_shift, dataset->record.volume_size, offset, length);
 }
 
+int volume_charge(struct volume *volume, uint64_t txg, uint64_t cells, bool *ret_uncertain)
+{
+	return dataset_charge(volume->dataset, txg, cells, ret_uncertain);
+}
+
+/* A handle for blocks [first, first + count), charged for what they add; where there are limits. */
+static int hold_write(struct volume *volume, uint64_t offset, uint64_t length, uint64_t *ret_txg)
+{
+	struct dataset *dataset = volume->dataset;
+	struct core *core = dataset->owner->core;
+	unsigned shift = dataset->record.block_shift;
+	uint64_t first = offset >> shift, count = ((offset + length - 1) >> shift) - first + 1;
+
+	for (unsigned tries = 0;; tries++) {
+		uint64_t cells = 0;
+		bool uncertain = false;
+		int status = core_hold(core, range_cells(dataset, offset, length), ret_txg);
+
+		if (status < 0)
+			return status;
+		if (dataset->owner->limits)
+			status = blob_growth(dataset->blob, *ret_txg, first, count, &cells);
+		if (status == 0)
+			status = volume_charge(volume, *ret_txg, cells, &uncertain);
+		if (status == 0)
+			return 0;
+		core_release(core, *ret_txg);
+		if (!uncertain || tries == CHARGE_TRIES)
+			return status;
+		status = core_commit_forced(core);
+		if (status < 0)
+			return status;
+	}
+}
+
 /* A change above which a node is damaged fails here: in a commit it would fail everybody's. */
 static int check_write(struct dataset *dataset, uint64_t offset, uint64_t length)
 {
@@ -104,7 +139,7 @@ int volume_write(struct volume *volume, uint64_t offset, size_t length, const vo
 		piece = piece < length ? piece : length;
 		status = check_write(dataset, offset, piece);
 		if (status == 0)
-			status = core_hold(core, range_cells(dataset, offset, piece), &txg);
+			status = hold_write(volume, offset, piece, &txg);
 		if (status < 0)
 			break;
 		status = blob_write(dataset->blob, txg, offset, piece, from);
@@ -133,7 +168,7 @@ int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, s
 		uint64_t txg;
 		status = check_write(dataset, (first + done) << shift, (uint64_t)piece << shift);
 		if (status == 0)
-			status = core_hold(core, range_cells(dataset, (first + done) << shift, (uint64_t)piece << shift), &txg);
+			status = hold_write(volume, (first + done) << shift, (uint64_t)piece << shift, &txg);
 		if (status < 0)
 			break;
 		for (unsigned i = 0; i < piece && status == 0; i++)
@@ -158,6 +193,7 @@ static int punch(struct volume *volume, uint64_t offset, uint64_t length)
 		status = core_hold(core, whole ? 0 : 2 * range_cells(dataset, 0, block), &txg);
 	if (status < 0)
 		return status;
+	dataset->freeing[txg & 1] = true;
 	status = blob_punch(dataset->blob, txg, offset, length);
 	core_release(core, txg);
 	return status;

@@ -37,7 +37,9 @@ struct raw_dataset {
 	le64 reservation;              /* 160 */
 	le32 local;                    /* 168 */
 	uint8_t settings[SETTINGS_MAX]; /* 172 */
-	uint8_t reserved_2[196];       /* 188 */
+	le32 reserved;                 /* 188 */
+	le64 refquota;                 /* 192 */
+	uint8_t reserved_2[184];       /* 200 */
 	char name[256];                /* 384 */
 };
 _Static_assert(sizeof(struct raw_dataset) == DATASET_RECORD_SIZE, "on disk");
@@ -78,6 +80,7 @@ void dataset_record_encode(const struct dataset_record *record, uint8_t *ret_raw
 				   .unique_cells = le64_make(record->unique_cells),
 				   .quota = le64_make(record->quota),
 				   .reservation = le64_make(record->reservation),
+				   .refquota = le64_make(record->refquota),
 				   .local = le32_make(record->local) };
 	memcpy(raw.settings, record->settings, sizeof(raw.settings));
 	name_field_put(raw.name, sizeof(raw.name), record->name);
@@ -165,6 +168,7 @@ int dataset_record_decode(const uint8_t *raw_bytes, size_t size, struct dataset_
 	record.unique_cells = le64_get(raw.unique_cells);
 	record.quota = le64_get(raw.quota);
 	record.reservation = le64_get(raw.reservation);
+	record.refquota = le64_get(raw.refquota);
 	record.local = le32_get(raw.local);
 	memcpy(record.settings, raw.settings, sizeof(record.settings));
 	memcpy(record.name, raw.name, sizeof(record.name));
@@ -173,7 +177,7 @@ int dataset_record_decode(const uint8_t *raw_bytes, size_t size, struct dataset_
 	    (record.compression_level > COMPRESSION_LEVEL_MAX && record.compression_level != COMPRESSION_AUTO) ||
 	    record.flags & ~DATASET_DESTROYED || record.volume_size > INT64_MAX ||
 	    !name_field_valid(record.name, sizeof(record.name)) || strchr(record.name, '/') || record.parent == record.id ||
-	    !bytes_are_zero(raw.reserved_2, sizeof(raw.reserved_2)) ||
+	    le32_get(raw.reserved) != 0 || !bytes_are_zero(raw.reserved_2, sizeof(raw.reserved_2)) ||
 	    (!raw_block_pointer_is_zero(&raw.root) && !raw_block_pointer_names(&raw.root, TYPE_OBJSET)))
 		return -POOL_EFORMAT;
 	*ret_record = record;

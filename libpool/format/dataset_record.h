@@ -10,7 +10,7 @@
 #include "libpool/format/block_pointer.h"
 
 /* Fixed object numbers in the MOS. */
-enum { MOS_CATALOGUE = 1, MOS_BATCH_MAP = 2, MOS_XBLK = 3, MOS_PROPERTIES = 4, MOS_HISTORY = 5, MOS_DAMAGE = 6, MOS_JOBS = 7, MOS_FIRST_FREE = 16 };
+enum { MOS_CATALOGUE = 1, MOS_BATCH_MAP = 2, MOS_XBLK = 3, MOS_PROPERTIES = 4, MOS_HISTORY = 5, MOS_DAMAGE = 6, MOS_JOBS = 7, MOS_SPACE = 8, MOS_FIRST_FREE = 16 };
 
 enum dataset_kind { DATASET_FILESYSTEM = 1, DATASET_VOLUME = 2, DATASET_SNAPSHOT = 3 };
 
@@ -46,7 +46,8 @@ struct dataset_record {
 	uint64_t previous_snapshot_txg;
 	uint64_t deadlist_object;
 	uint64_t referenced_cells, unique_cells; /* without parity */
-	uint64_t quota, reservation;             /* bytes, 0 none */
+	uint64_t quota, reservation;             /* bytes, 0 none; with all that lies in it */
+	uint64_t refquota;                       /* of itself alone */
 	uint32_t local;                          /* mask of 1 << SETTING_: set here, and not handed down from above */
 	uint8_t settings[SETTINGS_MAX];          /* by SETTING_, 0 for those that aren't local or are kept elsewhere */
 	char name[256];

@@ -31,6 +31,7 @@ struct raw_inode {
 	uint8_t inline_data[INODE_INLINE_MAX]; /* 128 */
 };
 _Static_assert(sizeof(struct raw_inode) == INODE_RECORD_SIZE, "on disk");
+_Static_assert(offsetof(struct raw_inode, uid) == 8 && offsetof(struct raw_inode, project) == 16, "on disk");
 _Static_assert(offsetof(struct raw_inode, seconds) == 64, "on disk");
 _Static_assert(offsetof(struct raw_inode, inline_data) == 128, "on disk");
 
@@ -208,4 +209,26 @@ int fs_super_decode(const uint8_t *raw_bytes, size_t size, struct fs_super *ret_
 	ret_super->case_mode = raw.case_mode;
 	ret_super->normalization = raw.normalization;
 	return 0;
+}
+
+void object_owner_encode(const struct object_owner_ids *owner, uint8_t ret_raw[OBJECT_OWNER_SIZE])
+{
+	for (unsigned i = 0; i < 3; i++) {
+		le32 id = le32_make(owner->ids[i]);
+		memcpy(ret_raw + 4 * i, &id, sizeof(id));
+	}
+}
+
+bool object_owner_decode(const uint8_t *bonus, size_t length, struct object_owner_ids *ret_owner, bool *ret_inode)
+{
+	*ret_inode = length == INODE_RECORD_SIZE;
+	if (length != INODE_RECORD_SIZE && length != OBJECT_OWNER_SIZE)
+		return false;
+	const uint8_t *at = bonus + (*ret_inode ? offsetof(struct raw_inode, uid) : 0);
+	for (unsigned i = 0; i < 3; i++) {
+		le32 id;
+		memcpy(&id, at + 4 * i, sizeof(id));
+		ret_owner->ids[i] = le32_get(id);
+	}
+	return true;
 }

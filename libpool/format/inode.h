@@ -6,8 +6,11 @@
 #ifndef LIBPOOL_FORMAT_INODE_H
 #define LIBPOOL_FORMAT_INODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "libpool/format/space_record.h"
 
 /* Fixed object numbers in the objset of a file system. */
 enum {
@@ -51,6 +54,11 @@ struct inode_record {
 	uint16_t inline_length; /* content that is here and not in blocks: all of it, so size; or 0 */
 	uint8_t inline_data[INODE_INLINE_MAX];
 };
+/* The bonus of a tree of extended attributes. */
+void object_owner_encode(const struct object_owner_ids *owner, uint8_t ret_raw[OBJECT_OWNER_SIZE]);
+/* Of any object by its bonus: false when it is nobody's. *ret_inode: it is an inode, which counts as an object. */
+bool object_owner_decode(const uint8_t *bonus, size_t length, struct object_owner_ids *ret_owner, bool *ret_inode);
+
 void inode_encode(const struct inode_record *inode, uint8_t *ret_raw /* INODE_RECORD_SIZE */);
 int inode_decode(const uint8_t *raw, size_t size, struct inode_record *ret_inode); /* 0 or -POOL_EFORMAT */
 

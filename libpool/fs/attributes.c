@@ -77,6 +77,48 @@ static int guard_set(struct fs_node *node, const struct fs_set *set, const struc
 	return set->size < size ? guard_punch(node, set->size, size - set->size) : guard_content(node, size, 1);
 }
 
+/* Whose it is to be; *ret_kinds: which of these change. */
+static struct object_owner_ids new_owner(const struct fs_node *node, const struct fs_set *set, uint32_t *ret_kinds)
+{
+	struct object_owner_ids owner = node_owner(&node->inode), before = owner;
+
+	if (set->what & FS_SET_UID)
+		owner.ids[OWNER_USER] = set->uid;
+	if (set->what & FS_SET_GID)
+		owner.ids[OWNER_GROUP] = set->gid;
+	if (set->what & FS_SET_PROJECT)
+		owner.ids[OWNER_PROJECT] = set->project;
+	*ret_kinds = 0;
+	for (unsigned kind = 0; kind < OWNER_KINDS; kind++)
+		*ret_kinds |= (uint32_t)(owner.ids[kind] != before.ids[kind]) << kind;
+	return owner;
+}
+
+/* What the new owner is charged for: all that the node has, also what a commit hasn't counted yet. */
+static int plan_owner(struct fs_node *node, const struct fs_set *set, struct charge_plan *ret_plan)
+{
+	struct dnode dnode;
+	uint64_t attributes;
+
+	*ret_plan = (struct charge_plan){ .objects = 1 };
+	ret_plan->owner = new_owner(node, set, &ret_plan->moved_kinds);
+	if (!ret_plan->moved_kinds) {
+		ret_plan->objects = 0;
+		return 0;
+	}
+	int status = guard_owner(node, &ret_plan->owner);
+	/* How much that is a commit tells. */
+	if (status == 0 && filesystem_has_limits(node->fs->dataset) && (object_has_changes(node->object) || node->inode.xattrs))
+		status = core_commit(node->fs->core);
+	if (status == 0)
+		status = xattrs_cells(node, &attributes);
+	if (status < 0)
+		return status;
+	object_info(node->object, &dnode);
+	ret_plan->cells = dnode.sectors + attributes;
+	return 0;
+}
+
 static int set_apply(struct fs_node *node, const struct fs_set *set, struct acl_list *list, uint64_t txg)
 {
 	bool sized = set->what & FS_SET_SIZE;
@@ -88,11 +130,20 @@ static int set_apply(struct fs_node *node, const struct fs_set *set, struct acl_
 	if (sized)
 		status = content_resize(node, txg, set->size);
 	set_ids(&node->inode, set);
+	struct object_owner_ids owner = node_owner(&before), new_one = node_owner(&node->inode);
+	bool moves = memcmp(&owner, &new_one, sizeof(owner)) != 0;
+	if (status == 0 && moves)
+		status = xattrs_follow_owner(node, txg);
 	node_changed(node, sized);
 	set_times(&node->inode, set);
 	if (status == 0 && set->what & FS_SET_MODE)
 		status = acl_set_mode(list, node, txg);
-	return node_change_end(node, txg, &before, status);
+	status = node_change_end(node, txg, &before, status);
+	if (moves && status == 0)
+		filesystem_freeing(node->fs->dataset, txg, &owner);
+	else if (moves)
+		(void)xattrs_follow_owner(node, txg); /* back to whose the node is */
+	return status;
 }
 
 int fs_set(struct fs_node *node, const struct fs_set *set)
@@ -115,8 +166,11 @@ int fs_set(struct fs_node *node, const struct fs_set *set)
 	uint64_t cells = ATTRIBUTE_CELLS;
 	if (set->what & FS_SET_SIZE)
 		cells = set->size > node->inode.size ? content_cells(node, node->inode.size, 1) : 0;
+	struct charge_plan plan = { .cells = 0 };
 	if (status == 0)
-		status = fs_hold(node->fs, cells, &txg);
+		status = plan_owner(node, set, &plan);
+	if (status == 0)
+		status = fs_hold_charged(node->fs, cells, &plan, &txg);
 	if (status == 0) {
 		status = set_apply(node, set, list, txg);
 		core_release(core, txg);

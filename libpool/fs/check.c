@@ -19,12 +19,28 @@ struct seen {
 	bool link_found, is_attributes, listed;
 };
 
+/* One owner's sums. */
+struct sum {
+	struct hash_node hash;
+	enum owner_kind kind;
+	uint32_t id;
+	uint64_t cells, objects;
+};
+
+struct usage {
+	struct hash_table sums;
+	size_t count;
+};
+
 struct checker {
 	struct fs *fs;
 	struct fs_check *result;
 	struct hash_table seen;
 	uint64_t freed;   /* fs->freed at the beginning: what changes it disturbs the check of what has no name */
 	bool undisturbed;
+	struct usage usage; /* as the walk finds it */
+	uint64_t stored;    /* fs->stored at the beginning, and what was committed then */
+	uint64_t commits;
 };
 
 static void violation(struct checker *checker, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -62,6 +78,70 @@ static struct seen *add(struct checker *checker, uint64_t number)
 		hash_table_insert(&checker->seen, &seen->hash, hash_u64(number));
 	}
 	return seen;
+}
+
+static uint64_t sum_hash(enum owner_kind kind, uint32_t id)
+{
+	return hash_u64((uint64_t)kind << 32 | id);
+}
+
+static struct sum *sum_of(struct usage *usage, enum owner_kind kind, uint32_t id)
+{
+	struct sum *sum;
+
+	for (struct hash_node *hash = hash_table_first(&usage->sums, sum_hash(kind, id)); hash; hash = hash_table_next(hash)) {
+		sum = container_of(hash, struct sum, hash);
+		if (sum->kind == kind && sum->id == id)
+			return sum;
+	}
+	sum = calloc(1, sizeof(*sum));
+	if (!sum)
+		return NULL;
+	sum->kind = kind;
+	sum->id = id;
+	hash_table_insert(&usage->sums, &sum->hash, sum_hash(kind, id));
+	return sum;
+}
+
+/* Any object counts for whom its bonus names. */
+static int note_usage(struct checker *checker, uint64_t number)
+{
+	struct object_owner_ids owner;
+	struct object *object;
+	struct dnode dnode;
+	bool is_inode;
+
+	if (object_open(checker->fs->objset, number, &object) < 0)
+		return 0; /* told elsewhere */
+	object_info(object, &dnode);
+	object_close(object);
+	if (!object_owner_decode(dnode.bonus, dnode.bonus_length, &owner, &is_inode))
+		return 0;
+	for (unsigned kind = 0; kind < OWNER_KINDS; kind++) {
+		struct sum *sum = sum_of(&checker->usage, kind, owner.ids[kind]);
+		if (!sum)
+			return -ENOMEM;
+		checker->usage.count += sum->cells == 0 && sum->objects == 0 && (dnode.sectors || is_inode);
+		sum->cells += dnode.sectors;
+		sum->objects += is_inode;
+	}
+	return 0;
+}
+
+static void judge_sum(struct hash_node *hash, void *argument)
+{
+	static const char *const names[OWNER_KINDS] = { "user", "group", "project" };
+	struct checker *checker = argument;
+	struct sum *sum = container_of(hash, struct sum, hash);
+	struct space_usage usage;
+
+	filesystem_usage(checker->fs->dataset, sum->kind, sum->id, &usage);
+	if (checker->undisturbed && (usage.cells != sum->cells || usage.objects != sum->objects))
+		violation(checker, "%s %u has %llu cells and %llu inodes, and is said to have %llu and %llu", names[sum->kind], sum->id,
+			  (unsigned long long)sum->cells, (unsigned long long)sum->objects, (unsigned long long)usage.cells,
+			  (unsigned long long)usage.objects);
+	hash_table_remove(&checker->usage.sums, hash);
+	free(sum);
 }
 
 static int note_inode(struct checker *checker, uint64_t number)
@@ -227,8 +307,28 @@ int fs_check(struct fs *fs, struct fs_check *ret_check)
 	*ret_check = (struct fs_check){ 0 };
 	if (hash_table_init(&checker.seen, 1024) < 0)
 		return -ENOMEM;
+	if (hash_table_init(&checker.usage.sums, 64) < 0) {
+		hash_table_release(&checker.seen);
+		return -ENOMEM;
+	}
+	/* Sums are of what is committed. */
+	if (!core_read_only(fs->core))
+		(void)core_commit(fs->core);
 	rt_mutex_lock(fs->rt, &fs->names);
+	checker.stored = fs->stored;
+	checker.commits = core_commits(fs->core);
 	int status = each_object(&checker, note_inode);
+	if (status == 0)
+		status = each_object(&checker, note_usage);
+	if (!filesystem_knows_owners(fs->dataset))
+		ret_check->damaged++;
+	checker.undisturbed = status == 0 && !ret_check->damaged && fs->stored == checker.stored && fs->freed == checker.freed &&
+			      core_commits(fs->core) == checker.commits;
+	if (checker.undisturbed && checker.usage.count != filesystem_usage_count(fs->dataset))
+		violation(&checker, "%zu users, groups and projects have something, and %zu are said to", checker.usage.count,
+			  filesystem_usage_count(fs->dataset));
+	hash_table_each(&checker.usage.sums, judge_sum, &checker);
+	hash_table_release(&checker.usage.sums);
 	if (status == 0)
 		status = each_object(&checker, visit_directory);
 	if (status == 0)

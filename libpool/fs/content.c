@@ -70,6 +70,21 @@ uint64_t content_cells(const struct fs_node *node, uint64_t offset, uint64_t len
 	       (UINT64_C(1) << (shift - CELL_SHIFT)) + ATTRIBUTE_CELLS;
 }
 
+bool content_fits_inside(const struct fs_node *node, uint64_t end)
+{
+	const struct inode_record *inode = &node->inode;
+
+	return end <= INODE_INLINE_MAX && inode->inline_length == inode->size;
+}
+
+uint64_t content_record(const struct fs_node *node, uint64_t end)
+{
+	if (!blob_is_untouched(node->object))
+		return blob_block_size(node->object);
+	uint64_t chosen = UINT64_C(1) << choose_shift(node, end);
+	return chosen > blob_block_size(node->object) ? chosen : blob_block_size(node->object);
+}
+
 int content_resize(struct fs_node *node, uint64_t txg, uint64_t size)
 {
 	struct inode_record *inode = &node->inode;
@@ -95,13 +110,6 @@ int content_resize(struct fs_node *node, uint64_t txg, uint64_t size)
 	return status;
 }
 
-static bool fits_inside(const struct fs_node *node, uint64_t end)
-{
-	const struct inode_record *inode = &node->inode;
-
-	return end <= INODE_INLINE_MAX && inode->inline_length == inode->size;
-}
-
 int content_write(struct fs_node *node, uint64_t txg, uint64_t offset, size_t length, const void *source)
 {
 	struct inode_record *inode = &node->inode;
@@ -109,7 +117,7 @@ int content_write(struct fs_node *node, uint64_t txg, uint64_t offset, size_t le
 	int status = 0;
 
 	object_set_compression(node->object, fs_setting(node->fs, SETTING_COMPRESSION));
-	if (fits_inside(node, end)) {
+	if (content_fits_inside(node, end)) {
 		memcpy(inode->inline_data + offset, source, length);
 		if (end > inode->size)
 			inode->size = end;

@@ -16,6 +16,10 @@ int guard_content(struct fs_node *node, uint64_t offset, uint64_t length);
 int guard_punch(struct fs_node *node, uint64_t offset, uint64_t length);
 /* What changing a range places at most, in cells: for the handle. */
 uint64_t content_cells(const struct fs_node *node, uint64_t offset, uint64_t length);
+/* Bytes of the records that content up to `end` goes into. */
+uint64_t content_record(const struct fs_node *node, uint64_t end);
+/* Whether content up to `end` stays in the inode. */
+bool content_fits_inside(const struct fs_node *node, uint64_t end);
 int content_resize(struct fs_node *node, uint64_t txg, uint64_t size);
 /* Grows the file if need be. */
 int content_write(struct fs_node *node, uint64_t txg, uint64_t offset, size_t length, const void *source);

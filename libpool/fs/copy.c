@@ -25,11 +25,12 @@ static int put_record(struct copy *copy, struct buffer *buffer)
 	struct fs_node *to = copy->to;
 	struct core *core = to->fs->core;
 	struct inode_record before;
+	struct charge_plan plan = { .owner = node_owner(&to->inode), .node = to, .offset = copy->to_offset, .length = buffer->size };
 	uint64_t txg;
 	int status = guard_content(to, copy->to_offset, buffer->size);
 
 	if (status == 0)
-		status = fs_hold(to->fs, content_cells(to, copy->to_offset, buffer->size), &txg);
+		status = fs_hold_charged(to->fs, content_cells(to, copy->to_offset, buffer->size), &plan, &txg);
 
 	if (status < 0)
 		return status;

@@ -85,11 +85,15 @@ static int write_piece(struct fs_node *node, uint64_t offset, size_t length, con
 {
 	struct core *core = node->fs->core;
 	struct inode_record before;
-	uint64_t txg;
+	struct charge_plan plan = { .owner = node_owner(&node->inode), .node = node, .offset = offset, .length = length };
+	uint64_t txg, block = blob_block_size(node->object);
 	int status = guard_write(node, offset, length);
 
+	/* The tail of what is there is zeroed. */
+	if (offset > node->inode.size && node->inode.size % block)
+		plan.cells = block / CELL_SIZE;
 	if (status == 0)
-		status = fs_hold(node->fs, content_cells(node, offset, length), &txg);
+		status = fs_hold_charged(node->fs, content_cells(node, offset, length), &plan, &txg);
 
 	if (status < 0)
 		return status;
@@ -105,12 +109,16 @@ int file_write_locked(struct fs_node *node, uint64_t offset, size_t length, cons
 	size_t done = 0;
 	int status = change_check(node, offset, length);
 
-	while (done < length && status == 0) {
-		size_t piece = (size_t)(PIECE_BYTES - (offset + done) % PIECE_BYTES);
+	for (uint64_t unit = PIECE_BYTES; done < length && status == 0;) {
+		size_t piece = (size_t)(unit - (offset + done) % unit);
 		piece = piece < length - done ? piece : length - done;
 		status = write_piece(node, offset + done, piece, (const uint8_t *)source + done, flags);
-		if (status == 0)
+		if (status == 0) {
 			done += piece;
+		} else if (status == -EDQUOT && unit > blob_block_size(node->object)) {
+			unit = blob_block_size(node->object); /* as much as there is room for */
+			status = 0;
+		}
 	}
 	*ret_length = done;
 	return done ? 0 : status;

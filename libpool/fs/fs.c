@@ -165,6 +165,11 @@ const struct dataset_record *fs_record(const struct fs *fs)
 	return filesystem_record(fs->dataset);
 }
 
+struct dataset *fs_dataset(const struct fs *fs)
+{
+	return fs->dataset;
+}
+
 const char *fs_dataset_path(const struct fs *fs)
 {
 	return filesystem_path(fs->dataset);
@@ -222,13 +227,11 @@ int fs_sync(struct fs *fs)
 
 void fs_space(struct fs *fs, struct fs_space *ret_space)
 {
-	struct space space;
-	uint64_t used;
+	struct dataset_space space;
 
-	core_space(fs->core, &space);
-	used = space.live_cells;
-	*ret_space = (struct fs_space){ .total_bytes = (used + space.available_cells) * CELL_SIZE,
+	filesystem_space(fs->dataset, &space);
+	*ret_space = (struct fs_space){ .total_bytes = (space.referenced_cells + space.available_cells) * CELL_SIZE,
 					.free_bytes = space.available_cells * CELL_SIZE,
-					.used_bytes = fs_record(fs)->referenced_cells * CELL_SIZE,
+					.used_bytes = space.referenced_cells * CELL_SIZE,
 					.objects = objset_object_count(fs->objset) };
 }

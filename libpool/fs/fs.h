@@ -37,12 +37,14 @@ int fs_open(struct datasets *datasets, const char *name, struct fs **ret_fs, str
 /* Every node must have been put. */
 void fs_close(struct fs *fs);
 const struct dataset_record *fs_record(const struct fs *fs);
+/* For what belongs to the dataset: space, limits, settings. */
+struct dataset *fs_dataset(const struct fs *fs);
 const char *fs_dataset_path(const struct fs *fs);
 /* As libpool_pool_sync for what this file system did; -POOL_EHALTED ... */
 int fs_sync(struct fs *fs);
 
 struct fs_space {
-	uint64_t total_bytes, free_bytes, used_bytes; /* of the pool, data bytes; used: by this file system */
+	uint64_t total_bytes, free_bytes, used_bytes; /* used: by this file system; free: within its quotas, and what others have reserved */
 	uint64_t objects;
 };
 void fs_space(struct fs *fs, struct fs_space *ret_space);

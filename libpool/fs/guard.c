@@ -7,15 +7,35 @@
 
 int guard_node(struct fs_node *node)
 {
+	struct object_owner_ids owner = node_owner(&node->inode);
 	int status = filesystem_check(node->fs->dataset);
 
+	if (status == 0)
+		status = filesystem_check_owner(node->fs->dataset, &owner);
 	return status < 0 ? status : object_check(node->object);
 }
 
-int guard_new(struct fs *fs)
+int guard_owner(struct fs_node *node, const struct object_owner_ids *owner)
+{
+	struct object *tree;
+	int status = filesystem_check_owner(node->fs->dataset, owner);
+
+	if (status < 0 || !node->inode.xattrs)
+		return status;
+	status = object_open(node->fs->objset, node->inode.xattrs, &tree);
+	if (status < 0)
+		return status == -ENOENT ? -POOL_EDAMAGED : status;
+	status = object_check(tree);
+	object_close(tree);
+	return status;
+}
+
+int guard_new(struct fs *fs, const struct object_owner_ids *owner)
 {
 	int status = filesystem_check(fs->dataset);
 
+	if (status == 0)
+		status = filesystem_check_owner(fs->dataset, owner);
 	return status < 0 ? status : objset_check_create(fs->objset);
 }
 
@@ -72,7 +92,7 @@ int guard_xattrs(struct fs_node *node, const char *name)
 	if (status < 0)
 		return status;
 	if (!node->inode.xattrs)
-		return guard_new(node->fs);
+		return objset_check_create(node->fs->objset);
 	status = object_open(node->fs->objset, node->inode.xattrs, &tree);
 	if (status < 0)
 		return status == -ENOENT ? -POOL_EDAMAGED : status;

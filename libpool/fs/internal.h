@@ -30,6 +30,7 @@ struct fs {
 	struct fs_super record;
 	struct hash_table nodes;
 	struct rt_mutex names;
+	uint64_t stored; /* inodes that were changed, so far */
 	uint64_t freed; /* nodes without a name, so far: that happens at any time */
 };
 
@@ -50,6 +51,25 @@ static inline uint8_t fs_setting(const struct fs *fs, enum dataset_setting setti
 {
 	return filesystem_setting(fs->dataset, setting);
 }
+static inline struct object_owner_ids node_owner(const struct inode_record *inode)
+{
+	return (struct object_owner_ids){ { inode->uid, inode->gid, inode->project } };
+}
+/* charge.c */
+/* What a change adds to somebody's space at most: `cells`, and for blocks that are written blob_growth. */
+struct charge_plan {
+	struct object_owner_ids owner;
+	uint64_t cells, objects;
+	struct fs_node *node; /* content is written: this range, or NULL */
+	uint64_t offset, length;
+	uint32_t moved_kinds; /* a change of owner: those of 1 << OWNER_ that change */
+	const struct charge_plan *next; /* of another owner */
+};
+/* As fs_hold, and charged: -EDQUOT, or -ENOSPC for what others have reserved. */
+int fs_hold_charged(struct fs *fs, uint64_t cells, const struct charge_plan *plan, uint64_t *ret_txg);
+#define NODE_GROWTH 6u   /* an inode among others, and the target of a link */
+#define XATTR_GROWTH 12u
+#define NAME_GROWTH 16u /* cells: a directory's leaf that is cut in two, up to its root, and the links' */
 /* fs.c: as core_hold, for a change that somebody asked for. */
 int fs_hold(struct fs *fs, uint64_t cells, uint64_t *ret_txg);
 bool fs_is_read_only(const struct fs *fs);
@@ -95,10 +115,12 @@ int links_remove(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_
 
 /* guard.c: 0, or why a change can't be committed. `node`: what the entry names or will name, or NULL. */
 int guard_node(struct fs_node *node);
-int guard_new(struct fs *fs);
+int guard_new(struct fs *fs, const struct object_owner_ids *owner);
 int guard_unnamed(struct fs *fs, uint64_t number);
 int guard_entry(struct fs_node *directory, uint64_t cookie, const struct fs_node *node);
 int guard_xattrs(struct fs_node *node, const char *name);
+/* Of a change of owner, in which its extended attributes go along. */
+int guard_owner(struct fs_node *node, const struct object_owner_ids *owner);
 
 /* acl.c: access control lists in the form of the kernel's attributes. */
 #define ACL_ACCESS "system.posix_acl_access"
@@ -123,6 +145,9 @@ int acl_inherit(struct acl_list *list, struct fs_node *node, uint64_t txg, uint3
 int xattr_put(struct fs_node *node, uint64_t txg, const char *name, const void *value, size_t length, size_t before);
 /* As fs_xattr_get; the caller holds `content`. */
 int xattr_read(struct fs_node *node, const char *name, void *ret_value, size_t capacity, size_t *ret_length);
+/* The tree of attributes is whose the node is; and what it has on disk. */
+int xattrs_follow_owner(struct fs_node *node, uint64_t txg);
+int xattrs_cells(const struct fs_node *node, uint64_t *ret_cells);
 int xattr_delete(struct fs_node *node, uint64_t txg, const char *name, size_t before);
 
 #endif

@@ -188,6 +188,7 @@ int fs_make(struct fs_node *directory, const char *name, size_t length, const st
 	struct fs *fs = directory->fs;
 	struct target target = { .directory = directory, .name = name, .length = length };
 	struct acl_list *list = NULL;
+	struct inode_record inode;
 	uint64_t txg;
 	int status = new_check(options);
 
@@ -198,12 +199,17 @@ int fs_make(struct fs_node *directory, const char *name, size_t length, const st
 	status = new_name_check(&target, S_ISDIR(options->mode));
 	if (status == 0 && !S_ISLNK(options->mode))
 		status = acl_load_default(directory, &list);
+	new_inode(fs, directory, options, &inode);
+	struct charge_plan entry = { .owner = node_owner(&directory->inode), .cells = NAME_GROWTH };
+	struct charge_plan plan = { .owner = node_owner(&inode), .cells = NODE_GROWTH, .objects = 1, .next = &entry };
+	if (list)
+		plan.cells += XATTR_GROWTH;
 	if (status == 0)
 		status = guard_targets(fs, &target, 1);
 	if (status == 0)
-		status = guard_new(fs);
+		status = guard_new(fs, &plan.owner);
 	if (status == 0)
-		status = fs_hold(fs, NAMES_CELLS, &txg);
+		status = fs_hold_charged(fs, NAMES_CELLS, &plan, &txg);
 	if (status == 0) {
 		struct fs_node *node = NULL;
 		status = make_node(fs, directory, list, txg, options, &node);
@@ -223,21 +229,22 @@ int fs_make(struct fs_node *directory, const char *name, size_t length, const st
 int fs_make_unnamed(struct fs *fs, const struct fs_node *directory, const struct fs_new *options, struct fs_node **ret_node)
 {
 	struct fs_node *node = NULL;
+	struct inode_record inode;
 	uint64_t txg;
 	int status = new_check(options);
 
 	if (status == 0 && !S_ISREG(options->mode))
 		status = -EINVAL;
+	new_inode(fs, directory, options, &inode);
+	struct charge_plan plan = { .owner = node_owner(&inode), .cells = NODE_GROWTH, .objects = 1 };
 	if (status == 0)
-		status = guard_new(fs);
+		status = guard_new(fs, &plan.owner);
 	if (status == 0)
 		status = guard_unnamed(fs, UINT64_MAX); /* numbers grow: at the end of the list */
 	if (status == 0)
-		status = fs_hold(fs, NAMES_CELLS, &txg);
+		status = fs_hold_charged(fs, NAMES_CELLS, &plan, &txg);
 	if (status < 0)
 		return status;
-	struct inode_record inode;
-	new_inode(fs, directory, options, &inode);
 	inode.mode &= ~(options->umask & 0777u);
 	inode.links = 0;
 	status = node_new(fs, txg, &inode, &node);
@@ -276,8 +283,9 @@ int fs_link(struct fs_node *node, struct fs_node *directory, const char *name, s
 		status = guard_entry(directory, target.cookie, node);
 	if (status == 0)
 		status = guard_unnamed(fs, node->number);
+	struct charge_plan plan = { .owner = node_owner(&directory->inode), .cells = NAME_GROWTH };
 	if (status == 0)
-		status = fs_hold(fs, NAMES_CELLS, &txg);
+		status = fs_hold_charged(fs, NAMES_CELLS, &plan, &txg);
 	if (status == 0) {
 		uint8_t key[8];
 		number_key_encode(node->number, key);
@@ -477,8 +485,10 @@ int fs_rename(const struct fs_place *from, const struct fs_place *to, unsigned f
 		status = guard_entry(to->directory, targets[1].cookie, targets[0].node);
 	if (status == 0 && targets[1].node)
 		status = guard_entry(from->directory, targets[0].cookie, targets[1].node);
+	/* One that replaces another, or trades places, has its entry already. */
+	struct charge_plan plan = { .owner = node_owner(&to->directory->inode), .cells = targets[1].node ? 0 : NAME_GROWTH };
 	if (status == 0)
-		status = fs_hold(fs, NAMES_CELLS, &txg);
+		status = fs_hold_charged(fs, NAMES_CELLS, &plan, &txg);
 	if (status == 0) {
 		status = flags & FS_RENAME_EXCHANGE ? exchange(&targets[0], &targets[1], txg) : move(&targets[0], &targets[1], txg);
 		if (status == 0)

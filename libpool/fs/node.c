@@ -98,8 +98,12 @@ int node_new(struct fs *fs, uint64_t txg, const struct inode_record *inode, stru
 
 int node_store(struct fs_node *node, uint64_t txg)
 {
+	struct object_owner_ids owner = node_owner(&node->inode);
 	uint8_t raw[INODE_RECORD_SIZE];
 
+	/* Whatever changed, something of it may have become smaller. */
+	filesystem_freeing(node->fs->dataset, txg, &owner);
+	node->fs->stored++;
 	inode_encode(&node->inode, raw);
 	node->lazy = false;
 	return object_set_bonus(node->object, txg, raw, sizeof(raw));
@@ -152,6 +156,9 @@ static int destroy_number(struct fs *fs, uint64_t txg, uint64_t number)
 /* All of it in txg; its blocks follow in the background. */
 static int free_node(struct fs_node *node, uint64_t txg)
 {
+	struct object_owner_ids owner = node_owner(&node->inode);
+
+	filesystem_freeing(node->fs->dataset, txg, &owner);
 	/* Attributes that can't be read stay allocated: the file goes all the same. */
 	if (node->inode.xattrs)
 		(void)destroy_number(node->fs, txg, node->inode.xattrs);

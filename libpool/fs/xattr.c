@@ -20,6 +20,42 @@ static int open_tree(const struct fs_node *node, struct object **ret_tree)
 	return status == -ENOENT ? -POOL_EDAMAGED : status;
 }
 
+static int xattr_set_owner(const struct fs_node *node, uint64_t txg, struct object *tree)
+{
+	struct object_owner_ids owner = node_owner(&node->inode);
+	uint8_t raw[OBJECT_OWNER_SIZE];
+
+	object_owner_encode(&owner, raw);
+	return object_set_bonus(tree, txg, raw, sizeof(raw));
+}
+
+int xattrs_follow_owner(struct fs_node *node, uint64_t txg)
+{
+	struct object *tree;
+	int status = open_tree(node, &tree);
+
+	if (status < 0)
+		return status == -ENODATA ? 0 : status;
+	status = xattr_set_owner(node, txg, tree);
+	object_close(tree);
+	return status;
+}
+
+int xattrs_cells(const struct fs_node *node, uint64_t *ret_cells)
+{
+	struct object *tree;
+	struct dnode dnode;
+	int status = open_tree(node, &tree);
+
+	*ret_cells = 0;
+	if (status < 0)
+		return status == -ENODATA ? 0 : status;
+	object_info(tree, &dnode);
+	object_close(tree);
+	*ret_cells = dnode.sectors;
+	return 0;
+}
+
 static int open_or_create(struct fs_node *node, uint64_t txg, struct object **ret_tree)
 {
 	struct object_create_options options = { .kind = DNODE_TREE };
@@ -27,8 +63,12 @@ static int open_or_create(struct fs_node *node, uint64_t txg, struct object **re
 	if (node->inode.xattrs)
 		return open_tree(node, ret_tree);
 	int status = object_create(node->fs->objset, txg, &options, ret_tree);
-	if (status == 0)
-		node->inode.xattrs = object_number(*ret_tree);
+	if (status < 0)
+		return status;
+	node->inode.xattrs = object_number(*ret_tree);
+	status = xattr_set_owner(node, txg, *ret_tree);
+	if (status < 0)
+		object_close(*ret_tree);
 	return status;
 }
 
@@ -246,7 +286,9 @@ static int change_apply(struct fs_node *node, const struct change *change)
 	struct core *core = node->fs->core;
 	struct inode_record before;
 	uint64_t txg;
-	int status = fs_hold(node->fs, change->value ? NAMES_CELLS : 0, &txg); /* what is removed needs no room */
+	struct charge_plan plan = { .owner = node_owner(&node->inode),
+				    .cells = change->value ? XATTR_GROWTH + 2 * (change->length / CELL_SIZE) : 0 };
+	int status = fs_hold_charged(node->fs, change->value ? NAMES_CELLS : 0, &plan, &txg); /* what is removed needs no room */
 
 	if (status < 0)
 		return status;

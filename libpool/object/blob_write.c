@@ -272,17 +272,32 @@ int blob_punch(struct object *object, uint64_t txg, uint64_t offset, uint64_t le
 	return result < 0 ? result : punch_blocks(object, txg, first_block, end_block);
 }
 
+bool object_has_changes(const struct object *object)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct overlay *overlay = object->overlays[i];
+		if (overlay && (overlay->blocks.count || overlay->ranges.count || overlay->changes.count))
+			return true;
+	}
+	return false;
+}
+
+bool blob_is_untouched(const struct object *object)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct overlay *overlay = object->overlays[i];
+		if (overlay && (overlay->any_written || overlay->blocks.count || overlay->ranges.count))
+			return false;
+	}
+	return object->disk.levels == 0;
+}
+
 int blob_set_block_shift(struct object *object, uint64_t txg, uint8_t block_shift)
 {
 	if (block_shift < CELL_SHIFT || block_shift > DNODE_BLOCK_SHIFT_MAX || object->disk.kind != DNODE_BLOB)
 		return -EINVAL;
-	if (object->disk.levels)
+	if (!blob_is_untouched(object))
 		return -EBUSY;
-	for (unsigned i = 0; i < 2; i++) {
-		const struct overlay *overlay = object->overlays[i];
-		if (overlay && (overlay->any_written || overlay->blocks.count || overlay->ranges.count))
-			return -EBUSY;
-	}
 	if (object->destroyed)
 		return -ENOENT;
 	struct overlay *overlay = object_overlay(object, txg);

@@ -93,6 +93,10 @@ int object_set_bonus(struct object *object, uint64_t txg, const void *bonus, siz
 
 /* Blobs. Lengths and offsets in bytes; the end of a blob is not kept here (see bonus). */
 uint32_t blob_block_size(const struct object *object);
+/* Whether content (not the bonus alone) has changed since the last finished sync. */
+bool object_has_changes(const struct object *object);
+/* Never written to, by any txg's change of content either. */
+bool blob_is_untouched(const struct object *object);
 /* Another block size (12 to 20) for a blob that was never written to, which any txg's change of content is: else -EBUSY. Never waits. */
 int blob_set_block_shift(struct object *object, uint64_t txg, uint8_t block_shift);
 /* Copies [offset, offset + length) out; holes and what lies beyond the last block read as zeroes. */
@@ -144,6 +148,19 @@ int tree_check(struct object *object, const void *key, size_t key_length);
  */
 int objset_block_range(struct objset *objset, uint64_t number, unsigned level, uint64_t block, uint64_t *ret_offset, uint64_t *ret_length);
 int objset_block_check(struct objset *objset, uint64_t number, unsigned level, uint64_t block);
+
+/*
+ * The cells that writing blocks [first, first + count) in txg, which the caller pins, adds at most to the object, beyond what was said for
+ * them in the same txg: as if nothing could be compressed, with the nodes above. Waits for reads.
+ */
+int blob_growth(struct object *object, uint64_t txg, uint64_t first, uint64_t count, uint64_t *ret_cells);
+
+/*
+ * Told of every object that a sync changed, in the step in which it takes effect: its record before (kind DNODE_FREE or no bonus yet: it
+ * is new) and after (DNODE_FREE: it is gone). Must not wait.
+ */
+typedef void objset_observer(void *argument, const struct dnode *before, const struct dnode *after);
+void objset_observe(struct objset *objset, objset_observer *observer, void *argument);
 
 /* Sync. */
 struct object_sync {

@@ -51,6 +51,8 @@ struct objset {
 	uint64_t disk_next_object, disk_object_count;
 	int64_t cells_change;      /* of finished syncs, since objset_cells */
 	struct raw_block_pointer root;
+	objset_observer *observer;
+	void *observer_argument;
 	void *user;
 };
 

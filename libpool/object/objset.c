@@ -374,6 +374,12 @@ int object_destroy(struct object *object, uint64_t txg)
 	return 0;
 }
 
+void objset_observe(struct objset *objset, objset_observer *observer, void *argument)
+{
+	objset->observer = observer;
+	objset->observer_argument = argument;
+}
+
 uint64_t objset_cells(struct objset *objset, uint64_t before)
 {
 	int64_t cells = (int64_t)before + objset->cells_change;

@@ -347,8 +347,12 @@ static void switch_all(struct sync_run *run, struct list *garbage)
 		unsigned slot = run->request->txg & 1;
 
 		for (size_t j = 0; j < part->plans.count; j++) {
+			const struct plan *plan = plan_at(&part->plans, j);
+
 			if (objset)
-				objset->cells_change += cells_gained(plan_at(&part->plans, j));
+				objset->cells_change += cells_gained(plan);
+			if (objset && objset->observer)
+				objset->observer(objset->observer_argument, &plan->object->disk, &plan->dnode);
 			switch_object(plan_at(&part->plans, j), garbage);
 		}
 		if (!objset)

@@ -79,7 +79,7 @@ void core_free(struct core *core)
 
 int core_open_mos_objects(struct core *core)
 {
-	for (uint64_t number = MOS_CATALOGUE; number <= MOS_JOBS; number++) {
+	for (uint64_t number = MOS_CATALOGUE; number <= MOS_SPACE; number++) {
 		int status = object_open(core->mos, number, &core->mos_objects[number]);
 		if (status < 0)
 			return status;

@@ -105,7 +105,7 @@ static int create_mos(struct core *core, uint64_t txg)
 	struct dnode blank = { .kind = DNODE_BLOB, .block_shift = 16, .indirect_shift = 12 };
 	int status = objset_create(core->rt, core->blocks, &options, txg, &core->mos);
 
-	for (uint64_t number = MOS_CATALOGUE; number <= MOS_JOBS && status == 0; number++) {
+	for (uint64_t number = MOS_CATALOGUE; number <= MOS_SPACE && status == 0; number++) {
 		struct object_create_options tree = { .number = number, .kind = DNODE_TREE, .indirect_shift = 14 };
 		status = object_create(core->mos, txg, &tree, &core->mos_objects[number]);
 	}

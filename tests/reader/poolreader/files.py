@@ -62,6 +62,18 @@ class FileSystem:
     def inode(self, number):
         return Inode.decode(number, self.objset.dnode(number))
 
+    def space(self):
+        """{(kind, owner): (cells, objects)}: what the rows of space by owner must say; kinds are 1 user, 2 group, 3 project."""
+        found = {}
+        for _, dnode in self.objset.all_dnodes():
+            if len(dnode.bonus) not in (12, 320):
+                continue
+            owners = struct.unpack_from("<3I", dnode.bonus, 8 if len(dnode.bonus) == 320 else 0)
+            for key in enumerate(owners, 1):
+                cells, objects = found.get(key, (0, 0))
+                found[key] = cells + dnode.cells, objects + (len(dnode.bonus) == 320)
+        return {key: sums for key, sums in found.items() if any(sums)}
+
     def entries(self, directory):
         """(name, (object, type)) of all entries, by their names."""
         found = {}

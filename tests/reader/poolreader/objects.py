@@ -193,6 +193,11 @@ class Objset:
             if dnode:
                 yield number * DNODES_OF_BLOCK + slot, dnode
 
+    def all_dnodes(self):
+        for block in range(-(-self.next_object // DNODES_OF_BLOCK)) if self.dnodes else ():
+            content = self.dnodes.block(block)
+            yield from self.split(content, block) if content else ()
+
     def dnode(self, number):
         content = self.dnodes.block(number // DNODES_OF_BLOCK) if self.dnodes else None
         return dict(self.split(content, number // DNODES_OF_BLOCK)).get(number) if content else None

@@ -13,7 +13,7 @@ from .reader import Reader
 from .segments import PARTIAL, RECORDS_OF_PAGE, Commit, Segment, decode_page, read_logs
 from .structure import ReaderError, decode_name, expect, expect_zeros
 
-CATALOGUE, BATCH_MAP, MOVED = 1, 2, 3
+CATALOGUE, BATCH_MAP, MOVED, SPACE = 1, 2, 3, 8
 VOLUME_OBJECT = 16
 KINDS = {1: "file system", 2: "volume", 3: "snapshot"}
 
@@ -42,7 +42,8 @@ class Dataset:
         expect(size % (1 << block_shift) == 0, "catalogue: size of a volume")
         settings = struct.unpack_from("<I", data, 168)[0]
         expect(settings < 1 << 6 and not any(data[172 + i] for i in range(16) if i < 2 or not settings >> i & 1), "catalogue: settings")
-        expect_zeros(data, 188, 384, "catalogue")
+        expect_zeros(data, 188, 192, "catalogue")
+        expect_zeros(data, 200, 384, "catalogue")
         return cls(number, KINDS[kind], block_shift, compression, bool(flags), size, txg, time, BlockPointer.decode(data[40:104]),
                    *struct.unpack_from("<Q", data, 136), *struct.unpack_from("<I", data, 116), decode_name(data[384:640], "catalogue"))
 
@@ -110,6 +111,17 @@ class Pool:
                 above = living[above].parent
             expect(len(dataset.name.encode()) <= 255, "catalogue: length of a path")
         expect(len({dataset.name for dataset in living.values()}) == len(living), "catalogue: a path twice")
+
+    def space(self, dataset):
+        """{(kind, owner): (cells, objects)} of its rows of space by owner, limits with their kinds."""
+        found = {}
+        for key, value in self.mos.tree(SPACE).items():
+            expect(len(key) == 9 and len(value) == 16, "space by owner: lengths of a row")
+            number, kind, owner = struct.unpack(">IBI", key)
+            expect(number >= 1 and kind in (1, 2, 3, 17, 18, 19) and any(value), "space by owner: a row")
+            if number == dataset.id:
+                found[kind, owner] = struct.unpack("<QQ", value)
+        return found
 
     def newest_batches(self):
         final = self.uberblock.final_batch

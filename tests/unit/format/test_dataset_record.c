@@ -26,6 +26,7 @@ static void random_dataset(struct random *random, struct dataset_record *record)
 	record->unique_cells = random_next(random);
 	record->quota = random_next(random);
 	record->reservation = random_next(random);
+	record->refquota = random_next(random);
 	if (random_below(random, 2))
 		dataset_record_set(record, SETTING_READONLY, READONLY_ON);
 	if (record->kind == DATASET_FILESYSTEM && random_below(random, 2))

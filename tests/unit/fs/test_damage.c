@@ -144,6 +144,52 @@ static void dnodes_program(struct machine *machine)
 	world_close(&world);
 }
 
+/* Who has what: changes fail, the rest goes on; a read-only import does without. */
+static void owners_program(struct machine *machine)
+{
+	struct fs_set set = { .what = FS_SET_MODE, .mode = 0600 };
+
+	world_open(&world, machine, 0);
+	fs_put(fill_directory(machine, "d"));
+	struct wanted rows = { .objset = 0, .object = MOS_SPACE, .level = 0, .type = TYPE_TREE };
+	damage(machine, world.datasets, &rows);
+	struct fs_node *directory = look(world.root, "d");
+	expect_equal(fs_set(directory, &set), -POOL_EDAMAGED);
+	expect_equal(make_fails(directory, "new", S_IFREG | 0644), -POOL_EDAMAGED);
+	expect_done(machine, fs_sync(world.fs));
+	expect_done(machine, core_commit_forced(machine->core));
+	fs_put(directory);
+	world_close(&world);
+}
+
+static void owners_read_program(struct machine *machine)
+{
+	struct fs_check check = { 0 };
+	struct space_usage *usage;
+	size_t count;
+
+	world_open(&world, machine, 0);
+	struct fs_node *directory = look(world.root, "d");
+	expect(directory && fs_record(world.fs)->id == 1);
+	expect_done(machine, fs_check(world.fs, &check));
+	expect(check.damaged > 0 && check.violations == 0);
+	expect_equal(filesystem_owners(world.datasets, "fs", &usage, &count, &machine->error), -POOL_EDAMAGED);
+	fs_put(directory);
+	world_close(&world);
+}
+
+static void owners(void **state)
+{
+	struct machine *machine = machine_new(4, 128 * MIB, 2, 1, 7);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, owners_program);
+	machine->read_only = true;
+	machine_boot(machine, owners_read_program);
+	machine_free(machine);
+}
+
 static void boot(void (*program)(struct machine *machine))
 {
 	struct machine *machine = machine_new(4, 128 * MIB, 2, 1, 7);
@@ -173,7 +219,7 @@ static void dnodes(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(directory), cmocka_unit_test(file), cmocka_unit_test(dnodes) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(directory), cmocka_unit_test(file), cmocka_unit_test(dnodes), cmocka_unit_test(owners) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Handles for changes that add to somebody's space. They are charged at their worst before they are made; who is refused and might not
+ * be after a commit, since then what was charged is known and what was freed is gone, waits for one.
+ */
+#include "libpool/fs/content.h"
+
+/* The records that the range is going to be in, were it written now. */
+static int content_growth(const struct charge_plan *plan, uint64_t txg, uint64_t *ret_cells)
+{
+	uint64_t block = content_record(plan->node, plan->offset + plan->length), end = plan->offset + plan->length;
+	uint64_t first = plan->offset / block, count = (end - 1) / block - first + 1;
+
+	if (content_fits_inside(plan->node, end)) {
+		*ret_cells = 0;
+		return 0;
+	}
+	/* A file without blocks: none is there yet, but what lies in the inode goes along. */
+	if (block != blob_block_size(plan->node->object)) {
+		*ret_cells = (count + 1) * (block / CELL_SIZE);
+		return 0;
+	}
+	int status = blob_growth(plan->node->object, txg, first, count, ret_cells);
+	if (status == 0 && plan->node->inode.inline_length && first > 0)
+		*ret_cells += block / CELL_SIZE;
+	return status;
+}
+
+static int charge_all(struct fs *fs, const struct charge_plan *plan, uint64_t txg, bool *ret_uncertain)
+{
+	int status = 0;
+
+	for (; plan && status == 0; plan = plan->next) {
+		struct space_charge charge = { plan->owner, OWNER_ALL, false, plan->cells, plan->objects };
+		uint64_t growth = 0;
+
+		if (plan->moved_kinds) {
+			charge.kinds = plan->moved_kinds;
+			charge.moves = true;
+		}
+		if (plan->node && plan->length && filesystem_has_limits(fs->dataset))
+			status = content_growth(plan, txg, &growth);
+		charge.cells += growth;
+		if (status == 0)
+			status = filesystem_charge(fs->dataset, txg, &charge, ret_uncertain);
+	}
+	return status;
+}
+
+int fs_hold_charged(struct fs *fs, uint64_t cells, const struct charge_plan *plan, uint64_t *ret_txg)
+{
+	for (unsigned tries = 0;; tries++) {
+		bool uncertain = false;
+		int status = fs_hold(fs, cells, ret_txg);
+
+		if (status < 0)
+			return status;
+		status = charge_all(fs, plan, *ret_txg, &uncertain);
+		if (status == 0)
+			return 0;
+		core_release(fs->core, *ret_txg);
+		if (!uncertain || tries == CHARGE_TRIES)
+			return status;
+		status = core_commit_forced(fs->core);
+		if (status < 0)
+			return status;
+	}
+}
