@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* dataset create, destroy, rename and list. */
+/* dataset create, destroy, rename and list; userspace. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/accounts.h"
 #include "cli/document.h"
 #include "cli/verbs.h"
 
 const struct column dataset_columns[] = {
     {"name", "NAME", COLUMN_TEXT, false},	      {"used_bytes", "USED", COLUMN_SIZE, false},
+    {"available_bytes", "AVAIL", COLUMN_SIZE, false}, {"referenced_bytes", "REFER", COLUMN_SIZE, true},
+    {"quota_bytes", "QUOTA", COLUMN_SIZE, true},      {"refquota_bytes", "REFQUOTA", COLUMN_SIZE, true},
+    {"reservation_bytes", "RESERV", COLUMN_SIZE, true},
     {"record_bytes", "RECORD", COLUMN_SIZE, false},   {"compression", "COMPRESSION", COLUMN_TEXT, false},
     {"created", "CREATED", COLUMN_TIME, false},	      {"open_count", "OPEN", COLUMN_COUNT, true},
     {"id", "ID", COLUMN_TEXT, true},		      {NULL, NULL, COLUMN_TEXT, false},
@@ -108,4 +112,35 @@ void dataset_list_print(struct call *call)
 		printf("Pool %s has no file systems.\n", call->target.pool);
 	else
 		print_rows(call, "datasets");
+}
+
+const struct column userspace_columns[] = {
+    {"kind", "TYPE", COLUMN_TEXT, false},	   {"name", "NAME", COLUMN_TEXT, false},
+    {"id", "ID", COLUMN_COUNT, true},		   {"used_bytes", "USED", COLUMN_SIZE, false},
+    {"quota_bytes", "QUOTA", COLUMN_SIZE, false},  {"used_nodes", "NODES", COLUMN_COUNT, false},
+    {"quota_nodes", "NODEQUOTA", COLUMN_COUNT, false}, {NULL, NULL, COLUMN_TEXT, false},
+};
+
+/* Numbers are the pool's; their names are this machine's. */
+int userspace_work(struct call *call)
+{
+	struct json_object *params = json_object_new_object(), *owners;
+	char name[ACCOUNT_TEXT_MAX];
+	int code;
+
+	document_text(params, "dataset", call->target.volume);
+	code = call_ask(call, "userspace", params);
+	owners = code < 0 ? NULL : document_get(call->document, "owners");
+	for (size_t i = 0; owners && i < json_object_array_length(owners); i++) {
+		struct json_object *owner = json_object_array_get_idx(owners, i);
+
+		account_name(document_get_text(owner, "kind"), (uint32_t)document_get_number(owner, "id"), name);
+		document_text(owner, "name", name);
+	}
+	return code;
+}
+
+void userspace_print(struct call *call)
+{
+	print_rows(call, "owners");
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/accounts.h"
 #include "cli/document.h"
 #include "cli/errors.h"
 #include "cli/sizes.h"
@@ -15,29 +16,51 @@ const struct column property_columns[] = {
     {"help", "MEANING", COLUMN_TEXT, true},   {NULL, NULL, COLUMN_TEXT, false},
 };
 
+/* Adds the operands, with users and groups as numbers. */
+static int add_operands(struct call *call, struct json_object *array)
+{
+	char text[ACCOUNT_TEXT_MAX];
+
+	for (size_t i = 0; i < call->operand_count; i++) {
+		const char *operand = call->operands[i], *at = strchr(operand, '@'), *equals = strchr(operand, '=');
+		bool of_owner = at && (!equals || at < equals);
+		int code = of_owner ? account_translate(operand, text, &call->error) : 0;
+
+		if (code < 0)
+			return code;
+		json_object_array_add(array, document_text_new(of_owner ? text : operand));
+	}
+	return 0;
+}
+
+/* Frees the parameters when the operands can't be read. */
+static int ask(struct call *call, const char *method, struct json_object *params, const char *operands)
+{
+	int code = add_operands(call, document_array(params, operands));
+
+	if (code == 0)
+		return call_ask(call, method, params);
+	json_object_put(params);
+	return code;
+}
+
 int get_work(struct call *call)
 {
-	struct json_object *params = json_object_new_object(), *names;
+	struct json_object *params = json_object_new_object();
 
 	document_text(params, "dataset", call->target.volume);
-	names = document_array(params, "properties");
-	for (size_t i = 0; i < call->operand_count; i++)
-		json_object_array_add(names, document_text_new(call->operands[i]));
-	return call_ask(call, "get", params);
+	return ask(call, "get", params, "properties");
 }
 
 int inherit_work(struct call *call)
 {
-	struct json_object *params = json_object_new_object(), *names;
+	struct json_object *params = json_object_new_object();
 	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
 	int code;
 
 	document_text(params, "dataset", call->target.volume);
 	document_flag(params, "dry_run", dry_run);
-	names = document_array(params, "properties");
-	for (size_t i = 0; i < call->operand_count; i++)
-		json_object_array_add(names, document_text_new(call->operands[i]));
-	code = call_ask(call, "inherit", params);
+	code = ask(call, "inherit", params, "properties");
 	if (code < 0)
 		return code;
 	document_format(call->document, "text", "%s %zu propert%s of %s to what is above", dry_run ? "Would leave" : "Left", call->operand_count,
@@ -92,7 +115,7 @@ static int check_volume_size(struct call *call, const char *value)
 int set_work(struct call *call)
 {
 	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
-	struct json_object *params, *settings;
+	struct json_object *params;
 	int code = 0;
 
 	for (size_t i = 0; code == 0 && i < call->operand_count; i++) {
@@ -104,10 +127,7 @@ int set_work(struct call *call)
 	params = json_object_new_object();
 	document_text(params, "dataset", call->target.volume);
 	document_flag(params, "dry_run", dry_run);
-	settings = document_array(params, "settings");
-	for (size_t i = 0; i < call->operand_count; i++)
-		json_object_array_add(settings, document_text_new(call->operands[i]));
-	code = call_ask(call, "set", params);
+	code = ask(call, "set", params, "settings");
 	if (code < 0)
 		return code;
 	document_format(call->document, "text", "%s %zu propert%s of %s", dry_run ? "Would set" : "Set",

@@ -85,6 +85,9 @@ int dataset_rename_check(struct call *call);
 int dataset_rename_work(struct call *call);
 int dataset_list_work(struct call *call);
 void dataset_list_print(struct call *call);
+extern const struct column userspace_columns[];
+int userspace_work(struct call *call);
+void userspace_print(struct call *call);
 
 /* verb_volume.c */
 extern const struct column volume_columns[];

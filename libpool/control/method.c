@@ -54,6 +54,7 @@ static const struct method methods[] = {
 	{"dataset.rename", "dataset rename", METHOD_CHANGES, PARAMETERS(NEEDED("dataset"), NEEDED("new_dataset"), FLAG("dry_run")),
 	 run_dataset_rename},
 	{"dataset.list", "dataset list", 0, PARAMETERS(), run_dataset_list},
+	{"userspace", "userspace", 0, PARAMETERS(NEEDED("dataset")), run_userspace},
 	{"get", "get", 0, PARAMETERS(TEXT("dataset"), TEXTS("properties")), run_get},
 	{"set", "set", METHOD_CHANGES, PARAMETERS(TEXT("dataset"), TEXTS("settings"), FLAG("dry_run")), run_set},
 	{"inherit", "inherit", METHOD_CHANGES, PARAMETERS(TEXT("dataset"), TEXTS("properties"), FLAG("dry_run")), run_inherit},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* dataset create, destroy, rename and list: file systems. */
+/* dataset create, destroy, rename and list, userspace: file systems. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 static const struct field dataset_fields[] = {
 	DATASET("used_bytes", NUMBER, used_bytes), DATASET("record_bytes", NUMBER32, record_bytes), DATASET("compression", TEXT, compression),
 	DATASET("created", TIME, created_ns),	   DATASET("open_count", NUMBER32, open_count),	    DATASET("id", GUID, guid),
+	DATASET("available_bytes", NUMBER, available_bytes), DATASET("referenced_bytes", NUMBER, referenced_bytes),
 };
 
 /* Whether there is a file system of this name, and how many datasets lie in it. */
@@ -106,6 +107,14 @@ int run_dataset_rename(struct invocation *invocation)
 	return 0;
 }
 
+static void limit(struct json_object *object, const char *key, uint64_t limit)
+{
+	if (limit)
+		result_number(object, key, limit);
+	else
+		json_object_object_add(object, key, NULL);
+}
+
 int run_dataset_list(struct invocation *invocation)
 {
 	struct libpool_fs_info *infos = NULL;
@@ -124,7 +133,44 @@ int run_dataset_list(struct invocation *invocation)
 		snprintf(name, sizeof(name), "%s/%s", invocation->pool_name, infos[i].name);
 		result_text(object, "name", name);
 		RESULT_FILL(object, dataset_fields, &infos[i]);
+		limit(object, "quota_bytes", infos[i].quota_bytes);
+		limit(object, "refquota_bytes", infos[i].refquota_bytes);
+		limit(object, "reservation_bytes", infos[i].reservation_bytes);
 	}
 	libpool_free(infos);
+	return 0;
+}
+
+static const char *const owner_kinds[] = {"user", "group", "project"};
+#define OWNER(key, kind, member) FIELD(key, kind, libpool_owner, member)
+static const struct field owner_fields[] = {
+	FIELD_NAMED("kind", owner_kinds, libpool_owner, kind),
+	OWNER("id", NUMBER32, id),
+	OWNER("used_bytes", NUMBER, used_bytes),
+	OWNER("used_nodes", NUMBER, used_nodes),
+};
+
+int run_userspace(struct invocation *invocation)
+{
+	const char *name = parameter_text(invocation, "dataset");
+	struct libpool_owner *owners = NULL;
+	struct json_object *array;
+	size_t count = 0;
+	int code = libpool_owners(invocation->pool, name, &owners, &count, &invocation->error);
+
+	if (code < 0)
+		return method_complete(invocation, code, "asking who has what in %s/%.255s", invocation->pool_name, name);
+	result_text(invocation->result, "pool", invocation->pool_name);
+	result_text(invocation->result, "dataset", name);
+	array = result_array(invocation->result, "owners");
+	for (size_t i = 0; i < count; i++) {
+		const struct libpool_owner *owner = LIBPOOL_ELEMENT(libpool_owner, owners, i);
+		struct json_object *object = result_append(array);
+
+		RESULT_FILL(object, owner_fields, owner);
+		limit(object, "quota_bytes", owner->quota_bytes);
+		limit(object, "quota_nodes", owner->quota_nodes);
+	}
+	libpool_free(owners);
 	return 0;
 }

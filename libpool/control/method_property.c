@@ -62,6 +62,17 @@ static void add(struct invocation *invocation, struct json_object *array, const 
 		json_object_object_add(object, "number", NULL);
 }
 
+/* Those of users, groups and projects aren't listed with the others. */
+static int add_of_owner(struct invocation *invocation, struct json_object *array, const char *name)
+{
+	struct libpool_property property = LIBPOOL_INIT(libpool_property);
+	int code = libpool_property_get(invocation->pool, parameter_text(invocation, "dataset"), name, &property, &invocation->error);
+
+	if (code == 0)
+		add(invocation, array, &property);
+	return code;
+}
+
 int run_get(struct invocation *invocation)
 {
 	struct json_object *names = NULL, *array = result_array(invocation->result, "properties");
@@ -81,6 +92,8 @@ int run_get(struct invocation *invocation)
 
 		if (property)
 			add(invocation, array, property);
+		else if (strchr(name, '@'))
+			code = add_of_owner(invocation, array, name);
 		else
 			code = unknown(invocation, name, strlen(name));
 	}
@@ -113,6 +126,11 @@ static int check(struct invocation *invocation, const struct libpool_property *p
 
 	if (!equals)
 		return method_fail(invocation, -EINVAL, "set %s: '%.64s' sets nothing: write PROPERTY=VALUE", invocation->pool_name, setting);
+	if (memchr(setting, '@', (size_t)(equals - setting))) {
+		char name[sizeof(property->name)];
+		snprintf(name, sizeof(name), "%.*s", (int)(equals - setting), setting);
+		return libpool_property_check(invocation->pool, parameter_text(invocation, "dataset"), name, equals + 1, &invocation->error);
+	}
 	property = named(properties, count, setting, (size_t)(equals - setting));
 	if (!property)
 		return unknown(invocation, setting, (size_t)(equals - setting));
@@ -126,9 +144,9 @@ static int check_inherit(struct invocation *invocation, const struct libpool_pro
 {
 	const struct libpool_property *property = named(properties, count, name, strlen(name));
 
-	if (!property)
+	if (!property && !strchr(name, '@'))
 		return unknown(invocation, name, strlen(name));
-	if (property->read_only)
+	if (property && property->read_only)
 		return method_fail(invocation, -EPERM, "property '%s' is a figure and can't be set", name);
 	return libpool_property_check(invocation->pool, parameter_text(invocation, "dataset"), name, "default", &invocation->error);
 }

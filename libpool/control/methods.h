@@ -33,6 +33,7 @@ int run_dataset_create(struct invocation *invocation);
 int run_dataset_destroy(struct invocation *invocation);
 int run_dataset_rename(struct invocation *invocation);
 int run_dataset_list(struct invocation *invocation);
+int run_userspace(struct invocation *invocation);
 
 /* method_stream.c */
 int run_volume_read(struct invocation *invocation);

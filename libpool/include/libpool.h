@@ -268,6 +268,12 @@ struct libpool_property {
 };
 LIBPOOL_API int libpool_properties(libpool_pool *pool, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count,
 				   struct libpool_error *error);
+/*
+ * One by its name. Limits and figures of users, groups and projects in a file system are properties that only this function shows:
+ * userquota@ID, userobjquota@ID, userused@ID, userobjused@ID, and the same with group and project, where ID is a number.
+ */
+LIBPOOL_API int libpool_property_get(libpool_pool *pool, const char *dataset, const char *name, struct libpool_property *ret_property,
+				     struct libpool_error *error);
 /* The value "default" is as libpool_property_inherit. */
 LIBPOOL_API int libpool_property_set(libpool_pool *pool, const char *dataset, const char *name, const char *value, struct libpool_error *error);
 /* It is no longer set here: what is handed down holds, or the default. */
@@ -526,13 +532,30 @@ struct libpool_fs_info {
 	size_t size;
 	char name[LIBPOOL_NAME_MAX + 1];
 	uint8_t guid[LIBPOOL_GUID_SIZE]; /* stays the same: for handles that outlive processes */
-	uint64_t used_bytes;             /* on disk, parity apart, as of the last commit */
+	uint64_t used_bytes;             /* on disk, parity apart, as of the last commit: with what lies in it, and what is reserved there */
 	uint32_t record_bytes;           /* 0: by the use of each file */
 	uint32_t open_count;
 	uint64_t created_ns;
 	char compression[16];
+	uint64_t referenced_bytes;       /* its own share of used_bytes */
+	uint64_t available_bytes;        /* what can still be written to it, within all quotas and what others have reserved */
+	uint64_t quota_bytes, refquota_bytes, reservation_bytes; /* the properties; 0: none */
 };
 LIBPOOL_API int libpool_filesystems(libpool_pool *pool, struct libpool_fs_info **ret_infos, size_t *ret_count);
+
+/*
+ * What users, groups and projects have in a file system, and their limits: all that have something or a limit, by kind and number.
+ * Space counts for the owner of a node, as of the last commit: content on disk without parity, pointers, extended attributes.
+ */
+enum libpool_owner_kind { LIBPOOL_OWNER_USER = 0, LIBPOOL_OWNER_GROUP = 1, LIBPOOL_OWNER_PROJECT = 2 };
+struct libpool_owner {
+	size_t size;
+	uint32_t kind, id;                 /* enum libpool_owner_kind */
+	uint64_t used_bytes, used_nodes;
+	uint64_t quota_bytes, quota_nodes; /* 0: none; see libpool_property_get */
+};
+LIBPOOL_API int libpool_owners(libpool_pool *pool, const char *name, struct libpool_owner **ret_owners, size_t *ret_count,
+			       struct libpool_error *error);
 
 /* One handle at a time: -LIBPOOL_EINUSE. What a crash left without a name is freed. options: `user`, `read_only`. */
 LIBPOOL_API int libpool_fs_open(libpool_pool *pool, const char *name, const struct libpool_open_options *options, libpool_fs **ret_fs,
@@ -618,7 +641,8 @@ LIBPOOL_API int libpool_fs_readdir(libpool_fs *fs, uint64_t directory, uint64_t 
 /* Bytes read: fewer than asked for only at the end. Updates the time of access as relatime does. */
 LIBPOOL_API int64_t libpool_fs_read(libpool_fs *fs, uint64_t node, uint64_t offset, size_t length, void *buffer);
 enum { LIBPOOL_WRITE_DROP_SETID = 1, LIBPOOL_WRITE_APPEND = 2 };
-/* Bytes written: fewer than asked for when an error came in between. -ENOSPC, -EFBIG beyond 2^60. */
+/* Bytes written: fewer than asked for when an error came in between. -ENOSPC, also when others have reserved what is left; -EDQUOT when
+ * it would exceed a quota; -EFBIG beyond 2^60. What was there stays as it was. */
 LIBPOOL_API int64_t libpool_fs_write(libpool_fs *fs, uint64_t node, uint64_t offset, size_t length, const void *buffer, uint32_t flags);
 /* mode as of fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE; others are -EOPNOTSUPP. No space is set aside. */
 LIBPOOL_API int libpool_fs_allocate(libpool_fs *fs, uint64_t node, int mode, uint64_t offset, uint64_t length, uint32_t flags);
@@ -638,7 +662,7 @@ LIBPOOL_API int libpool_fs_sync(libpool_fs *fs);
 
 struct libpool_fs_space {
 	size_t size;
-	uint64_t total_bytes, free_bytes, used_bytes; /* of what this file system can see: total = used by the pool + free */
+	uint64_t total_bytes, free_bytes, used_bytes; /* total = used by this file system + free; free: within its quotas */
 	uint64_t nodes;
 };
 LIBPOOL_API int libpool_fs_space(libpool_fs *fs, struct libpool_fs_space *ret_space);

@@ -138,6 +138,42 @@ int libpool_properties(libpool_pool *pool, const char *dataset, struct libpool_p
 	return ret_properties && ret_count ? api_run(pool, NULL, run_properties, &arguments, error) : api_error(error, -EINVAL, NULL);
 }
 
+static int run_property_get(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct arguments *arguments = data;
+
+	(void)pool;
+	return engine_property_get(engine, arguments->text, arguments->name, arguments->result, error);
+}
+
+int libpool_property_get(libpool_pool *pool, const char *dataset, const char *name, struct libpool_property *ret_property,
+			 struct libpool_error *error)
+{
+	struct libpool_property property;
+	struct arguments arguments = {.text = dataset, .name = name, .result = &property};
+	int result = name && ret_property ? api_result_check(ret_property) : -EINVAL;
+
+	if (result < 0)
+		return api_error(error, result, NULL);
+	result = api_run(pool, NULL, run_property_get, &arguments, error);
+	return result < 0 ? result : api_result_copy(ret_property, &property, sizeof(property));
+}
+
+static int run_owners(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct arguments *arguments = data;
+
+	(void)pool;
+	return engine_owners(engine, arguments->text, arguments->result, arguments->count, error);
+}
+
+int libpool_owners(libpool_pool *pool, const char *name, struct libpool_owner **ret_owners, size_t *ret_count, struct libpool_error *error)
+{
+	struct arguments arguments = {.text = name, .result = ret_owners, .count = ret_count};
+
+	return name && ret_owners && ret_count ? api_run(pool, NULL, run_owners, &arguments, error) : api_error(error, -EINVAL, NULL);
+}
+
 static int run_property_set(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
 	struct arguments *arguments = data;

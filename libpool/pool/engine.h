@@ -46,6 +46,8 @@ int engine_events(struct engine *engine, uint64_t after, struct libpool_event **
 void engine_event(struct engine *engine, unsigned severity, const char *kind, const char *object, const char *text);
 int engine_history(struct engine *engine, struct libpool_history **ret_history, size_t *ret_count);
 int engine_history_add(struct engine *engine, const char *text, struct pool_error *error);
+int engine_property_get(struct engine *engine, const char *dataset, const char *name, struct libpool_property *ret_property,
+			struct pool_error *error);
 int engine_properties(struct engine *engine, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count,
 		      struct pool_error *error);
 /* value NULL or "default": it is no longer set here. check_only: says whether it would be taken. */
@@ -111,6 +113,7 @@ struct fs *engine_fs_find(const struct engine *engine, const char *name);
 int engine_fs_hold(struct engine_fs *fs, struct fs_node *node);
 /* -EINVAL for more than is held. */
 int engine_fs_forget(struct engine_fs *fs, uint64_t number, uint64_t count);
+int engine_owners(struct engine *engine, const char *name, struct libpool_owner **ret_owners, size_t *ret_count, struct pool_error *error);
 int engine_filesystems(struct engine *engine, struct libpool_fs_info **ret_infos, size_t *ret_count);
 
 int engine_verify(struct engine *engine, const struct libpool_verify_options *options, struct libpool_verify_result *ret_result,

@@ -145,13 +145,20 @@ int engine_filesystems(struct engine *engine, struct libpool_fs_info **ret_infos
 	infos = calloc(count + 1, sizeof(*infos));
 	for (size_t i = 0; infos && i < count; i++) {
 		const struct dataset_record *record = &records[i];
+		struct dataset_space space = {0};
 
+		dataset_space(engine->datasets, record->name, &space);
 		infos[i] = (struct libpool_fs_info){
 			.size = sizeof(infos[i]),
-			.used_bytes = record->referenced_cells * CELL_SIZE,
+			.used_bytes = space.used_cells * CELL_SIZE,
 			.record_bytes = record->block_shift ? 1u << record->block_shift : 0,
 			.created_ns = record->created_ns,
 			.open_count = engine_users_of(engine, record->name),
+			.referenced_bytes = space.referenced_cells * CELL_SIZE,
+			.available_bytes = space.available_cells * CELL_SIZE,
+			.quota_bytes = record->quota,
+			.refquota_bytes = record->refquota,
+			.reservation_bytes = record->reservation,
 		};
 		fs_guid(engine, record->id, infos[i].guid);
 		snprintf(infos[i].name, sizeof(infos[i].name), "%s", record->name);

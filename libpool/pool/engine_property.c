@@ -210,6 +210,50 @@ static int apply_volsize(const struct subject *subject, const char *value, struc
 	return engine_volume_resize(subject->engine, subject->dataset->name, bytes, error);
 }
 
+static int check_limit(const struct subject *subject, enum dataset_limit limit, const char *name, const char *value, char *ret_value,
+		       struct pool_error *error)
+{
+	uint64_t bytes = 0;
+
+	if (strcmp(value, "none") != 0 && !size_parse(value, &bytes))
+		return pool_error_set(error, -EINVAL, "property %s: '%.40s' is no size: bytes as in 10G, or none", name, value);
+	if (bytes)
+		size_format(bytes, ret_value, LIBPOOL_TEXT_MAX);
+	else
+		snprintf(ret_value, LIBPOOL_TEXT_MAX, "none");
+	return dataset_set_limit(subject->engine->datasets, subject->dataset->name, limit, bytes, true, error);
+}
+
+static int get_limit(uint64_t bytes, char *ret_value)
+{
+	if (bytes)
+		size_format(bytes, ret_value, LIBPOOL_TEXT_MAX);
+	else
+		snprintf(ret_value, LIBPOOL_TEXT_MAX, "none");
+	return 0;
+}
+
+#define LIMIT(identifier, member)                                                                                                         \
+	static int check_##member(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)          \
+	{                                                                                                                                 \
+		return check_limit(subject, identifier, #member, value, ret_value, error);                                                \
+	}                                                                                                                                 \
+	static int apply_##member(const struct subject *subject, const char *value, struct pool_error *error)                           \
+	{                                                                                                                                 \
+		uint64_t bytes = 0;                                                                                                       \
+                                                                                                                                          \
+		if (!size_parse(value, &bytes))                                                                                           \
+			bytes = 0;                                                                                                        \
+		return dataset_set_limit(subject->engine->datasets, subject->dataset->name, identifier, bytes, false, error);             \
+	}                                                                                                                                 \
+	static int get_##member(const struct subject *subject, char *ret_value)                                                         \
+	{                                                                                                                                 \
+		return get_limit(subject->dataset->member, ret_value);                                                                    \
+	}
+LIMIT(LIMIT_QUOTA, quota)
+LIMIT(LIMIT_REFQUOTA, refquota)
+LIMIT(LIMIT_RESERVATION, reservation)
+
 /* ---- figures ---- */
 
 static int get_name(const struct subject *subject, char *ret_value)
@@ -294,10 +338,29 @@ static int get_blocksize(const struct subject *subject, char *ret_value)
 	return 0;
 }
 
+static int number_of_space(const struct subject *subject, size_t member, uint64_t *ret_number)
+{
+	struct dataset_space space;
+	int result = dataset_space(subject->engine->datasets, subject->dataset->name, &space);
+
+	if (result == 0)
+		*ret_number = *(const uint64_t *)((const char *)&space + member) * CELL_SIZE;
+	return result;
+}
+
 static int number_used(const struct subject *subject, uint64_t *ret_number)
 {
-	*ret_number = subject->dataset->referenced_cells * CELL_SIZE;
-	return 0;
+	return number_of_space(subject, offsetof(struct dataset_space, used_cells), ret_number);
+}
+
+static int number_referenced(const struct subject *subject, uint64_t *ret_number)
+{
+	return number_of_space(subject, offsetof(struct dataset_space, referenced_cells), ret_number);
+}
+
+static int number_available(const struct subject *subject, uint64_t *ret_number)
+{
+	return number_of_space(subject, offsetof(struct dataset_space, available_cells), ret_number);
 }
 
 /* ---- the tables ---- */
@@ -324,7 +387,9 @@ static const struct property pool_properties[] = {
 static const struct property volume_properties[] = {
 	{"volsize", "", check_volsize, apply_volsize, get_volsize, "Size of the volume; it may grow and shrink.", LIBPOOL_PROPERTY_BYTES, NULL},
 	{"blocksize", NULL, NULL, NULL, get_blocksize, "Block size, chosen when the volume was created.", LIBPOOL_PROPERTY_BYTES, NULL},
-	{"used", NULL, NULL, NULL, NULL, "Space on disk as of the last commit, pointers included, parity apart.", LIBPOOL_PROPERTY_BYTES, number_used},
+	{"reservation", "none", check_reservation, apply_reservation, get_reservation, "Space that is kept for it: nobody else can take it.", LIBPOOL_PROPERTY_BYTES, NULL},
+	{"used", NULL, NULL, NULL, NULL, "Space on disk as of the last commit, pointers included, parity apart; at least the reservation.", LIBPOOL_PROPERTY_BYTES, number_used},
+	{"referenced", NULL, NULL, NULL, NULL, "What of that holds data of the volume.", LIBPOOL_PROPERTY_BYTES, number_referenced},
 	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created},
 	{"type", NULL, NULL, NULL, get_type, "Volume or file system.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"checksum", NULL, NULL, NULL, get_checksum, "Of every block; there is no other in this version.", LIBPOOL_PROPERTY_TEXT, NULL},
@@ -332,7 +397,12 @@ static const struct property volume_properties[] = {
 };
 
 static const struct property filesystem_properties[] = {
-	{"used", NULL, NULL, NULL, NULL, "Space on disk as of the last commit, pointers included, parity apart.", LIBPOOL_PROPERTY_BYTES, number_used},
+	{"quota", "none", check_quota, apply_quota, get_quota, "Space that it may take with all that lies in it.", LIBPOOL_PROPERTY_BYTES, NULL},
+	{"refquota", "none", check_refquota, apply_refquota, get_refquota, "Space that it may take itself, without what lies in it.", LIBPOOL_PROPERTY_BYTES, NULL},
+	{"reservation", "none", check_reservation, apply_reservation, get_reservation, "Space that is kept for it and what lies in it: nobody else can take it.", LIBPOOL_PROPERTY_BYTES, NULL},
+	{"used", NULL, NULL, NULL, NULL, "Space on disk as of the last commit, pointers included, parity apart: with what lies in it, and what is reserved there.", LIBPOOL_PROPERTY_BYTES, number_used},
+	{"referenced", NULL, NULL, NULL, NULL, "What of that is its own.", LIBPOOL_PROPERTY_BYTES, number_referenced},
+	{"available", NULL, NULL, NULL, NULL, "What can still be written to it, within quotas and what others have reserved.", LIBPOOL_PROPERTY_BYTES, number_available},
 	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created},
 	{"type", NULL, NULL, NULL, get_type, "Volume or file system.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"checksum", NULL, NULL, NULL, get_checksum, "Of every block; there is no other in this version.", LIBPOOL_PROPERTY_TEXT, NULL},
@@ -592,6 +662,33 @@ int engine_properties(struct engine *engine, const char *dataset, struct libpool
 	return result;
 }
 
+static int get_one(const struct subject *subject, const char *name, struct libpool_property *ret_property, struct pool_error *error)
+{
+	const struct property *property = property_find(subject, name);
+	unsigned setting = setting_find(subject, name);
+
+	if (subject->dataset && owner_property_is(name))
+		return owner_property_get(subject->engine, subject->dataset, name, ret_property, error);
+	if (setting < SETTING_COUNT)
+		return fill_setting(subject, setting, ret_property);
+	return property ? fill(subject, property, ret_property) : pool_error_set(error, -ENOENT, "there is no property %.60s", name);
+}
+
+int engine_property_get(struct engine *engine, const char *dataset, const char *name, struct libpool_property *ret_property,
+			struct pool_error *error)
+{
+	struct dataset_record *record = malloc(sizeof(*record));
+	struct subject subject;
+	int result = record ? find_subject(engine, dataset, record, &subject, error) : -ENOMEM;
+
+	if (result == 0)
+		result = get_one(&subject, name, ret_property, error);
+	free(record);
+	if (result < 0 && !(error && error->code))
+		return pool_error_set(error, result, "reading property %.60s: %s", name, pool_error_string(result));
+	return result;
+}
+
 static int set_of_pool(const struct subject *subject, const struct property *property, const char *value, bool reset,
 		       struct pool_error *error)
 {
@@ -635,6 +732,8 @@ static int set_property(const struct subject *subject, const char *name, const c
 	char checked[LIBPOOL_TEXT_MAX];
 	int result;
 
+	if (subject->dataset && owner_property_is(name))
+		return owner_property_set(subject->engine, subject->dataset, name, value, check_only, error);
 	if (!property)
 		return pool_error_set(error, -ENOENT, "a %s has no property %.60s",
 				      !subject->dataset ? "pool" : subject->dataset->kind == DATASET_VOLUME ? "volume" : "file system", name);
@@ -655,7 +754,7 @@ int engine_property_set(struct engine *engine, const char *dataset, const char *
 	struct subject subject;
 	int result = record ? find_subject(engine, dataset, record, &subject, error) : -ENOMEM;
 	unsigned setting = result == 0 ? setting_find(&subject, name) : SETTING_COUNT;
-	bool known = result == 0 && (setting < SETTING_COUNT || property_find(&subject, name));
+	bool known = result == 0 && (setting < SETTING_COUNT || owner_property_is(name) || property_find(&subject, name));
 
 	if (value && strcmp(value, "default") == 0)
 		value = NULL;

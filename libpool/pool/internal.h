@@ -173,6 +173,14 @@ static inline bool guid_equal(const struct guid *a, const struct guid *b)
 int property_get(struct engine *engine, const char *name, char ret_value[LIBPOOL_TEXT_MAX]);
 int property_load(struct engine *engine); /* applies those that have an effect here */
 
+/* ---- engine_owners.c: properties such as userquota@1000 ---- */
+
+bool owner_property_is(const char *name);
+int owner_property_get(struct engine *engine, const struct dataset_record *record, const char *name, struct libpool_property *ret_property,
+		       struct pool_error *error);
+int owner_property_set(struct engine *engine, const struct dataset_record *record, const char *name, const char *value, bool check_only,
+		       struct pool_error *error);
+
 /* ---- jobs.c, engine_jobs.c ---- */
 
 int jobs_open(struct engine *engine);  /* loads what was running and starts it again */

@@ -306,6 +306,23 @@ int libpool_property_inherit(libpool_pool *pool, const char *dataset, const char
 	return 0;
 }
 
+int libpool_property_get(libpool_pool *pool, const char *dataset, const char *name, struct libpool_property *ret_property,
+			 struct libpool_error *error)
+{
+	(void)pool, (void)dataset, (void)name, (void)ret_property;
+	ORDERED(error);
+	return 0;
+}
+
+int libpool_owners(libpool_pool *pool, const char *name, struct libpool_owner **ret_owners, size_t *ret_count, struct libpool_error *error)
+{
+	(void)pool, (void)name;
+	ORDERED(error);
+	*ret_owners = calloc(1, sizeof(**ret_owners));
+	*ret_count = 0;
+	return 0;
+}
+
 int libpool_property_check(libpool_pool *pool, const char *dataset, const char *name, const char *value,
 			   struct libpool_error *error)
 {

@@ -56,6 +56,54 @@ class Work(PoolctlCase):
     def datasets(self):
         return [entry["name"] for entry in self.document("dataset", "list", "tank")["datasets"]]
 
+    def test_quotas(self):
+        self.create()
+        self.poolctl("dataset", "create", "tank/home")
+        self.poolctl("volume", "create", "tank/home/disk", "32M")
+        values = lambda thing, *names: {row["name"]: row["value"] for row in self.document("get", thing, *names)["properties"]}    # noqa: E731
+        limits = ("quota", "refquota", "reservation")
+        self.assertEqual(values("tank/home", *limits), dict.fromkeys(limits, "none"))
+        self.poolctl("set", "tank/home", "quota=40M", "refquota=1G", "reservation=8M")
+        self.assertEqual(values("tank/home", *limits), {"quota": "40M", "refquota": "1G", "reservation": "8M"})
+        (row,) = self.document("get", "tank/home", "quota")["properties"]
+        self.assertEqual((row["number"], row["source"], row["read_only"]), (40 * MIB, "local", False))
+        (home,) = self.document("dataset", "list", "tank")["datasets"]
+        self.assertEqual([home[name + "_bytes"] for name in limits], [40 * MIB, 1 << 30, 8 * MIB])
+        self.assertEqual(home["used_bytes"], 8 * MIB)
+        self.assertTrue(home["referenced_bytes"] < MIB and 39 * MIB < home["available_bytes"] <= 40 * MIB)
+        # A volume counts for the quota of the file system that it lies in; what was written stays.
+        data = os.urandom(32 * MIB)
+        self.poolctl("volume", "write", "tank/home/disk", input=data[:24 * MIB])
+        self.poolctl("set", "tank/home", "quota=28M")
+        self.refused("volume", "write", "tank/home/disk", input=data[::-1], says="quota", changes=True)
+        self.poolctl("set", "tank/home", "quota=none")
+        self.poolctl("volume", "write", "tank/home/disk", input=data)
+        self.assertEqual(self.poolctl("volume", "read", "tank/home/disk", text=False), data)
+        for setting, says in (("quota=1", "reservation"), ("reservation=1E", "less"), ("refquota=-1", "no size"), ("quota=", "no size"),
+                              ("userquota@none such=1", "user"), ("projectquota@x=1", "number"), ("userquota@=1", "number"),
+                              ("userquota@4294967295=1", "number"), ("userquota@3=x", "no size"), ("userused@3=1", "figure"), ("olga@3=1", "olga")):
+            self.refused("set", "tank/home", setting, says=says, changes=True)
+        for setting, says in (("quota=1M", "quota"), ("userquota@3=1", "userquota")):
+            self.refused("set", "tank/home/disk", setting, says=says, changes=True)
+        self.refused("set", "tank", "userquota@3=1", says="userquota", changes=True)
+        self.refused("userspace", "tank/home/disk", says="home/disk")
+        self.refused("userspace", "tank/none", says="none")
+        self.poolctl("set", "tank/home/disk", "reservation=40M")
+        self.assertEqual(values("tank/home/disk", "reservation", "used"), {"reservation": "40M", "used": "40.00M"})
+        self.poolctl("set", "tank/home", "userquota@root=2G", "groupobjquota@12=100", "projectquota@77=1M", "projectobjquota@77=5")
+        self.poolctl("set", "tank/home", "userquota@5=1G", "-n")
+        names = ("userquota@0", "userobjquota@0", "groupobjquota@12", "projectobjused@0", "userused@0")
+        self.assertEqual(values("tank/home", *names), dict(zip(names, ("2G", "none", "100", "1", "0"))))
+        owners = {(row["kind"], row["id"]): row for row in self.document("userspace", "tank/home")["owners"]}
+        self.assertEqual(set(owners), {("user", 0), ("group", 0), ("group", 12), ("project", 0), ("project", 77)})
+        self.assertEqual([owners["project", 77][name] for name in ("name", "used_nodes", "quota_bytes", "quota_nodes")], ["77", 0, MIB, 5])
+        self.assertEqual([owners["user", 0][name] for name in ("name", "used_nodes", "quota_bytes", "quota_nodes")], ["root", 1, 2 << 30, None])
+        self.poolctl("inherit", "tank/home", "projectquota@77", "projectobjquota@77", "groupobjquota@12", "reservation")
+        self.poolctl("set", "tank/home", "userquota@root=none")
+        self.assertEqual(len(self.document("userspace", "tank/home")["owners"]), 3)
+        self.assertEqual(values("tank/home", "reservation"), {"reservation": "none"})
+        self.verify()
+
     def test_datasets_in_datasets(self):
         self.create()
         self.refused("dataset", "create", "tank/home/anna", says="there is no file system tank/home", changes=True)
