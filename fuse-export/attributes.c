@@ -3,6 +3,7 @@
 #include "fuse-export/mount.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -97,6 +98,50 @@ static void do_statfs(fuse_req_t request, fuse_ino_t ino)
 		.f_namemax = LIBPOOL_NAME_MAX,
 	};
 	fuse_reply_statfs(request, &figures);
+}
+
+/* ---- projects ---- */
+
+/* What chattr -p and lsattr -p do. What is made in a directory is of its project: that can't be turned off, and no other flag exists. */
+static void get_project(fuse_req_t request, fuse_ino_t ino)
+{
+	struct libpool_attributes attributes = LIBPOOL_INIT(libpool_attributes);
+	int code = libpool_fs_get(mount_of(request)->fs, node_of(ino), &attributes);
+	struct fsxattr all = {.fsx_projid = attributes.project, .fsx_xflags = S_ISDIR(attributes.mode) ? FS_XFLAG_PROJINHERIT : 0};
+
+	if (code < 0)
+		fuse_reply_err(request, errno_of(code));
+	else
+		fuse_reply_ioctl(request, 0, &all, sizeof(all));
+}
+
+static void set_project(fuse_req_t request, fuse_ino_t ino, const struct fsxattr *all)
+{
+	struct libpool_set set = {.size = sizeof(set), .what = LIBPOOL_SET_PROJECT, .project = all->fsx_projid};
+	int code = all->fsx_xflags & ~(uint32_t)FS_XFLAG_PROJINHERIT || all->fsx_extsize || all->fsx_cowextsize ? -EOPNOTSUPP : 0;
+
+	if (code == 0)
+		code = libpool_fs_set(mount_of(request)->fs, node_of(ino), &set, NULL);
+	if (code < 0)
+		fuse_reply_err(request, errno_of(code));
+	else
+		fuse_reply_ioctl(request, 0, NULL, 0);
+}
+
+static void do_ioctl(fuse_req_t request, fuse_ino_t ino, unsigned command, void *argument, struct fuse_file_info *info, unsigned flags, const void *in,
+		     size_t in_size, size_t out_size)
+{
+	(void)argument, (void)info;
+	if (!(flags & FUSE_IOCTL_COMPAT) && command == FS_IOC_FSGETXATTR && out_size >= sizeof(struct fsxattr)) {
+		get_project(request, ino);
+	} else if (!(flags & FUSE_IOCTL_COMPAT) && command == FS_IOC_FSSETXATTR && in_size >= sizeof(struct fsxattr)) {
+		struct fsxattr all;
+
+		memcpy(&all, in, sizeof(all));
+		set_project(request, ino, &all);
+	} else {
+		fuse_reply_err(request, ENOTTY);
+	}
 }
 
 /* ---- extended attributes ---- */
@@ -194,6 +239,7 @@ void attributes_operations(struct fuse_lowlevel_ops *operations)
 	operations->getattr = do_getattr;
 	operations->setattr = do_setattr;
 	operations->statfs = do_statfs;
+	operations->ioctl = do_ioctl;
 	operations->setxattr = do_setxattr;
 	operations->getxattr = do_getxattr;
 	operations->listxattr = do_listxattr;

@@ -37,6 +37,7 @@ static void do_init(void *userdata, struct fuse_conn_info *connection)
 	want(connection, FUSE_CAP_READDIRPLUS);
 	want(connection, FUSE_CAP_READDIRPLUS_AUTO);
 	want(connection, FUSE_CAP_CACHE_SYMLINKS);
+	want(connection, FUSE_CAP_IOCTL_DIR); /* projects */
 	want(connection, FUSE_CAP_EXPLICIT_INVAL_DATA);
 	connection->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
 }

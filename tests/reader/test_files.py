@@ -113,6 +113,7 @@ class Files(unittest.TestCase):
         self.environment = dict(os.environ, LIBPOOL_DISK_PATH=self.folder, LIBPOOL_RUN_PATH=os.path.join(self.folder, "run"))
         self.poolctl("create", "t", "raid6", *self.images, "--create-size", "96M")
         self.poolctl("dataset", "create", "t/fs")
+        self.poolctl("set", "t/fs", "refquota=300M", "userquota@12345=1G", "projectobjquota@7=1000")
         self.wanted = self.fill()
         self.attributes = {path: found.pop("attributes") for path, found in self.wanted.items()}
 
@@ -154,6 +155,14 @@ class Files(unittest.TestCase):
             self.assertEqual(found[path], of_path, path)
         self.assertEqual({path: entry["attributes"] for path, entry in listing.items()}, self.attributes)
 
+    def check_space(self):
+        pool = Pool(self.images)
+        dataset = pool.dataset("fs", "file system")
+        sums = FileSystem(pool, dataset).space()
+        self.assertEqual(pool.space(dataset), sums | {(17, 12345): (1 << 30, 0), (19, 7): (0, 1000)})
+        self.assertEqual({owner for kind, owner in sums if kind == 1}, {0, 12345})
+        self.assertEqual(sums[1, 12345][1], 1)
+
     def spoil(self, number):
         """Block 1 of a file, on all disks."""
         pool = Pool(self.images)
@@ -167,6 +176,7 @@ class Files(unittest.TestCase):
     def test_files(self):
         subprocess.run([READER, "--check", *self.images], check=True, stdout=subprocess.DEVNULL, timeout=300)
         self.check(self.images)
+        self.check_space()
         self.check(self.images[2:])
         self.check([self.images[0], *self.images[3:]])
         subprocess.run([os.environ["DAMAGE_DISK"], "--percent", "20", "--seed", "5", *self.images[:2]], check=True, stdout=subprocess.DEVNULL)
