@@ -267,7 +267,7 @@ static uint64_t count_bytes(struct scrub *scrub)
 	return bytes;
 }
 
-/* Labels and the sysmap. */
+/* Labels, the sysmap, the batch map: before the cells, of which some may be dead then. */
 static int check_areas(struct job *job, const struct job_host *host)
 {
 	unsigned wrong = 0, healed = 0;
@@ -293,6 +293,8 @@ int scrub_run(struct job *job, const struct job_host *host)
 	job_begin(job, host);
 	job->total_bytes = job->done_bytes + count_bytes(&scrub);
 	uint64_t repaired = job->cells_repaired;
+	if (host->areas)
+		status = check_areas(job, host);
 	while (status == 0 && job->cursor < alloc_segment_count(scrub.alloc)) {
 		if (job_must_rest(job, host)) {
 			drain(&scrub);
@@ -314,8 +316,6 @@ int scrub_run(struct job *job, const struct job_host *host)
 	drain(&scrub);
 	if (status == 0)
 		status = scrub.error;
-	if (status == 0 && host->areas)
-		status = check_areas(job, host);
 	if (status == 0)
 		status = scrub_lost_before(job, host, done_before, &scrub.lost_batches);
 	if (status == 0)

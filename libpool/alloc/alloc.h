@@ -172,6 +172,10 @@ void alloc_stale_drop_disk(struct alloc *alloc, unsigned disk);
 void alloc_batch_map_changes(struct alloc *alloc,
 			     void (*change)(void *argument, uint32_t segment, const struct batch_index *batch, bool present), void *argument);
 
+/* All that the map has, once alloc_batch_map_changes was called. */
+void alloc_batch_map_all(struct alloc *alloc,
+			 void (*change)(void *argument, uint32_t segment, const struct batch_index *batch, bool present), void *argument);
+
 /* Checkpoint pages (state of the last commit). first_txg: the oldest txg whose changes the page on disk lacks. */
 size_t alloc_segtab_pages(const struct alloc *alloc);
 size_t alloc_livemap_pages(const struct alloc *alloc);

@@ -195,6 +195,17 @@ void alloc_batch_remove_summary(struct alloc *alloc, uint32_t id, uint64_t summa
 		}
 }
 
+void alloc_batch_map_all(struct alloc *alloc,
+			 void (*change)(void *argument, uint32_t segment, const struct batch_index *batch, bool present), void *argument)
+{
+	for (uint32_t id = 0; id < alloc->segment_count; id++) {
+		const struct segment *segment = alloc_segment(alloc, id);
+		for (size_t b = 0; segment && b < segment->batch_count; b++)
+			if (segment->batches[b].flags & BATCH_IN_MAP)
+				change(argument, id, &segment->batches[b], true);
+	}
+}
+
 void alloc_batch_map_changes(struct alloc *alloc,
 			     void (*change)(void *argument, uint32_t segment, const struct batch_index *batch, bool present),
 			     void *argument)

@@ -132,6 +132,18 @@ int tree_next(struct object *object, const void *key, size_t key_length, bool af
 	      size_t *ret_value_length);
 
 /*
+ * The leaf that a key belongs into, on disk, whatever is cached: *ret_damage is 0, or why it, or (with *ret_above) a node
+ * above, can't be read. *ret_next gets the first key beyond it, *ret_next_length 0 when there is none. Waits.
+ */
+int tree_check_leaf(struct object *object, const void *key, size_t key_length, void *ret_next, size_t *ret_next_length, int *ret_damage,
+		    bool *ret_above);
+/*
+ * For a tree whose content is known elsewhere: the changes of txg, with those to come, are all it is to hold. A leaf that can't be
+ * read then counts as empty, and is written anew; others are as ever.
+ */
+int tree_set_complete(struct object *object, uint64_t txg);
+
+/*
  * Whether a change could be committed: all nodes on its way must be readable, or the commit fails and halts the pool. Ask before
  * each change, outside of handles (they read what isn't cached). 0, -POOL_EDAMAGED or what the read gives. For blocks [first,
  * first + count): a punch needs less than a write, as what it takes away as a whole isn't opened. object_check: the dnode; tree_check asks for it too.

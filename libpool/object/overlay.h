@@ -54,6 +54,7 @@ struct overlay {
 	struct sorted_map blocks;  /* dirty_block by number */
 	struct sorted_map ranges;  /* punched_range by first; neither overlapping nor touching */
 	struct sorted_map changes; /* tree_change by key */
+	bool complete;             /* tree: whatever it is to hold is among the changes */
 	bool any_written;
 	uint64_t max_written; /* highest block written, if any was; punches don't lower it */
 	int64_t bytes;        /* memory in use: what the throttle was told */

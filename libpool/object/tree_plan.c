@@ -30,6 +30,12 @@ void tree_node_free(struct tree_node *node)
 	free(node);
 }
 
+/* A leaf of a tree that is given as a whole. */
+static bool is_dispensable(const struct plan *plan, const struct tree_node *node, int error)
+{
+	return (error == -POOL_EDAMAGED || error == -POOL_EFORMAT) && node->level == 0 && plan->overlay->complete;
+}
+
 int tree_nodes_load(struct plan *plan, struct tree_node **nodes, size_t count)
 {
 	struct node_request *requests = calloc(count ? count : 1, sizeof(*requests));
@@ -42,14 +48,19 @@ int tree_nodes_load(struct plan *plan, struct tree_node **nodes, size_t count)
 		requests[i].pointer = nodes[i]->old;
 		requests[i].owner = object_owner(plan->object, nodes[i]->level, 0);
 	}
-	result = nodes_read(plan->part->home, requests, count);
+	(void)nodes_read(plan->part->home, requests, count);
+	result = 0;
 	for (size_t i = 0; i < count; i++) {
+		int error = requests[i].error;
+
 		nodes[i]->buffer = requests[i].buffer;
-		if (result < 0 || !requests[i].buffer)
-			continue;
-		result = tree_node_check(requests[i].buffer->data, size, nodes[i]->level);
-		if (result == 0)
+		if (error == 0 && requests[i].buffer)
+			error = tree_node_check(requests[i].buffer->data, size, nodes[i]->level);
+		if (error == 0 && requests[i].buffer)
 			nodes[i]->count = (unsigned)tree_node_count(requests[i].buffer->data, size, nodes[i]->level);
+		nodes[i]->lost = is_dispensable(plan, nodes[i], error);
+		if (!nodes[i]->lost && result == 0)
+			result = error;
 	}
 	free(requests);
 	return result;

@@ -194,6 +194,75 @@ int tree_check(struct object *object, const void *key, size_t key_length)
 	return result == -ENOENT ? 0 : result;
 }
 
+/* Down to the pointer of the leaf; what fails on the way does with the bound so far. */
+static int find_leaf_pointer(struct object_view *view, const void *key, size_t key_length, struct block_pointer *ret_pointer, struct bound *bound)
+{
+	size_t size = (size_t)1 << view->indirect_shift;
+	unsigned level = view->levels - 1u;
+	int result = object_decode(view->object, &view->root, level, size, ret_pointer);
+
+	for (; result == 0 && level > 0; level--) {
+		struct buffer *node;
+
+		result = block_pointer_is_placed(ret_pointer) ? read_node(view, ret_pointer, &node) : -POOL_EFORMAT;
+		if (result < 0)
+			break;
+		result = follow(view, node, level, key, key_length, ret_pointer, bound);
+		buffer_unref(node);
+	}
+	return result;
+}
+
+static bool is_current(void *view)
+{
+	return object_view_current(view);
+}
+
+static int check_leaf(struct object_view *view, const void *key, size_t key_length, struct bound *bound, bool *ret_above)
+{
+	struct block_owner owner = object_owner(view->object, 0, 0);
+	size_t size = (size_t)1 << view->indirect_shift;
+	struct block_pointer pointer;
+	struct buffer *leaf;
+	int result = find_leaf_pointer(view, key, key_length, &pointer, bound);
+
+	*ret_above = result < 0;
+	if (result == 0)
+		result = block_pointer_is_placed(&pointer) ? 0 : -POOL_EFORMAT;
+	if (result == 0)
+		result = block_read(view->object->home->blocks, &pointer, &owner, BLOCK_READ_NO_CACHE, is_current, view, &leaf);
+	if (result < 0)
+		return result;
+	result = leaf->size == size ? tree_node_check(leaf->data, size, 0) : -POOL_EFORMAT;
+	buffer_unref(leaf);
+	return result;
+}
+
+int tree_check_leaf(struct object *object, const void *key, size_t key_length, void *ret_next, size_t *ret_next_length, int *ret_damage,
+		    bool *ret_above)
+{
+	struct object_view view = { 0 };
+	struct bound bound;
+	int result;
+
+	do {
+		bound = (struct bound){ 0 };
+		result = check_tree(object, key_length);
+		if (result < 0)
+			return result;
+		object_view_take(&view, object);
+		*ret_above = false;
+		if (view.levels)
+			result = check_leaf(&view, key, key_length, &bound, ret_above);
+	} while (result == -POOL_ESTALE);
+	*ret_damage = result == -POOL_EDAMAGED || result == -POOL_EFORMAT ? result : 0;
+	if (result < 0 && !*ret_damage)
+		return result;
+	*ret_next_length = bound.exists ? bound.length : 0;
+	memcpy(ret_next, bound.key, *ret_next_length);
+	return 0;
+}
+
 /* The first entry on disk from the key on. */
 static int next_on_disk(struct object_view *view, const void *key, size_t key_length, bool after, struct record *ret_record)
 {

@@ -59,6 +59,7 @@ static int build_leaf(struct plan *plan, struct tree_node *node)
 	if (!node->entries)
 		return -ENOMEM;
 	node->appended = true;
+	node->changed = node->lost;
 	while (index < node->count || next < node->end) {
 		const struct tree_change *change = next < node->end ? tree_plan_change(plan->tree, next) : NULL;
 		struct tree_entry entry, new_entry;
@@ -134,6 +135,14 @@ static int build_inner(struct plan *plan, struct tree_node *node, struct tree_no
 	return 0;
 }
 
+/* What lost leaves held was counted once already. */
+static void count_complete(struct plan *plan)
+{
+	plan->dnode.max_block = 0;
+	for (size_t i = 0; i < plan->tree->change_count; i++)
+		plan->dnode.max_block += !tree_plan_change(plan->tree, i)->deleted;
+}
+
 static int build_level(struct plan *plan, unsigned level)
 {
 	struct array *nodes = &plan->tree->levels[level], *children = level ? &plan->tree->levels[level - 1] : NULL;
@@ -152,6 +161,8 @@ static int build_level(struct plan *plan, unsigned level)
 			child++;
 		result = build_inner(plan, node, array_at(children, struct tree_node *, first), child - first);
 	}
+	if (level == 0 && plan->overlay->complete)
+		count_complete(plan);
 	return result;
 }
 

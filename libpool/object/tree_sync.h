@@ -22,6 +22,7 @@ struct tree_node {
 	/* Its new content; entries NULL until then. */
 	struct tree_entry *entries;
 	size_t entry_count, bytes;
+	bool lost;              /* can't be read; all that it held is among the changes */
 	bool changed, appended; /* appended: only behind the last entry */
 	struct tree_page *pages;
 	size_t page_count;

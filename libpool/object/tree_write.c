@@ -20,6 +20,16 @@ static int change(struct object *object, uint64_t txg, const void *key, size_t k
 	return result;
 }
 
+int tree_set_complete(struct object *object, uint64_t txg)
+{
+	struct overlay *overlay = object_overlay(object, txg);
+
+	if (!overlay)
+		return -ENOMEM;
+	overlay->complete = true;
+	return 0;
+}
+
 int tree_put(struct object *object, uint64_t txg, const void *key, size_t key_length, const void *value, size_t value_length)
 {
 	return change(object, txg, key, key_length, value_length ? value : "", value_length);

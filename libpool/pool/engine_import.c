@@ -252,6 +252,7 @@ static int bring_up(struct engine *engine, struct pool_error *error)
 	events_attach(engine);
 	damage_attach(engine);
 	note_lost(engine, "the history", lost);
+	note_lost(engine, "part of the batch map", core_lacks_batches(engine->core) ? -POOL_EDAMAGED : 0);
 	note_lost(engine, "the list of damage", damage_load(engine));
 	note_lost(engine, "the paths of disks", paths_load(engine));
 	note_lost(engine, "the error counters of disks", counters_load(engine));

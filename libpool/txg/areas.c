@@ -1,6 +1,7 @@
 /*
- * The copies in the label areas of each disk that nothing reads while a pool is imported: its label, four times, and the
- * sysmap, twice. A scrub asks for them, so that they are made good as long as there are others.
+ * What nothing reads while a pool is imported: in the label areas of each disk its label, four times, and the sysmap,
+ * twice; and the leaves of the batch map. A scrub asks for them, so that they are made good as long as there is something to
+ * make them from.
  *
  * What must always hold: a copy of a label is written alone and flushed before the next, so that a crash costs none that
  * was good; the sysmap isn't written where it lies, but by a commit, into the next slot of all disks.
@@ -91,6 +92,50 @@ static int check_labels(void *argument, unsigned item)
 	return status;
 }
 
+/* From leaf to leaf; commits go on meanwhile. An upper node that can't be read is none that can be made anew. */
+static int check_batch_map(struct core *core, unsigned *ret_lost)
+{
+	uint8_t *key = malloc(OBJECT_KEY_MAX), *next = malloc(OBJECT_KEY_MAX);
+	size_t length = 0, next_length = 0;
+	int status = key && next ? 0 : -ENOMEM;
+
+	*ret_lost = 0;
+	while (status == 0) {
+		int damage;
+		bool above;
+
+		status = core->halted ? -POOL_EHALTED :
+					tree_check_leaf(core->mos_objects[MOS_BATCH_MAP], key, length, next, &next_length, &damage, &above);
+		if (status < 0)
+			break;
+		*ret_lost += damage && !above;
+		if (!next_length)
+			break;
+		memcpy(key, next, next_length);
+		length = next_length;
+	}
+	free(key);
+	free(next);
+	return status == -POOL_EDEGRADED || status == -ENOENT ? 0 : status;
+}
+
+/* Cached leaves are dropped: the commit has to see what is on disk. */
+static int mend_batch_map(struct core *core, unsigned *wrong, unsigned *healed)
+{
+	unsigned lost;
+	int status = check_batch_map(core, &lost);
+
+	if (status < 0 || !lost)
+		return status;
+	*wrong += lost;
+	blocks_drop_cache(core->blocks);
+	core->map_is_wrong = true;
+	status = core_commit_forced(core);
+	if (status == 0)
+		*healed += lost;
+	return status;
+}
+
 int core_check_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_healed)
 {
 	struct areas *areas = calloc(1, sizeof(*areas));
@@ -119,6 +164,8 @@ int core_check_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_heale
 		status = core_commit_forced(core);
 		healed += status == 0 ? lacking : 0;
 	}
+	if (status == 0)
+		status = mend_batch_map(core, &wrong, &healed);
 	free(areas);
 	*ret_wrong = wrong;
 	*ret_healed = healed;

@@ -122,6 +122,11 @@ const struct label *core_label(const struct core *core)
 	return core->label;
 }
 
+bool core_lacks_batches(const struct core *core)
+{
+	return core->map_lost > 0;
+}
+
 bool core_read_only(const struct core *core)
 {
 	return core->read_only;

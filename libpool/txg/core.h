@@ -85,6 +85,8 @@ struct objset *core_mos(struct core *core);
 struct object *core_mos_object(struct core *core, uint64_t number); /* one of MOS_*; open as long as the core is */
 const struct label *core_label(const struct core *core);            /* the configuration: name, disks, k, m */
 bool core_read_only(const struct core *core);
+/* A read-only import does without what it can't read of the batch map: nothing is repaired there, and not all cells can be judged. */
+bool core_lacks_batches(const struct core *core);
 bool core_halted(const struct core *core, const char **ret_why);
 void core_halt(struct core *core, const char *why);
 uint64_t core_committed_txg(const struct core *core);
@@ -154,8 +156,8 @@ const char *core_failure_text(const struct core *core, int status);
 /* ---- Disks ---- */
 
 /*
- * Reads what lies in the label areas of all disks that take part: copies of labels that can't be read or aren't the newest
- * are written anew, and a sysmap by a commit. 0 with the number of both, -ENOMEM, -POOL_EHALTED. Waits.
+ * Reads what lies in the label areas of all disks that take part, and the batch map. Copies of labels that can't be read or aren't
+ * the newest are written anew, a sysmap and leaves of the map by a commit. 0 with the number of all, -ENOMEM, -POOL_EHALTED. Waits.
  */
 int core_check_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_healed);
 

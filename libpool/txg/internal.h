@@ -35,6 +35,8 @@ struct core {
 
 	struct uberblock uberblock; /* the last one written */
 	uint64_t sysmap_there[BITMAP_WORDS(DISKS_MAX)]; /* disks whose copies of the sysmap it means are known to be good */
+	bool map_is_wrong;          /* a leaf of the batch map can't be read: the next commit writes it anew */
+	unsigned map_lost;          /* of a read-only import: pieces of the batch map that it does without */
 	uint64_t epoch;             /* of this import */
 	bool epoch_recorded;
 	uint64_t commits;

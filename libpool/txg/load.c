@@ -195,35 +195,61 @@ static int load_logs(struct core *core, const struct commit_block *commit)
 	return status;
 }
 
+static int load_batch(struct core *core, const uint8_t *key, size_t key_length, const uint8_t *value, size_t value_length)
+{
+	struct batch_map_entry entry;
+	struct block_pointer summary;
+	int status = batch_map_decode(key, key_length, value, value_length, &entry);
+
+	if (status == 0)
+		status = block_pointer_decode(&entry.summary, &summary);
+	if (status < 0)
+		return status;
+	struct batch_index batch = { .base = entry.base, .rows = entry.rows, .summary_cells = summary.psect, .txg = entry.txg,
+				     .summary_dva = summary.dva };
+	memcpy(batch.summary_checksum, summary.checksum, 16);
+	return alloc_load_batch(core->alloc, entry.segment, &batch);
+}
+
+/* What can't be read is passed over by an import that only looks; where the rest begins. -ENOENT: nowhere. */
+static int pass_over(struct core *core, int damage, uint8_t *key, size_t *key_length)
+{
+	uint8_t *next = malloc(OBJECT_KEY_MAX);
+	size_t next_length = 0;
+	bool above;
+	int status = next ? 0 : -ENOMEM;
+
+	if (status == 0)
+		status = core->read_only ? tree_check_leaf(core->mos_objects[MOS_BATCH_MAP], key, *key_length, next, &next_length,
+							   &damage, &above) :
+					   damage;
+	if (status == 0) {
+		core->map_lost++;
+		memcpy(key, next, next_length);
+		*key_length = next_length;
+		status = next_length ? 0 : -ENOENT;
+	}
+	free(next);
+	return status;
+}
+
 static int load_batch_map(struct core *core)
 {
-	struct object *map = core->mos_objects[MOS_BATCH_MAP];
 	uint8_t *key = malloc(OBJECT_KEY_MAX), *value = malloc(OBJECT_VALUE_MAX);
 	size_t key_length = 0, value_length;
 	int status = key && value ? 0 : -ENOMEM;
 
-	for (bool after = false; status == 0; after = true) {
-		struct batch_map_entry entry;
-		struct block_pointer summary;
-		status = tree_next(map, key, key_length, after, key, &key_length, value, &value_length);
-		if (status == -ENOENT) {
-			status = 0;
-			break;
-		}
+	for (bool after = false; status == 0;) {
+		status = tree_next(core->mos_objects[MOS_BATCH_MAP], key, key_length, after, key, &key_length, value, &value_length);
+		after = status == 0;
 		if (status == 0)
-			status = batch_map_decode(key, key_length, value, value_length, &entry);
-		if (status == 0)
-			status = block_pointer_decode(&entry.summary, &summary);
-		if (status < 0)
-			break;
-		struct batch_index batch = { .base = entry.base, .rows = entry.rows, .summary_cells = summary.psect,
-					     .txg = entry.txg, .summary_dva = summary.dva };
-		memcpy(batch.summary_checksum, summary.checksum, 16);
-		status = alloc_load_batch(core->alloc, entry.segment, &batch);
+			status = load_batch(core, key, key_length, value, value_length);
+		else if (status == -POOL_EDAMAGED || status == -POOL_EFORMAT)
+			status = pass_over(core, status, key, &key_length);
 	}
 	free(key);
 	free(value);
-	return status;
+	return status == -ENOENT ? 0 : status;
 }
 
 static int load_mos(struct core *core, const struct commit_block *commit)
@@ -311,7 +337,7 @@ int core_load(struct core *core, const struct uberblock *uberblock, struct pool_
 		status = load_mos(core, commit);
 	}
 	if (status == 0) {
-		step = "batch map";
+		step = core->read_only ? "batch map" : "batch map (a read-only import does without it)";
 		status = load_batch_map(core);
 	}
 	if (status == 0) {

@@ -40,9 +40,15 @@ void core_kill(struct object_sync *sync, struct objset *objset, const struct blo
 
 struct map_change {
 	struct core *core;
+	struct array keys; /* struct map_key: what changed */
 	int status;
 };
 
+struct map_key {
+	uint8_t bytes[BATCH_MAP_KEY_SIZE];
+};
+
+/* Must not wait: alloc goes through lists that others add to. */
 static void batch_map_change(void *argument, uint32_t segment, const struct batch_index *batch, bool present)
 {
 	struct map_change *change = argument;
@@ -61,6 +67,42 @@ static void batch_map_change(void *argument, uint32_t segment, const struct batc
 	struct object *map = core->mos_objects[MOS_BATCH_MAP];
 	change->status = present ? tree_put(map, core->syncing_txg, key, sizeof(key), value, sizeof(value)) :
 				   tree_delete(map, core->syncing_txg, key, sizeof(key));
+	if (change->status == 0)
+		change->status = array_push(&change->keys, key);
+}
+
+/* Leaves that are about to be read, and can't be. */
+static bool map_is_damaged(struct core *core, const struct array *keys)
+{
+	bool damaged = core->map_is_wrong;
+
+	for (size_t i = 0; i < keys->count && !damaged; i++) {
+		const struct map_key *key = array_at(keys, struct map_key, i);
+		damaged = tree_check(core->mos_objects[MOS_BATCH_MAP], key->bytes, sizeof(key->bytes)) == -POOL_EDAMAGED;
+	}
+	return damaged;
+}
+
+/*
+ * The batch map follows the index, which has all that is in it. So leaves that can't be read are made anew: the map is put in as a
+ * whole, and what is as it was stays.
+ */
+static int sync_batch_map(struct core *core)
+{
+	struct map_change change = { .core = core };
+
+	array_init(&change.keys, sizeof(struct map_key));
+	alloc_batch_map_changes(core->alloc, batch_map_change, &change);
+	if (change.status == 0 && map_is_damaged(core, &change.keys)) {
+		/* What came while leaves were looked at, too: from here to the end nothing waits. */
+		alloc_batch_map_changes(core->alloc, batch_map_change, &change);
+		alloc_batch_map_all(core->alloc, batch_map_change, &change);
+		if (change.status == 0)
+			change.status = tree_set_complete(core->mos_objects[MOS_BATCH_MAP], core->syncing_txg);
+		core->map_is_wrong = false;
+	}
+	array_release(&change.keys);
+	return change.status;
 }
 
 /*
@@ -85,16 +127,13 @@ static int reserve_final(struct core *core, struct final_layout *ret_reserved)
 
 static int sync_metadata(struct core *core, struct object_sync *sync)
 {
-	struct map_change change = { core, 0 };
 	struct objset *mos = core->mos;
 	int status = 0;
 
 	if (core->participant.sync)
 		status = core->participant.sync(core->participant.argument, sync);
-	if (status == 0) {
-		alloc_batch_map_changes(core->alloc, batch_map_change, &change);
-		status = change.status;
-	}
+	if (status == 0)
+		status = sync_batch_map(core);
 	if (status == 0)
 		status = objsets_sync(sync, &mos, 1);
 	static const enum segment_class classes[] = { CLASS_HOT, CLASS_COLD, CLASS_META };

@@ -471,6 +471,70 @@ static void nearly_full_pool_loses_a_disk(void)
 	}
 }
 
+static int find_map_leaf(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
+{
+	if (owner->objset == 0 && owner->object == MOS_BATCH_MAP && owner->level == 0)
+		*(struct block_pointer *)argument = *pointer;
+	return 0;
+}
+
+/* On mirrors, so that nothing else is lost with it. */
+static void spoil_map_leaf(struct world *world)
+{
+	struct block_pointer leaf = {0};
+	struct cell_run runs[COLUMNS_MAX];
+
+	int result = datasets_walk(world->datasets, find_map_leaf, &leaf);
+
+	if (result || !leaf.dva)
+		world_fail(world, "the batch map has no leaf: %s", pool_error_string(result));
+	unsigned count = dva_runs(dva_unpack(leaf.dva), leaf.psect, runs);
+	const struct segment *segment = alloc_segment(core_alloc(world->core), dva_unpack(leaf.dva).segment);
+
+	for (unsigned i = 0; i < count * (segment->record.m + 1u); i++) {
+		struct segment_column column = segment->record.columns[i / count];
+
+		for (unsigned row = 0; row < runs[i % count].rows; row++)
+			sim_disk_rot(world_disk(world, column.disk), store_cell_offset(core_store(world->core), column.au, runs[i % count].row + row));
+	}
+	blocks_drop_cache(core_blocks(world->core));
+}
+
+static unsigned map_rounds;
+
+/* A commit that needs it, or the scrub, has it on disk again before the power goes. */
+static void map_leaf_body(struct world *world)
+{
+	open_pool(world);
+	for (unsigned i = 0; i < 2; i++) {
+		write_some(world, 5);
+		clients_commit(world, true);
+		spoil_map_leaf(world);
+		if (map_rounds % 2)
+			admin_repair(world);
+		for (unsigned j = 0; j < 3; j++) {
+			write_some(world, 5);
+			clients_commit(world, true);
+		}
+	}
+	if (map_rounds > 1) {
+		sim_disks_power_off(world->set);
+		rt_yield(world->rt);
+	}
+	close_pool(world);
+}
+
+static void damaged_map_leaf(void)
+{
+	for (map_rounds = 0; map_rounds < 4; map_rounds++) {
+		struct world *world = machine("a damaged node of the batch map", 4, 1, map_rounds % 3 ? 1 : 2);
+
+		world->plan.fault_kinds = 1u << SIM_ROT; /* nobody was told */
+		boot(world, map_leaf_body);
+		done(world);
+	}
+}
+
 static uint64_t label_copy(const struct sim_disk *disk, unsigned number)
 {
 	return label_area_offset(disk->size, number / 2) + LABEL_OFFSET + number % 2 * LABEL_COPY_SIZE;
@@ -565,6 +629,7 @@ int main(void)
 	disk_named_before_its_label();
 	diverged_disk();
 	labels_one_by_one();
+	damaged_map_leaf();
 	quorum_missed();
 	nearly_full_pool_loses_a_disk();
 	return 0;
