@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -111,10 +112,20 @@ static int check_source(struct stream *stream)
 	return code;
 }
 
+static int output_failed(struct stream *stream, int code)
+{
+	if (code == -EBUSY)
+		return error_set(&stream->call->error, code, "%s: %s is in use, as the disks of pools are: name another file", stream->what,
+				 stream->file);
+	return error_set(&stream->call->error, code, "%s: opening %s: %s", stream->what, stream->file, strerror(-code));
+}
+
+/* Nothing is cut off before it is clear that nobody uses it: disks that are files are locked by who has their pool imported. */
 static int output_open(struct stream *stream)
 {
 	struct call *call = stream->call;
 	struct stat status;
+	bool there, is_device;
 
 	if (call->operand_count == 0) {
 		stream->file = "the standard output";
@@ -122,16 +133,19 @@ static int output_open(struct stream *stream)
 		return 0;
 	}
 	stream->file = call->operands[0];
-	if (stat(stream->file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0 &&
-	    !options_have(&call->options, OPTION_FORCE))
-		return error_set(&call->error, -EEXIST,
-				 "%s: file %s exists and isn't empty: --force overwrites it", stream->what,
-				 stream->file);
-	stream->descriptor = open(stream->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	there = stat(stream->file, &status) == 0;
+	is_device = there && S_ISBLK(status.st_mode);
+	if ((is_device || (there && S_ISREG(status.st_mode) && status.st_size > 0)) && !options_have(&call->options, OPTION_FORCE))
+		return error_set(&call->error, -EEXIST, "%s: %s %s %s: --force overwrites it", stream->what,
+				 is_device ? "device" : "file", stream->file, is_device ? "may hold something" : "exists and isn't empty");
+	stream->descriptor = open(stream->file, O_WRONLY | O_CLOEXEC | (is_device ? O_EXCL : O_CREAT), 0666);
 	if (stream->descriptor < 0)
-		return error_set(&call->error, -errno, "%s: opening %s: %s", stream->what, stream->file,
-				 strerror(errno));
-	return 0;
+		return output_failed(stream, -errno);
+	if (fstat(stream->descriptor, &status) != 0 || !S_ISREG(status.st_mode))
+		return 0;
+	if (flock(stream->descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+		return output_failed(stream, -EBUSY);
+	return ftruncate(stream->descriptor, 0) == 0 ? 0 : output_failed(stream, -errno);
 }
 
 int volume_read_work(struct call *call)

@@ -118,7 +118,7 @@ const struct verb verbs[] = {
 	  .work = userspace_work, .print = userspace_print },
 	{ .name = "volume read", .operands = "POOL/VOLUME [FILE]", .operands_min = 1, .operands_max = 2,
 	  .help = "write the contents of a volume to a file or the standard output",
-	  .details = "A FILE that isn't empty is only overwritten with --force.",
+	  .details = "A FILE that isn't empty, or a device, is only overwritten with --force, and never while it is in use.",
 	  .target = TARGET_VOLUME, .open = OPEN_READ, .options = BIT(OFFSET) | BIT(LENGTH) | BIT(FORCE),
 	  .check = volume_read_check, .work = volume_read_work, .print = volume_read_print },
 	{ .name = "volume write", .operands = "POOL/VOLUME [FILE]", .operands_min = 1, .operands_max = 2,

@@ -384,6 +384,40 @@ class Work(PoolctlCase):
         self.assertTrue(self.document("list")["pools"][0]["clean"])
         self.verify()
 
+    def test_disks_are_not_read_into(self):
+        """Not even with --force, neither those of a pool that is imported nor of one that is only for this command."""
+        disks = self.create(profile="raid1", disks=self.images(2))
+        data = self.volume(size="4M", data=os.urandom(MIB))
+        self.refused("volume", "read", "tank/data", disks[0], says="--force")
+        self.refused("volume", "read", "tank/data", disks[0], "--force", says="in use")
+        self.import_pool()
+        self.refused("volume", "read", "tank/data", disks[1], "--force", says="in use")
+        self.poolctl("export", "tank")
+        self.poolctl("volume", "read", "tank/data", "out", "--length", "1M")
+        self.poolctl("volume", "read", "tank/data", "out", "--length", "4K", "--force")
+        with open(self.path("out"), "rb") as file:
+            self.assertEqual(file.read(), data[:4096])
+        self.reads_back(data)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, for a device")
+    def test_devices_are_not_read_into(self):
+        self.create(profile="raid1", disks=self.images(2))
+        self.volume(size="1M", data=b"hello")
+        result = subprocess.run(["losetup", "--find", "--show", self.image("loop", 1)], capture_output=True, check=False)
+        if result.returncode:
+            self.skipTest("no loop devices here")
+        device = result.stdout.decode().strip()
+        try:
+            self.refused("volume", "read", "tank/data", device, says="--force")
+            holder = os.open(device, os.O_RDWR | os.O_EXCL)
+            self.refused("volume", "read", "tank/data", device, "--force", says="in use")
+            os.close(holder)
+            self.poolctl("volume", "read", "tank/data", device, "--force")
+            with open(device, "rb") as file:
+                self.assertEqual(file.read(5), b"hello")
+        finally:
+            subprocess.run(["losetup", "--detach", device], check=False)
+
     def test_reader_that_goes_away(self):
         self.create()
         self.volume()
