@@ -119,6 +119,12 @@ size_t directory_entry_encode(const struct directory_entry *entry, uint8_t *ret_
 	return sizeof(raw) + entry->name_length;
 }
 
+/* What no directory has an entry for: a way out of it. */
+static bool is_dots(const uint8_t *name, size_t length)
+{
+	return length <= 2 && name[0] == '.' && name[length - 1] == '.';
+}
+
 int directory_entry_decode(const uint8_t *raw_bytes, size_t size, struct directory_entry *ret_entry)
 {
 	struct raw_entry raw;
@@ -128,7 +134,7 @@ int directory_entry_decode(const uint8_t *raw_bytes, size_t size, struct directo
 	memcpy(&raw, raw_bytes, sizeof(raw));
 	const uint8_t *name = raw_bytes + sizeof(raw);
 	if (raw.name_length == 0 || size != sizeof(raw) + raw.name_length || le48_get(raw.object) < FS_OBJECT_ROOT || raw.type > 15 ||
-	    memchr(name, 0, raw.name_length) || memchr(name, '/', raw.name_length))
+	    memchr(name, 0, raw.name_length) || memchr(name, '/', raw.name_length) || is_dots(name, raw.name_length))
 		return -POOL_EFORMAT;
 	ret_entry->object = le48_get(raw.object);
 	ret_entry->type = raw.type;

@@ -98,4 +98,13 @@ bool image_block_write(struct image *image, const struct image_block *block, uin
 bool image_payload_read(const struct image *image, const struct block_pointer *pointer, uint8_t *ret_payload);
 size_t image_block_size(const struct image_block *block);
 
+struct engine;
+struct fs;
+
+/* image_files.c */
+/* All file systems of a pool, looked at and, if `changes`, changed and destroyed. */
+void image_use_filesystems(struct engine *engine, bool changes);
+/* Some of everything that one can hold. */
+void image_make_files(struct fs *fs);
+
 #endif

@@ -27,6 +27,7 @@ struct shape {
 	bool failing;     /* the last writes to a disk fail */
 	bool orphan;      /* there is an orphan, which something else points to as well */
 	bool history;     /* enough of it for a tree of two levels */
+	bool files;       /* file systems, one in the other */
 	struct image_use use;
 };
 
@@ -37,6 +38,7 @@ static const struct shape shapes[] = {
 	{ .name = "lame", .profile = "raid5", .disks = 3, .commits = 3, .lame = true, .use = { 2, 0x0B, 0x15, 4 } },
 	{ .name = "failing", .profile = "raid5", .disks = 3, .commits = 1, .failing = true, .use = { 2, 0x2B, 0x25, 1 } },
 	{ .name = "orphan", .profile = "raid1", .disks = 2, .commits = 1, .orphan = true, .use = { 2, 0x3B, 7, 2 } },
+	{ .name = "files", .profile = "raid1", .disks = 2, .commits = 1, .files = true, .use = { 0, 0x21, 5, 3 } },
 	{ .name = "double", .profile = "raid6", .disks = 4, .commits = 1, .use = { 0, 0x1B, 9, 5 } },
 };
 
@@ -108,6 +110,22 @@ static void write_some(struct making *making, struct datasets *datasets, const c
 	volume_close(volume);
 }
 
+static void make_files(struct engine *engine)
+{
+	static const char *const names[] = { "home", "home/anna" };
+	struct fs_create_options options = { .settings = { 0 } };
+	struct pool_error error = { 0 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct fs *fs;
+		EXPECT_DONE(fs_create(engine_datasets(engine), names[i], &options, &error));
+		EXPECT_DONE(fs_open(engine_datasets(engine), names[i], &fs, &error));
+		image_make_files(fs);
+		EXPECT_DONE(fs_sync(fs));
+		fs_close(fs);
+	}
+}
+
 /*
  * What a destroyed object leaves when it is too large for one txg, but for the size: the root of a tree that is still there. It is
  * put among the known damage, which then change places with the orphans: from a tree of orphans a sync takes them at once.
@@ -173,6 +191,8 @@ static void make_pool(void *argument)
 	write_some(making, datasets, "v4k", 12);
 	write_some(making, datasets, "v16k", 12);
 	write_some(making, datasets, "gone", 5);
+	if (shape->files)
+		make_files(engine);
 	if (shape->lame)
 		EXPECT_DONE(engine_disk_offline(engine, "#1", false, &error));
 	EXPECT_DONE(volume_destroy(datasets, "gone", &error));
@@ -425,14 +445,19 @@ static void put_requests(void)
 		"\"replace\",\"params\":{\"disk\":\"#0\",\"new_disk\":\"a\"}", "\"offline\",\"params\":{\"disk\":\"#0\"}",
 		"\"online\",\"params\":{\"disk\":\"#0\"}", "\"clear\"", "\"volume.create\",\"params\":{\"volume\":\"w\",\"volume_bytes\":4096}",
 		"\"volume.destroy\",\"params\":{\"volume\":\"w\"}", "\"volume.resize\",\"params\":{\"volume\":\"v\",\"volume_bytes\":8192}",
-		"\"volume.list\"", "\"volume.read\",\"descriptors\":1,\"params\":{\"volume\":\"v\"}", "\"get\",\"params\":{\"volume\":\"v\",\"properties\":[\"all\"]}",
+		"\"volume.list\"", "\"volume.read\",\"descriptors\":1,\"params\":{\"volume\":\"v\",\"file\":\"x\"}",
+		"\"volume.write\",\"descriptors\":1,\"progress\":true,\"params\":{\"volume\":\"v\",\"offset\":100}",
+		"\"volume.write\",\"descriptors\":1,\"params\":{\"volume\":\"v\",\"length\":100}", "\"inherit\",\"params\":{\"properties\":[\"comment\"]}",
+		"\"dataset.create\",\"params\":{\"dataset\":\"d\",\"record_bytes\":8192}", "\"dataset.list\"",
+		"\"dataset.rename\",\"params\":{\"dataset\":\"d\",\"new_dataset\":\"e\"}",
+		"\"dataset.destroy\",\"params\":{\"dataset\":\"e\",\"recursive\":true}", "\"get\",\"params\":{\"volume\":\"v\",\"properties\":[\"all\"]}",
 		"\"set\",\"params\":{\"settings\":[\"comment=x\"]}", "\"export\"", "\"debug.verify\",\"progress\":true",
 		"\"cancel\",\"params\":{\"id\":1}"
 	};
 
 	for (unsigned i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
 		char line[512], name[16];
-		uint8_t piece = i % 3 == 2 ? 7 : 0;
+		uint8_t piece = (uint8_t)((i % 3 == 2 ? 7 : 0) | (strstr(methods[i], "descriptors") ? 1 + i % 3 : 0) << 6);
 		int length = snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",\"id\":%u,\"method\":%s}\n", i, methods[i]);
 		snprintf(name, sizeof(name), "%02u", i);
 		put_file("control", name, &piece, 1, line, (size_t)length);

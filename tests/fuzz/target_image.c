@@ -188,6 +188,7 @@ static void use_pool(struct run *run, struct engine *engine)
 	run->engine = engine;
 	look(engine);
 	use_volumes(run, engine);
+	image_use_filesystems(engine, (run->use.writes & WRITE_DATA) != 0);
 	if (run->use.writes & WRITE_PROPERTIES) {
 		(void)engine_property_set(engine, NULL, "comment", "forged", false, &error);
 		(void)engine_history_add(engine, "a command", &error);

@@ -97,6 +97,11 @@ static void entries(void **state)
 	raw[0] = 16;
 	raw[7] = 0;
 	assert_int_equal(directory_entry_decode(raw, 8, &back), -POOL_EFORMAT);
+	for (unsigned length = 1; length <= 3; length++) {
+		struct directory_entry dots = { .object = 77, .type = 8, .name_length = (uint8_t)length, .name = "..." };
+		size = directory_entry_encode(&dots, raw);
+		assert_int_equal(directory_entry_decode(raw, size, &back), length <= 2 ? -POOL_EFORMAT : 0);
+	}
 }
 
 static void super(void **state)
