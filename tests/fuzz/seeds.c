@@ -11,6 +11,8 @@
 #include "libpool/pool/records.h"
 #include "libpool/format/tree_node.h"
 #include "libpool/format/dataset_record.h"
+#include "libpool/format/dnode.h"
+#include "libpool/format/inode.h"
 #include "scrub/job.h"
 #include "tests/fuzz/image.h"
 #include "tests/sim/simdisk.h"
@@ -285,7 +287,12 @@ static void put_tree_entries(const struct shape *shape, const struct image_block
 		if (tree_node_entry(block->content, size, (unsigned)i, &entry) < 0)
 			continue;
 		uint8_t head[2] = { 0, (uint8_t)entry.key_length }, both[TREE_KEY_MAX + TREE_VALUE_MAX];
-		if (entry.value_length == BATCH_MAP_VALUE_SIZE && entry.key_length == BATCH_MAP_KEY_SIZE)
+		if (shape->files && entry.key_length == DIRECTORY_KEY_SIZE && entry.value_length > 8 &&
+		    entry.value[7] + 8u == entry.value_length)
+			head[0] = 6;
+		else if (entry.key_length == INODE_LINK_KEY_SIZE && entry.value_length == 1)
+			head[0] = 7;
+		else if (entry.value_length == BATCH_MAP_VALUE_SIZE && entry.key_length == BATCH_MAP_KEY_SIZE)
 			head[0] = 1;
 		else if (entry.value_length == JOB_RECORD_SIZE && entry.key_length == JOB_KEY_SIZE)
 			head[0] = 2;
@@ -322,11 +329,12 @@ static void put_block(const struct shape *shape, const struct image *image, cons
 {
 	const struct block_pointer *pointer = &block->pointer;
 	uint8_t head[3] = { 0 };
+	struct dnode dnode;
 	char name[80];
 
 	snprintf(name, sizeof(name), "%s-%u-%u-%u", shape->name, pointer->type, pointer->level,
 		 kinds->blocks[pointer->type][pointer->level & 15]);
-	if (kinds->blocks[pointer->type][pointer->level & 15]++ > 2)
+	if (kinds->blocks[pointer->type][pointer->level & 15]++ > (shape->files ? 8u : 2u))
 		return;
 	put_payload(shape, image, block);
 	head[0] = 0;
@@ -356,6 +364,8 @@ static void put_block(const struct shape *shape, const struct image *image, cons
 			snprintf(name, sizeof(name), "%s-dnode-%u", shape->name, i);
 			if (block->content[i * DNODE_SIZE])
 				put_trimmed("object", name, head, 1, block->content + (size_t)i * DNODE_SIZE, DNODE_SIZE);
+			if (dnode_decode(block->content + (size_t)i * DNODE_SIZE, &dnode) == 0 && dnode.bonus_length)
+				put_file("records", name, dnode.bonus_length == FS_SUPER_SIZE ? "\10" : "\5", 2, dnode.bonus, dnode.bonus_length);
 		}
 		break;
 	case TYPE_TREE:
