@@ -31,14 +31,17 @@
 
 int serve_check(struct call *call)
 {
-	struct libpool_error *error = &call->error;
+	struct libpool_error error;
 	char folder[LIBPOOL_PATH_MAX];
 
 	if (options_have(&call->options, OPTION_SOCKET) && !call->options.text[OPTION_SOCKET][0])
-		return call_usage(call, "serve %s: --socket is empty: give the path of the socket, or leave the option out", call->target.pool);
+		return call_usage(call, "%s %s: --socket is empty: give the path of the socket, or leave the option out", call->verb->name,
+				  call->target.pool);
 	if (options_have(&call->options, OPTION_SOCKET))
 		return 0;
-	return libpool_control_folder(folder, sizeof(folder), error) < 0 ? call_usage(call, "serve %s: %s", call->target.pool, error->text) : 0;
+	if (libpool_control_folder(folder, sizeof(folder), &error) < 0)
+		return call_usage(call, "%s %s: %s", call->verb->name, call->target.pool, error.text);
+	return 0;
 }
 
 static int import(struct call *call, libpool_pool **ret_pool)

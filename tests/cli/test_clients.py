@@ -370,6 +370,10 @@ class Sockets(PoolctlCase):
         self.run_path_before, self.run_path = self.run_path, os.path.join(self.run_path, "x" * 80)
         os.mkdir(self.run_path)
         self.refused("import", "tank", says="too long", changes=True)
+        self.run_path = "/" + "x" * 1000
+        for verb in ("import", "serve"):
+            error = self.refused(verb, "tank", says="too long", code=2)
+            self.assertTrue(error.startswith(f"poolctl: {verb} tank: the folder for control sockets has a path of 1001 bytes"), error)
         self.run_path = self.run_path_before
 
 
