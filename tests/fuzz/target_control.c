@@ -62,7 +62,8 @@ static libpool_control *serve(void)
 {
 	struct libpool_control_options serve_options = { .size = sizeof(serve_options), .path = "" };
 	struct libpool_host host = { .size = sizeof(host), .no_devices = 1, .workers = 1, .cache_bytes = 16u << 20 };
-	char folder[64] = "/tmp/libpool-fuzz.XXXXXX", path[96];
+	/* In memory where that can be had: most requests are durable before they are answered. */
+	char folder[64], path[96];
 	const char *const disks[] = { path }, *const folders[] = { folder };
 	struct libpool_create_options create = { .size = sizeof(create), .name = "tank", .profile = "single", .disks = disks, .disk_count = 1 };
 	struct libpool_import_options import = { .size = sizeof(import), .name = "tank" };
@@ -71,6 +72,7 @@ static libpool_control *serve(void)
 	libpool_control *control;
 	libpool_pool *pool;
 
+	snprintf(folder, sizeof(folder), "%s/libpool-fuzz.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	fuzz_expect(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/disk", folder);
 	FILE *file = fopen(path, "w");
