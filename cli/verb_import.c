@@ -179,7 +179,7 @@ int export_work(struct call *call)
 	if (code < 0)
 		return code;
 	document_format(call->document, "text", "Exported pool %s%s%s", document_get_text(call->document, "pool"),
-			users[0] ? ", although it was in use, which has failed: " : "", users);
+			users[0] ? ", although it was in use: reads and writes fail now for " : "", users);
 	return 0;
 }
 

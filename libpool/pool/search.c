@@ -240,9 +240,9 @@ static int not_found(const struct search *search, const char *name, size_t destr
 	if (destroyed)
 		return pool_error_set(error, -ENOENT, "pool %s is destroyed: 'poolctl undestroy %s' brings it back", name, name);
 	if (search->denied)
-		return pool_error_set(error, -ENOENT, "no pool %s was found, but %zu disks could not be looked at for lack of "
+		return pool_error_set(error, -ENOENT, "no pool %s was found, but %zu disk%s could not be looked at for lack of "
 						      "permission",
-				      name, search->denied);
+				      name, search->denied, search->denied == 1 ? "" : "s");
 	return pool_error_set(error, -ENOENT, "no pool %s was found: name the folder or the disks that it is on", name);
 }
 
