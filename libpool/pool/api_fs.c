@@ -235,12 +235,30 @@ int fs_call(struct fs_call *call, int (*function)(struct fs_call *call), bool ch
 	return api_run(call->handle->pool, NULL, run_call, call, NULL);
 }
 
-int fs_call_attributes(struct fs_call *call, int (*function)(struct fs_call *call), bool changes, struct libpool_attributes *ret_attributes)
+static int on_node(struct fs_call *call)
+{
+	struct fs_node *node;
+	int result = fs_get(call->fs, call->node, 0, &node);
+
+	if (result < 0)
+		return result;
+	result = call->node_function(call, node);
+	fs_put(node);
+	return result;
+}
+
+int fs_call_node(struct fs_call *call, fs_node_function *function, bool changes)
+{
+	call->node_function = function;
+	return fs_call(call, on_node, changes);
+}
+
+int fs_call_attributes(struct fs_call *call, fs_node_function *function, bool changes, struct libpool_attributes *ret_attributes)
 {
 	int result = ret_attributes ? api_result_check(ret_attributes) : 0;
 
 	if (result == 0)
-		result = fs_call(call, function, changes);
+		result = fs_call_node(call, function, changes);
 	if (result == 0 && ret_attributes)
 		result = api_result_copy(ret_attributes, &call->attributes, sizeof(call->attributes));
 	return result;
@@ -283,11 +301,5 @@ int fs_call_finish(struct fs_call *call, struct fs_node *node, bool hold)
 	int result = hold ? engine_fs_hold(call->engine_fs, node) : 0;
 
 	fs_attributes_fill(node, &call->attributes);
-	fs_put(node);
 	return result;
-}
-
-int fs_call_node(struct fs_call *call, struct fs_node **ret_node)
-{
-	return fs_get(call->fs, call->node, 0, ret_node);
 }

@@ -15,6 +15,7 @@ struct libpool_fs {
 struct fs_call {
 	struct libpool_fs *handle;
 	int (*function)(struct fs_call *call);
+	int (*node_function)(struct fs_call *call, struct fs_node *node);
 	/* Engine thread. */
 	struct engine_fs *engine_fs;
 	struct fs *fs;
@@ -34,15 +35,17 @@ struct fs_call {
 	uint64_t result;
 };
 
+typedef int fs_node_function(struct fs_call *call, struct fs_node *node);
+
 /* In the engine; `changes`: refused for read-only handles. */
 int fs_call(struct fs_call *call, int (*function)(struct fs_call *call), bool changes);
-/* With the attributes that it gave, as far as the caller wants them. */
-int fs_call_attributes(struct fs_call *call, int (*function)(struct fs_call *call), bool changes, struct libpool_attributes *ret_attributes);
+/* On call->node, which is put afterwards. */
+int fs_call_node(struct fs_call *call, fs_node_function *function, bool changes);
+/* The same, with the attributes that it gave, as far as the caller wants them. */
+int fs_call_attributes(struct fs_call *call, fs_node_function *function, bool changes, struct libpool_attributes *ret_attributes);
 /* Engine thread: of a node. */
 void fs_attributes_fill(const struct fs_node *node, struct libpool_attributes *ret_attributes);
-/* Engine thread: attributes of a node that was opened for the call, which it holds if `hold`. Puts it. */
+/* Engine thread: the attributes that the call gives are those of this node, which the user holds from then on if `hold`. */
 int fs_call_finish(struct fs_call *call, struct fs_node *node, bool hold);
-/* Engine thread: call->node. */
-int fs_call_node(struct fs_call *call, struct fs_node **ret_node);
 
 #endif

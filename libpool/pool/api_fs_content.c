@@ -2,19 +2,14 @@
 /* Content of files, extended attributes, the whole. */
 #include "libpool/pool/api_fs.h"
 
-static int run_read(struct fs_call *call)
+static int run_read(struct fs_call *call, struct fs_node *node)
 {
-	struct fs_node *node;
 	size_t done = 0;
-	int result = fs_call_node(call, &node);
+	int result = fs_read(node, call->offset, (size_t)call->length, call->buffer, &done);
 
-	if (result < 0)
-		return result;
-	result = fs_read(node, call->offset, (size_t)call->length, call->buffer, &done);
 	if (result == 0)
 		fs_touch(node);
 	call->result = done;
-	fs_put(node);
 	return result;
 }
 
@@ -27,20 +22,15 @@ int64_t libpool_fs_read(libpool_fs *fs, uint64_t node, uint64_t offset, size_t l
 {
 	struct fs_call call = {.handle = fs, .node = node, .offset = offset, .length = length, .buffer = buffer};
 
-	return finish(buffer || !length ? fs_call(&call, run_read, false) : -EINVAL, &call);
+	return finish(buffer || !length ? fs_call_node(&call, run_read, false) : -EINVAL, &call);
 }
 
-static int run_write(struct fs_call *call)
+static int run_write(struct fs_call *call, struct fs_node *node)
 {
-	struct fs_node *node;
 	size_t done = 0;
-	int result = fs_call_node(call, &node);
+	int result = fs_write(node, call->offset, (size_t)call->length, call->buffer, call->flags, &done);
 
-	if (result < 0)
-		return result;
-	result = fs_write(node, call->offset, (size_t)call->length, call->buffer, call->flags, &done);
 	call->result = done;
-	fs_put(node);
 	return result;
 }
 
@@ -51,63 +41,45 @@ int64_t libpool_fs_write(libpool_fs *fs, uint64_t node, uint64_t offset, size_t 
 {
 	struct fs_call call = {.handle = fs, .node = node, .offset = offset, .length = length, .buffer = (void *)(uintptr_t)buffer, .flags = flags};
 
-	return finish(buffer || !length ? fs_call(&call, run_write, true) : -EINVAL, &call);
+	return finish(buffer || !length ? fs_call_node(&call, run_write, true) : -EINVAL, &call);
 }
 
-static int run_allocate(struct fs_call *call)
+static int run_allocate(struct fs_call *call, struct fs_node *node)
 {
-	struct fs_node *node;
-	int result = fs_call_node(call, &node);
-
-	if (result < 0)
-		return result;
-	result = fs_allocate(node, call->mode, call->offset, call->length, call->flags);
-	fs_put(node);
-	return result;
+	return fs_allocate(node, call->mode, call->offset, call->length, call->flags);
 }
 
 int libpool_fs_allocate(libpool_fs *fs, uint64_t node, int mode, uint64_t offset, uint64_t length, uint32_t flags)
 {
 	struct fs_call call = {.handle = fs, .node = node, .mode = mode, .offset = offset, .length = length, .flags = flags};
 
-	return fs_call(&call, run_allocate, true);
+	return fs_call_node(&call, run_allocate, true);
 }
 
-static int run_seek(struct fs_call *call)
+static int run_seek(struct fs_call *call, struct fs_node *node)
 {
-	struct fs_node *node;
-	int result = fs_call_node(call, &node);
-
-	if (result < 0)
-		return result;
-	result = fs_seek(node, call->offset, call->mode, &call->result);
-	fs_put(node);
-	return result;
+	return fs_seek(node, call->offset, call->mode, &call->result);
 }
 
 int libpool_fs_seek(libpool_fs *fs, uint64_t node, uint64_t offset, int data, uint64_t *ret_offset)
 {
 	struct fs_call call = {.handle = fs, .node = node, .offset = offset, .mode = data};
-	int result = ret_offset ? fs_call(&call, run_seek, false) : -EINVAL;
+	int result = ret_offset ? fs_call_node(&call, run_seek, false) : -EINVAL;
 
 	if (result == 0)
 		*ret_offset = call.result;
 	return result;
 }
 
-static int run_copy(struct fs_call *call)
+static int run_copy(struct fs_call *call, struct fs_node *from)
 {
-	struct fs_node *from, *to;
-	int result = fs_call_node(call, &from);
+	struct fs_node *to;
+	int result = fs_get(call->fs, call->other, 0, &to);
 
 	if (result < 0)
 		return result;
-	result = fs_get(call->fs, call->other, 0, &to);
-	if (result == 0) {
-		result = fs_copy_range(from, call->offset, to, call->other_offset, call->length, call->flags, &call->result);
-		fs_put(to);
-	}
-	fs_put(from);
+	result = fs_copy_range(from, call->offset, to, call->other_offset, call->length, call->flags, &call->result);
+	fs_put(to);
 	return result;
 }
 
@@ -116,20 +88,12 @@ int64_t libpool_fs_copy(libpool_fs *fs, uint64_t from, uint64_t from_offset, uin
 	struct fs_call call = {.handle = fs, .node = from, .offset = from_offset, .other = to, .other_offset = to_offset, .length = length,
 			       .flags = flags};
 
-	return finish(fs_call(&call, run_copy, true), &call);
+	return finish(fs_call_node(&call, run_copy, true), &call);
 }
 
-static int run_setxattr(struct fs_call *call)
+static int run_setxattr(struct fs_call *call, struct fs_node *node)
 {
-	struct fs_node *node;
-	int result = fs_call_node(call, &node);
-
-	if (result < 0)
-		return result;
-	result = call->mode ? fs_xattr_remove(node, call->name) :
-			      fs_xattr_set(node, call->name, call->buffer, (size_t)call->length, call->flags);
-	fs_put(node);
-	return result;
+	return call->mode ? fs_xattr_remove(node, call->name) : fs_xattr_set(node, call->name, call->buffer, (size_t)call->length, call->flags);
 }
 
 _Static_assert((int)LIBPOOL_XATTR_CREATE == (int)FS_XATTR_CREATE && (int)LIBPOOL_XATTR_REPLACE == (int)FS_XATTR_REPLACE,
@@ -139,28 +103,23 @@ int libpool_fs_setxattr(libpool_fs *fs, uint64_t node, const char *name, const v
 {
 	struct fs_call call = {.handle = fs, .node = node, .name = name, .buffer = (void *)(uintptr_t)value, .length = length, .flags = flags};
 
-	return name && (value || !length) ? fs_call(&call, run_setxattr, true) : -EINVAL;
+	return name && (value || !length) ? fs_call_node(&call, run_setxattr, true) : -EINVAL;
 }
 
 int libpool_fs_removexattr(libpool_fs *fs, uint64_t node, const char *name)
 {
 	struct fs_call call = {.handle = fs, .node = node, .name = name, .mode = 1};
 
-	return name ? fs_call(&call, run_setxattr, true) : -EINVAL;
+	return name ? fs_call_node(&call, run_setxattr, true) : -EINVAL;
 }
 
-static int run_getxattr(struct fs_call *call)
+static int run_getxattr(struct fs_call *call, struct fs_node *node)
 {
-	struct fs_node *node;
 	size_t length = 0;
-	int result = fs_call_node(call, &node);
-
-	if (result < 0)
-		return result;
-	result = call->name ? fs_xattr_get(node, call->name, call->buffer, (size_t)call->length, &length) :
+	int result = call->name ? fs_xattr_get(node, call->name, call->buffer, (size_t)call->length, &length) :
 			      fs_xattr_list(node, call->buffer, (size_t)call->length, &length);
+
 	call->result = length;
-	fs_put(node);
 	return result;
 }
 
@@ -168,14 +127,14 @@ int64_t libpool_fs_getxattr(libpool_fs *fs, uint64_t node, const char *name, voi
 {
 	struct fs_call call = {.handle = fs, .node = node, .name = name, .buffer = value, .length = capacity};
 
-	return finish(name && (value || !capacity) ? fs_call(&call, run_getxattr, false) : -EINVAL, &call);
+	return finish(name && (value || !capacity) ? fs_call_node(&call, run_getxattr, false) : -EINVAL, &call);
 }
 
 int64_t libpool_fs_listxattr(libpool_fs *fs, uint64_t node, char *names, size_t capacity)
 {
 	struct fs_call call = {.handle = fs, .node = node, .buffer = names, .length = capacity};
 
-	return finish(names || !capacity ? fs_call(&call, run_getxattr, false) : -EINVAL, &call);
+	return finish(names || !capacity ? fs_call_node(&call, run_getxattr, false) : -EINVAL, &call);
 }
 
 static int run_sync(struct fs_call *call)

@@ -5,12 +5,9 @@
 
 #include "libpool/pool/api_fs.h"
 
-static int run_get(struct fs_call *call)
+static int run_get(struct fs_call *call, struct fs_node *node)
 {
-	struct fs_node *node;
-	int result = fs_call_node(call, &node);
-
-	return result < 0 ? result : fs_call_finish(call, node, false);
+	return fs_call_finish(call, node, false);
 }
 
 int libpool_fs_get(libpool_fs *fs, uint64_t node, struct libpool_attributes *ret_attributes)
@@ -20,12 +17,9 @@ int libpool_fs_get(libpool_fs *fs, uint64_t node, struct libpool_attributes *ret
 	return fs_call_attributes(&call, run_get, false, ret_attributes);
 }
 
-static int run_hold(struct fs_call *call)
+static int run_hold(struct fs_call *call, struct fs_node *node)
 {
-	struct fs_node *node;
-	int result = fs_call_node(call, &node);
-
-	return result < 0 ? result : fs_call_finish(call, node, true);
+	return fs_call_finish(call, node, true);
 }
 
 int libpool_fs_hold(libpool_fs *fs, uint64_t node, struct libpool_attributes *ret_attributes)
@@ -47,16 +41,21 @@ int libpool_fs_forget(libpool_fs *fs, uint64_t node, uint64_t count)
 	return fs_call(&call, run_forget, false);
 }
 
-static int run_lookup(struct fs_call *call)
+/* A node that the call found or made, which the caller holds. */
+static int finish_new(struct fs_call *call, struct fs_node *node)
 {
-	struct fs_node *directory, *node;
-	int result = fs_call_node(call, &directory);
+	int result = fs_call_finish(call, node, true);
 
-	if (result < 0)
-		return result;
-	result = call->name ? fs_lookup(directory, call->name, strlen(call->name), &node) : fs_parent(directory, &node);
-	fs_put(directory);
-	return result < 0 ? result : fs_call_finish(call, node, true);
+	fs_put(node);
+	return result;
+}
+
+static int run_lookup(struct fs_call *call, struct fs_node *directory)
+{
+	struct fs_node *node;
+	int result = call->name ? fs_lookup(directory, call->name, strlen(call->name), &node) : fs_parent(directory, &node);
+
+	return result < 0 ? result : finish_new(call, node);
 }
 
 int libpool_fs_lookup(libpool_fs *fs, uint64_t directory, const char *name, struct libpool_attributes *ret_attributes)
@@ -78,26 +77,19 @@ static struct fs_time time_in(const struct libpool_time *time)
 	return (struct fs_time){time->seconds, time->nanoseconds};
 }
 
-static int run_set(struct fs_call *call)
+static int run_set(struct fs_call *call, struct fs_node *node)
 {
 	const struct libpool_set *from = call->set;
 	struct fs_set set = {.what = from->what, .mode = from->mode, .uid = from->uid, .gid = from->gid, .project = from->project,
 			     .size = from->length};
-	struct fs_node *node;
-	int result = fs_call_node(call, &node);
+	int result;
 
-	if (result < 0)
-		return result;
 	set.times[FS_TIME_ACCESS] = time_in(&from->access);
 	set.times[FS_TIME_MODIFY] = time_in(&from->modify);
 	set.times[FS_TIME_CHANGE] = time_in(&from->change);
 	set.times[FS_TIME_BIRTH] = time_in(&from->birth);
 	result = fs_set(node, &set);
-	if (result < 0) {
-		fs_put(node);
-		return result;
-	}
-	return fs_call_finish(call, node, false);
+	return result < 0 ? result : fs_call_finish(call, node, false);
 }
 
 _Static_assert((int)LIBPOOL_SET_PROJECT == (int)FS_SET_PROJECT && (int)LIBPOOL_SET_LENGTH == (int)FS_SET_SIZE &&
@@ -115,20 +107,16 @@ int libpool_fs_set(libpool_fs *fs, uint64_t node, const struct libpool_set *set,
 	return result < 0 ? result : fs_call_attributes(&call, run_set, true, ret_attributes);
 }
 
-static int run_make(struct fs_call *call)
+static int run_make(struct fs_call *call, struct fs_node *directory)
 {
 	const struct libpool_new *from = call->options;
 	struct fs_new options = {.mode = from->mode, .umask = from->umask, .uid = from->uid, .gid = from->gid,
 				 .device_major = from->device_major, .device_minor = from->device_minor, .target = from->target};
-	struct fs_node *directory, *node;
-	int result = fs_call_node(call, &directory);
-
-	if (result < 0)
-		return result;
-	result = call->name ? fs_make(directory, call->name, strlen(call->name), &options, &node) :
+	struct fs_node *node;
+	int result = call->name ? fs_make(directory, call->name, strlen(call->name), &options, &node) :
 			      fs_make_unnamed(call->fs, directory, &options, &node);
-	fs_put(directory);
-	return result < 0 ? result : fs_call_finish(call, node, true);
+
+	return result < 0 ? result : finish_new(call, node);
 }
 
 static int make(libpool_fs *fs, uint64_t directory, const char *name, const struct libpool_new *options,
@@ -152,23 +140,16 @@ int libpool_fs_make_unnamed(libpool_fs *fs, uint64_t directory, const struct lib
 	return make(fs, directory, NULL, options, ret_attributes);
 }
 
-static int run_link(struct fs_call *call)
+static int run_link(struct fs_call *call, struct fs_node *node)
 {
-	struct fs_node *node, *directory;
-	int result = fs_call_node(call, &node);
+	struct fs_node *directory;
+	int result = fs_get(call->fs, call->other, 0, &directory);
 
 	if (result < 0)
 		return result;
-	result = fs_get(call->fs, call->other, 0, &directory);
-	if (result == 0) {
-		result = fs_link(node, directory, call->name, strlen(call->name));
-		fs_put(directory);
-	}
-	if (result < 0) {
-		fs_put(node);
-		return result;
-	}
-	return fs_call_finish(call, node, true);
+	result = fs_link(node, directory, call->name, strlen(call->name));
+	fs_put(directory);
+	return result < 0 ? result : fs_call_finish(call, node, true);
 }
 
 int libpool_fs_link(libpool_fs *fs, uint64_t node, uint64_t directory, const char *name, struct libpool_attributes *ret_attributes)
@@ -178,47 +159,36 @@ int libpool_fs_link(libpool_fs *fs, uint64_t node, uint64_t directory, const cha
 	return name && ret_attributes ? fs_call_attributes(&call, run_link, true, ret_attributes) : -EINVAL;
 }
 
-static int run_remove(struct fs_call *call)
+static int run_remove(struct fs_call *call, struct fs_node *directory)
 {
-	struct fs_node *directory;
-	int result = fs_call_node(call, &directory);
-
-	if (result < 0)
-		return result;
-	result = (call->mode ? fs_remove_directory : fs_unlink)(directory, call->name, strlen(call->name));
-	fs_put(directory);
-	return result;
+	return (call->mode ? fs_remove_directory : fs_unlink)(directory, call->name, strlen(call->name));
 }
 
 int libpool_fs_unlink(libpool_fs *fs, uint64_t directory, const char *name)
 {
 	struct fs_call call = {.handle = fs, .node = directory, .name = name};
 
-	return name ? fs_call(&call, run_remove, true) : -EINVAL;
+	return name ? fs_call_node(&call, run_remove, true) : -EINVAL;
 }
 
 int libpool_fs_rmdir(libpool_fs *fs, uint64_t directory, const char *name)
 {
 	struct fs_call call = {.handle = fs, .node = directory, .name = name, .mode = 1};
 
-	return name ? fs_call(&call, run_remove, true) : -EINVAL;
+	return name ? fs_call_node(&call, run_remove, true) : -EINVAL;
 }
 
-static int run_rename(struct fs_call *call)
+static int run_rename(struct fs_call *call, struct fs_node *from)
 {
-	struct fs_node *from, *to;
-	int result = fs_call_node(call, &from);
+	struct fs_node *to;
+	int result = fs_get(call->fs, call->other, 0, &to);
 
 	if (result < 0)
 		return result;
-	result = fs_get(call->fs, call->other, 0, &to);
-	if (result == 0) {
-		struct fs_place old_place = {from, call->name, strlen(call->name)};
-		struct fs_place new_place = {to, call->new_name, strlen(call->new_name)};
-		result = fs_rename(&old_place, &new_place, call->flags);
-		fs_put(to);
-	}
-	fs_put(from);
+	struct fs_place old_place = {from, call->name, strlen(call->name)};
+	struct fs_place new_place = {to, call->new_name, strlen(call->new_name)};
+	result = fs_rename(&old_place, &new_place, call->flags);
+	fs_put(to);
 	return result;
 }
 
@@ -229,19 +199,12 @@ int libpool_fs_rename(libpool_fs *fs, uint64_t directory, const char *name, uint
 {
 	struct fs_call call = {.handle = fs, .node = directory, .name = name, .other = new_directory, .new_name = new_name, .flags = flags};
 
-	return name && new_name ? fs_call(&call, run_rename, true) : -EINVAL;
+	return name && new_name ? fs_call_node(&call, run_rename, true) : -EINVAL;
 }
 
-static int run_readlink(struct fs_call *call)
+static int run_readlink(struct fs_call *call, struct fs_node *node)
 {
-	struct fs_node *node;
-	int result = fs_call_node(call, &node);
-
-	if (result < 0)
-		return result;
-	result = fs_read_link(node, call->buffer);
-	fs_put(node);
-	return result;
+	return fs_read_link(node, call->buffer);
 }
 
 _Static_assert(LIBPOOL_FS_LINK_MAX == FS_SYMLINK_MAX && LIBPOOL_FS_ROOT == FS_OBJECT_ROOT, "as the layer below");
@@ -250,7 +213,7 @@ int libpool_fs_readlink(libpool_fs *fs, uint64_t node, char *ret_target)
 {
 	struct fs_call call = {.handle = fs, .node = node, .buffer = ret_target};
 
-	return ret_target ? fs_call(&call, run_readlink, false) : -EINVAL;
+	return ret_target ? fs_call_node(&call, run_readlink, false) : -EINVAL;
 }
 
 /* One entry for the caller; a node that can't be had is told without its attributes. */
@@ -269,15 +232,12 @@ static int fill_entry(struct fs_call *call, struct libpool_entry *to, uint64_t c
 	return result;
 }
 
-static int run_readdir(struct fs_call *call)
+static int run_readdir(struct fs_call *call, struct fs_node *directory)
 {
 	struct directory_entry entry;
-	struct fs_node *directory;
 	uint64_t cookie = call->offset;
-	int result = fs_call_node(call, &directory);
+	int result = 0;
 
-	if (result < 0)
-		return result;
 	while (call->result < call->length && result == 0) {
 		result = fs_next_entry(directory, cookie, &cookie, &entry);
 		if (result == 0)
@@ -286,7 +246,6 @@ static int run_readdir(struct fs_call *call)
 			call->result++;
 	}
 	fs_touch(directory);
-	fs_put(directory);
 	/* What came before an error is the caller's, who meets the error next time. */
 	return call->result || result == -ENOENT ? 0 : result;
 }
@@ -295,7 +254,7 @@ int libpool_fs_readdir(libpool_fs *fs, uint64_t directory, uint64_t cookie, int 
 {
 	struct fs_call call = {.handle = fs, .node = directory, .offset = cookie, .mode = with_attributes, .entries = entries,
 			       .length = count < 65536 ? count : 65536};
-	int result = entries || !count ? fs_call(&call, run_readdir, false) : -EINVAL;
+	int result = entries || !count ? fs_call_node(&call, run_readdir, false) : -EINVAL;
 
 	return result < 0 ? result : (int)call.result;
 }
