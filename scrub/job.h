@@ -59,6 +59,8 @@ struct verify_hooks;
 struct verify_result;
 
 /* What a job needs from the pool around it. Callbacks run in the job's fibers, may wait, and may be NULL but for commit and committed. */
+struct core_log_repair;
+
 struct job_host {
 	struct rt *rt;
 	struct store *store;
@@ -74,6 +76,7 @@ struct job_host {
 		      struct verify_result *ret_result);
 	/* core_check_areas for the pool: what a scrub looks at beside the cells. */
 	int (*areas)(void *argument, unsigned *ret_wrong, unsigned *ret_healed);
+	int (*repair_log)(void *argument, uint32_t segment, struct core_log_repair *ret_repair); /* core_log_repair; NULL: there is no log */
 	void (*damage)(void *argument, const struct job_damage *damage);
 	void (*event)(void *argument, const struct job *job, const char *text);
 };

@@ -21,10 +21,15 @@ static int areas(void *argument, unsigned *ret_wrong, unsigned *ret_healed)
 	return core_check_areas(argument, ret_wrong, ret_healed);
 }
 
+static int repair_log(void *argument, uint32_t segment, struct core_log_repair *ret_repair)
+{
+	return core_log_repair(argument, segment, ret_repair);
+}
+
 void job_host_init(struct job_host *host, struct core *core)
 {
 	*host = (struct job_host){ .rt = core_rt(core), .store = core_store(core), .argument = core, .commit = commit,
-				   .committed = committed, .areas = areas };
+				   .committed = committed, .areas = areas, .repair_log = repair_log };
 }
 
 struct pool_walk {

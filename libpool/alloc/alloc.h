@@ -100,6 +100,8 @@ void alloc_summary_pointer(const struct batch_index *batch, struct block_pointer
 int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *ret_id);
 /* OPEN becomes FULL. */
 void alloc_segment_close(struct alloc *alloc, uint32_t id);
+/* A LOG segment that the next uberblock no longer names: its AUs follow the reuse rule. Inside a txg. */
+void alloc_log_release(struct alloc *alloc, uint32_t id);
 /* The next `rows` rows of an OPEN segment; the caller knows that they are there. */
 uint16_t alloc_rows_take(struct alloc *alloc, uint32_t id, unsigned rows);
 void alloc_segment_touch(struct alloc *alloc, struct segment *segment); /* its record changed */

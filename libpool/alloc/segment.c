@@ -174,6 +174,15 @@ void alloc_segment_close(struct alloc *alloc, uint32_t id)
 	alloc_segment_touch(alloc, segment);
 }
 
+void alloc_log_release(struct alloc *alloc, uint32_t id)
+{
+	struct segment *segment = alloc->segments[id];
+
+	POOL_CHECK(segment->record.state == SEGMENT_LOG && alloc->txg != 0);
+	segment->record.state = SEGMENT_FULL;
+	alloc_segment_touch(alloc, segment);
+}
+
 uint16_t alloc_rows_take(struct alloc *alloc, uint32_t id, unsigned rows)
 {
 	struct segment *segment = alloc->segments[id];

@@ -28,6 +28,8 @@ struct dataset *dataset_add(struct datasets *datasets, const struct dataset_reco
 	rt_mutex_init(&dataset->opening);
 	rt_queue_init(&dataset->gate);
 	list_init(&dataset->owners_changed);
+	for (unsigned i = 0; i < 2; i++)
+		array_init(&dataset->changed[i], sizeof(struct byte_range));
 	list_push_back(&datasets->list, &dataset->node);
 	return dataset;
 }
@@ -40,6 +42,8 @@ void dataset_free(struct dataset *dataset)
 	if (dataset->objset)
 		objset_close(dataset->objset);
 	list_remove(&dataset->node);
+	for (unsigned i = 0; i < 2; i++)
+		array_release(&dataset->changed[i]);
 	free(dataset);
 }
 
@@ -215,7 +219,8 @@ static void participant_committed(void *argument, uint64_t txg)
 	struct dataset *gone;
 	bool more = false;
 
-	(void)txg;
+	list_for_each(node, &datasets->list)
+		dataset_changes_forget(container_of(node, struct dataset, node), txg);
 	while ((gone = find_gone(datasets))) /* freeing may wait: the list is another one then */
 		dataset_free(gone);
 	list_for_each(node, &datasets->list) {
@@ -297,8 +302,15 @@ int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool
 			filesystem_reap(dataset);
 	}
 	struct core_participant participant = { .sync = participant_sync, .committed = participant_committed,
-						.argument = datasets };
+						.gather = datasets_gather, .argument = datasets };
 	core_set_participant(core, &participant);
+	status = core_replay(core, datasets_apply, datasets);
+	if (status < 0) {
+		datasets_close(datasets);
+		return pool_error_set(error, status,
+				      "pool %s: what its intent log holds can't be made again: %s; --rewind=%llu gives it up",
+				      core_label(core)->name, pool_error_string(status), (unsigned long long)core_committed_txg(core));
+	}
 	if (dying)
 		core_states_changed(core);
 	*ret_datasets = datasets;

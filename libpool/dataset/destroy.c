@@ -89,6 +89,7 @@ static int mark(struct dataset *dataset, uint64_t txg)
 	dataset->record.flags |= DATASET_DESTROYED;
 	dataset->record.destroyed_ns = rt_realtime(core_rt(dataset->owner->core));
 	dataset_stage(dataset, txg);
+	core_changed_unloggable(dataset->owner->core, txg);
 	if (dataset->record.kind == DATASET_FILESYSTEM && !dataset->lost)
 		filesystem_reap(dataset);
 	return 0;

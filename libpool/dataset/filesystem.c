@@ -65,10 +65,12 @@ int filesystem_create(struct datasets *datasets, const char *name, const struct 
 		status = owners_load(dataset);
 	if (status == 0)
 		status = fill(argument, dataset->objset, txg);
-	if (status == 0)
+	if (status == 0) {
 		dataset_stage(dataset, txg);
-	else if (dataset)
+		core_changed_unloggable(core, txg);
+	} else if (dataset) {
 		dataset_free(dataset);
+	}
 	core_release(core, txg);
 	return status < 0 ? failed(datasets, name, status, error) : 0;
 }

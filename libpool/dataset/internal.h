@@ -8,6 +8,11 @@
 
 #define RECORD_CELLS 16u /* what a change of the catalogue takes, generously */
 
+/* Bytes [offset, end). */
+struct byte_range {
+	uint64_t offset, end;
+};
+
 /*
  * One dataset in RAM. `record` is the newest; what a txg changed is staged for that txg, since the open txg runs ahead of
  * the one in sync and must not leak into it.
@@ -31,6 +36,9 @@ struct dataset {
 	struct list owners_changed; /* by the sync under way, until their rows are put */
 	unsigned owner_limits;      /* limits of owners that are set */
 	int owners_status;          /* of memory, while a sync told of changes */
+	/* By txg & 1: what the txg has changed and no group of the intent log has. */
+	struct array changed[2]; /* struct byte_range */
+	bool resized[2];
 	struct objset *objset; /* opened when needed, then kept */
 	struct object *blob;   /* volumes: the content */
 	struct rt_mutex opening;
@@ -62,6 +70,7 @@ struct datasets {
 /* Opens the objset and, of a volume, its content. 0 or what the reads give. */
 int dataset_load(struct dataset *dataset);
 struct dataset *dataset_find(struct datasets *datasets, const char *path);
+struct dataset *dataset_find_id(struct datasets *datasets, uint32_t id);
 /* path "": datasets_make_paths gives it one. */
 struct dataset *dataset_add(struct datasets *datasets, const struct dataset_record *record, const char *path);
 void dataset_free(struct dataset *dataset);
@@ -115,5 +124,15 @@ int datasets_list(struct datasets *datasets, uint8_t kind, struct dataset_record
 int dataset_failed(struct datasets *datasets, const char *what, const char *name, int status, struct pool_error *error);
 /* The newest record becomes part of txg. */
 void dataset_stage(struct dataset *dataset, uint64_t txg);
+
+/* volume_log.c: told by the holder of a handle, in the step in which the change ended, whether all of it was done or not. */
+/* Of a volume's content, with about so many bytes to log. */
+void dataset_changed(struct dataset *dataset, uint64_t txg, uint64_t offset, uint64_t length, uint64_t bytes);
+void dataset_resized(struct dataset *dataset, uint64_t txg);
+/* The txg is committed. */
+void dataset_changes_forget(struct dataset *dataset, uint64_t txg);
+/* As participant.gather and core_replay want them; argument: struct datasets. */
+int datasets_gather(void *argument, uint64_t txg, struct intent_group *group);
+int datasets_apply(void *argument, uint64_t txg, const struct intent_record *record);
 
 #endif

@@ -117,6 +117,7 @@ int dataset_set(struct datasets *datasets, const char *path, enum dataset_settin
 				dataset_record_unset(&dataset->record, setting);
 			datasets_settle(datasets);
 			dataset_stage(dataset, txg);
+			core_changed_unloggable(core, txg);
 		}
 		core_release(core, txg);
 	}

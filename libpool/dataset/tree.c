@@ -9,7 +9,7 @@
 
 #include "libpool/dataset/internal.h"
 
-static struct dataset *find_id(struct datasets *datasets, uint32_t id)
+struct dataset *dataset_find_id(struct datasets *datasets, uint32_t id)
 {
 	list_for_each(node, &datasets->list) {
 		struct dataset *dataset = container_of(node, struct dataset, node);
@@ -21,7 +21,7 @@ static struct dataset *find_id(struct datasets *datasets, uint32_t id)
 
 struct dataset *dataset_parent(const struct dataset *dataset)
 {
-	return dataset->record.parent ? find_id(dataset->owner, dataset->record.parent) : NULL;
+	return dataset->record.parent ? dataset_find_id(dataset->owner, dataset->record.parent) : NULL;
 }
 
 const char *dataset_kind_text(const struct dataset *dataset)
@@ -37,7 +37,7 @@ bool dataset_is_within(const struct dataset *dataset, const struct dataset *abov
 /* The path of what lies `depth` below it is being made: none is longer than a path has bytes. */
 static int make_path(struct datasets *datasets, struct dataset *dataset, unsigned depth)
 {
-	struct dataset *parent = dataset->record.parent ? find_id(datasets, dataset->record.parent) : NULL;
+	struct dataset *parent = dataset->record.parent ? dataset_find_id(datasets, dataset->record.parent) : NULL;
 	int status = 0, length;
 
 	if (dataset->path[0])
@@ -173,6 +173,7 @@ int dataset_rename(struct datasets *datasets, const char *from, const char *to, 
 		dataset_count(dataset);
 		datasets_settle(datasets);
 		dataset_stage(dataset, txg);
+		core_changed_unloggable(core, txg);
 	}
 	core_release(core, txg);
 	return status;

@@ -79,10 +79,12 @@ int volume_create(struct datasets *datasets, const char *name, uint64_t bytes, u
 	status = dataset ? objset_create(core_rt(core), core_blocks(core), &options, txg, &dataset->objset) : -ENOMEM;
 	if (status == 0)
 		status = object_create(dataset->objset, txg, &object, &dataset->blob);
-	if (status == 0)
+	if (status == 0) {
 		dataset_stage(dataset, txg);
-	else if (dataset)
+		core_changed_unloggable(core, txg);
+	} else if (dataset) {
 		dataset_free(dataset);
+	}
 	core_release(core, txg);
 	return status < 0 ? hold_failed(datasets, name, status, error) : 0;
 }
@@ -179,7 +181,10 @@ int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, s
 		if (status == 0) {
 			dataset->record.volume_size = size;
 			dataset_stage(dataset, txg);
+			dataset_resized(dataset, txg);
 		}
+		if (size < old)
+			dataset_changed(dataset, txg, size, old - size, 0);
 		core_release(core, txg);
 	}
 	gate_open(dataset);

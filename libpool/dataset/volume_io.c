@@ -143,6 +143,7 @@ int volume_write(struct volume *volume, uint64_t offset, size_t length, const vo
 		if (status < 0)
 			break;
 		status = blob_write(dataset->blob, txg, offset, piece, from);
+		dataset_changed(dataset, txg, offset, piece, piece);
 		core_release(core, txg);
 		offset += piece;
 		from += piece;
@@ -173,6 +174,7 @@ int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, s
 			break;
 		for (unsigned i = 0; i < piece && status == 0; i++)
 			status = blob_write_block(dataset->blob, txg, first + done + i, buffers[done + i]);
+		dataset_changed(dataset, txg, (first + done) << shift, (uint64_t)piece << shift, (uint64_t)piece << shift);
 		core_release(core, txg);
 		done += piece;
 	}
@@ -195,6 +197,7 @@ static int punch(struct volume *volume, uint64_t offset, uint64_t length)
 		return status;
 	dataset->freeing[txg & 1] = true;
 	status = blob_punch(dataset->blob, txg, offset, length);
+	dataset_changed(dataset, txg, offset, length, whole ? 0 : 2 * block);
 	core_release(core, txg);
 	return status;
 }
@@ -227,7 +230,7 @@ int volume_trim(struct volume *volume, uint64_t offset, uint64_t length)
 
 int volume_flush(struct volume *volume)
 {
-	return core_commit(volume->dataset->owner->core);
+	return core_flush(volume->dataset->owner->core);
 }
 
 int volume_seek(struct volume *volume, uint64_t offset, bool data, uint64_t *ret_offset)

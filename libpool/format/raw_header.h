@@ -33,6 +33,7 @@
 #define MAGIC_SEGTAB    FORMAT_MAGIC('S', 'E', 'G', 'T')
 #define MAGIC_LIVEMAP   FORMAT_MAGIC('L', 'I', 'V', 'E')
 #define MAGIC_OBJSET    FORMAT_MAGIC('O', 'B', 'J', 'S')
+#define MAGIC_INTENT    FORMAT_MAGIC('I', 'L', 'O', 'G')
 
 struct raw_header {
 	le64 magic;         /* 0 */

@@ -32,7 +32,8 @@ struct raw_log {
 	le64 base_txg;                             /* 16 */
 	le16 segment_count;                        /* 24 */
 	le16 head;                                 /* 26 */
-	le32 reserved;                             /* 28 */
+	le16 row;                                  /* 28 */
+	le16 reserved;                             /* 30 */
 	le32 segments[UBERBLOCK_LOG_SEGMENTS_MAX]; /* 32 */
 };
 _Static_assert(sizeof(struct raw_log) == 96, "on disk");
@@ -96,6 +97,7 @@ static void log_encode(const struct uberblock_log *log, struct raw_log *ret_raw)
 	ret_raw->base_txg = le64_make(log->base_txg);
 	ret_raw->segment_count = le16_make(log->segment_count);
 	ret_raw->head = le16_make(log->head);
+	ret_raw->row = le16_make(log->row);
 	for (unsigned i = 0; i < log->segment_count && i < UBERBLOCK_LOG_SEGMENTS_MAX; i++)
 		ret_raw->segments[i] = le32_make(log->segments[i]);
 }
@@ -189,8 +191,10 @@ static int log_decode(const struct raw_log *raw, struct uberblock_log *ret_log)
 				     .first_seq = le64_get(raw->first_seq),
 				     .base_txg = le64_get(raw->base_txg),
 				     .segment_count = le16_get(raw->segment_count),
-				     .head = le16_get(raw->head) };
-	if (log.segment_count > UBERBLOCK_LOG_SEGMENTS_MAX || le32_get(raw->reserved) != 0 ||
+				     .head = le16_get(raw->head),
+				     .row = le16_get(raw->row) };
+	if (log.segment_count > UBERBLOCK_LOG_SEGMENTS_MAX || le16_get(raw->reserved) != 0 ||
+	    (log.segment_count == 0) != (log.row == 0) || log.row > AU_ROWS_MAX ||
 	    (log.head >= log.segment_count && log.head != 0) ||
 	    !bytes_are_zero(&raw->segments[log.segment_count],
 			    (UBERBLOCK_LOG_SEGMENTS_MAX - log.segment_count) * sizeof(le32)))

@@ -30,7 +30,7 @@ struct uberblock_epoch {
 
 struct uberblock_log {
 	uint64_t generation, first_seq, base_txg;
-	uint16_t segment_count, head;
+	uint16_t segment_count, head, row; /* the first block begins in this row of segments[head], or the next segment's row 1 */
 	uint32_t segments[UBERBLOCK_LOG_SEGMENTS_MAX];
 };
 
@@ -59,7 +59,9 @@ struct uberblock {
 
 /* Feature bits this version knows, with the names for people; unknown incompat bits refuse an import by name or number. */
 #define FEATURES_INCOMPAT_KNOWN UINT64_C(0)
-#define FEATURES_RO_COMPAT_KNOWN UINT64_C(0)
+/* The intent log may hold changes: who doesn't know it sees the pool as of the last commit, and must not write. */
+#define FEATURE_RO_COMPAT_INTENT_LOG UINT64_C(1)
+#define FEATURES_RO_COMPAT_KNOWN FEATURE_RO_COMPAT_INTENT_LOG
 
 /* The checksum covers (pool guid, disk guid, slot) and the record, so a misdirected copy is invalid. */
 void uberblock_encode(const struct uberblock *uberblock, const struct guid *disk, uint8_t *ret_raw /* 4096 */);

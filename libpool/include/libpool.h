@@ -411,7 +411,10 @@ LIBPOOL_API int libpool_volume_read(libpool_volume *volume, uint64_t offset, siz
 LIBPOOL_API int libpool_volume_write(libpool_volume *volume, uint64_t offset, size_t length, const void *buffer);
 LIBPOOL_API int libpool_volume_zero(libpool_volume *volume, uint64_t offset, uint64_t length); /* reads as zeroes afterwards; frees space */
 LIBPOOL_API int libpool_volume_trim(libpool_volume *volume, uint64_t offset, uint64_t length); /* whole blocks inside the range become holes */
-/* All writes of this volume that returned before are durable. */
+/*
+ * All writes of this volume that returned before are durable. As a rule that takes one round of writes to the intent log, which
+ * flushes at the same time share, and no commit.
+ */
 LIBPOOL_API int libpool_volume_flush(libpool_volume *volume);
 /* Next data or hole at or after offset; *ret_offset is the volume's size when there is none. */
 LIBPOOL_API int libpool_volume_seek(libpool_volume *volume, uint64_t offset, int data, uint64_t *ret_offset);

@@ -120,6 +120,14 @@ int blob_punch(struct object *object, uint64_t txg, uint64_t offset, uint64_t le
  * not provably a hole is data. Dirty state and disk state are consulted without letting a sync step in between. */
 int blob_seek(struct object *object, uint64_t offset, uint64_t limit, bool data, uint64_t *ret_offset);
 
+/*
+ * What the open or syncing txg has made of a byte range, as it is now, in ascending pieces within blocks or punched ranges;
+ * `bytes` NULL: zeroes. What that txg left alone is passed over; after its sync nothing is told any more. Never waits, nor
+ * may visit, which returns 0 to go on or a negative error to stop.
+ */
+typedef int blob_change_function(void *argument, uint64_t offset, uint64_t length, const uint8_t *bytes);
+int blob_each_change(struct object *object, uint64_t txg, uint64_t offset, uint64_t length, blob_change_function *visit, void *argument);
+
 /* Trees. Keys are compared with memcmp, shorter first. Buffers are the caller's. */
 int tree_get(struct object *object, const void *key, size_t key_length, void *value, size_t value_capacity, size_t *ret_length); /* -ENOENT; -ERANGE with *ret_length when capacity is too small */
 int tree_put(struct object *object, uint64_t txg, const void *key, size_t key_length, const void *value, size_t value_length);

@@ -321,11 +321,15 @@ static int online_locked(struct engine *engine, const char *text, const char *pa
 	if (result < 0)
 		return result;
 	/* A faulty disk that is still open: anew, so that no write that was given up is outstanding. */
+	bool was_open = disk->disk && !dry_run;
 	if (!dry_run) {
 		disk_close(disk->disk);
 		disk->disk = NULL;
 	}
 	result = open_returning(engine, &returning, disk->disk ? 0 : DISK_OPEN_EXCLUSIVE, error);
+	if (result == -EBUSY && was_open)
+		result = pool_error_set(error, -EBUSY, "pool %s: %s has not ended the requests from before it failed: try again later",
+					disks_pool_name(engine), returning.path);
 	if (result == 0 && !dry_run)
 		result = attach(engine, &returning, error);
 	disk_close(returning.disk);

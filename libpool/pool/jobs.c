@@ -359,6 +359,11 @@ static int commit(void *argument)
 	return core_commit_forced(((struct engine *)argument)->core);
 }
 
+static int repair_log(void *argument, uint32_t segment, struct core_log_repair *ret_repair)
+{
+	return core_log_repair(((struct engine *)argument)->core, segment, ret_repair);
+}
+
 static uint64_t committed(void *argument)
 {
 	return core_committed_txg(((struct engine *)argument)->core);
@@ -389,6 +394,7 @@ int jobs_open(struct engine *engine)
 		.save = save,
 		.verify = verify,
 		.areas = areas,
+		.repair_log = repair_log,
 		.damage = job_damage,
 		.event = job_event,
 	};

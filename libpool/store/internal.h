@@ -191,7 +191,23 @@ void stale_bound(struct store *store);
 /* Writes cells of a column, which the caller holds pinned, and waits. Errors count against the disk. */
 int cells_write(struct store *store, uint32_t segment, struct segment_column to, unsigned row, unsigned rows,
 		struct buffer *buffer, size_t buffer_offset);
+struct cell_source {
+	struct buffer *buffer; /* frozen; a reference is taken */
+	size_t offset;
+	unsigned cells;
+};
+/*
+ * Starts such a write of consecutive rows; *result, once the group tells the end. Nothing is counted: cells_write_judge. One
+ * with `fua` is durable when it ends, another after a flush. 0 or -ENOMEM.
+ */
+int cells_write_start(struct store *store, uint32_t segment, struct segment_column to, unsigned row, const struct cell_source *sources,
+		      unsigned count, bool fua, struct rt_group *group, int *result);
+void cells_write_judge(struct store *store, unsigned index, int result);
 void late_writes_orphan(struct store *store);
+
+/* store.c */
+/* Starts a flush of an open disk; *result, once the group tells the end. A failure makes the disk faulty. 0 or -ENOMEM. */
+int flush_start(struct store *store, unsigned index, struct rt_group *group, int *result);
 
 /* read.c: raw reads of cell runs of one column. */
 /* Starts a read of `rows` cells; *result and the group tell the end. */

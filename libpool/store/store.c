@@ -200,6 +200,7 @@ struct flush_request {
 	unsigned index;
 	uint64_t covered; /* write_sequence at submission */
 	struct rt_group *group;
+	int *result; /* may be NULL */
 };
 
 static void flush_done(struct disk_io *io)
@@ -207,6 +208,8 @@ static void flush_done(struct disk_io *io)
 	struct flush_request *request = container_of(io, struct flush_request, io);
 	struct store_disk *disk = &request->store->disks[request->index];
 
+	if (request->result)
+		*request->result = io->result;
 	if (io->result < 0) {
 		disk->flush_errors++;
 		store_disk_fail(request->store, request->index, "a flush failed");
@@ -221,6 +224,27 @@ static void flush_released(struct disk_io *io)
 	free(container_of(io, struct flush_request, io));
 }
 
+int flush_start(struct store *store, unsigned index, struct rt_group *group, int *result)
+{
+	struct store_disk *disk = &store->disks[index];
+	struct flush_request *request = calloc(1, sizeof(*request));
+
+	if (!request)
+		return -ENOMEM;
+	request->io.operation = DISK_FLUSH;
+	request->io.deadline_ns = store->options.write_deadline_ns;
+	request->io.done = flush_done;
+	request->io.released = flush_released;
+	request->store = store;
+	request->index = index;
+	request->covered = disk->write_sequence;
+	request->group = group;
+	request->result = result;
+	rt_group_add(group);
+	disk_submit(disk->disk, &request->io);
+	return 0;
+}
+
 void store_flush(struct store *store)
 {
 	struct rt_group group;
@@ -231,21 +255,10 @@ void store_flush(struct store *store)
 		if (!disk->configured || !disk->disk || !disk->unflushed_txg ||
 		    (disk->state != DISK_ONLINE && disk->state != DISK_RESYNC))
 			continue;
-		struct flush_request *request = calloc(1, sizeof(*request));
-		if (!request) {
+		if (flush_start(store, i, &group, NULL) < 0) {
 			store_halt(store, "out of memory while flushing"); /* no disk's fault */
 			break;
 		}
-		request->io.operation = DISK_FLUSH;
-		request->io.deadline_ns = store->options.write_deadline_ns;
-		request->io.done = flush_done;
-		request->io.released = flush_released;
-		request->store = store;
-		request->index = i;
-		request->covered = disk->write_sequence;
-		request->group = &group;
-		rt_group_add(&group);
-		disk_submit(disk->disk, &request->io);
 	}
 	if (group.pending)
 		(void)rt_group_wait(store->rt, &group);

@@ -82,6 +82,8 @@ void store_txg_begin(struct store *store, uint64_t txg);
 void store_txg_end(struct store *store); /* its uberblock is durable */
 /* One more SYS segment, with its headers on their way. Inside a txg. */
 int store_open_sys(struct store *store);
+/* One more LOG segment, with its headers on their way. Inside a txg; it is used when an uberblock names it. */
+int store_open_log(struct store *store, uint32_t *ret_segment);
 /* Before the uberblock: -POOL_EHALTED (and the pool is halted) if a row of this txg lacks more columns than there is parity. */
 int store_check_redundancy(struct store *store);
 /* Closes the batch of a class: its summary is placed (the writes go on). May wait. */
@@ -118,6 +120,42 @@ int store_final_write(struct store *store, const struct final_layout *layout, st
 		      struct final_batch *ret_final, struct block_pointer *ret_summary, uint32_t *ret_lacking);
 /* What the final batch lacks is told by the state of the disks: they become faulty. */
 void store_final_settle(struct store *store, uint32_t segment, uint32_t lacking);
+
+/* Blocks for consecutive rows of a LOG segment. */
+struct store_log_block {
+	struct buffer *buffer; /* from its beginning on */
+	unsigned cells;
+};
+struct store_log_run {
+	uint32_t segment;
+	uint16_t row;
+	unsigned count;
+	const struct store_log_block *blocks;
+};
+/* Whether a LOG segment has all the copies that the pool can give it now, on disks that work. */
+bool store_log_is_whole(const struct store *store, uint32_t segment);
+/*
+ * Writes all copies of all runs at the same time, with FUA, or followed by one flush of each disk without it. 0: each copy is
+ * durable. Otherwise nothing is known of any, and the disks that failed have been judged. Waits; the buffers are frozen, and
+ * the segments don't give up their AUs before all of it has ended.
+ */
+int store_log_write(struct store *store, const struct store_log_run *runs, unsigned count);
+/* Bits of a map with one for each row of a segment. */
+#define STORE_ROW_WORDS BITMAP_WORDS(1u << (AU_SHIFT_MAX - CELL_SHIFT))
+/* Rows 1 and on of a LOG segment, as its columns have them. */
+struct store_log_copies {
+	struct buffer *copies[SYS_COLUMNS_MAX];                   /* NULL: that disk can't be asked */
+	uint64_t unreadable[SYS_COLUMNS_MAX][STORE_ROW_WORDS]; /* there a copy has what another one has */
+	uint64_t lost[STORE_ROW_WORDS];                          /* unreadable in all of them: zeros */
+};
+/* 0, -ENOMEM. Waits. Afterwards, whatever it returned: store_log_copies_release. */
+int store_log_read(struct store *store, uint32_t segment, struct store_log_copies *ret_copies);
+void store_log_copies_release(struct store_log_copies *copies);
+/*
+ * Writes the rows that a copy couldn't read anew, in place: nothing else may be written to the segment meanwhile, and what is
+ * lost becomes zeros. The number of cells that were written; those that couldn't be are added to *unrepaired. Waits.
+ */
+uint64_t store_log_heal(struct store *store, uint32_t segment, const struct store_log_copies *copies, uint64_t *unrepaired);
 
 /* Whose block it is: the hint of the summary, and what damage reports name. */
 struct block_owner {

@@ -30,6 +30,7 @@ int core_new(const struct core_options *options, const struct label *label, stru
 	rt_queue_init(&core->released);
 	rt_mutex_init(&core->writers);
 	rt_mutex_init(&core->config);
+	intent_init(&core->intent);
 	core->label = malloc(sizeof(*core->label));
 	int status = core->label ? 0 : -ENOMEM;
 	if (status == 0) {
@@ -69,6 +70,7 @@ void core_free(struct core *core)
 		array_release(&array_at(&core->logs, struct log_entry, i)->earlier);
 	array_release(&core->logs);
 	array_release(&core->log_now.earlier);
+	intent_release(&core->intent);
 	if (core->blocks)
 		blocks_free(core->blocks);
 	store_free(core->store);
@@ -282,7 +284,10 @@ int core_export(struct core *core, struct pool_error *error)
 			struct uberblock uberblock = core->uberblock;
 			store_flush(core->store);
 			uberblock.rewrite++;
-			uberblock.flags |= UBERBLOCK_CLEAN_EXPORT;
+			/* An import that didn't get to replaying leaves that to the next one. */
+			if (!core->intent.replay_due)
+				uberblock.flags |= UBERBLOCK_CLEAN_EXPORT;
+			intent_describe_empty(core, &uberblock.log);
 			uberblock.time_ns = rt_realtime(core->rt);
 			status = uberblock_commit(core, &uberblock);
 			if (status < 0)

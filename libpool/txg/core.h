@@ -8,12 +8,14 @@
 
 #include "libpool/base/error.h"
 #include "libpool/disk/provider.h"
+#include "libpool/format/intent_log.h"
 #include "libpool/format/label.h"
 #include "libpool/format/uberblock.h"
 #include "libpool/object/object.h"
 #include "libpool/store/store.h"
 
 struct core;
+struct intent_group; /* of changes, on its way into the intent log */
 
 struct core_options {
 	struct rt *rt;
@@ -115,6 +117,35 @@ void core_release(struct core *core, uint64_t txg);
 void core_dirty(void *core, uint64_t txg, int64_t bytes);
 /* Everything whose handle was released before is durable on return. One commit serves all that wait for it. */
 int core_commit(struct core *core);
+/*
+ * The same at the price of one round of writes to the intent log: every change told by core_changed before is durable on return. Those
+ * that come at the same time share a round. What the log can't take is committed.
+ */
+int core_flush(struct core *core);
+/*
+ * A handle's holder has changed something that participant.gather will find, of about so many bytes; in the same step as
+ * the change or a later one, before the handle is released.
+ */
+void core_changed(struct core *core, uint64_t txg, uint64_t bytes);
+/* The same for a change that no record describes: flushes wait for its commit. */
+void core_changed_unloggable(struct core *core, uint64_t txg);
+
+struct core_log_counters {
+	uint64_t groups, blocks, cells; /* written, each copy apart from the others not counted */
+	uint64_t ns;                    /* that groups took, from gathering to the last copy */
+	uint64_t fallbacks;             /* groups that became commits */
+	uint64_t replayed;              /* records, by this import */
+};
+const struct core_log_counters *core_log_counters(const struct core *core);
+/*
+ * Reads a segment of the log, pinned by the caller, and writes what a copy of it can't read anew. Counts cells of all copies. 0,
+ * -ENOMEM, or why a commit failed. Waits; flushes wait only when there is something to repair.
+ */
+struct core_log_repair {
+	uint64_t found, repaired, unrepaired;
+};
+int core_log_repair(struct core *core, uint32_t segment, struct core_log_repair *ret_repair);
+
 /* Runs a whole commit even if nothing is dirty (column moves, state changes of disks). */
 int core_commit_forced(struct core *core);
 /* The configuration or a disk's state changed: the next commit writes labels / states. */
@@ -126,6 +157,11 @@ struct core_participant {
 	int (*sync)(void *argument, struct object_sync *sync);
 	/* After the commit. */
 	void (*committed)(void *argument, uint64_t txg);
+	/*
+	 * Adds a record (core_log_add) for each change of the txg since the last time it was asked, as things are now. Must
+	 * not wait. May be NULL. An error: the txg has to be committed instead.
+	 */
+	int (*gather)(void *argument, uint64_t txg, struct intent_group *group);
 	void *argument;
 };
 void core_set_participant(struct core *core, const struct core_participant *participant);
@@ -133,6 +169,14 @@ void core_set_participant(struct core *core, const struct core_participant *part
 void core_set_watcher(struct core *core, void (*committed)(void *argument), void *argument);
 /* Share of usable space that foreground writers leave free (property reserve), in hundredths of a percent. */
 void core_set_reserve(struct core *core, unsigned per_ten_thousand);
+/* The content is copied. Negative: no memory, or more than the log takes at a time. */
+int core_log_add(struct intent_group *group, const struct intent_record *record);
+/*
+ * Makes the changes again that the intent log has and the last commit lacks, in their order, as part of one txg, and commits it. Of
+ * a read-only pool they are made in memory only. `apply` may wait for reads. Once, when the participant is ready; until then
+ * nothing may be flushed. Fails with what apply gives, and the log is kept for the next import.
+ */
+int core_replay(struct core *core, int (*apply)(void *argument, uint64_t txg, const struct intent_record *record), void *argument);
 
 /*
  * Heartbeats that keep other hosts from importing the pool (property multihost): an import by another host takes ten seconds more, and

@@ -285,7 +285,7 @@ static bool sync_is_due(struct core *core)
 
 	if (!core->touched[slot])
 		return false;
-	return core->wanted_txg >= core->open_txg || core->stopping ||
+	return core->wanted_txg >= core->open_txg || core->stopping || intent_pressing(core) ||
 	       core->dirty_bytes[slot] > (int64_t)(core->options.dirty_limit / 100 * CLOSE_PERCENT) ||
 	       dirty_total(core) >= core->options.dirty_limit ||
 	       rt_now(core->rt) >= core->opened_ns + core->options.commit_interval_ns;

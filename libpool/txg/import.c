@@ -268,6 +268,10 @@ static int import_selected(const struct core_options *options, const struct core
 		pool_error_set(error, status, "pool %s: %s", core->label->name, pool_error_string(status));
 	else
 		status = load_and_judge(core, selection, import->force, error);
+	/* A rewind gives up what the log has. Who insists on looking at what is left gets it without. */
+	bool discard = chosen->flags & UBERBLOCK_CLEAN_EXPORT || import->rewind_txg || (import->read_only && import->force);
+	if (status == 0)
+		status = intent_load(core, discard, error);
 	if (status == 0) {
 		store_resume(core->store);
 		alloc_space(core->alloc, &core->space);

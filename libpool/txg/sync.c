@@ -172,6 +172,7 @@ static void commit_applied(struct core *core, uint64_t txg)
 	core->commits++;
 	core->touched[slot] = false;
 	core->reserved_cells[slot] = 0;
+	intent_committed(core, txg);
 	alloc_space(core->alloc, &core->space);
 	if (core->options.check_every_txg)
 		core_check(core, txg);
@@ -196,6 +197,8 @@ static int sync_steps(struct core *core, uint64_t txg)
 	uberblock_prepare(core, txg, &uberblock);
 	int status = reserve_final(core, &reserved);
 	if (status == 0)
+		status = intent_sync(core);
+	if (status == 0)
 		status = sync_metadata(core, &sync);
 	if (status == 0)
 		status = store_wait_writes(core->store);
@@ -207,6 +210,7 @@ static int sync_steps(struct core *core, uint64_t txg)
 	if (sysmap_is_due(core) && (status = sysmap_write(core, &uberblock)) < 0)
 		return status;
 	status = store_check_redundancy(core->store);
+	intent_describe(core, txg, &uberblock.log);
 	if (status == 0 && !core->halted)
 		status = uberblock_commit(core, &uberblock);
 	if (status < 0 || core->halted)
@@ -242,6 +246,7 @@ int sync_txg(struct core *core, uint64_t txg)
 	core->quiescing = false;
 	core->syncing = true;
 	core->syncing_txg = txg;
+	intent_close(core, txg);
 	core->open_txg = txg + 1;
 	rt_queue_wake_all(core->rt, &core->changed);
 	rt_mutex_lock(core->rt, &core->config);

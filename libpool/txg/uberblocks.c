@@ -168,6 +168,10 @@ int uberblock_commit(struct core *core, struct uberblock *uberblock)
 {
 	int status;
 
+	if (uberblock->log.segment_count && !(uberblock->flags & UBERBLOCK_CLEAN_EXPORT))
+		uberblock->ro_compat |= FEATURE_RO_COMPAT_INTENT_LOG;
+	else
+		uberblock->ro_compat &= ~FEATURE_RO_COMPAT_INTENT_LOG;
 	while ((status = commit_attempt(core, uberblock)) == 0) {
 		uberblock->rewrite++;
 		/* Disks that failed just now have nothing of this txg: as with any other step, no row may lack too many columns. */

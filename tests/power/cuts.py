@@ -173,7 +173,7 @@ class Test:
                 self.make_durable(pending, done, syncs.pop(offset))
             elif offset not in pending:
                 continue
-            elif pending[offset][3]:
+            elif pending[offset][3] and not (self.lie and acknowledged):
                 done.add(offset)
                 self.make_durable(pending, done, [offset])
             else:

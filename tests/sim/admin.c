@@ -124,7 +124,8 @@ static void bring_online(struct world *world)
 		snprintf(name, sizeof(name), "#%u", i);
 		int result = engine_disk_online(world->engine, name, NULL, false, &error);
 
-		if (result && result != -EALREADY && result != -ENOENT) /* a replaced one may have left */
+		/* A replaced one may have left; what was given up may still be on its way. */
+		if (result && result != -EALREADY && result != -ENOENT && result != -EBUSY)
 			fail(world, "online", result, &error);
 	}
 }

@@ -401,9 +401,8 @@ void clients_commit(struct world *world, bool forced)
 	world->statistics.commits++;
 }
 
-static void do_flush(struct client *client, struct model_volume *volume)
+void clients_flush(struct world *world, struct model_volume *volume)
 {
-	struct world *world = client->world;
 	uint64_t begin = model_now(&world->model);
 
 	volume->users++;
@@ -411,9 +410,14 @@ static void do_flush(struct client *client, struct model_volume *volume)
 
 	if (result)
 		fail_call(world, "flush", volume, 0, 0, result, NULL);
+	const struct core_log_counters *log = core_log_counters(world->core);
+
 	volume->users--;
 	model_durable(&world->model, volume, begin);
 	world->statistics.commits++;
+	world->statistics.log_groups += log->groups - world->log.groups;
+	world->statistics.log_fallbacks += log->fallbacks - world->log.fallbacks;
+	world->log = *log;
 }
 
 /* ---- the fibers ---- */
@@ -436,8 +440,8 @@ static void operate(struct client *client)
 		do_clear(client, volume, true);
 	else if (choice < 72)
 		do_seek(client, volume);
-	else if (choice < 78)
-		do_flush(client, volume);
+	else if (choice < 81)
+		clients_flush(world, volume);
 	else if (choice < 82)
 		clients_commit(world, sim_random_below(&client->random, 2));
 	else if (choice < 84)

@@ -16,6 +16,8 @@ void clients_check_all(struct world *world);
 void clients_close_volumes(struct world *world);
 /* A commit, of which the model is told. */
 void clients_commit(struct world *world, bool forced);
+/* A flush, of which the model is told. */
+void clients_flush(struct world *world, struct model_volume *volume);
 /* One write of a pattern; locks nothing. For scenarios. */
 void clients_write(struct world *world, struct model_volume *volume, uint64_t offset, uint64_t length);
 /* The same with zeroes. */

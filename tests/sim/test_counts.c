@@ -19,6 +19,7 @@
 static unsigned failures;
 static uint32_t block_bytes;
 static uint64_t written_bytes;
+static bool disks_have_fua = true;
 
 static void expect(bool holds, const char *what, double got, double limit)
 {
@@ -49,7 +50,7 @@ static struct world *machine(uint64_t disk_bytes)
 
 	for (unsigned i = 0; i < plan.disks; i++) {
 		plan.disk_bytes[i] = disk_bytes;
-		plan.fua[i] = true;
+		plan.fua[i] = disks_have_fua;
 	}
 	return world_new(&plan);
 }
@@ -322,6 +323,112 @@ static void scrub_and_rebuild(struct world *world)
 	finish(world, volume);
 }
 
+/* ---- flushes ---- */
+
+#define VOLUME_BYTES (512 * MIB)
+#define WRITERS 8u
+
+struct writer {
+	struct world *world;
+	struct volume *volume;
+	struct sim_random random;
+	unsigned count;
+	struct rt_group *group;
+	uint64_t flush_ns;
+};
+
+/* Writes a block somewhere and flushes, again and again. */
+static void writer_main(void *argument)
+{
+	struct writer *writer = argument;
+	struct world *world = writer->world;
+	uint8_t *data = sim_allocate(block_bytes);
+
+	for (unsigned i = 0; i < writer->count; i++) {
+		uint64_t block = sim_random_below(&writer->random, VOLUME_BYTES / block_bytes);
+
+		content_fill(data, block_bytes, CONTENT_NOISE, 1, block * block_bytes, i);
+		world_expect(world, volume_write(writer->volume, block * block_bytes, block_bytes, data), NULL, "write");
+		uint64_t began = rt_now(world->rt);
+
+		world_expect(world, volume_flush(writer->volume), NULL, "flush");
+		writer->flush_ns += rt_now(world->rt) - began;
+	}
+	free(data);
+	rt_group_done(world->rt, writer->group, 0);
+}
+
+/* The mean time of a flush. */
+static double flush_each(struct world *world, struct volume *volume, unsigned writers, unsigned count)
+{
+	struct writer all[WRITERS];
+	struct rt_group group;
+	uint64_t ns = 0;
+
+	rt_group_init(&group);
+	for (unsigned i = 0; i < writers; i++) {
+		all[i] = (struct writer){.world = world, .volume = volume, .count = count, .group = &group};
+		sim_random_stream(&all[i].random, 7, "writer", i);
+		rt_group_add(&group);
+		world_expect(world, rt_spawn(world->rt, "writer", writer_main, &all[i]), NULL, "spawn");
+	}
+	rt_group_wait(world->rt, &group);
+	for (unsigned i = 0; i < writers; i++)
+		ns += all[i].flush_ns;
+	return (double)ns / writers / count;
+}
+
+static void flushes(struct world *world)
+{
+	char what[80];
+	unsigned count = 6000;
+	bool fua = world->set->disks[0]->fua;
+
+	for (unsigned i = 0; i < world->plan.disks; i++)
+		world->set->disks[i]->latency.jitter_percent = 0;
+	import(world);
+	struct volume *volume = filled_volume(world, VOLUME_BYTES);
+
+	/* The first one makes the log. */
+	flush_each(world, volume, 1, 1);
+	const struct core_log_counters *log = core_log_counters(world->core);
+	struct core_log_counters log_before = *log;
+	struct sim_disk_counters before = sum(world);
+	double ns = flush_each(world, volume, 1, count);
+
+	world_expect(world, core_commit(world->core), NULL, "commit");
+	struct sim_disk_counters after = sum(world);
+	double bytes = (double)(after.bytes_written - before.bytes_written) / count / block_bytes;
+	double writes = (double)(after.writes - before.writes) / count, flushed = (double)(after.flushes - before.flushes) / count;
+	double limit = block_bytes == 4096 ? 9.0 : 6.0;
+
+	snprintf(what, sizeof(what), "%u KiB write + flush%s: device bytes / user byte", block_bytes / 1024, fua ? "" : ", no FUA");
+	expect(bytes <= limit, what, bytes, limit);
+	snprintf(what, sizeof(what), "%u KiB write + flush%s: device writes", block_bytes / 1024, fua ? "" : ", no FUA");
+	expect(writes <= 3.5, what, writes, 3.5);
+	snprintf(what, sizeof(what), "%u KiB write + flush%s: device flushes", block_bytes / 1024, fua ? "" : ", no FUA");
+	expect(flushed <= (fua ? 0.1 : 3.1), what, flushed, fua ? 0.1 : 3.1); /* commits have some, too */
+	expect(log->groups - log_before.groups >= count * 99 / 100, "flushes that the log served",
+	       (double)(log->groups - log_before.groups) / count, 0.99);
+	/* One write of the block with its header, and where there is no FUA one flush. */
+	const struct sim_latency *latency = &world->set->disks[0]->latency;
+	double device = (double)latency->io_ns + (block_bytes + 4096) * 1e9 / (double)latency->bytes_per_second;
+
+	if (!fua)
+		device += (double)latency->flush_ns;
+	snprintf(what, sizeof(what), "%u KiB flush%s: time / that of one device write", block_bytes / 1024, fua ? "" : ", no FUA");
+	expect(ns <= device * 1.2, what, ns / device, 1.2);
+
+	before = sum(world);
+	flush_each(world, volume, WRITERS, count / WRITERS);
+	after = sum(world);
+	double together = (double)(after.writes - before.writes) / (count / WRITERS * WRITERS);
+
+	snprintf(what, sizeof(what), "the same by %u writers: device writes", WRITERS);
+	expect(together <= writes / 2, what, together, writes / 2);
+	finish(world, volume);
+}
+
 static void run(uint32_t size, void (*body)(struct world *world))
 {
 	struct world *world = machine(body == allocation_memory ? 65536 * MIB : 8192 * MIB);
@@ -357,6 +464,10 @@ int main(void)
 	}
 	run(0, small_files);
 	run(131072, allocation_memory);
+	run(4096, flushes);
+	run(16384, flushes);
+	disks_have_fua = false;
+	run(4096, flushes);
 	printf("%u failed\n", failures);
 	return failures != 0;
 }

@@ -613,6 +613,116 @@ static void reader_slower_than_commits(void)
 	done(world);
 }
 
+/* ---- the intent log ---- */
+
+static void flush_and_die_body(struct world *world)
+{
+	open_pool(world);
+	for (unsigned i = 0; i < 25; i++) {
+		write_some(world, 2);
+		clients_flush(world, volume_of(world));
+	}
+	sim_disks_power_off(world->set);
+	rt_yield(world->rt);
+}
+
+static void flush_long_body(struct world *world)
+{
+	open_pool(world);
+	for (unsigned i = 0; i < 20; i++) {
+		for (unsigned j = 0; j < 5; j++) {
+			write_some(world, 1);
+			clients_flush(world, volume_of(world));
+		}
+		rt_sleep(world->rt, 10 * NS_PER_S);
+	}
+	close_pool(world);
+}
+
+/* A copy that can't be written when a flush needs it, then a crash, and another disk is gone. */
+static void log_copy_lost(void)
+{
+	for (unsigned step = 0; step < 40; step++) {
+		struct world *world = machine("a copy of the log can't be written, then the power and another copy's disk go", 5, 2, 2);
+
+		suspect(world, 1);
+		sim_disk_fault(world->set->disks[1], SIM_WRITE_ERROR, DATA_START, 60 * MIB, step, 1 + step % 3, 0);
+		boot(world, flush_and_die_body);
+		unsigned other = step % 4 + (step % 4 >= 1);
+
+		suspect(world, other);
+		sim_disk_vanish(world->set->disks[other], SIM_CRASH_NONE);
+		boot(world, check_body);
+		done(world);
+	}
+}
+
+static unsigned failing_write;
+static struct sim_disk *other_copy;
+
+static void flush_without_a_copy_body(struct world *world)
+{
+	open_pool(world);
+	write_some(world, 1);
+	clients_flush(world, volume_of(world)); /* makes the log */
+	const struct intent *intent = &world->core->intent;
+	const struct segment_column *columns = alloc_segment(core_alloc(world->core), intent->segments[intent->head].id)->record.columns;
+
+	other_copy = world_disk(world, columns[1].disk);
+	sim_disk_fault(world_disk(world, columns[0].disk), SIM_WRITE_ERROR, store_cell_offset(core_store(world->core), columns[0].au, 0), 1u << 18,
+		       failing_write, 1, 0);
+	for (unsigned i = 0; i < 10; i++) {
+		write_some(world, 1);
+		clients_flush(world, volume_of(world));
+	}
+	sim_disks_power_off(world->set);
+	rt_yield(world->rt);
+}
+
+static void one_copy_is_not_enough(void)
+{
+	for (failing_write = 0; failing_write < 12; failing_write++) {
+		struct world *world = machine("one of two copies of a group can't be written, then the other's disk goes", 4, 2, 1);
+
+		boot(world, flush_without_a_copy_body);
+		suspect(world, other_copy->index);
+		sim_disk_vanish(other_copy, SIM_CRASH_NONE);
+		boot(world, check_body);
+		done(world);
+	}
+}
+
+static void late_log_write(void)
+{
+	struct world *world = machine("a hung write of the log completes after its segment would be reused", 5, 2, 2);
+
+	suspect(world, 1);
+	for (unsigned i = 0; i < 4; i++)
+		sim_disk_fault(world->set->disks[1], SIM_HANG_LATE, DATA_START, 60 * MIB, 40 + i * 30, 1, (40 + 60 * i) * NS_PER_S);
+	boot(world, flush_long_body);
+	boot(world, flush_long_body);
+	done(world);
+}
+
+static void crash_in_replay(void)
+{
+	struct world *world = machine("crashes at every write of a replay", 4, 2, 1);
+
+	boot(world, flush_and_die_body);
+	for (unsigned i = 0; i < 60; i++) {
+		sim_disks_cut_at(world->set, world->set->operations + i / 2);
+		boot(world, check_body);
+	}
+	boot(world, flush_and_die_body);
+	suspect(world, 0);
+	sim_disk_vanish(world->set->disks[0], SIM_CRASH_ANY);
+	for (unsigned i = 0; i < 60; i++) {
+		sim_disks_cut_at(world->set, world->set->operations + i / 2);
+		boot(world, check_body);
+	}
+	done(world);
+}
+
 int main(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -632,5 +742,9 @@ int main(void)
 	damaged_map_leaf();
 	quorum_missed();
 	nearly_full_pool_loses_a_disk();
+	log_copy_lost();
+	one_copy_is_not_enough();
+	late_log_write();
+	crash_in_replay();
 	return 0;
 }

@@ -224,6 +224,12 @@ static int import_core(struct world *world, struct pool_error *error)
 	return result;
 }
 
+static void note_replay(struct world *world)
+{
+	world->log = *core_log_counters(world->core);
+	world->statistics.log_replayed += world->log.replayed;
+}
+
 int world_import(struct world *world, bool with_engine, struct pool_error *error)
 {
 	unsigned present = 0, expected = 0;
@@ -233,8 +239,13 @@ int world_import(struct world *world, bool with_engine, struct pool_error *error
 		present += world->set->disks[i]->present && !(world->retired >> i & 1);
 	}
 	world->statistics.imports_degraded += present < expected;
-	if (!with_engine)
-		return import_core(world, error);
+	if (!with_engine) {
+		int imported = import_core(world, error);
+
+		if (imported == 0)
+			note_replay(world);
+		return imported;
+	}
 	world->host = (struct engine_host){.rt = world->rt, .provider = world->provider, .core = world_core_options(world)};
 	int result = engine_import(&world->host, &(struct libpool_import_options){.size = sizeof(struct libpool_import_options),
 										   .name = "simulated"},
@@ -246,6 +257,7 @@ int world_import(struct world *world, bool with_engine, struct pool_error *error
 	}
 	world->core = engine_core(world->engine);
 	world->datasets = engine_datasets(world->engine);
+	note_replay(world);
 	return 0;
 }
 

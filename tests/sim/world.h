@@ -14,7 +14,7 @@
 #define WORLD_STATISTICS(X) \
 	X(boots) X(crashes) X(exports) X(imports_degraded) X(operations) X(reads) X(commits) X(no_space) X(faults) X(heals) \
 	X(admin) X(verifies) X(scrubs) X(cells_repaired) \
-	X(device_writes) X(blocks_checked)
+	X(device_writes) X(blocks_checked) X(log_groups) X(log_fallbacks) X(log_replayed)
 
 struct world_statistics {
 #define WORLD_STATISTIC(name) uint64_t name;
@@ -43,6 +43,7 @@ struct world {
 	struct engine *engine; /* NULL: only core and datasets are open, and nothing repairs by itself */
 	struct core *core;     /* NULL: no pool is open */
 	struct datasets *datasets;
+	struct core_log_counters log; /* as of the last flush */
 	void (*body)(struct world *world);
 
 	uint32_t retired;  /* simulated disks that were replaced: never used again */

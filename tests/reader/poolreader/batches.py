@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Batches and their summaries (FORMAT.md, sections 16 and 19): which cell of a row is wrong, and who owns what."""
 import struct
+from collections import namedtuple
 from dataclasses import dataclass
 
 from .pointers import SUMMARY, BlockPointer
@@ -8,14 +9,8 @@ from .segments import are_ranges
 from .structure import ReaderError, cell_crc, check_header, expect, expect_zeros
 
 
-@dataclass(frozen=True)
-class BlockRecord:
-    column: int
-    row: int
-    psect: int
-    type: int
-    owner: tuple            # objset, object, level, number
-    identity: tuple         # (dva, place), or None: this address, and the batch's txg
+# owner: (objset, object, level, number); identity: (dva, place), or None: this address, and the batch's txg
+BlockRecord = namedtuple("BlockRecord", "column row psect type owner identity")
 
 
 @dataclass
@@ -70,13 +65,7 @@ def decode_block_record(data, offset):
                        identity), 38 if flags else 22
 
 
-@dataclass
-class Batch:
-    segment: int
-    first_row: int
-    rows: int
-    txg: int
-    summary: BlockPointer
+Batch = namedtuple("Batch", "segment first_row rows txg summary")
 
 
 def decode_map_entry(key, value):

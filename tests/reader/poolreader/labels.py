@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What lies at fixed places of a disk: labels, uberblocks and sysmaps (FORMAT.md, sections 2 to 5)."""
 import struct
+from collections import namedtuple
 from dataclasses import dataclass
 
+from .intent import LogPlace, decode_place
 from .pointers import BlockPointer
 from .structure import check_header, decode_columns, decode_name, expect, expect_zeros, hash128
 
@@ -12,31 +14,11 @@ STATES = {1: "RESYNC", 2: "FAULTY", 3: "MISSING", 5: "SLOW", 6: "SPARE", 7: "OFF
 ROLES = {0: "data", 1: "log", 2: "spare"}
 
 
-@dataclass
-class ListedDisk:
-    guid: bytes
-    index: int
-    role: str
-    removed: bool
-    size: int
+ListedDisk = namedtuple("ListedDisk", "guid index role removed size")
 
 
-@dataclass
-class Label:
-    destroyed: bool
-    pool_guid: bytes
-    disk_guid: bytes
-    config_txg: int
-    created_ns: int
-    disk_size: int
-    disk_index: int
-    au_shift: int
-    k: int
-    m: int
-    features: list
-    name: str
-    disks: list
-
+class Label(namedtuple("Label", """destroyed pool_guid disk_guid config_txg created_ns disk_size
+                          disk_index au_shift k m features name disks""")):
     @classmethod
     def decode(cls, data, area, copy):
         expect(hash128(bytes((area, copy)), data[:-16]) == data[-16:], "label: wrong hash")
@@ -83,24 +65,12 @@ class FinalBatch:
         return batch
 
 
-@dataclass
-class Uberblock:
-    exported: bool
-    txg: int
-    rewrite: int
-    online: int
-    epoch: int
-    incompatible: int
-    sysmap_txg: int
-    sysmap_slot: int
-    sysmap_length: int
-    sysmap_hash: bytes
-    commit: BlockPointer
-    final_batch: FinalBatch
-    has_intent_log: bool
-    states: dict        # disk index: (state, stale_from)
-    history: list       # (epoch, first txg), newest first
+UBERBLOCK = """exported txg rewrite online epoch incompatible sysmap_txg sysmap_slot sysmap_length sysmap_hash commit final_batch
+               log states history"""
 
+
+class Uberblock(namedtuple("Uberblock", UBERBLOCK)):
+    """log: None if there is none; states: {disk index: (state, stale_from)}; history: (epoch, first txg), newest first."""
     @classmethod
     def decode(cls, data, pool_guid, disk_guid, disk_index, slot):
         expect(hash128(pool_guid, disk_guid, struct.pack("<H", slot), data[:4080]) == data[4080:], "uberblock: wrong hash")
@@ -121,14 +91,7 @@ class Uberblock:
         expect(all(newer > older for newer, older in zip(firsts, firsts[1:])), "uberblock: the history does not descend")
         return cls(bool(flags & EXPORTED), txg, rewrite, online, *struct.unpack_from("<Q", data, 48),
                    *struct.unpack_from("<Q", data, 104), sysmap_txg, sysmap_slot, sysmap_length, data[144:160], commit,
-                   FinalBatch.decode(data[224:296]), cls.has_log(data[296:392]), cls.decode_states(data, state_count), history)
-
-    @staticmethod
-    def has_log(data):
-        segments, head, reserved = struct.unpack_from("<HHI", data, 24)
-        expect(segments <= 16 and reserved == 0 and (head < segments or not any(data)), "uberblock: intent log out of bounds")
-        expect_zeros(data, 32 + 4 * segments, 96, "intent log")
-        return any(data)
+                   FinalBatch.decode(data[224:296]), decode_place(data[296:392]), cls.decode_states(data, state_count), history)
 
     @staticmethod
     def decode_states(data, count):
@@ -146,12 +109,7 @@ class Uberblock:
         return self.txg, self.rewrite
 
 
-@dataclass
-class SysmapEntry:
-    segment: int
-    rows_used: int
-    flags: int
-    columns: list
+SysmapEntry = namedtuple("SysmapEntry", "segment rows_used flags columns")
 
 
 def decode_sysmap(data, pool_guid, uberblock):

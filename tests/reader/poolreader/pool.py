@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .batches import Batch, Batches
 from .disks import Disks
+from .intent import RESIZE, IntentLog, apply
 from .objects import BLOB, Blob, Dnode, Objset
 from .pointers import COMMIT, DATA, SEGMENT_TABLE, BlockPointer
 from .reader import Reader
@@ -69,6 +70,7 @@ class Pool:
         self.reader.batches = Batches(self.reader, self.mos.tree(BATCH_MAP), self.newest_batches(), self.guid)
         self.datasets = [Dataset.decode(*entry) for entry in self.mos.tree(CATALOGUE).items()]
         self.make_paths()
+        self.changes = self.read_intent_log()
 
     def read_segments(self):
         """Pages, and what the logs say that the pages lack. STALE records serve as soon as they are known."""
@@ -123,6 +125,18 @@ class Pool:
                 found[kind, owner] = struct.unpack("<QQ", value)
         return found
 
+    def read_intent_log(self):
+        """What was flushed after the commit, by dataset. A clean export leaves nothing."""
+        place = self.uberblock.log
+        changes = IntentLog(self.reader, place, self.guid).changes() if place else {}
+        for dataset in self.datasets:
+            for change in changes.get(dataset.id, ()):
+                expect(dataset.kind == "volume" and not dataset.destroyed, "intent log: a change of what is no volume")
+                if change.kind == RESIZE:
+                    dataset.size = change.size
+        expect(changes.keys() <= {dataset.id for dataset in self.datasets}, "intent log: a change of an unknown dataset")
+        return changes
+
     def newest_batches(self):
         final = self.uberblock.final_batch
         batches = [Batch(final.segment, final.first_row, final.rows, self.uberblock.txg, final.summary)]
@@ -164,7 +178,8 @@ class Pool:
     def blocks(self, volume, lost):
         """(offset, content) of every block that isn't a hole; lost(offset, length, error) is called for what can't be read."""
         blob = self.blob_of(volume)
-        return self.content(blob, volume.size, lost) if blob else ()
+        return apply(self.changes.get(volume.id, ()), volume.size, 1 << volume.block_shift,
+                     self.content(blob, volume.size, lost) if blob else ())
 
     def content(self, blob, size, lost):
         """The same of any blob of which so many bytes count."""

@@ -48,7 +48,7 @@ static void history_program(struct machine *machine)
 		expect_done(machine, volume_trim(fill, turn, MIB));
 		if (past->count % 2)
 			expect_done(machine, volume_write(fill, turn, sizeof(large), large));
-		expect_done(machine, volume_flush(volume));
+		expect_done(machine, core_commit(machine->core));
 		past->txgs[past->count] = core_committed_txg(machine->core);
 		memcpy(past->versions[past->count], now, sizeof(now));
 	}

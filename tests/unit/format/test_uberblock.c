@@ -37,8 +37,10 @@ static void random_uberblock(struct random *random, struct uberblock *uberblock)
 	uberblock->log.first_seq = random_magnitude(random);
 	uberblock->log.base_txg = random_magnitude(random);
 	uberblock->log.segment_count = (uint16_t)random_below(random, UBERBLOCK_LOG_SEGMENTS_MAX + 1);
-	if (uberblock->log.segment_count)
+	if (uberblock->log.segment_count) {
 		uberblock->log.head = (uint16_t)random_below(random, uberblock->log.segment_count);
+		uberblock->log.row = (uint16_t)random_between(random, 1, ROWS_MAX);
+	}
 	for (unsigned i = 0; i < uberblock->log.segment_count; i++)
 		uberblock->log.segments[i] = (uint32_t)random_below(random, 1000) * 16 + i;
 	static const uint8_t states[] = { DISK_RESYNC, DISK_FAULTY, DISK_MISSING, DISK_SLOW, DISK_SPARE, DISK_OFFLINE };
@@ -82,6 +84,7 @@ static void assert_uberblock_equal(const struct uberblock *a, const struct uberb
 	assert_int_equal(a->log.base_txg, b->log.base_txg);
 	assert_int_equal(a->log.segment_count, b->log.segment_count);
 	assert_int_equal(a->log.head, b->log.head);
+	assert_int_equal(a->log.row, b->log.row);
 	assert_memory_equal(a->log.segments, b->log.segments, sizeof(a->log.segments));
 	assert_int_equal(a->state_count, b->state_count);
 	for (unsigned i = 0; i < a->state_count; i++) {
@@ -184,6 +187,8 @@ static void what_no_writer_makes_is_refused(void **state)
 	REFUSED(log.segments[1] = bad.log.segments[0]);
 	REFUSED(log.segments[1] = SEGMENTS_MAX);
 	REFUSED(log.head = bad.log.segment_count);
+	REFUSED(log.row = 0);
+	REFUSED(log.row = ROWS_MAX + 1);
 	REFUSED(log.segment_count = UBERBLOCK_LOG_SEGMENTS_MAX + 1);
 	REFUSED(states[1].disk = bad.states[0].disk);
 	REFUSED(states[1].disk = DISKS_MAX);
@@ -257,7 +262,7 @@ static void golden(void **state)
 					.sysmap_txg = 0x91, .sysmap_slot = 2, .sysmap_length = 96,
 					.final = { .segment = 0xA1, .base = 0xA2, .rows = 3 },
 					.log = { .generation = 0xB1, .first_seq = 0xB2, .base_txg = 0xB3, .segment_count = 2,
-						 .head = 1, .segments = { 0xB4, 0xB5 } },
+						 .head = 1, .row = 0xB6, .segments = { 0xB4, 0xB5 } },
 					.state_count = 1, .history_count = 1,
 					.states = { { 0xC1, DISK_FAULTY, 0xC2 } }, .history = { { 0xD1, 0xD2 } } };
 	memset(&uberblock.pool, 0x99, 16);
@@ -285,12 +290,12 @@ static void golden(void **state)
 		      "00f0: 00000004000000000500000000000000\n"
 		      "0120: a1000000a2000300b100000000000000\n"
 		      "0130: b200000000000000b300000000000000\n"
-		      "0140: 0200010000000000b4000000b5000000\n"
+		      "0140: 02000100b6000000b4000000b5000000\n"
 		      "0180: 0000000000000000c100020000000000\n"
 		      "0190: c2000000000000000000000000000000\n"
 		      "0980: 0000000000000000d100000000000000\n"
 		      "0990: d2000000000000000000000000000000\n"
-		      "0ff0: 1a912726c4713e712635c9f3d64d5364\n");
+		      "0ff0: 5c58b502dad9c059f179d83538579a73\n");
 }
 
 int main(void)

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Volumes and the intent log. Which bytes a txg has changed is noted as ranges, not as operations: a group of the log has
+ * what these bytes are when it is gathered, so what was written twice is logged once, and a group is a state of all volumes that
+ * really was. New, renamed and destroyed ones have no records: flushes wait for their commit.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "libpool/base/check.h"
+#include "libpool/dataset/internal.h"
+
+#define RANGES_MAX 4096u /* of one volume in one txg, merged: beyond it a commit is as good */
+
+static int compare_ranges(const void *a, const void *b)
+{
+	const struct byte_range *x = a, *y = b;
+
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* Ascending, without overlaps. */
+static void merge(struct array *ranges)
+{
+	size_t kept = 0;
+
+	if (ranges->count > 1)
+		qsort(ranges->items, ranges->count, sizeof(struct byte_range), compare_ranges);
+	for (size_t i = 1; i < ranges->count; i++) {
+		struct byte_range *last = array_at(ranges, struct byte_range, kept), *next = array_at(ranges, struct byte_range, i);
+		if (next->offset > last->end)
+			*array_at(ranges, struct byte_range, ++kept) = *next;
+		else if (next->end > last->end)
+			last->end = next->end;
+	}
+	if (ranges->count)
+		ranges->count = kept + 1;
+}
+
+static int add_range(struct array *ranges, uint64_t offset, uint64_t end)
+{
+	struct byte_range range = { offset, end };
+	struct byte_range *last = ranges->count ? array_at(ranges, struct byte_range, ranges->count - 1) : NULL;
+
+	if (last && offset >= last->offset && offset <= last->end) {
+		last->end = end > last->end ? end : last->end;
+		return 0;
+	}
+	if (ranges->count >= RANGES_MAX) {
+		merge(ranges);
+		if (ranges->count >= RANGES_MAX / 2) /* or each further one would have them sorted again */
+			return -ENOSPC;
+	}
+	return array_push(ranges, &range);
+}
+
+void dataset_changed(struct dataset *dataset, uint64_t txg, uint64_t offset, uint64_t length, uint64_t bytes)
+{
+	struct core *core = dataset->owner->core;
+
+	if (add_range(&dataset->changed[txg & 1], offset, offset + length) < 0)
+		core_changed_unloggable(core, txg);
+	else
+		core_changed(core, txg, bytes + INTENT_RECORD_SIZE);
+}
+
+void dataset_resized(struct dataset *dataset, uint64_t txg)
+{
+	dataset->resized[txg & 1] = true;
+	core_changed(dataset->owner->core, txg, INTENT_RECORD_SIZE);
+}
+
+void dataset_changes_forget(struct dataset *dataset, uint64_t txg)
+{
+	array_release(&dataset->changed[txg & 1]);
+	array_init(&dataset->changed[txg & 1], sizeof(struct byte_range));
+	dataset->resized[txg & 1] = false;
+}
+
+/* ---- gathering ---- */
+
+struct gathering {
+	struct intent_group *group;
+	struct intent_record record;
+};
+
+static int add_piece(void *argument, uint64_t offset, uint64_t length, const uint8_t *bytes)
+{
+	struct gathering *gathering = argument;
+
+	gathering->record.type = bytes ? INTENT_WRITE : INTENT_ZERO;
+	gathering->record.offset = offset;
+	gathering->record.size = length;
+	gathering->record.content = bytes;
+	return core_log_add(gathering->group, &gathering->record);
+}
+
+static int gather_dataset(struct dataset *dataset, uint64_t txg, struct intent_group *group)
+{
+	struct gathering gathering = { group, { .objset = dataset->record.id, .txg = txg, .object = VOLUME_OBJECT } };
+	struct array *ranges = &dataset->changed[txg & 1];
+	int status = 0;
+
+	merge(ranges);
+	for (size_t i = 0; i < ranges->count && status == 0 && dataset->blob; i++) {
+		const struct byte_range *range = array_at(ranges, struct byte_range, i);
+		status = blob_each_change(dataset->blob, txg, range->offset, range->end - range->offset, add_piece, &gathering);
+	}
+	if (status == 0 && dataset->resized[txg & 1]) {
+		struct intent_record resize = { .type = INTENT_RESIZE, .objset = dataset->record.id, .txg = txg,
+						.size = dataset->staged[txg & 1].volume_size };
+		status = core_log_add(group, &resize);
+	}
+	dataset_changes_forget(dataset, txg);
+	return status;
+}
+
+int datasets_gather(void *argument, uint64_t txg, struct intent_group *group)
+{
+	struct datasets *datasets = argument;
+	int status = 0;
+
+	list_for_each(node, &datasets->list) {
+		struct dataset *dataset = container_of(node, struct dataset, node);
+		if (status == 0)
+			status = gather_dataset(dataset, txg, group);
+	}
+	return status;
+}
+
+/* ---- replay ---- */
+
+int datasets_apply(void *argument, uint64_t txg, const struct intent_record *record)
+{
+	struct datasets *datasets = argument;
+	struct dataset *dataset = dataset_find_id(datasets, record->objset);
+
+	if (!dataset || dataset->record.flags & DATASET_DESTROYED || dataset->record.kind != DATASET_VOLUME)
+		return -POOL_EFORMAT; /* flushes wait for the commit of a volume's creation and of its end */
+	int status = dataset_load(dataset);
+	if (status < 0)
+		return status;
+	switch (record->type) {
+	case INTENT_WRITE:
+		return record->object == VOLUME_OBJECT ? blob_write(dataset->blob, txg, record->offset, record->size, record->content) :
+							 -POOL_EFORMAT;
+	case INTENT_ZERO:
+		return record->object == VOLUME_OBJECT ? blob_punch(dataset->blob, txg, record->offset, record->size) : -POOL_EFORMAT;
+	case INTENT_RESIZE:
+		if (record->size == 0 || record->size > VOLUME_SIZE_MAX || record->size & ((UINT64_C(1) << dataset->record.block_shift) - 1))
+			return -POOL_EFORMAT;
+		dataset->record.volume_size = record->size;
+		dataset_stage(dataset, txg);
+		return 0;
+	}
+	return -POOL_EFORMAT;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The intent log of a running pool: what makes a flush durable without a commit. docs/FORMAT.md describes it on disk,
+ * docs/decisions.md (the intent log) why its order is safe.
+ *
+ * A flush logs a group: all changes of all volumes that neither a commit nor an earlier group contains. One group is on its
+ * way at a time, and who comes meanwhile waits for the next, which serves them all. Changes are counted as they are
+ * made; `gathered` of them are in groups, `durable` of them are on disk, in groups or by a commit.
+ *
+ * Files: intent.c flushes and groups; intent_place.c where blocks go and what a commit frees; intent_replay.c imports;
+ * intent_repair.c rows that rot.
+ */
+#ifndef LIBPOOL_TXG_INTENT_H
+#define LIBPOOL_TXG_INTENT_H
+
+#include "libpool/base/array.h"
+#include "libpool/format/intent_log.h"
+#include "libpool/format/uberblock.h"
+#include "libpool/rt/rt.h"
+#include "libpool/txg/core.h"
+
+/* Blocks under construction. */
+struct intent_group {
+	struct core *core;
+	struct array blocks; /* struct intent_part */
+	uint64_t txg;        /* the highest of its records' */
+	size_t cells;        /* of all blocks */
+	size_t cells_max;
+};
+
+struct intent_part {
+	struct buffer *buffer; /* header, records; grows */
+	struct intent_block block;
+	uint32_t segment; /* set when it is placed */
+	uint16_t row;
+};
+
+/* A group that was given to the disks and that no commit contains. */
+struct intent_extent {
+	uint64_t first_sequence, txg;
+	uint16_t head, row; /* index of the segment that it begins in, and where */
+};
+
+struct intent_segment {
+	uint32_t id;
+	uint64_t txg; /* highest in it: free once this is committed */
+};
+
+struct intent {
+	bool active;    /* the last uberblock lists the log, in a generation that this import made */
+	bool wanted;    /* somebody flushes: the next commit makes a log */
+	bool broken;    /* a copy couldn't be written: the next commit makes another log */
+	bool used;      /* there was a flush since the last commit */
+	bool switching; /* the txg in sync makes a log, or a generation */
+	bool writing;   /* a group is on its way */
+	bool replay_due; /* an import has found changes: until they are committed the log stays as it is */
+
+	uint64_t generation, next_sequence, acknowledged;
+	struct hash128 previous;
+	struct intent_segment segments[UBERBLOCK_LOG_SEGMENTS_MAX];
+	unsigned segment_count;
+	unsigned head;
+	uint16_t row; /* next row in the head segment */
+	struct array extents; /* struct intent_extent, ascending */
+
+	/* Of the txg in sync, when it switches. */
+	uint64_t new_generation;
+	uint32_t new_segments[UBERBLOCK_LOG_SEGMENTS_MAX];
+	unsigned new_count;
+
+	uint64_t changes, gathered, durable, closed; /* closed: changes when the txg in sync was closed */
+	uint64_t unlogged_bytes;                     /* of changes that no group has, an upper bound */
+	uint64_t barrier_txg;                        /* flushes wait until it is committed */
+	struct intent_group pending;                 /* gathered when the txg in sync was closed */
+	struct rt_queue ended;                       /* a group has */
+	struct array replay;                         /* struct intent_part, in order: what an import has found */
+	struct core_log_counters counters;
+};
+
+void intent_init(struct intent *intent);
+void intent_release(struct intent *intent);
+
+/* intent.c */
+void intent_group_init(struct intent_group *group, struct core *core, size_t cells_max);
+void intent_group_release(struct intent_group *group);
+/* All that the closing txg has changed and no group has goes into intent->pending; false if it has no room. */
+bool intent_gather_closing(struct core *core, uint64_t txg);
+
+/* intent_place.c */
+/* Rows for the blocks of a group; numbers, chains and seals them. -ENOSPC: the log is full. */
+int intent_place(struct core *core, struct intent_group *group);
+/* The log is so full that a commit should free it. */
+bool intent_pressing(const struct core *core);
+/* Every segment has all the copies that it can have. */
+bool intent_is_whole(const struct core *core);
+size_t intent_capacity_cells(const struct core *core);
+/* The txg closes, in the step in which the next one opens. */
+void intent_close(struct core *core, uint64_t txg);
+/* Inside the txg: makes and releases segments, if this txg switches. */
+int intent_sync(struct core *core);
+/* What the uberblock of txg says of the log. */
+void intent_describe(struct core *core, uint64_t txg, struct uberblock_log *log);
+/* That uberblock is durable. */
+void intent_committed(struct core *core, uint64_t txg);
+/* Of an export whose last commit is durable: nothing in the log counts. */
+void intent_describe_empty(const struct core *core, struct uberblock_log *log);
+
+/* intent_replay.c */
+/* Reads what the log of the chosen uberblock has; before anything is allocated. */
+int intent_load(struct core *core, bool discard, struct pool_error *error);
+
+#endif

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The segments of the intent log: a ring in which a commit frees what it contains.
+ *
+ * What must always hold: a row is written again only when all changes in its segment are in a committed txg, that is when an
+ * uberblock that says so is durable; a log, or a new generation of one, is used only when an uberblock that lists it is
+ * durable, and from the moment its txg closes until then no other is used, as that uberblock would disown what is in it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "libpool/base/check.h"
+#include "libpool/txg/internal.h"
+
+#define SHARE 64u                       /* of the pool's capacity */
+#define BYTES_MAX (UINT64_C(64) << 20)  /* an import keeps what the log holds in memory */
+
+static unsigned rows_of_segment(const struct core *core)
+{
+	return alloc_geometry(core->alloc)->rows - 1u;
+}
+
+size_t intent_capacity_cells(const struct core *core)
+{
+	return (size_t)core->intent.segment_count * rows_of_segment(core);
+}
+
+static bool is_free(const struct core *core, const struct intent_segment *segment)
+{
+	return segment->txg <= core->committed_txg;
+}
+
+bool intent_pressing(const struct core *core)
+{
+	const struct intent *intent = &core->intent;
+	unsigned live = 0;
+
+	for (unsigned i = 0; i < intent->segment_count; i++)
+		live += !is_free(core, &intent->segments[i]);
+	return intent->active && live > intent->segment_count * 3 / 4;
+}
+
+/* Whether the blocks fit from the head on; with `take` they get their places. */
+static bool walk(struct core *core, struct intent_group *group, bool take)
+{
+	struct intent *intent = &core->intent;
+	unsigned head = intent->head, row = intent->row, rows = rows_of_segment(core) + 1, entered = 0;
+
+	for (size_t i = 0; i < group->blocks.count; i++) {
+		struct intent_part *part = array_at(&group->blocks, struct intent_part, i);
+		unsigned cells = intent_block_cells(part->block.payload_bytes);
+		if (row + cells > rows) {
+			head = (head + 1) % intent->segment_count;
+			row = 1;
+			/* Not into what is needed, nor into what this group began with. */
+			if (!is_free(core, &intent->segments[head]) || ++entered == intent->segment_count)
+				return false;
+		}
+		if (take) {
+			part->segment = intent->segments[head].id;
+			part->row = (uint16_t)row;
+			intent->segments[head].txg = group->txg;
+		}
+		row += cells;
+	}
+	if (take) {
+		intent->head = head;
+		intent->row = (uint16_t)row;
+	}
+	return true;
+}
+
+int intent_place(struct core *core, struct intent_group *group)
+{
+	struct intent *intent = &core->intent;
+	struct intent_extent extent = { intent->next_sequence, group->txg, 0, 0 };
+
+	if (!walk(core, group, false))
+		return -ENOSPC;
+	if (array_reserve(&intent->extents, intent->extents.count + 1) < 0)
+		return -ENOMEM;
+	(void)walk(core, group, true);
+	const struct intent_part *first = array_at(&group->blocks, struct intent_part, 0);
+	while (intent->segments[extent.head].id != first->segment)
+		extent.head++;
+	extent.row = first->row;
+	POOL_CHECK(array_push(&intent->extents, &extent) == 0);
+	for (size_t i = 0; i < group->blocks.count; i++) {
+		struct intent_part *part = array_at(&group->blocks, struct intent_part, i);
+		part->block.pool = core->label->pool;
+		part->block.generation = intent->generation;
+		part->block.sequence = intent->next_sequence++;
+		part->block.acknowledged = intent->acknowledged;
+		part->block.previous = intent->previous;
+		part->block.flags = (i == 0 ? INTENT_GROUP_FIRST : 0) | (i + 1 == group->blocks.count ? INTENT_GROUP_LAST : 0);
+		intent_block_encode(&part->block, part->buffer->data);
+		intent->previous = part->block.checksum;
+	}
+	return 0;
+}
+
+/* ---- with the commits ---- */
+
+bool intent_is_whole(const struct core *core)
+{
+	for (unsigned i = 0; i < core->intent.segment_count; i++)
+		if (!store_log_is_whole(core->store, core->intent.segments[i].id))
+			return false;
+	return true;
+}
+
+static uint64_t random_generation(struct core *core)
+{
+	uint64_t generation;
+
+	rt_env(core->rt)->ops->random(rt_env(core->rt), &generation, sizeof(generation));
+	return generation | 1; /* 0 means none */
+}
+
+void intent_close(struct core *core, uint64_t txg)
+{
+	struct intent *intent = &core->intent;
+	bool unlogged = intent->changes > intent->gathered;
+
+	intent->closed = intent->changes;
+	/* An import's log is not this one's: its first commit begins a new generation. */
+	intent->switching = !intent->replay_due && (intent->segment_count || intent->wanted) &&
+			    (!intent->active || intent->broken || !intent_is_whole(core));
+	if (intent->switching)
+		intent->active = false;
+	bool used = intent->used;
+	intent->used = false;
+	if (!unlogged)
+		return;
+	/* What no group has is kept in one that nobody writes yet: a flush needn't wait for this commit. */
+	bool kept = intent->active && used && intent->barrier_txg <= core->committed_txg &&
+		    intent->unlogged_bytes / CELL_SIZE <= intent_capacity_cells(core) / 4 && intent_gather_closing(core, txg);
+	if (!kept) {
+		intent_group_release(&intent->pending);
+		if (intent->barrier_txg < txg)
+			intent->barrier_txg = txg;
+	}
+	intent->gathered = intent->changes;
+	intent->unlogged_bytes = 0;
+}
+
+static unsigned segments_wanted(const struct core *core)
+{
+	uint64_t bytes = core->space.usable_cells * CELL_SIZE / SHARE, segment = (uint64_t)rows_of_segment(core) * CELL_SIZE;
+
+	uint64_t count = (bytes < BYTES_MAX ? bytes : BYTES_MAX) / segment;
+	return count < 2 ? 2 : count > UBERBLOCK_LOG_SEGMENTS_MAX ? UBERBLOCK_LOG_SEGMENTS_MAX : (unsigned)count;
+}
+
+/* Nobody's space: above the floors, and not promised to writers. */
+static bool has_room(const struct core *core, unsigned segments)
+{
+	const struct geometry *geometry = alloc_geometry(core->alloc);
+	uint64_t promised = core->reserved_cells[0] + core->reserved_cells[1];
+	uint64_t needed = (uint64_t)segments * geometry->k * rows_of_segment(core);
+
+	return core->space.available_cells > promised && core->space.available_cells - promised > 2 * needed;
+}
+
+/* As many as there is room for; fewer than two are none. Without any, flushes are commits. */
+static int make_segments(struct core *core)
+{
+	struct intent *intent = &core->intent;
+	unsigned wanted = segments_wanted(core);
+	int status = 0;
+
+	while (wanted > 2 && !has_room(core, wanted))
+		wanted /= 2;
+	if (!has_room(core, wanted))
+		return 0;
+	while (intent->new_count < wanted && status == 0) {
+		status = store_open_log(core->store, &intent->new_segments[intent->new_count]);
+		intent->new_count += status == 0;
+	}
+	if (status < 0 && status != -ENOSPC)
+		return status;
+	while (intent->new_count == 1)
+		alloc_log_release(core->alloc, intent->new_segments[--intent->new_count]);
+	return 0;
+}
+
+int intent_sync(struct core *core)
+{
+	struct intent *intent = &core->intent;
+
+	if (!intent->switching)
+		return 0;
+	intent->new_generation = random_generation(core);
+	intent->new_count = 0;
+	if (intent->segment_count && !intent->broken && intent_is_whole(core)) {
+		for (unsigned i = 0; i < intent->segment_count; i++)
+			intent->new_segments[intent->new_count++] = intent->segments[i].id;
+		return 0;
+	}
+	/* After a failure the disks have to show first what they are worth: the next flush asks for another log. */
+	for (unsigned i = 0; i < intent->segment_count; i++)
+		alloc_log_release(core->alloc, intent->segments[i].id);
+	return intent->wanted ? make_segments(core) : 0;
+}
+
+void intent_describe(struct core *core, uint64_t txg, struct uberblock_log *log)
+{
+	const struct intent *intent = &core->intent;
+
+	if (intent->replay_due)
+		return;
+	if (intent->switching) {
+		*log = (struct uberblock_log){ 0 };
+		if (intent->new_count == 0)
+			return;
+		*log = (struct uberblock_log){ .generation = intent->new_generation, .first_seq = 1, .base_txg = txg,
+					       .segment_count = (uint16_t)intent->new_count, .row = 1 };
+		memcpy(log->segments, intent->new_segments, intent->new_count * sizeof(log->segments[0]));
+		return;
+	}
+	if (!intent->active)
+		return;
+	log->base_txg = txg;
+	log->first_seq = intent->next_sequence;
+	log->head = (uint16_t)intent->head;
+	log->row = intent->row;
+	for (size_t i = 0; i < intent->extents.count; i++) {
+		const struct intent_extent *extent = array_at(&intent->extents, struct intent_extent, i);
+		if (extent->txg <= txg)
+			continue;
+		log->first_seq = extent->first_sequence;
+		log->head = extent->head;
+		log->row = extent->row;
+		return;
+	}
+}
+
+void intent_describe_empty(const struct core *core, struct uberblock_log *log)
+{
+	if (!core->intent.active)
+		return;
+	log->base_txg = core->committed_txg;
+	log->first_seq = core->intent.next_sequence;
+	log->head = (uint16_t)core->intent.head;
+	log->row = core->intent.row;
+}
+
+static void install(struct core *core)
+{
+	struct intent *intent = &core->intent;
+
+	intent->switching = intent->wanted = intent->broken = false;
+	intent->generation = intent->new_generation;
+	intent->next_sequence = 1;
+	intent->acknowledged = 0;
+	intent->previous = (struct hash128){ { 0 } };
+	intent->segment_count = intent->new_count;
+	for (unsigned i = 0; i < intent->new_count; i++)
+		intent->segments[i] = (struct intent_segment){ intent->new_segments[i], 0 };
+	intent->head = 0;
+	intent->row = 1;
+	array_clear(&intent->extents);
+	intent->active = intent->new_count > 0;
+}
+
+void intent_committed(struct core *core, uint64_t txg)
+{
+	struct intent *intent = &core->intent;
+	size_t covered = 0;
+
+	if (intent->closed > intent->durable)
+		intent->durable = intent->closed;
+	/* What was gathered at its end is of this txg alone. */
+	intent_group_release(&intent->pending);
+	intent_group_init(&intent->pending, NULL, 0);
+	if (intent->switching) {
+		install(core);
+		return;
+	}
+	while (covered < intent->extents.count && array_at(&intent->extents, struct intent_extent, covered)->txg <= txg)
+		covered++;
+	if (covered == 0)
+		return;
+	intent->extents.count -= covered;
+	memmove(intent->extents.items, array_at(&intent->extents, struct intent_extent, covered),
+		intent->extents.count * sizeof(struct intent_extent));
+}

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The intent log: changes that were flushed after the commit (FORMAT.md, section 25)."""
+import struct
+from collections import namedtuple
+
+from .structure import CELL, FormatError, LostError, check_header, expect, expect_zeros, hash128
+
+HEADER, RECORD, BLOCK_CELLS = 128, 48, 32
+FIRST, LAST = 1, 2
+WRITE, ZERO, RESIZE = 1, 2, 3
+
+LogPlace = namedtuple("LogPlace", "generation first base_txg head row segments")
+Head = namedtuple("Head", "flags number durable used count before hash cells")
+Block = namedtuple("Block", "head records segment row")     # segment: index into the uberblock's list
+Change = namedtuple("Change", "kind txg offset size content")
+
+
+def decode_place(data):
+    """What the uberblock says of the log, or None."""
+    *numbers, count, head, row, reserved = struct.unpack_from("<QQQHHHH", data)
+    expect(count <= 16 and reserved == 0 and (head < count or not any(data)), "uberblock: intent log out of bounds")
+    expect((count == 0) == (row == 0) and row <= 4096, "uberblock: intent log out of bounds")
+    expect_zeros(data, 32 + 4 * count, 96, "intent log")
+    return LogPlace(*numbers, head, row, struct.unpack_from(f"<{count}I", data, 32)) if count else None
+
+
+def decode_head(data, pool_guid, generation):
+    """What the first cell of a block says; None if there is none of this log."""
+    try:
+        flags = check_header(data, "poolILOG", HEADER, FIRST | LAST)
+    except FormatError:
+        return None
+    guid, of, number, _, durable, used, count = struct.unpack_from("<16sQQQQII", data, 16)
+    if guid != pool_guid or of != generation or used > BLOCK_CELLS * CELL - HEADER or used % 8 or durable >= number or any(data[88:112]):
+        return None
+    return Head(flags, number, durable, used, count, data[72:88], data[112:128], -(-(HEADER + used) // CELL))
+
+
+def decode_changes(block):
+    """(dataset, change) of each record."""
+    offset = 0
+    for _ in range(block.head.count):
+        kind, reserved, length, txg, dataset, reserved_2, number, begin, size = struct.unpack_from("<HHIQIIQQQ", block.records, offset)
+        expect(kind in (WRITE, ZERO, RESIZE) and reserved == reserved_2 == 0 and size, "intent log: a record")
+        expect(length == RECORD + (-(-size // 8) * 8 if kind == WRITE else 0), "intent log: length of a record")
+        expect(number == begin == 0 if kind == RESIZE else number == 16, "intent log: object of a record")
+        yield dataset, Change(kind, txg, begin, size, block.records[offset + RECORD:offset + RECORD + size] if kind == WRITE else None)
+        offset += length
+    expect(offset == len(block.records), "intent log: its records are not as long as their block")
+
+
+class IntentLog:
+    def __init__(self, reader, place, pool_guid):
+        self.place, self.rows, self.guid = place, reader.rows_of_unit, pool_guid
+        self.blocks, self.durable, self.hidden = {}, 0, set()   # hidden: where a block may lie that can't be read
+        for index, number in enumerate(place.segments):
+            segment = reader.segments.get(number)
+            expect(segment is not None and segment.state == "LOG", f"intent log: segment {number} is none of it")
+            disks = [(reader.disks.get(disk), unit) for disk, unit in segment.columns]
+            copies = [[disk.read_rows(unit, row, 1) if disk else None for row in range(self.rows)] for disk, unit in disks]
+            any_copy = [next(filter(None, cells), None) for cells in zip(*copies)]
+            for copy in copies:
+                self.scan(index, [mine or other for mine, other in zip(copy, any_copy)])
+
+    def scan(self, index, cells):
+        for row in range(1, self.rows):
+            if cells[row] is None:
+                self.hidden.add((index, row))
+                continue
+            head = decode_head(cells[row], self.guid, self.place.generation)
+            if head is None or row + head.cells > self.rows:
+                continue
+            if not all(cells[row:row + head.cells]):
+                self.hidden.add((index, row))
+                continue
+            data = b"".join(cells[row:row + head.cells])
+            if hash128(data[:112], bytes(16), data[128:]) == head.hash and not any(data[HEADER + head.used:]):
+                self.durable = max(self.durable, head.durable)
+                self.blocks.setdefault(head.number, Block(head, data[HEADER:HEADER + head.used], index, row))
+
+    def counting(self):
+        """The blocks that count, in order. LostError: something that was promised may be lost."""
+        counted, group, number, before = [], [], self.place.first, None
+        segment, row = self.place.head, self.place.row
+        while block := self.blocks.get(number):
+            if bool(block.head.flags & FIRST) == bool(group) or (before and block.head.before != before.head.hash):
+                break
+            group.append(block)
+            if block.head.flags & LAST:
+                counted, group = counted + group, []
+            before, number, segment, row = block, number + 1, block.segment, block.row + block.head.cells
+        following = {(segment, row)} | ({((segment + 1) % len(self.place.segments), 1)} if row + BLOCK_CELLS > self.rows else set())
+        if self.durable >= self.place.first + len(counted) or following & self.hidden:
+            raise LostError(f"the intent log can't be read from block {self.place.first + len(counted)} on")
+        return counted
+
+    def changes(self):
+        """{dataset: changes, in order}."""
+        found = {}
+        for block in self.counting():
+            for dataset, change in decode_changes(block):
+                if change.txg > self.place.base_txg:
+                    found.setdefault(dataset, []).append(change)
+        return found
+
+
+def apply(changes, size, block_bytes, blocks):
+    """(offset, content) of a volume's blocks with the changes: `blocks` gives those of the commit."""
+    touched = {}
+    for change in changes:
+        for number in range(change.offset // block_bytes, -(-(change.offset + change.size) // block_bytes)) if change.kind != RESIZE else ():
+            touched.setdefault(number * block_bytes, []).append(change)
+
+    def changed(offset, content):
+        content = bytearray(content)
+        for change in touched.pop(offset, ()):
+            begin, end = max(offset, change.offset), min(offset + block_bytes, change.offset + change.size)
+            content[begin - offset:end - offset] = change.content[begin - change.offset:end - change.offset] if change.content else bytes(end - begin)
+        return offset, bytes(content)
+    for offset, content in blocks:
+        yield changed(offset, content)
+    for offset in sorted(touched):
+        if offset < size:
+            yield changed(offset, bytes(block_bytes))

@@ -1,0 +1,306 @@
+/*
+ * Four writers with units of their own write, zero and flush, until the process is killed or the power goes at some moment. What was
+ * acknowledged before a flush began must be there, whoever flushed; and of each writer everything up to some change and nothing
+ * that came later: a flush must not save a change without those that came before it.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/world.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define WRITERS 4u
+#define UNITS 256u
+#define UNIT 16384u
+#define HISTORY 4096u /* changes of a writer in one boot */
+#define BOOTS_DEFAULT 100u
+
+struct change {
+	unsigned unit, number; /* number 0: zeros */
+};
+
+struct writer {
+	struct sim_random random;
+	unsigned index;
+	struct change changes[HISTORY]; /* of this boot, in order */
+	unsigned count, acknowledged, durable;
+};
+
+struct flushes {
+	struct world *world;
+	struct volume *volume;
+	struct writer writers[WRITERS];
+	unsigned content[UNITS]; /* when the boot began */
+	unsigned number;
+	unsigned block;          /* bytes of a block of the volume */
+	bool early; /* the process dies during the import */
+	uint64_t end_ns;
+	uint64_t flushed, lost, replayed;
+};
+
+static struct flushes test;
+
+static void fill(uint8_t *data, unsigned unit, unsigned number)
+{
+	struct sim_random random;
+
+	if (number == 0) {
+		memset(data, 0, UNIT);
+		return;
+	}
+	sim_random_stream(&random, number, "unit", unit);
+	for (size_t i = 0; i < UNIT; i += 8) {
+		uint64_t word = sim_random_next(&random);
+
+		memcpy(data + i, &word, 8);
+	}
+}
+
+static void flush(void)
+{
+	unsigned acknowledged[WRITERS];
+
+	for (unsigned i = 0; i < WRITERS; i++)
+		acknowledged[i] = test.writers[i].acknowledged;
+	world_expect(test.world, volume_flush(test.volume), NULL, "flush");
+	for (unsigned i = 0; i < WRITERS; i++)
+		if (acknowledged[i] > test.writers[i].durable)
+			test.writers[i].durable = acknowledged[i];
+	test.flushed++;
+}
+
+static void change(struct writer *writer, uint8_t *data, bool zero)
+{
+	unsigned unit = (unsigned)sim_random_below(&writer->random, UNITS / WRITERS) * WRITERS + writer->index;
+	uint64_t offset = (uint64_t)unit * UNIT;
+	int status;
+
+	writer->changes[writer->count++] = (struct change){unit, zero ? 0 : ++test.number};
+	fill(data, unit, zero ? 0 : test.number);
+	unsigned mine = writer->count;
+
+	status = zero ? volume_zero(test.volume, offset, UNIT) : volume_write(test.volume, offset, UNIT, data);
+	world_expect(test.world, status, NULL, zero ? "zero" : "write");
+	writer->acknowledged = mine;
+}
+
+static void step(struct writer *writer, uint8_t *data)
+{
+	uint64_t choice = sim_random_below(&writer->random, 32);
+
+	if (choice < 4) /* a group of several blocks */
+		for (unsigned i = 0; i < 12; i++)
+			change(writer, data, false);
+	else if (choice < 26)
+		change(writer, data, choice < 8);
+	if (choice < 4 || choice > 23)
+		flush();
+	if (choice == 31)
+		rt_sleep(test.world->rt, sim_random_below(&writer->random, NS_PER_MS));
+}
+
+static void writer_main(void *argument)
+{
+	struct writer *writer = argument;
+	uint8_t *data = sim_allocate(UNIT);
+
+	while (writer->count + 12 < HISTORY)
+		step(writer, data);
+	free(data);
+	rt_sleep(test.world->rt, 100 * NS_PER_S); /* the end comes to it */
+}
+
+/* The content after the first `count` changes. */
+static bool is_content(const struct writer *writer, unsigned count, const unsigned found[UNITS])
+{
+	unsigned expected[UNITS];
+
+	memcpy(expected, test.content, sizeof(expected));
+	for (unsigned i = 0; i < count; i++)
+		expected[writer->changes[i].unit] = writer->changes[i].number;
+	for (unsigned unit = writer->index; unit < UNITS; unit += WRITERS)
+		if (expected[unit] != found[unit])
+			return false;
+	return true;
+}
+
+static void explain(const struct writer *writer, const unsigned found[UNITS])
+{
+	for (unsigned unit = writer->index; unit < UNITS; unit += WRITERS) {
+		fprintf(stderr, "unit %u is %u; was %u", unit, found[unit], test.content[unit]);
+		for (unsigned i = 0; i < writer->count; i++)
+			if (writer->changes[i].unit == unit)
+				fprintf(stderr, ", [%u] %u", i + 1, writer->changes[i].number);
+		fprintf(stderr, "\n");
+	}
+	world_fail(test.world, "writer %u: of %u changes, %u acknowledged and %u of them durable, there is no such state", writer->index,
+		   writer->count, writer->acknowledged, writer->durable);
+}
+
+static unsigned identify(unsigned unit, const uint8_t *data, uint8_t *expected)
+{
+	const struct writer *writer = &test.writers[unit % WRITERS];
+
+	for (unsigned i = writer->count + 1; i-- > 0;) {
+		const struct change change = i ? writer->changes[i - 1] : (struct change){unit, test.content[unit]};
+
+		if (change.unit != unit)
+			continue;
+		fill(expected, unit, change.number);
+		if (memcmp(expected, data, UNIT) == 0)
+			return change.number;
+	}
+	world_fail(test.world, "unit %u: neither what was there nor anything later", unit);
+}
+
+static void check(void)
+{
+	uint8_t *data = sim_allocate(UNIT), *expected = sim_allocate(UNIT);
+	unsigned found[UNITS];
+
+	for (unsigned unit = 0; unit < UNITS; unit++) {
+		world_expect(test.world, volume_read(test.volume, (uint64_t)unit * UNIT, UNIT, data), NULL, "read");
+		found[unit] = identify(unit, data, expected);
+	}
+	for (unsigned i = 0; i < WRITERS; i++) {
+		struct writer *writer = &test.writers[i];
+		unsigned count = writer->count;
+
+		while (!is_content(writer, count, found))
+			if (count-- == writer->durable)
+				explain(writer, found);
+		test.lost += writer->count - count;
+		writer->count = writer->acknowledged = writer->durable = 0;
+	}
+	memcpy(test.content, found, sizeof(found));
+	free(expected);
+	free(data);
+}
+
+static void die(struct rt_timer *timer)
+{
+	(void)timer;
+	world_kill(test.world);
+}
+
+static struct rt_timer end_timer;
+
+static void body(struct world *world)
+{
+	struct pool_error error = {0};
+
+	end_timer = (struct rt_timer){.fire = die};
+	if (test.early)
+		rt_timer_arm(world->rt, &end_timer, rt_now(world->rt) + test.end_ns);
+	world_expect(world, world_import(world, sim_random_below(&world->random, 2), &error), &error, "import");
+	test.replayed += world->log.replayed;
+	world_expect(world, volume_open(world->datasets, "v", &test.volume, &error), &error, "open");
+	check();
+	for (unsigned i = 0; i < WRITERS; i++) {
+		struct writer *writer = &test.writers[i];
+
+		sim_random_stream(&writer->random, world->plan.seed, "writer", world->boot * WRITERS + i);
+		world_expect(world, rt_spawn(world->rt, "writer", writer_main, writer), NULL, "spawn");
+	}
+	if (!test.early)
+		rt_timer_arm(world->rt, &end_timer, rt_now(world->rt) + test.end_ns);
+	rt_sleep(world->rt, 1000 * NS_PER_S);
+}
+
+static void last_body(struct world *world)
+{
+	struct pool_error error = {0};
+
+	world_expect(world, world_import(world, false, &error), &error, "import");
+	world_expect(world, volume_open(world->datasets, "v", &test.volume, &error), &error, "open");
+	check();
+	volume_close(test.volume);
+	world_expect(world, world_export(world, &error), &error, "export");
+}
+
+static void create_body(struct world *world)
+{
+	struct pool_error error = {0};
+
+	world_expect(world, world_create(world, &error), &error, "create");
+}
+
+static void volume_body(struct world *world)
+{
+	struct pool_error error = {0};
+
+	world_expect(world, world_import(world, false, &error), &error, "import");
+	world_expect(world, volume_create(world->datasets, "v", (uint64_t)UNITS * UNIT, test.block, 0, &error), &error, "volume");
+	world_expect(world, world_export(world, &error), &error, "export");
+}
+
+/* Disks that somebody else holds for a while: the pool is imported without them. */
+static void shuffle(struct sim_random *random)
+{
+	unsigned away = sim_random_below(random, 3) ? 0 : (unsigned)sim_random_below(random, 4);
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct sim_disk *disk = test.world->set->disks[i + 1];
+
+		if (away >> i & 1 && disk->present)
+			sim_disk_vanish(disk, SIM_CRASH_ALL);
+		else if (!(away >> i & 1) && !disk->present)
+			sim_disk_return(disk);
+	}
+}
+
+static void run(uint64_t seed, unsigned boots)
+{
+	struct plan plan = {.seed = seed, .disks = 5, .k = 2, .m = 2, .au_shift = 18, .commit_interval_ns = 50 * NS_PER_MS,
+			    .dirty_limit = 8 * MIB};
+
+	for (unsigned i = 0; i < plan.disks; i++) {
+		plan.disk_bytes[i] = 64 * MIB;
+		plan.fua[i] = seed & 1;
+	}
+	test = (struct flushes){.world = world_new(&plan), .block = seed & 2 ? UNIT : 4096};
+	for (unsigned i = 0; i < WRITERS; i++)
+		test.writers[i].index = i;
+	world_boot(test.world, create_body);
+	world_boot(test.world, volume_body);
+	for (unsigned i = 0; i < boots; i++) {
+		struct sim_random *random = &test.world->random;
+
+		test.world->doing = "writers";
+		test.early = sim_random_below(random, 4) == 0;
+		test.end_ns = sim_random_below(random, (test.early ? 15 : 150) * NS_PER_MS);
+		shuffle(random);
+		if (sim_random_below(random, 4))
+			sim_disks_cut_at(test.world->set, test.world->set->operations + sim_random_below(random, 600));
+		enum world_end end = world_boot(test.world, body);
+
+		sim_disks_cut_at(test.world->set, UINT64_MAX);
+		if (end == WORLD_POWER_CUT)
+			world_power_cut(test.world, SIM_CRASH_ANY);
+		else if (end == WORLD_ENDED)
+			world_fail(test.world, "the boot ended by itself");
+	}
+	sim_disk_return(test.world->set->disks[1]);
+	sim_disk_return(test.world->set->disks[2]);
+	world_boot(test.world, last_body);
+	printf("ok  seed %" PRIu64 ": %u boots, %u writes, %" PRIu64 " flushes, %" PRIu64 " changes lost, %" PRIu64 " records replayed\n", seed,
+	       boots, test.number, test.flushed, test.lost, test.replayed);
+	world_free(test.world);
+}
+
+int main(int count, char **words)
+{
+	uint64_t first = 1, last = 4;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+
+	if (count > 2) {
+		first = strtoull(words[1], NULL, 10);
+		last = strtoull(words[2], NULL, 10);
+	}
+	for (uint64_t seed = first; seed <= last; seed++)
+		run(seed, BOOTS_DEFAULT);
+	return 0;
+}

@@ -1,0 +1,873 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Flushes that are no commits: what the intent log keeps over crashes, and what it must not bring back. */
+#include "libpool/txg/internal.h"
+#include "tests/unit/dataset/volumes.h"
+
+#define BLOCK 4096u
+#define BLOCKS 64u
+#define LARGE 40u /* blocks of a flush that takes several blocks of the log */
+#define GEOMETRIES 4u
+
+static const struct geometry_case {
+	unsigned disks, k, m;
+} geometries[GEOMETRIES] = { { 3, 1, 1 }, { 5, 2, 2 }, { 1, 1, 0 }, { 4, 4, 0 } };
+
+struct log_test {
+	struct sim_random random;
+	unsigned versions[BLOCKS];     /* as flushed */
+	unsigned written[BLOCKS];      /* as written */
+	unsigned first, count, flushed; /* versions of the program: where it begins, how many, the last that was acknowledged */
+	bool clean;
+};
+
+static struct machine *machine_made(unsigned number, struct log_test *test, uint64_t seed)
+{
+	const struct geometry_case *geometry = &geometries[number];
+	struct machine *machine = machine_new(geometry->disks, 64 * MIB, geometry->k, geometry->m, seed);
+
+	*test = (struct log_test){ 0 };
+	sim_random_stream(&test->random, seed, "log", number);
+	for (unsigned i = 0; i < geometry->disks; i++)
+		machine->set->disks[i]->fua = (seed + i) % 2;
+	machine->test = test;
+	machine->options.commit_interval_ns = 1000 * NS_PER_S;
+	machine_boot(machine, machine_create_program);
+	return machine;
+}
+
+static void write_version(struct machine *machine, struct volume *volume, unsigned block, unsigned version)
+{
+	struct log_test *test = machine->test;
+	uint8_t data[BLOCK];
+
+	block_fill(data, BLOCK, block, version);
+	expect_done(machine, volume_write(volume, (uint64_t)block * BLOCK, BLOCK, data));
+	test->written[block] = version;
+}
+
+static void flush(struct machine *machine, struct volume *volume)
+{
+	struct log_test *test = machine->test;
+	unsigned written[BLOCKS];
+
+	memcpy(written, test->written, sizeof(written));
+	expect_done(machine, volume_flush(volume));
+	memcpy(test->versions, written, sizeof(written));
+}
+
+static void expect_content(struct machine *machine, struct volume *volume, const unsigned versions[BLOCKS])
+{
+	uint8_t data[BLOCK];
+
+	for (unsigned block = 0; block < BLOCKS; block++) {
+		expect_done(machine, volume_read(volume, (uint64_t)block * BLOCK, BLOCK, data));
+		expect(block_is(data, BLOCK, block, versions[block]));
+	}
+}
+
+static void make_volume(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+
+	expect_done(machine, volume_create(datasets, "v", BLOCKS * BLOCK, BLOCK, 0, &machine->error));
+	pool_close(machine, datasets);
+}
+
+static void power_off(struct machine *machine)
+{
+	sim_disks_power_off(machine->set);
+	rt_yield(machine->rt);
+}
+
+/* The first flush makes the log; those that follow are in it, and no commit is. */
+static void flush_some(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct volume *volume = pool_volume(machine, pool_open(machine), "v");
+
+	write_version(machine, volume, 0, ++test->count);
+	flush(machine, volume);
+	uint64_t txg = core_committed_txg(machine->core);
+	for (unsigned i = 0; i < 20; i++) {
+		write_version(machine, volume, (unsigned)sim_random_below(&test->random, BLOCKS), ++test->count);
+		flush(machine, volume);
+	}
+	expect_equal(core_committed_txg(machine->core), txg);
+	expect_equal(core_log_counters(machine->core)->groups, 20);
+	expect(machine->core->uberblock.ro_compat == FEATURE_RO_COMPAT_INTENT_LOG);
+	write_version(machine, volume, 1, ++test->count); /* of this nothing is promised */
+	power_off(machine);
+}
+
+static void see_flushed(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+
+	expect_content(machine, volume, test->versions);
+	volume_close(volume);
+	pool_close(machine, datasets);
+	memcpy(test->written, test->versions, sizeof(test->written));
+}
+
+/* Nothing is there for a second replay, and an export leaves an empty log that an older version may ignore. */
+static void see_clean(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+
+	expect(core_imported_clean(machine->core));
+	expect_equal(core_log_counters(machine->core)->replayed, 0);
+	expect_equal(machine->core->intent.replay.count, 0);
+	expect_content(machine, volume, test->versions);
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+static struct uberblock *newest_of(struct machine *machine, unsigned disk)
+{
+	struct uberblock *newest = sim_allocate(sizeof(*newest));
+	struct disk *opened = machine_open_disk(machine, disk);
+	struct label *label;
+
+	expect_done(machine, core_label_read(opened, &label));
+	expect_done(machine, core_uberblock_newest(opened, label, newest));
+	free(label);
+	disk_close(opened);
+	return newest;
+}
+
+static void see_exported(struct machine *machine)
+{
+	struct uberblock *newest = newest_of(machine, 0);
+
+	expect(newest->flags & UBERBLOCK_CLEAN_EXPORT);
+	expect_equal(newest->ro_compat, 0);
+	expect(newest->log.segment_count >= 2);
+	expect_equal(newest->log.base_txg, newest->txg);
+	free(newest);
+}
+
+static void test_flush(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < GEOMETRIES; number++) {
+		struct log_test test;
+		struct machine *machine = machine_made(number, &test, number + 1);
+
+		machine_boot(machine, make_volume);
+		for (unsigned round = 0; round < 3; round++) {
+			/* Nothing but what was durable survives, then everything. */
+			expect(!machine_boot_mode(machine, flush_some, round ? SIM_CRASH_ANY : SIM_CRASH_NONE));
+			machine_boot(machine, see_flushed);
+			machine_boot(machine, see_exported);
+			machine_boot(machine, see_clean);
+		}
+		machine_free(machine);
+	}
+}
+
+/* ---- A crash between any two writes ---- */
+
+/* Each flush has one block more than the one before: what is there tells how far the log was. */
+static void flush_on(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+
+	for (unsigned i = 0; i < 6; i++) {
+		/* Several blocks and several blocks of the log, but one group. */
+		for (unsigned block = 0; block < BLOCKS; block++)
+			if (block < 2 || (i % 3 == 2 && block < LARGE))
+				write_version(machine, volume, block, test->first + i + 1);
+		expect_done(machine, volume_flush(volume));
+		test->flushed = test->first + i + 1;
+	}
+	const struct core_log_counters *log = core_log_counters(machine->core);
+	expect(log->groups >= 5 && log->blocks > log->groups && log->fallbacks == 0);
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+static void see_prefix(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	uint8_t data[BLOCK];
+	unsigned version = 0;
+
+	expect_done(machine, volume_read(volume, 0, BLOCK, data));
+	for (unsigned i = test->flushed; i <= test->first + 6 && !version; i++)
+		version = block_is(data, BLOCK, 0, i) ? i : 0;
+	expect(version >= test->flushed || (test->flushed == 0 && block_is(data, BLOCK, 0, 0)));
+	/* What a group has it has for all blocks. */
+	for (unsigned block = 0; block < BLOCKS; block++) {
+		unsigned wanted = version;
+		while (block >= 2 && wanted && wanted % 3)
+			wanted--;
+		if (block >= LARGE)
+			wanted = 0;
+		expect_done(machine, volume_read(volume, (uint64_t)block * BLOCK, BLOCK, data));
+		expect(block_is(data, BLOCK, block, wanted));
+	}
+	test->flushed = version;
+	volume_close(volume);
+	if (test->clean)
+		pool_close(machine, datasets);
+	else
+		pool_abandon(machine, datasets);
+}
+
+static void test_crashes(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < GEOMETRIES; number++) {
+		bool ended = false;
+
+		for (unsigned step = 0; !ended; step += number ? 3 : 1) {
+			struct log_test test;
+			struct machine *machine = machine_made(number, &test, 100 * number + step);
+
+			machine_boot(machine, make_volume);
+			sim_disks_cut_at(machine->set, machine->set->operations + step);
+			ended = machine_boot_mode(machine, flush_on, SIM_CRASH_ANY);
+			/* Crashes in the middle of replays and after them, each time a few writes later. */
+			for (unsigned again = 0; again < 12; again++) {
+				sim_disks_cut_at(machine->set, machine->set->operations + again * 5);
+				if (machine_boot_mode(machine, see_prefix, SIM_CRASH_ANY))
+					break;
+			}
+			test.clean = true;
+			machine_boot(machine, see_prefix);
+			machine_boot(machine, see_prefix);
+			machine_free(machine);
+		}
+	}
+}
+
+/* ---- Copies that are lost or spoilt ---- */
+
+/* The log as it was before the crash. */
+struct spoil {
+	struct segment_record records[UBERBLOCK_LOG_SEGMENTS_MAX];
+	unsigned count;
+	uint64_t generation;
+	struct guid pool;
+	unsigned head, row; /* where the next block would go */
+};
+static struct spoil spoil;
+
+static void note_log(struct machine *machine)
+{
+	const struct intent *intent = &machine->core->intent;
+
+	spoil.count = intent->segment_count;
+	spoil.generation = intent->generation;
+	spoil.pool = machine->core->label->pool;
+	spoil.head = intent->head;
+	spoil.row = intent->row;
+	for (unsigned i = 0; i < intent->segment_count; i++)
+		spoil.records[i] = alloc_segment(machine->core->alloc, intent->segments[i].id)->record;
+}
+
+/* Spoils the block of that number in up to `copies` copies; in how many. */
+static unsigned spoil_block(struct machine *machine, uint64_t sequence, unsigned copies)
+{
+	uint8_t *raw = malloc(256 << 10), garbage[512];
+	unsigned done = 0;
+
+	memset(garbage, 0x5A, sizeof(garbage));
+	for (unsigned i = 0; i < spoil.count; i++)
+		for (unsigned c = 0; c < (unsigned)spoil.records[i].k + spoil.records[i].m; c++) {
+			struct segment_column column = spoil.records[i].columns[c];
+			uint64_t at = DATA_START + ((uint64_t)column.au << 18);
+			sim_disk_peek(machine->set->disks[column.disk], at, raw, 256 << 10);
+			for (unsigned row = 1; row < 64; row++) {
+				struct intent_block block;
+				if (intent_block_decode(raw + row * CELL_SIZE, (64 - row) * CELL_SIZE, &spoil.pool, &block) == 0 &&
+				    block.generation == spoil.generation && block.sequence == sequence && done < copies) {
+					/* Not even the header: the end of it is torn. */
+					uint64_t end = at + ((uint64_t)row + intent_block_cells(block.payload_bytes)) * CELL_SIZE;
+					sim_disk_poke(machine->set->disks[column.disk], end - 2 * sizeof(garbage), garbage,
+						      sizeof(garbage));
+					done++;
+				}
+			}
+		}
+	free(raw);
+	return done;
+}
+
+static void flush_and_note(struct machine *machine)
+{
+	struct volume *volume = pool_volume(machine, pool_open(machine), "v");
+
+	for (unsigned i = 0; i < 6; i++) {
+		write_version(machine, volume, i, i + 1);
+		flush(machine, volume);
+	}
+	note_log(machine);
+	power_off(machine);
+}
+
+static void expect_damaged(struct machine *machine)
+{
+	expect_equal(machine_import(machine), -POOL_EDAMAGED);
+	expect(strstr(machine->error.text, "intent log") && strstr(machine->error.text, "--rewind="));
+}
+
+static void see_rewound(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	unsigned versions[BLOCKS] = { 1 }; /* the commit that made the log */
+
+	struct uberblock *newest = newest_of(machine, 0);
+	machine->rewind_txg = newest->txg;
+	free(newest);
+	struct datasets *datasets = pool_open(machine);
+	machine->rewind_txg = 0;
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	expect_content(machine, volume, versions);
+	memcpy(test->versions, versions, sizeof(versions));
+	memcpy(test->written, versions, sizeof(versions));
+	/* What was given up doesn't come back. */
+	write_version(machine, volume, 9, 9);
+	flush(machine, volume);
+	power_off(machine);
+}
+
+static void test_spoilt(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < GEOMETRIES; number++) {
+		unsigned copies = geometries[number].m ? geometries[number].m + 1 : 2;
+
+		for (unsigned lost = 0; lost <= copies; lost++) {
+			struct log_test test;
+			struct machine *machine = machine_made(number, &test, 40 + lost);
+
+			machine_boot(machine, make_volume);
+			expect(!machine_boot_mode(machine, flush_and_note, SIM_CRASH_NONE));
+			expect_equal(spoil_block(machine, 3, lost), lost);
+			if (lost == copies) {
+				/* A later block knows that it had been acknowledged. */
+				machine_boot(machine, expect_damaged);
+				expect(!machine_boot_mode(machine, see_rewound, SIM_CRASH_NONE));
+			}
+			machine_boot(machine, see_flushed);
+			machine_boot(machine, see_clean);
+			machine_free(machine);
+		}
+	}
+}
+
+/* The last block, of which no other knows, ends the log where it is missing. */
+static void test_end(void **state)
+{
+	struct log_test test;
+	struct machine *machine = machine_made(1, &test, 60);
+
+	(void)state;
+	machine_boot(machine, make_volume);
+	expect(!machine_boot_mode(machine, flush_and_note, SIM_CRASH_NONE));
+	expect_equal(spoil_block(machine, 5, 3), 3);
+	test.versions[5] = 0;
+	machine_boot(machine, see_flushed);
+	machine_free(machine);
+}
+
+/* ---- Rows that can't be read ---- */
+
+/* Of the column: all, or one. */
+#define ALL_COLUMNS (-1)
+
+static void lose_row(struct machine *machine, unsigned segment, unsigned row, int column)
+{
+	const struct segment_record *record = &spoil.records[segment];
+
+	for (int c = 0; c < record->k + record->m; c++)
+		if (column == ALL_COLUMNS || c == column)
+			sim_disk_set_unreadable(machine->set->disks[record->columns[c].disk],
+						DATA_START + ((uint64_t)record->columns[c].au << 18) + row * (uint64_t)CELL_SIZE, CELL_SIZE);
+}
+
+static void scrub_log(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct intent *intent = &machine->core->intent;
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	struct core_log_repair repair;
+	uint64_t found = 0;
+
+	for (unsigned block = 0; block < 3; block++) {
+		write_version(machine, volume, block, 10);
+		flush(machine, volume);
+	}
+	note_log(machine);
+	lose_row(machine, spoil.head, 3, 0);
+	lose_row(machine, spoil.head, 40, ALL_COLUMNS);
+	lose_row(machine, spoil.head, spoil.row - 1, ALL_COLUMNS); /* the last block's end */
+	lose_row(machine, spoil.head, spoil.row, ALL_COLUMNS);
+	for (unsigned i = 0; i < spoil.count; i++) {
+		struct segment *segment = alloc_segment(machine->core->alloc, intent->segments[i].id);
+		alloc_pin(segment);
+		expect_done(machine, core_log_repair(machine->core, segment->id, &repair));
+		alloc_unpin(machine->core->alloc, segment);
+		expect_equal(repair.repaired, repair.found);
+		expect_equal(repair.unrepaired, 0);
+		found += repair.found;
+	}
+	expect_equal(found, 1u + 3u * (spoil.records[0].k + spoil.records[0].m));
+	write_version(machine, volume, 3, 10);
+	flush(machine, volume);
+	power_off(machine);
+}
+
+static void test_unreadable(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < GEOMETRIES; number++)
+		for (unsigned what = 0; what < 7; what++) {
+			struct log_test test;
+			struct machine *machine = machine_made(number, &test, 200 + what);
+
+			machine_boot(machine, make_volume);
+			if (what == 6) { /* in a pool that scrubs */
+				expect(!machine_boot_mode(machine, scrub_log, SIM_CRASH_NONE));
+				machine_boot(machine, see_flushed);
+				machine_boot(machine, see_clean);
+				machine_free(machine);
+				continue;
+			}
+			expect(!machine_boot_mode(machine, flush_and_note, SIM_CRASH_NONE));
+			switch (what) {
+			case 0: /* nobody was there, and nobody is next */
+				lose_row(machine, spoil.head, spoil.row + 1, ALL_COLUMNS);
+				lose_row(machine, (spoil.head + 1) % spoil.count, 1, ALL_COLUMNS);
+				break;
+			case 1: /* each copy of a block has something that the other lacks */
+				lose_row(machine, spoil.head, spoil.row - 2, 0);
+				lose_row(machine, spoil.head, spoil.row - 1, 1);
+				break;
+			case 2: /* what comes after the last one, but in one copy */
+				lose_row(machine, spoil.head, spoil.row, 0);
+				break;
+			case 3: /* there the next one would be */
+				lose_row(machine, spoil.head, spoil.row, ALL_COLUMNS);
+				break;
+			case 4: /* the last one's end, its beginning */
+				lose_row(machine, spoil.head, spoil.row - 1, ALL_COLUMNS);
+				break;
+			case 5:
+				lose_row(machine, spoil.head, spoil.row - 2, ALL_COLUMNS);
+				break;
+			}
+			if (what >= 3) {
+				machine_boot(machine, expect_damaged);
+				expect(!machine_boot_mode(machine, see_rewound, SIM_CRASH_NONE));
+			}
+			machine_boot(machine, see_flushed);
+			machine_boot(machine, see_clean);
+			machine_free(machine);
+		}
+}
+
+static void test_lost_disks(void **state)
+{
+	(void)state;
+	for (unsigned mask = 1; mask < 1u << 5; mask++) {
+		struct log_test test;
+		struct machine *machine;
+
+		if (__builtin_popcount(mask) > 2)
+			continue;
+		machine = machine_made(1, &test, 70 + mask);
+		machine_boot(machine, make_volume);
+		expect(!machine_boot_mode(machine, flush_some, SIM_CRASH_ANY));
+		machine->hidden = mask;
+		machine_boot(machine, see_flushed);
+		/* With fewer disks there is a log, too; with all again as well. */
+		expect(!machine_boot_mode(machine, flush_some, SIM_CRASH_ANY));
+		machine_boot(machine, see_flushed);
+		machine->hidden = 0;
+		expect(!machine_boot_mode(machine, flush_some, SIM_CRASH_ANY));
+		machine_boot(machine, see_flushed);
+		machine_free(machine);
+	}
+}
+
+/* ---- Old generations ---- */
+
+static void flush_first(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+
+	for (unsigned i = 0; i < 10; i++) {
+		write_version(machine, volume, i, ++test->count);
+		flush(machine, volume);
+	}
+	note_log(machine);
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+/* The blocks of the generation before are still there, with numbers that this one would have, and rows it has not reached. */
+static void commit_over(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct volume *volume = pool_volume(machine, pool_open(machine), "v");
+
+	for (unsigned i = 0; i < 10; i++)
+		write_version(machine, volume, i, ++test->count);
+	expect_done(machine, core_commit(machine->core));
+	memcpy(test->versions, test->written, sizeof(test->versions));
+	expect(machine->core->intent.active && machine->core->intent.generation != spoil.generation);
+	write_version(machine, volume, 0, ++test->count);
+	flush(machine, volume);
+	power_off(machine);
+}
+
+static void test_generations(void **state)
+{
+	struct log_test test;
+	struct machine *machine = machine_made(0, &test, 80);
+
+	(void)state;
+	machine_boot(machine, make_volume);
+	machine_boot(machine, flush_first);
+	expect(!machine_boot_mode(machine, commit_over, SIM_CRASH_NONE));
+	machine_boot(machine, see_flushed);
+	machine_free(machine);
+}
+
+/* ---- A log that is full, round and round ---- */
+
+static void flush_many(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	uint64_t commits = core_commits(machine->core);
+
+	flush(machine, volume);
+	for (unsigned i = 0; i < 700; i++) {
+		write_version(machine, volume, (unsigned)sim_random_below(&test->random, BLOCKS), ++test->count);
+		flush(machine, volume);
+	}
+	/* The log holds some 100 to 500 of them; commits in time leave it room. */
+	const struct core_log_counters *log = core_log_counters(machine->core);
+	expect(log->groups > 690);
+	expect_equal(log->fallbacks, 0);
+	commits = core_commits(machine->core) - commits;
+	expect(commits >= 2 && commits < 40);
+	power_off(machine);
+}
+
+static void flush_large(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct volume *volume = pool_volume(machine, pool_open(machine), "v");
+	uint64_t groups = 0;
+
+	write_version(machine, volume, 0, ++test->count);
+	flush(machine, volume);
+	/* More than a quarter of the log: that is a commit's. */
+	unsigned version = ++test->count;
+	size_t capacity = intent_capacity_cells(machine->core);
+	machine->core->intent.unlogged_bytes = capacity * CELL_SIZE / 4 + CELL_SIZE;
+	write_version(machine, volume, 1, version);
+	groups = core_log_counters(machine->core)->groups;
+	uint64_t txg = core_committed_txg(machine->core);
+	flush(machine, volume);
+	expect(core_committed_txg(machine->core) > txg);
+	expect_equal(core_log_counters(machine->core)->groups, groups);
+	write_version(machine, volume, 2, version);
+	flush(machine, volume);
+	expect_equal(core_log_counters(machine->core)->groups, groups + 1);
+	power_off(machine);
+}
+
+static void test_full(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < 2; number++) {
+		struct log_test test;
+		struct machine *machine = machine_made(number, &test, 90);
+
+		machine_boot(machine, make_volume);
+		expect(!machine_boot_mode(machine, flush_many, SIM_CRASH_ANY));
+		machine_boot(machine, see_flushed);
+		expect(!machine_boot_mode(machine, flush_large, SIM_CRASH_ANY));
+		machine_boot(machine, see_flushed);
+		machine_free(machine);
+	}
+}
+
+/* ---- A disk that fails under the log ---- */
+
+static void flush_over_failure(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct volume *volume = pool_volume(machine, pool_open(machine), "v");
+
+	for (unsigned i = 0; i < 30; i++) {
+		if (i == 10)
+			sim_disk_vanish(machine->set->disks[1], SIM_CRASH_NONE);
+		write_version(machine, volume, i, ++test->count);
+		flush(machine, volume);
+	}
+	/* The log that came after it has no column there, and serves flushes again. */
+	const struct intent *intent = &machine->core->intent;
+	expect(intent->active);
+	for (unsigned i = 0; i < intent->segment_count; i++)
+		for (unsigned c = 0; c <= 2; c++)
+			expect(alloc_segment(machine->core->alloc, intent->segments[i].id)->record.columns[c].disk != 1);
+	expect(core_log_counters(machine->core)->fallbacks > 0);
+	expect(core_log_counters(machine->core)->groups > 20);
+	power_off(machine);
+}
+
+static void test_failure(void **state)
+{
+	(void)state;
+	for (unsigned other = 0; other < 5; other++) {
+		struct log_test test;
+		struct machine *machine = machine_made(1, &test, 110 + other);
+
+		machine_boot(machine, make_volume);
+		expect(!machine_boot_mode(machine, flush_over_failure, SIM_CRASH_ANY));
+		machine->hidden = 1u << other | 2;
+		machine_boot(machine, see_flushed);
+		machine_free(machine);
+	}
+}
+
+/* ---- What the records say ---- */
+
+static void change_all(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	uint8_t data[BLOCK], part[100];
+
+	for (unsigned block = 0; block < BLOCKS; block++)
+		write_version(machine, volume, block, 1);
+	flush(machine, volume);
+	expect_done(machine, core_commit(machine->core));
+	uint64_t txg = core_committed_txg(machine->core);
+
+	/* A part of a block, a trim of many, zeros in the middle of one; smaller, larger again. */
+	memset(part, 0x77, sizeof(part));
+	expect_done(machine, volume_write(volume, 5 * BLOCK + 300, sizeof(part), part));
+	expect_done(machine, volume_trim(volume, 10 * BLOCK, 20 * BLOCK));
+	expect_done(machine, volume_zero(volume, 40 * BLOCK + 1000, 500));
+	volume_close(volume);
+	expect_done(machine, volume_resize(datasets, "v", 50 * BLOCK, &machine->error));
+	expect_done(machine, volume_resize(datasets, "v", 60 * BLOCK, &machine->error));
+	volume = pool_volume(machine, datasets, "v");
+	write_version(machine, volume, 12, 2);
+	expect_done(machine, volume_flush(volume));
+	expect_equal(core_committed_txg(machine->core), txg);
+	expect_done(machine, volume_read(volume, 5 * BLOCK + 300, sizeof(part), data));
+	expect(memcmp(data, part, sizeof(part)) == 0);
+	power_off(machine);
+}
+
+static void see_all(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	uint8_t data[BLOCK], wanted[BLOCK];
+
+	expect_equal(volume_record(volume)->volume_size, 60 * BLOCK);
+	for (unsigned block = 0; block < 60; block++) {
+		unsigned version = block == 12 ? 2 : (block >= 10 && block < 30) || block >= 50 ? 0 : 1;
+		block_fill(wanted, BLOCK, block, version);
+		if (block == 5)
+			memset(wanted + 300, 0x77, 100);
+		if (block == 40)
+			memset(wanted + 1000, 0, 500);
+		expect_done(machine, volume_read(volume, (uint64_t)block * BLOCK, BLOCK, data));
+		expect(memcmp(data, wanted, BLOCK) == 0);
+	}
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+/* Who only looks sees what was flushed, and writes nothing. */
+static void look_only(struct machine *machine)
+{
+	uint64_t bytes = machine_device_bytes(machine);
+
+	machine->read_only = true;
+	see_all(machine);
+	machine->read_only = false;
+	expect_equal(machine_device_bytes(machine), bytes);
+}
+
+static void test_records(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < GEOMETRIES; number++) {
+		struct log_test test;
+		struct machine *machine = machine_made(number, &test, 120);
+
+		machine_boot(machine, make_volume);
+		expect(!machine_boot_mode(machine, change_all, SIM_CRASH_NONE));
+		machine_boot(machine, look_only);
+		machine_boot(machine, look_only);
+		machine_boot(machine, see_all);
+		machine_boot(machine, look_only);
+		machine_free(machine);
+	}
+}
+
+/* New volumes and destroyed ones are durable with a flush, which then is a commit. */
+static void change_names(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+
+	write_version(machine, volume, 0, 1);
+	flush(machine, volume);
+	expect_done(machine, volume_create(datasets, "w", BLOCKS * BLOCK, BLOCK, 0, &machine->error));
+	flush(machine, volume);
+	struct volume *other = pool_volume(machine, datasets, "w");
+	write_version(machine, other, 3, 7);
+	flush(machine, other);
+	volume_close(other);
+	expect_done(machine, volume_create(datasets, "x", BLOCKS * BLOCK, BLOCK, 0, &machine->error));
+	expect_done(machine, core_commit(machine->core));
+	expect_done(machine, volume_destroy(datasets, "x", &machine->error));
+	flush(machine, volume);
+	power_off(machine);
+}
+
+static void see_names(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "w"), *gone;
+	uint8_t data[BLOCK];
+
+	expect_done(machine, volume_read(volume, 3 * BLOCK, BLOCK, data));
+	expect(block_is(data, BLOCK, 3, 7));
+	expect_equal(volume_open(datasets, "x", &gone, NULL), -ENOENT);
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+static void test_names(void **state)
+{
+	struct log_test test;
+	struct machine *machine = machine_made(0, &test, 130);
+
+	(void)state;
+	machine_boot(machine, make_volume);
+	expect(!machine_boot_mode(machine, change_names, SIM_CRASH_NONE));
+	machine_boot(machine, see_names);
+	machine_free(machine);
+}
+
+/* ---- Commits under way, and several who flush ---- */
+
+struct flusher {
+	struct machine *machine;
+	struct volume *volume;
+	struct rt_group *group;
+	unsigned number;
+};
+
+static void flusher_main(void *argument)
+{
+	struct flusher *flusher = argument;
+	struct machine *machine = flusher->machine;
+	struct log_test *test = machine->test;
+
+	for (unsigned i = 0; i < 60; i++) {
+		unsigned block = flusher->number * 8 + i % 8, version = i + 1;
+		write_version(machine, flusher->volume, block, version);
+		expect_done(machine, volume_flush(flusher->volume));
+		test->versions[block] = version;
+	}
+	rt_group_done(machine->rt, flusher->group, 0);
+}
+
+static void flush_together(struct machine *machine)
+{
+	struct volume *volume = pool_volume(machine, pool_open(machine), "v");
+	struct flusher flushers[8];
+	struct rt_group group;
+
+	write_version(machine, volume, 0, 1);
+	expect_done(machine, volume_flush(volume));
+	uint64_t commits = core_commits(machine->core);
+	rt_group_init(&group);
+	for (unsigned i = 0; i < 8; i++) {
+		flushers[i] = (struct flusher){ machine, volume, &group, i };
+		rt_group_add(&group);
+		expect_equal(rt_spawn(machine->rt, "flusher", flusher_main, &flushers[i]), 0);
+	}
+	(void)rt_group_wait(machine->rt, &group);
+	/* Commits came and went; nobody had to wait for one, and most rounds served several. */
+	const struct core_log_counters *log = core_log_counters(machine->core);
+	expect(core_commits(machine->core) > commits + 2);
+	expect_equal(log->fallbacks, 0);
+	expect(log->groups < 8 * 60 / 2);
+	power_off(machine);
+}
+
+/* At least as new as what was acknowledged. */
+static void see_newer(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	uint8_t data[BLOCK];
+
+	for (unsigned block = 0; block < BLOCKS; block++) {
+		bool found = false;
+		expect_done(machine, volume_read(volume, (uint64_t)block * BLOCK, BLOCK, data));
+		for (unsigned version = test->versions[block]; version <= 60 && !found; version++)
+			found = block_is(data, BLOCK, block, version);
+		expect(found);
+	}
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+static void test_together(void **state)
+{
+	(void)state;
+	for (unsigned seed = 0; seed < 20; seed++) {
+		struct log_test test;
+		struct machine *machine = machine_made(seed % 2, &test, 140 + seed);
+
+		machine_boot(machine, make_volume);
+		machine->options.commit_interval_ns = (1 + seed) * NS_PER_MS / 4;
+		if (seed >= 10) /* somewhere on the way */
+			sim_disks_cut_at(machine->set, machine->set->operations + 100 * seed);
+		expect(!machine_boot_mode(machine, flush_together, SIM_CRASH_ANY));
+		if (seed < 10)
+			machine_boot(machine, see_flushed);
+		else
+			machine_boot(machine, see_newer);
+		machine_free(machine);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_flush),   cmocka_unit_test(test_crashes), cmocka_unit_test(test_spoilt),
+		cmocka_unit_test(test_end),     cmocka_unit_test(test_unreadable), cmocka_unit_test(test_lost_disks), cmocka_unit_test(test_generations),
+		cmocka_unit_test(test_full),    cmocka_unit_test(test_failure), cmocka_unit_test(test_records),
+		cmocka_unit_test(test_names),   cmocka_unit_test(test_together),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
