@@ -228,14 +228,15 @@ uint64_t store_log_heal(struct store *store, uint32_t id, const struct store_log
 	uint64_t repaired = 0;
 
 	for (unsigned c = 0; c < SYS_COLUMNS_MAX; c++) {
-		unsigned rows = store->geometry.rows, row = 1;
-		while (copies->copies[c] && (row = (unsigned)bitmap_next_set(copies->unreadable[c], row, rows)) < rows) {
-			unsigned end = (unsigned)bitmap_next_clear(copies->unreadable[c], row, rows);
+		size_t rows = store->geometry.rows, row = 1, end;
+		for (; copies->copies[c] && (row = bitmap_next_set(copies->unreadable[c], row, rows)) < rows; row = end) {
+			end = bitmap_next_clear(copies->unreadable[c], row, rows);
+			if (end > rows)
+				end = rows;
 			struct segment_column to = alloc_segment(store->alloc, id)->record.columns[c];
 			int status = to.disk == DISK_ABSENT || !disk_works(store, to.disk) ? -EIO :
-				     cells_write(store, id, to, row, end - row, copies->copies[c], (size_t)(row - 1) * CELL_SIZE);
+				     cells_write(store, id, to, (unsigned)row, (unsigned)(end - row), copies->copies[c], (row - 1) * CELL_SIZE);
 			*(status == 0 ? &repaired : unrepaired) += end - row;
-			row = end;
 		}
 	}
 	return repaired;

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The intent log with copies that are lost, spoilt, or can't be read: what is still there, and what has to be called damage. */
+#include "tests/unit/dataset/intent.h"
+
+/* Spoils the block of that number in up to `copies` copies; in how many. */
+static unsigned spoil_block(struct machine *machine, uint64_t sequence, unsigned copies)
+{
+	uint8_t *raw = malloc(256 << 10), garbage[512];
+	unsigned done = 0;
+
+	memset(garbage, 0x5A, sizeof(garbage));
+	for (unsigned i = 0; i < spoil.count; i++)
+		for (unsigned c = 0; c < (unsigned)spoil.records[i].k + spoil.records[i].m; c++) {
+			struct segment_column column = spoil.records[i].columns[c];
+			uint64_t at = DATA_START + ((uint64_t)column.au << 18);
+			sim_disk_peek(machine->set->disks[column.disk], at, raw, 256 << 10);
+			for (unsigned row = 1; row < 64; row++) {
+				struct intent_block block;
+				if (intent_block_decode(raw + row * CELL_SIZE, (64 - row) * CELL_SIZE, &spoil.pool, &block) == 0 &&
+				    block.generation == spoil.generation && block.sequence == sequence && done < copies) {
+					/* Not even the header: the end of it is torn. */
+					uint64_t end = at + ((uint64_t)row + intent_block_cells(block.payload_bytes)) * CELL_SIZE;
+					sim_disk_poke(machine->set->disks[column.disk], end - 2 * sizeof(garbage), garbage,
+						      sizeof(garbage));
+					done++;
+				}
+			}
+		}
+	free(raw);
+	return done;
+}
+
+static void flush_and_note(struct machine *machine)
+{
+	struct volume *volume = pool_volume(machine, pool_open(machine), "v");
+
+	for (unsigned i = 0; i < 6; i++) {
+		write_version(machine, volume, i, i + 1);
+		flush(machine, volume);
+	}
+	note_log(machine);
+	power_off(machine);
+}
+
+static void expect_damaged(struct machine *machine)
+{
+	expect_equal(machine_import(machine), -POOL_EDAMAGED);
+	expect(strstr(machine->error.text, "intent log") && strstr(machine->error.text, "--rewind="));
+}
+
+static void see_rewound(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	unsigned versions[BLOCKS] = { 1 }; /* the commit that made the log */
+
+	struct uberblock *newest = newest_of(machine, 0);
+	machine->rewind_txg = newest->txg;
+	free(newest);
+	struct datasets *datasets = pool_open(machine);
+	machine->rewind_txg = 0;
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	expect_content(machine, volume, versions);
+	memcpy(test->versions, versions, sizeof(versions));
+	memcpy(test->written, versions, sizeof(versions));
+	/* What was given up doesn't come back. */
+	write_version(machine, volume, 9, 9);
+	flush(machine, volume);
+	power_off(machine);
+}
+
+static void test_spoilt(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < GEOMETRIES; number++) {
+		unsigned copies = geometries[number].m ? geometries[number].m + 1 : 2;
+
+		for (unsigned lost = 0; lost <= copies; lost++) {
+			struct log_test test;
+			struct machine *machine = machine_made(number, &test, 40 + lost);
+
+			machine_boot(machine, make_volume);
+			expect(!machine_boot_mode(machine, flush_and_note, SIM_CRASH_NONE));
+			expect_equal(spoil_block(machine, 3, lost), lost);
+			if (lost == copies) {
+				/* A later block knows that it had been acknowledged. */
+				machine_boot(machine, expect_damaged);
+				expect(!machine_boot_mode(machine, see_rewound, SIM_CRASH_NONE));
+			}
+			machine_boot(machine, see_flushed);
+			machine_boot(machine, see_clean);
+			machine_free(machine);
+		}
+	}
+}
+
+/* The last block, of which no other knows, ends the log where it is missing. */
+static void test_end(void **state)
+{
+	struct log_test test;
+	struct machine *machine = machine_made(1, &test, 60);
+
+	(void)state;
+	machine_boot(machine, make_volume);
+	expect(!machine_boot_mode(machine, flush_and_note, SIM_CRASH_NONE));
+	expect_equal(spoil_block(machine, 5, 3), 3);
+	test.versions[5] = 0;
+	machine_boot(machine, see_flushed);
+	machine_free(machine);
+}
+
+/* ---- Rows that can't be read ---- */
+
+/* Of the column: all, or one. */
+#define ALL_COLUMNS (-1)
+
+static void lose_row(struct machine *machine, unsigned segment, unsigned row, int column)
+{
+	const struct segment_record *record = &spoil.records[segment];
+
+	for (int c = 0; c < record->k + record->m; c++)
+		if (column == ALL_COLUMNS || c == column)
+			sim_disk_set_unreadable(machine->set->disks[record->columns[c].disk],
+						DATA_START + ((uint64_t)record->columns[c].au << 18) + row * (uint64_t)CELL_SIZE, CELL_SIZE);
+}
+
+static void scrub_log(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct intent *intent = &machine->core->intent;
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	struct core_log_repair repair;
+	uint64_t found = 0;
+
+	for (unsigned block = 0; block < 3; block++) {
+		write_version(machine, volume, block, 10);
+		flush(machine, volume);
+	}
+	note_log(machine);
+	lose_row(machine, spoil.head, 3, 0);
+	lose_row(machine, spoil.head, 63, 0); /* the segment's last one */
+	lose_row(machine, spoil.head, 40, ALL_COLUMNS);
+	lose_row(machine, spoil.head, spoil.row - 1, ALL_COLUMNS); /* the last block's end */
+	lose_row(machine, spoil.head, spoil.row, ALL_COLUMNS);
+	for (unsigned i = 0; i < spoil.count; i++) {
+		struct segment *segment = alloc_segment(machine->core->alloc, intent->segments[i].id);
+		alloc_pin(segment);
+		expect_done(machine, core_log_repair(machine->core, segment->id, &repair));
+		alloc_unpin(machine->core->alloc, segment);
+		expect_equal(repair.repaired, repair.found);
+		expect_equal(repair.unrepaired, 0);
+		found += repair.found;
+	}
+	expect_equal(found, 2u + 3u * (spoil.records[0].k + spoil.records[0].m));
+	write_version(machine, volume, 3, 10);
+	flush(machine, volume);
+	power_off(machine);
+}
+
+static void test_unreadable(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < GEOMETRIES; number++)
+		for (unsigned what = 0; what < 7; what++) {
+			struct log_test test;
+			struct machine *machine = machine_made(number, &test, 200 + what);
+
+			machine_boot(machine, make_volume);
+			if (what == 6) { /* in a pool that scrubs */
+				expect(!machine_boot_mode(machine, scrub_log, SIM_CRASH_NONE));
+				machine_boot(machine, see_flushed);
+				machine_boot(machine, see_clean);
+				machine_free(machine);
+				continue;
+			}
+			expect(!machine_boot_mode(machine, flush_and_note, SIM_CRASH_NONE));
+			switch (what) {
+			case 0: /* nobody was there, and nobody is next */
+				lose_row(machine, spoil.head, spoil.row + 1, ALL_COLUMNS);
+				lose_row(machine, (spoil.head + 1) % spoil.count, 1, ALL_COLUMNS);
+				break;
+			case 1: /* each copy of a block has something that the other lacks */
+				lose_row(machine, spoil.head, spoil.row - 2, 0);
+				lose_row(machine, spoil.head, spoil.row - 1, 1);
+				break;
+			case 2: /* what comes after the last one, but in one copy */
+				lose_row(machine, spoil.head, spoil.row, 0);
+				break;
+			case 3: /* there the next one would be */
+				lose_row(machine, spoil.head, spoil.row, ALL_COLUMNS);
+				break;
+			case 4: /* the last one's end, its beginning */
+				lose_row(machine, spoil.head, spoil.row - 1, ALL_COLUMNS);
+				break;
+			case 5:
+				lose_row(machine, spoil.head, spoil.row - 2, ALL_COLUMNS);
+				break;
+			}
+			if (what >= 3) {
+				machine_boot(machine, expect_damaged);
+				expect(!machine_boot_mode(machine, see_rewound, SIM_CRASH_NONE));
+			}
+			machine_boot(machine, see_flushed);
+			machine_boot(machine, see_clean);
+			machine_free(machine);
+		}
+}
+
+static void test_lost_disks(void **state)
+{
+	(void)state;
+	for (unsigned mask = 1; mask < 1u << 5; mask++) {
+		struct log_test test;
+		struct machine *machine;
+
+		if (__builtin_popcount(mask) > 2)
+			continue;
+		machine = machine_made(1, &test, 70 + mask);
+		machine_boot(machine, make_volume);
+		expect(!machine_boot_mode(machine, flush_some, SIM_CRASH_ANY));
+		machine->hidden = mask;
+		machine_boot(machine, see_flushed);
+		/* With fewer disks there is a log, too; with all again as well. */
+		expect(!machine_boot_mode(machine, flush_some, SIM_CRASH_ANY));
+		machine_boot(machine, see_flushed);
+		machine->hidden = 0;
+		expect(!machine_boot_mode(machine, flush_some, SIM_CRASH_ANY));
+		machine_boot(machine, see_flushed);
+		machine_free(machine);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_spoilt),
+		cmocka_unit_test(test_end),
+		cmocka_unit_test(test_unreadable),
+		cmocka_unit_test(test_lost_disks),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
