@@ -49,6 +49,10 @@ int name_check(const char *name, const char *what, struct libpool_error *error)
 			    error, -EINVAL,
 			    "%s name '%s' contains the control character 0x%02x: use printable ones", what,
 			    name, byte);
+		/* U+0080 to U+009F, which terminals obey, too. */
+		if (byte == 0xc2 && (unsigned char)name[i + 1] < 0xa0)
+			return error_set(error, -EINVAL, "%s name contains the control character U+%04x: use printable ones", what,
+					 (unsigned char)name[i + 1]);
 		if (byte == '/' || byte == '@')
 			return error_set(error, -EINVAL,
 					 "%s name '%s' contains '%c', which separates names: leave it out",

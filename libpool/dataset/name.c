@@ -33,7 +33,7 @@ int dataset_name_check(const char *what, const char *name, struct pool_error *er
 		unsigned step = utf8_length((const unsigned char *)name + i);
 		if (step == 0)
 			return pool_error_set(error, -EINVAL, "the name of the %s is not valid UTF-8 at byte %zu", what, i);
-		if (c < 0x20 || c == 0x7F)
+		if (c < 0x20 || c == 0x7F || (c == 0xC2 && (unsigned char)name[i + 1] < 0xA0))
 			return pool_error_set(error, -EINVAL, "the name of the %s has a control character at byte %zu", what, i);
 		if (strchr(" /\\@#%*?\"'", c))
 			return pool_error_set(error, -EINVAL, "the name of the %s has the character \"%c\", which names must not have",

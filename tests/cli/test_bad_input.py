@@ -29,7 +29,7 @@ class Arguments(PoolctlCase):
     def test_names(self):
         disks = self.images(2)
         for name, reason in (("a/b", "'/'"), ("a b", "space"), ("a\tb", "control"), ("a\nb", "control"), ("a\x1bb", "control"),
-                             ("a\x7f", "control"), ("", "empty"), ("x" * 300, "300 bytes"), ("-a", ""), (".", "'.'"),
+                             ("a\x7f", "control"), ("a\u009bb", "control"), ("", "empty"), ("x" * 300, "300 bytes"), ("-a", ""), (".", "'.'"),
                              ("a@b", "'@'"), (b"a\xffb", "UTF-8"), *((f"a{byte}b", f"'{byte}'") for byte in "\\#%*?\"'")):
             with self.subTest(name=name):
                 self.refused("create", name, "raid1", *disks, says=reason, code=2)
