@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "libpool/control/control.h"
@@ -246,9 +247,21 @@ static void end_with(struct libpool_control *control, struct client *client, int
 
 /* ---- input ---- */
 
+/* The other end of a connection to this server: to keep it open would hide that its client has gone. */
+static bool leads_back(const struct libpool_control *control, int descriptor)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNSPEC};
+	socklen_t length = sizeof(address), peer_length = sizeof(struct ucred);
+	struct ucred peer;
+
+	return control->path[0] && getpeername(descriptor, (struct sockaddr *)&address, &length) == 0 && address.sun_family == AF_UNIX &&
+	       strncmp(address.sun_path, control->path, sizeof(address.sun_path)) == 0 &&
+	       getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &peer_length) == 0 && peer.pid == getpid();
+}
+
 static void take_descriptors(struct libpool_control *control, struct client *client, struct msghdr *header)
 {
-	bool too_many = header->msg_flags & MSG_CTRUNC;
+	bool too_many = header->msg_flags & MSG_CTRUNC, back = false;
 
 	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part; part = CMSG_NXTHDR(header, part)) {
 		size_t count;
@@ -260,7 +273,10 @@ static void take_descriptors(struct libpool_control *control, struct client *cli
 			int descriptor;
 
 			memcpy(&descriptor, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
-			if (client->descriptor_count < DESCRIPTORS_MAX && !client->is_ending) {
+			if (leads_back(control, descriptor)) {
+				close(descriptor);
+				back = true;
+			} else if (client->descriptor_count < DESCRIPTORS_MAX && !client->is_ending) {
 				client->descriptors[client->descriptor_count++] = descriptor;
 			} else {
 				close(descriptor);
@@ -268,7 +284,9 @@ static void take_descriptors(struct libpool_control *control, struct client *cli
 			}
 		}
 	}
-	if (too_many && !client->is_ending)
+	if (back && !client->is_ending)
+		end_with(control, client, RPC_INVALID_REQUEST, "a descriptor came that is a connection to this server");
+	else if (too_many && !client->is_ending)
 		end_with(control, client, RPC_INVALID_REQUEST, "more descriptors came than the requests ask for");
 }
 

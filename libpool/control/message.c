@@ -41,10 +41,12 @@ static struct json_object *member(struct json_object *object, const char *key)
 	return value;
 }
 
+/* Of numbers that are too large json-c makes the largest one: no client would know its answer. */
 static bool is_id(struct json_object *id)
 {
-	return json_object_is_type(id, json_type_int) ||
-	       (json_object_is_type(id, json_type_string) && json_object_get_string_len(id) <= 64);
+	if (json_object_is_type(id, json_type_int))
+		return json_object_get_uint64(id) < INT64_MAX && json_object_get_int64(id) > INT64_MIN;
+	return json_object_is_type(id, json_type_string) && json_object_get_string_len(id) <= 64;
 }
 
 static int check(struct json_object *root, struct message *message, const char **ret_why)
@@ -53,7 +55,7 @@ static int check(struct json_object *root, struct message *message, const char *
 			   *descriptors = member(root, "descriptors"), *progress = member(root, "progress");
 
 	if (json_object_object_get_ex(root, "id", &id)) {
-		*ret_why = "\"id\" is neither an integer nor a text of up to 64 bytes";
+		*ret_why = "\"id\" is neither an integer of 63 bits nor a text of up to 64 bytes";
 		if (!is_id(id))
 			return RPC_INVALID_REQUEST;
 		message->id = id;

@@ -170,6 +170,16 @@ class Clients(PoolctlCase):
         client.socket.close()
         self.wait_for(lambda: self.descriptors() == before, "as many descriptors as before")
 
+    def test_its_own_connection(self):
+        """A client that passes the connection itself, and dies, would never be missed: its volume would stay in use."""
+        for number in range(2):
+            client, other = self.control(), self.control()
+            client.send("volume.write", {"volume": "data"}, [(client, other)[number].socket.fileno()])
+            self.assertIn("connection to this server", client.receive()["error"]["message"])
+            self.assertRaises((EOFError, OSError), client.receive)
+            client.socket.close()
+        self.wait_for(lambda: not self.status()["users"], "no user of the volume")
+
     def test_never_reads(self):
         """Answers pile up to a limit, then nothing more of it is done; others go on."""
         client = self.control()

@@ -81,6 +81,8 @@ static void refusals(void **state)
 		{"{\"jsonrpc\":\"2.0\",\"method\":[]}", RPC_INVALID_REQUEST},
 		{"{\"jsonrpc\":\"2.0\",\"method\":\"x\",\"id\":null}", RPC_INVALID_REQUEST},
 		{"{\"jsonrpc\":\"2.0\",\"method\":\"x\",\"id\":1.5}", RPC_INVALID_REQUEST},
+		{"{\"jsonrpc\":\"2.0\",\"method\":\"x\",\"id\":18446744073709551616}", RPC_INVALID_REQUEST},
+		{"{\"jsonrpc\":\"2.0\",\"method\":\"x\",\"id\":-9223372036854775809}", RPC_INVALID_REQUEST},
 		{"{\"jsonrpc\":\"2.0\",\"method\":\"x\",\"params\":null}", RPC_INVALID_PARAMS},
 		{"{\"jsonrpc\":\"2.0\",\"method\":\"x\",\"params\":[1]}", RPC_INVALID_PARAMS},
 		{"{\"jsonrpc\":\"2.0\",\"method\":\"x\",\"descriptors\":-1}", RPC_INVALID_REQUEST},
