@@ -30,6 +30,7 @@
 
 #include <json-c/json.h>
 
+#include "libpool/control/method.h"
 #include "libpool/include/libpool.h"
 
 #define CLIENTS_MAX 64u
@@ -90,6 +91,7 @@ struct libpool_control {
 	uid_t *users;
 	size_t user_count;
 	void (*export_asked)(void *argument);
+	struct method_host host;
 	void *argument;
 	char path[108];            /* of the socket; "" when there is none */
 	char name[LIBPOOL_NAME_MAX + 1], guid[2 * LIBPOOL_GUID_SIZE + 1];

@@ -58,6 +58,8 @@ static const struct method methods[] = {
 	{"get", "get", 0, PARAMETERS(TEXT("dataset"), TEXTS("properties")), run_get},
 	{"set", "set", METHOD_CHANGES, PARAMETERS(TEXT("dataset"), TEXTS("settings"), FLAG("dry_run")), run_set},
 	{"inherit", "inherit", METHOD_CHANGES, PARAMETERS(TEXT("dataset"), TEXTS("properties"), FLAG("dry_run")), run_inherit},
+	{"mount", "mount", 0, PARAMETERS(TEXT("dataset"), NEEDED("directory"), TEXT("options")), run_mount},
+	{"unmount", "unmount", 0, PARAMETERS(NEEDED("directory")), run_unmount},
 	{"export", "export", METHOD_EXPORT, PARAMETERS(FLAG("force")), run_export},
 	{"debug.verify", "debug verify", 0, PARAMETERS(), run_verify},
 };

@@ -14,8 +14,16 @@
 
 struct request;
 
+/* What the program that has the pool imported can do beside; see struct libpool_control_options. */
+struct method_host {
+	void *argument;
+	int (*mount)(void *argument, const struct libpool_mount_request *request, struct libpool_error *error);
+	int (*unmount)(void *argument, const char *directory, uint32_t *ret_last, struct libpool_error *error);
+};
+
 /* One call of a method. */
 struct invocation {
+	const struct method_host *host;
 	libpool_pool *pool;
 	const char *pool_name;
 	struct json_object *params; /* an object; checked against the method's list */

@@ -48,6 +48,10 @@ int run_inherit(struct invocation *invocation);
 int run_history(struct invocation *invocation);
 int run_events(struct invocation *invocation);
 
+/* method_mount.c */
+int run_mount(struct invocation *invocation);
+int run_unmount(struct invocation *invocation);
+
 /* method_pool.c */
 int run_export(struct invocation *invocation);
 int run_verify(struct invocation *invocation);

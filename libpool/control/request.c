@@ -100,6 +100,7 @@ static bool wait_for_export(struct request *request)
 static void run_method(struct request *request)
 {
 	struct invocation invocation = {
+		.host = &request->control->host,
 		.pool = request->control->pool,
 		.pool_name = request->control->name,
 		.params = request->params,

@@ -563,6 +563,9 @@ LIBPOOL_API int libpool_owners(libpool_pool *pool, const char *name, struct libp
 /* One handle at a time: -LIBPOOL_EINUSE. What a crash left without a name is freed. options: `user`, `read_only`. */
 LIBPOOL_API int libpool_fs_open(libpool_pool *pool, const char *name, const struct libpool_open_options *options, libpool_fs **ret_fs,
 				struct libpool_error *error);
+/* Changes through this handle fail with -EROFS from now on, or no longer do: -EROFS where the pool is read-only. Reads then leave times of
+ * access alone. What is under way isn't waited for. */
+LIBPOOL_API int libpool_fs_set_read_only(libpool_fs *fs, int read_only);
 /* Nodes still held are let go. No call on it may be running, or follow. */
 LIBPOOL_API int libpool_fs_close(libpool_fs *fs);
 
@@ -699,6 +702,14 @@ LIBPOOL_API int libpool_verify(libpool_pool *pool, const struct libpool_verify_o
  * served, others are told no. */
 typedef struct libpool_control libpool_control;
 
+/* What a client asks of a program that mounts file systems: the library only passes it on. */
+struct libpool_mount_request {
+	size_t size;
+	const char *dataset;   /* with all file systems in it, beneath; "": all of the pool */
+	const char *directory; /* an absolute path */
+	const char *options;   /* as of mount(8), or NULL */
+};
+
 struct libpool_control_options {
 	size_t size;
 	const char *path;      /* of the socket; NULL: the pool's id and ".sock" in libpool_control_folder; "": none, only what
@@ -709,6 +720,11 @@ struct libpool_control_options {
 	 * sees that libpool_control_close is called (by another thread). NULL: export is refused. */
 	void (*export_asked)(void *argument);
 	void *argument;
+	/* A client asks for file systems to be mounted, or unmounted. Called from threads of the server, several at a time; the call
+	 * ends when it is done. The number of mounts, or a negative code with a text; *ret_last 1: the pool is exported now, as nothing
+	 * is mounted any more. NULL: refused. */
+	int (*mount)(void *argument, const struct libpool_mount_request *request, struct libpool_error *error);
+	int (*unmount)(void *argument, const char *directory, uint32_t *ret_last, struct libpool_error *error);
 };
 /* Creates folder and socket. A socket that nobody listens to any more is replaced; anything else at its path is left alone, and
  * -EADDRINUSE or -EEXIST returned. The pool must stay open until libpool_control_stop or libpool_control_close. */

@@ -201,6 +201,29 @@ static int run_close(struct libpool_pool *pool, struct engine *engine, void *dat
 	return 0;
 }
 
+struct read_only_arguments {
+	struct libpool_fs *fs;
+	bool read_only;
+};
+
+static int run_set_read_only(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	const struct read_only_arguments *arguments = data;
+
+	(void)pool, (void)error;
+	if (!arguments->read_only && core_read_only(engine_core(engine)))
+		return -EROFS;
+	arguments->fs->read_only = arguments->fs->user.read_only = arguments->read_only;
+	return 0;
+}
+
+int libpool_fs_set_read_only(libpool_fs *fs, int read_only)
+{
+	struct read_only_arguments arguments = {.fs = fs, .read_only = read_only};
+
+	return fs ? api_run(fs->pool, NULL, run_set_read_only, &arguments, NULL) : -EINVAL;
+}
+
 int libpool_fs_close(libpool_fs *fs)
 {
 	if (!fs)

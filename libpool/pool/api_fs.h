@@ -3,12 +3,14 @@
 #ifndef LIBPOOL_POOL_API_FS_H
 #define LIBPOOL_POOL_API_FS_H
 
+#include <stdatomic.h>
+
 #include "libpool/pool/api_pool.h"
 
 struct libpool_fs {
 	struct libpool_pool *pool;
 	struct engine_user user; /* engine thread; its fs is NULL when the pool is gone */
-	bool read_only;          /* constant */
+	atomic_bool read_only;
 };
 
 /* One call with its arguments; each uses some of them. */

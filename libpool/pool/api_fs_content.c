@@ -7,7 +7,7 @@ static int run_read(struct fs_call *call, struct fs_node *node)
 	size_t done = 0;
 	int result = fs_read(node, call->offset, (size_t)call->length, call->buffer, &done);
 
-	if (result == 0)
+	if (result == 0 && !call->handle->read_only)
 		fs_touch(node);
 	call->result = done;
 	return result;

@@ -245,7 +245,8 @@ static int run_readdir(struct fs_call *call, struct fs_node *directory)
 		if (result == 0)
 			call->result++;
 	}
-	fs_touch(directory);
+	if (!call->handle->read_only)
+		fs_touch(directory);
 	/* What came before an error is the caller's, who meets the error next time. */
 	return call->result || result == -ENOENT ? 0 : result;
 }
