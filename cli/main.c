@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/interrupt.h"
+#include "cli/mount_helper.h"
 #include "cli/poolctl.h"
 
 int main(int argc, char **argv)
@@ -17,5 +18,5 @@ int main(int argc, char **argv)
 		fprintf(stderr, "poolctl: can't watch for signals: %s\n", strerror(-code));
 		return 1;
 	}
-	return poolctl_run(argc, argv);
+	return mount_helper_is(argv[0]) ? mount_helper_run(argc, argv) : poolctl_run(argc, argv);
 }

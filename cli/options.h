@@ -46,7 +46,8 @@
 	X(SOCKET, "socket", 0, TEXT, "PATH", "serve this socket instead of the one that poolctl looks for")       \
 	X(OFFSET, "offset", 0, OFFSET, "SIZE", "begin at this offset of the volume")                              \
 	X(LENGTH, "length", 0, SIZE, "SIZE", "at most this much")                                                 \
-	X(RECURSIVE, "recursive", 'r', FLAG, NULL, "with all that lies in it")
+	X(RECURSIVE, "recursive", 'r', FLAG, NULL, "with all that lies in it")                                    \
+	X(MOUNT_OPTIONS, "options", 'o', TEXT, "OPTION,...", "ro, nosuid, remount and others: see libpool-fuse(8)")
 /* clang-format on */
 
 enum option_kind {

@@ -85,6 +85,8 @@ int dataset_rename_check(struct call *call);
 int dataset_rename_work(struct call *call);
 int dataset_list_work(struct call *call);
 void dataset_list_print(struct call *call);
+int mount_work(struct call *call);
+int unmount_work(struct call *call);
 extern const struct column userspace_columns[];
 int userspace_work(struct call *call);
 void userspace_print(struct call *call);

@@ -3,6 +3,8 @@
 #include "fuse-export/mount.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
@@ -67,4 +69,15 @@ void reply_node(fuse_req_t request, int code, const struct libpool_attributes *a
 	/* Who asked is gone: the kernel will not forget what it never got. */
 	if (fuse_reply_entry(request, &entry) == -ENOENT)
 		(void)libpool_fs_forget(mount_of(request)->fs, attributes->node, 1);
+}
+
+int mount_fail(struct libpool_error *error, int code, const char *format, ...)
+{
+	va_list arguments;
+
+	error->code = code;
+	va_start(arguments, format);
+	vsnprintf(error->text, sizeof(error->text), format, arguments);
+	va_end(arguments);
+	return code;
 }

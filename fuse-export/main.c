@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * libpool-fuse: imports a pool, mounts file systems of it, and serves both until they are unmounted, a signal comes, or a client
- * of the control socket asks for the export.
+ * of the control socket asks for the export. Clients can also have more mounted, and unmounted: poolctl mount and unmount, and mount(8).
  *
  * In the background a child does all this, so that no thread has to survive a fork; the parent waits until the mounts are
  * there and ends with what the child says.
@@ -21,40 +21,43 @@
 
 #include <systemd/sd-daemon.h>
 
-#include "fuse-export/session.h"
+#include "fuse-export/mounts.h"
 
-#define SESSIONS_MAX 64u
+#define SOURCES_MAX  64u
 #define FOLDERS_MAX  64u
 
 struct program {
-	struct session sessions[SESSIONS_MAX];
+	struct {
+		const char *dataset, *point;
+	} sources[SOURCES_MAX];
 	size_t count;
-	char pool_name[LIBPOOL_NAME_MAX + 1];
+	struct mounts mounts;
 	const char *folders[FOLDERS_MAX];
 	struct libpool_host host;
-	struct session_options options;
+	struct mount_options options;
 	bool foreground, force;
-	libpool_pool *pool;
 	libpool_control *control;
-	int ended, asked; /* eventfds: a mount has ended; a client asks for the export */
+	int asked; /* an eventfd: a client asks for the export */
 };
 
 static int usage(const char *problem, const char *which)
 {
-	fprintf(stderr, "libpool-fuse: %s%s; usage: libpool-fuse [-f] [-d FOLDER]... [-o OPTION,...] POOL/DATASET DIR [POOL/DATASET DIR]...\n", problem,
-		which);
+	fprintf(stderr, "libpool-fuse: %s%s; usage: libpool-fuse [-f] [-k] [-d FOLDER]... [-o OPTION,...] POOL[/DATASET] DIR [POOL[/DATASET] DIR]...\n",
+		problem, which);
 	return 2;
 }
 
 static void help(void)
 {
-	puts("usage: libpool-fuse [-f] [-d FOLDER]... [-o OPTION,...] POOL/DATASET DIR [POOL/DATASET DIR]...\n"
-	     "Imports a pool and mounts file systems of it.\n\n"
+	puts("usage: libpool-fuse [-f] [-k] [-d FOLDER]... [-o OPTION,...] POOL[/DATASET] DIR [POOL[/DATASET] DIR]...\n"
+	     "       libpool-fuse [-f] [-k] [-d FOLDER]... POOL\n"
+	     "Imports a pool and mounts file systems of it; poolctl mount and unmount can have more mounted, and unmounted.\n\n"
 	     "  -f, --foreground   stay in the foreground; SIGTERM unmounts and exports\n"
+	     "  -k, --keep         stay when nothing is mounted any more\n"
 	     "  -d, --folder DIR   also search this folder for file-backed disks\n"
 	     "  -n, --no-devices   don't look at block devices\n"
 	     "      --force        also a pool last used by another host\n"
-	     "  -o OPTIONS         ro, rw, allow_other, noallow_other; others are passed to the mount\n"
+	     "  -o OPTIONS         ro, allow_other, nonempty, nosuid ...: see the manual\n"
 	     "  -h, --help         this text\n"
 	     "      --version      the version of libpool");
 }
@@ -65,65 +68,47 @@ static void add_folder(struct program *program, const char *folder)
 		program->folders[program->host.folder_count++] = folder;
 }
 
-/* Those for this program are taken out; the rest goes to the mount. */
-static int take_options(struct program *program, char *text)
+/* "POOL" or "POOL/DATASET". */
+static int take_source(struct program *program, const char *source, const char *point)
 {
-	static char extra[1024];
-	char *rest = NULL;
+	char *pool = program->mounts.pool_name;
+	size_t length = strcspn(source, "/");
 
-	for (char *option = strtok_r(text, ",", &rest); option; option = strtok_r(NULL, ",", &rest)) {
-		if (strcmp(option, "ro") == 0)
-			program->options.read_only = true;
-		else if (strcmp(option, "rw") == 0)
-			program->options.read_only = false;
-		else if (strcmp(option, "allow_other") == 0)
-			program->options.allow_other = true;
-		else if (strcmp(option, "noallow_other") == 0)
-			program->options.allow_other = false;
-		else if (strlen(extra) + strlen(option) + 2 > sizeof(extra))
-			return usage("too many mount options: ", option);
-		else
-			sprintf(extra + strlen(extra), "%s%s", extra[0] ? "," : "", option);
-	}
-	program->options.extra = extra[0] ? extra : NULL;
+	if (length == 0 || length > LIBPOOL_NAME_MAX || (source[length] && !source[length + 1]))
+		return usage("name what to mount as POOL or POOL/DATASET, not ", source);
+	if (program->count == SOURCES_MAX)
+		return usage("too many mounts: ", source);
+	if (pool[0] && (strncmp(pool, source, length) != 0 || pool[length]))
+		return usage("one process serves one pool: start another one for ", source);
+	memcpy(pool, source, length);
+	program->sources[program->count].dataset = source[length] ? source + length + 1 : "";
+	program->sources[program->count].point = point;
+	program->count += point != NULL;
 	return 0;
 }
 
-/* "POOL/DATASET". */
-static int take_source(struct program *program, const char *source, const char *point)
+static int take_options(struct program *program, const char *text)
 {
-	struct session *session = &program->sessions[program->count];
-	const char *slash = strchr(source, '/');
-	size_t length = slash ? (size_t)(slash - source) : 0;
+	struct libpool_error error = {0};
 
-	if (!slash || length == 0 || length > LIBPOOL_NAME_MAX || !slash[1])
-		return usage("name what to mount as POOL/DATASET, not ", source);
-	if (program->count == SESSIONS_MAX)
-		return usage("too many mounts: ", source);
-	if (program->count && (strncmp(program->pool_name, source, length) != 0 || program->pool_name[length]))
-		return usage("one process serves one pool: start another one for ", source);
-	memcpy(program->pool_name, source, length);
-	session->source = source;
-	session->dataset = slash + 1;
-	session->point = point;
-	program->count++;
-	return 0;
+	return options_take(&program->options, text, &error) < 0 ? usage(error.text, "") : 0;
 }
 
 /* 0; 2 after a message; -1: done already. */
 static int take_arguments(struct program *program, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"foreground", no_argument, NULL, 'f'}, {"folder", required_argument, NULL, 'd'}, {"no-devices", no_argument, NULL, 'n'},
+		{"foreground", no_argument, NULL, 'f'}, {"keep", no_argument, NULL, 'k'}, {"folder", required_argument, NULL, 'd'}, {"no-devices", no_argument, NULL, 'n'},
 		{"force", no_argument, NULL, 'F'},	{"help", no_argument, NULL, 'h'},	  {"version", no_argument, NULL, 'v'},
 		{NULL, 0, NULL, 0},
 	};
 	int option, code = 0;
 
 	opterr = 0;
-	while (code == 0 && (option = getopt_long(argc, argv, "fd:no:h", options, NULL)) >= 0) {
+	while (code == 0 && (option = getopt_long(argc, argv, "fkd:no:h", options, NULL)) >= 0) {
 		switch (option) {
 		case 'f': program->foreground = true; break;
+		case 'k': program->mounts.keeps = true; break;
 		case 'd': add_folder(program, optarg); break;
 		case 'n': program->host.no_devices = 1; break;
 		case 'F': program->force = true; break;
@@ -136,6 +121,9 @@ static int take_arguments(struct program *program, int argc, char **argv)
 	/* As mount(8) calls a helper: the options may come behind the names. */
 	for (; code == 0 && optind + 1 < argc; optind += 2)
 		code = take_source(program, argv[optind], argv[optind + 1]);
+	/* The pool alone: what to mount comes later. */
+	if (code == 0 && program->count == 0 && optind + 1 == argc && !strchr(argv[optind], '/'))
+		return take_source(program, argv[optind], NULL);
 	if (code == 0 && optind < argc)
 		return usage("no mount point for ", argv[optind]);
 	return code == 0 && program->count == 0 ? usage("name what to mount, and where", "") : code;
@@ -149,69 +137,106 @@ static int failed(const char *what, const struct libpool_error *error)
 	return 1;
 }
 
-static int open_all(struct program *program)
+static int import_pool(struct program *program)
 {
-	struct libpool_import_options import = {.size = sizeof(import), .name = program->pool_name, .read_only = program->options.read_only,
+	struct libpool_import_options import = {.size = sizeof(import), .name = program->mounts.pool_name, .read_only = program->options.read_only,
 						.force = program->force};
 	struct libpool_error error = {0};
 
-	if (libpool_import(&program->host, &import, &program->pool, &error) < 0)
-		return failed(program->pool_name, &error);
-	for (size_t i = 0; i < program->count; i++) {
-		struct session *session = &program->sessions[i];
-		struct libpool_open_options options = {.size = sizeof(options), .read_only = program->options.read_only};
-		char user[LIBPOOL_TEXT_MAX];
+	if (libpool_import(&program->host, &import, &program->mounts.pool, &error) < 0)
+		return failed(program->mounts.pool_name, &error);
+	return 0;
+}
 
-		snprintf(user, sizeof(user), "libpool-fuse pid %ld at %.180s", (long)getpid(), session->point);
-		options.user = user;
-		if (libpool_fs_open(program->pool, session->dataset, &options, &session->mount.fs, &error) < 0)
-			return failed(session->source, &error);
-		session->ended = program->ended;
-		if (session_mount(session, &program->options) < 0)
+/* Mount points are told apart by their paths: with every link in them followed. */
+static int mount_all(struct program *program)
+{
+	for (size_t i = 0; i < program->count; i++) {
+		const char *point = program->sources[i].point;
+		struct libpool_error error = {0};
+		char path[PATH_MAX];
+
+		if (!realpath(point, path)) {
+			fprintf(stderr, "libpool-fuse: %s: %s\n", point, strerror(errno));
 			return 1;
+		}
+		if (mounts_add(&program->mounts, program->sources[i].dataset, path, &program->options, &error) < 0)
+			return failed(point, &error);
 	}
 	return 0;
 }
 
+/* ---- what clients ask for ---- */
+
 static void export_asked(void *argument)
 {
-	eventfd_write(*(int *)argument, 1);
+	eventfd_write(((struct program *)argument)->asked, 1);
+}
+
+static int mount_asked(void *argument, const struct libpool_mount_request *request, struct libpool_error *error)
+{
+	struct program *program = argument;
+	struct mount_options options;
+
+	options_init(&options);
+	if (options_take(&options, request->options, error) < 0)
+		return error->code;
+	options.read_only |= program->options.read_only;
+	if (options.remount)
+		return mounts_change(&program->mounts, request->directory, &options, error);
+	return mounts_add(&program->mounts, request->dataset, request->directory, &options, error);
+}
+
+static int unmount_asked(void *argument, const char *directory, uint32_t *ret_last, struct libpool_error *error)
+{
+	struct program *program = argument;
+	bool last = false;
+	int code = mounts_remove(&program->mounts, directory, &last, error);
+
+	*ret_last = last;
+	return code;
 }
 
 static int serve_control(struct program *program)
 {
-	struct libpool_control_options options = {.size = sizeof(options), .export_asked = export_asked, .argument = &program->asked};
+	struct libpool_control_options options = {.size = sizeof(options), .export_asked = export_asked, .mount = mount_asked,
+						  .unmount = unmount_asked, .argument = program};
 	struct libpool_error error = {0};
 
-	return libpool_serve_control(program->pool, &options, &program->control, &error) < 0 ? failed(program->pool_name, &error) : 0;
+	return libpool_serve_control(program->mounts.pool, &options, &program->control, &error) < 0 ? failed(program->mounts.pool_name, &error) : 0;
 }
 
-static int start_all(struct program *program)
-{
-	for (size_t i = 0; i < program->count; i++) {
-		int code = session_start(&program->sessions[i]);
+/* ---- its life ---- */
 
-		if (code < 0) {
-			fprintf(stderr, "libpool-fuse: %s can't be served: %s\n", program->sessions[i].source, strerror(-code));
-			return 1;
-		}
+/* A manager that watches is told only while the engine answers: one that hangs is started anew. */
+static void tell_watchdog(struct program *program)
+{
+	struct libpool_pool_info *info = calloc(1, sizeof(*info));
+
+	if (info) {
+		info->size = sizeof(*info);
+		if (libpool_pool_info(program->mounts.pool, info) == 0)
+			sd_notify(0, "WATCHDOG=1");
 	}
-	return serve_control(program);
+	free(info);
 }
 
 /* Until a signal, the wish for an export, or the end of the last mount. */
 static void wait_for_end(struct program *program, int signals)
 {
-	struct pollfd events[] = {{.fd = signals, .events = POLLIN}, {.fd = program->asked, .events = POLLIN}, {.fd = program->ended, .events = POLLIN}};
-	uint64_t ended, left = program->count;
+	struct pollfd events[] = {{.fd = signals, .events = POLLIN}, {.fd = program->asked, .events = POLLIN}, {.fd = program->mounts.ended, .events = POLLIN}};
+	uint64_t watchdog_us = 0, ended;
+	bool watched = sd_watchdog_enabled(0, &watchdog_us) > 0;
 
-	while (left) {
-		if (poll(events, 3, -1) < 0 && errno != EINTR)
+	while (mounts_reap(&program->mounts)) {
+		if (watched)
+			tell_watchdog(program);
+		if (poll(events, 3, watched ? (int)(watchdog_us / 3000) + 1 : -1) < 0 && errno != EINTR)
 			return;
 		if (events[0].revents || events[1].revents)
 			return;
-		if (events[2].revents && eventfd_read(program->ended, &ended) == 0)
-			left -= ended < left ? ended : left;
+		if (events[2].revents)
+			(void)eventfd_read(program->mounts.ended, &ended);
 	}
 }
 
@@ -221,14 +246,11 @@ static int close_all(struct program *program)
 	struct libpool_error error = {0};
 	int code = 0;
 
-	for (size_t i = program->count; i > 0; i--) {
-		session_end(&program->sessions[i - 1]);
-		(void)libpool_fs_close(program->sessions[i - 1].mount.fs);
-	}
+	mounts_end(&program->mounts);
 	if (program->control)
 		code = libpool_control_close(program->control, &error);
-	else if (program->pool)
-		code = libpool_close(program->pool, &error);
+	else if (program->mounts.pool)
+		code = libpool_close(program->mounts.pool, &error);
 	return code < 0 ? failed("export", &error) : 0;
 }
 
@@ -257,15 +279,18 @@ static int run(struct program *program, int starter)
 	signal(SIGPIPE, SIG_IGN);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
-	program->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	program->mounts.ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	program->asked = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (signals < 0 || program->ended < 0 || program->asked < 0) {
+	if (signals < 0 || program->mounts.ended < 0 || program->asked < 0) {
 		fprintf(stderr, "libpool-fuse: %s\n", strerror(errno));
 		return 1;
 	}
-	code = open_all(program);
+	pthread_mutex_init(&program->mounts.lock, NULL);
+	code = import_pool(program);
 	if (code == 0)
-		code = start_all(program);
+		code = mount_all(program);
+	if (code == 0)
+		code = serve_control(program);
 	if (code == 0) {
 		sd_notify(0, "READY=1");
 		if (starter >= 0)
@@ -302,6 +327,17 @@ static int run_in_background(struct program *program)
 	return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1;
 }
 
+/* Whoever starts it may have closed these: what is opened later must not get their numbers. */
+static bool open_standard(void)
+{
+	int descriptor;
+
+	do {
+		descriptor = open("/dev/null", O_RDWR);
+	} while (descriptor >= 0 && descriptor <= 2);
+	return descriptor >= 0 && close(descriptor) == 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct program program;
@@ -311,7 +347,9 @@ int main(int argc, char **argv)
 
 	program.host.size = sizeof(program.host);
 	program.host.folders = program.folders;
-	program.options.allow_other = program.options.dev_suid = geteuid() == 0;
+	if (!open_standard())
+		return 1;
+	options_init(&program.options);
 	code = take_arguments(&program, argc, argv);
 	if (code)
 		return code < 0 ? 0 : code;

@@ -44,6 +44,9 @@ void reply_code(fuse_req_t request, int code);
 /* Replies with a node that the library has held for the kernel, or the error. */
 void reply_node(fuse_req_t request, int code, const struct libpool_attributes *attributes);
 
+/* Fills *error, and returns the code. */
+int mount_fail(struct libpool_error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* names.c, content.c, attributes.c: what the kernel asks for. */
 void names_operations(struct fuse_lowlevel_ops *operations);
 void content_operations(struct fuse_lowlevel_ops *operations);

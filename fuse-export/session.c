@@ -43,20 +43,18 @@ static void do_init(void *userdata, struct fuse_conn_info *connection)
 }
 
 /* "-o" and one text. */
-static int add_options(struct fuse_args *arguments, const struct session *session, const struct session_options *options)
+static int add_options(struct fuse_args *arguments, const struct session *session, const struct mount_options *options)
 {
-	char text[2 * LIBPOOL_NAME_MAX + 256];
+	char text[2 * LIBPOOL_NAME_MAX + 2 * EXTRA_MAX];
 
-	snprintf(text, sizeof(text), "fsname=%s,subtype=libpool,default_permissions%s%s%s", session->source, options->allow_other ? ",allow_other" : "",
-		 options->dev_suid ? ",dev,suid" : "", options->read_only ? ",ro" : "");
+	snprintf(text, sizeof(text), "fsname=%s,subtype=libpool,default_permissions%s%s%s%s", session->source, options->allow_other ? ",allow_other" : "",
+		 options->privileged ? ",dev,suid" : "", options->read_only ? ",ro" : "", options->extra);
 	if (fuse_opt_add_arg(arguments, "libpool-fuse") != 0 || fuse_opt_add_arg(arguments, "-o") != 0 || fuse_opt_add_arg(arguments, text) != 0)
-		return -1;
-	if (options->extra && (fuse_opt_add_arg(arguments, "-o") != 0 || fuse_opt_add_arg(arguments, options->extra) != 0))
 		return -1;
 	return 0;
 }
 
-int session_mount(struct session *session, const struct session_options *options)
+int session_mount(struct session *session, const struct mount_options *options, struct libpool_error *error)
 {
 	struct fuse_args arguments = FUSE_ARGS_INIT(0, NULL);
 	struct fuse_lowlevel_ops operations = {.init = do_init};
@@ -65,15 +63,17 @@ int session_mount(struct session *session, const struct session_options *options
 	names_operations(&operations);
 	content_operations(&operations);
 	attributes_operations(&operations);
+	errno = 0;
 	if (code == 0) {
 		session->fuse = fuse_session_new(&arguments, &operations, sizeof(operations), &session->mount);
 		code = session->fuse ? fuse_session_mount(session->fuse, session->point) : -1;
 	}
 	session->mounted = code == 0;
-	if (code != 0)
-		fprintf(stderr, "libpool-fuse: %s can't be mounted at %s: see the lines above\n", session->source, session->point);
 	fuse_opt_free_args(&arguments);
-	return code == 0 ? 0 : -1;
+	if (code == 0)
+		return 0;
+	code = errno ? -errno : -EIO;
+	return mount_fail(error, code, "%s can't be mounted at %s: %s", session->source, session->point, strerror(-code));
 }
 
 static void *serve(void *argument)
@@ -88,6 +88,7 @@ static void *serve(void *argument)
 		(void)fuse_session_loop_mt(session->fuse, config);
 		fuse_loop_cfg_destroy(config);
 	}
+	session->finished = true;
 	eventfd_write(session->ended, 1);
 	return NULL;
 }

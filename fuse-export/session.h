@@ -3,29 +3,30 @@
 #ifndef FUSE_EXPORT_SESSION_H
 #define FUSE_EXPORT_SESSION_H
 
+#include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "fuse-export/mount.h"
+#include "fuse-export/options.h"
 
 struct session {
 	struct mount mount;
-	const char *dataset, *source, *point; /* source: POOL/DATASET, as the list of mounts shows it */
+	struct session *next;
+	char source[2 * LIBPOOL_NAME_MAX + 2]; /* POOL/DATASET, as the list of mounts shows it */
+	char point[PATH_MAX];
 	struct fuse_session *fuse;
 	pthread_t thread;
 	bool mounted, runs;
-	int ended; /* an eventfd that is told when the kernel has let go of it */
+	atomic_bool finished; /* the kernel has let go of it */
+	int ended;            /* an eventfd that is told then */
 };
 
-struct session_options {
-	bool read_only, allow_other, dev_suid;
-	const char *extra; /* more options for the mount, or NULL */
-};
-
-/* Mounts what session->mount has open. 0, or -1 after a line on stderr. */
-int session_mount(struct session *session, const struct session_options *options);
+/* Mounts what session->mount has open. 0 or a negative code. */
+int session_mount(struct session *session, const struct mount_options *options, struct libpool_error *error);
 /* Serves requests until it is unmounted. 0 or a negative errno. */
 int session_start(struct session *session);
-/* Unmounts, waits for what is being served, and frees. Also one that was never mounted. */
+/* Unmounts, waits for what is being served, and frees what libfuse has. Also one that was never mounted. */
 void session_end(struct session *session);
 
 #endif

@@ -40,6 +40,7 @@ _poolctl_operand() {
 	VERB) _poolctl_offer "$(printf '%s\n' "${_poolctl_lines[@]%%[$'\t ']*}" | sort -u)" ;;
 	OLD) _poolctl_offer "$("${program[@]}" status "$pool" -H -o disk 2>/dev/null)" ;;
 	DISK) if [[ $verb == create ]]; then compopt -o default; else _poolctl_operand OLD; fi ;;
+	FOLDER) compopt -o dirnames ;;
 	NEW | FILE | PATH) compopt -o default ;;
 	PROPERTY) _poolctl_offer "$("${program[@]}" get "$pool" -H -o name 2>/dev/null)" ;;
 	PROPERTY=VALUE)

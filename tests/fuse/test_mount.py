@@ -609,7 +609,7 @@ class LifeTest(unittest.TestCase):
         def run(*arguments):
             return subprocess.run([FUSE, "-n", *arguments], env=pool.environment, capture_output=True, text=True, check=False, timeout=60)
 
-        for arguments in ((), ("t/fs",), ("t", pool.point), ("/fs", pool.point), ("t/", pool.point), ("-x", "t/fs", pool.point),
+        for arguments in ((), ("t/fs",), ("/fs", pool.point), ("t/", pool.point), ("-x", "t/fs", pool.point),
                           ("t/fs", pool.point, "u/fs", pool.folder), ("none/fs", pool.point), ("t/none", pool.point),
                           ("t/fs", os.path.join(pool.folder, "nowhere"))):
             with self.subTest(arguments=arguments):

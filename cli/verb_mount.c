@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * mount and unmount. libpool-fuse has the pool imported and serves all its mounts: it is asked through its socket, and started where
+ * nobody has the pool. One that only keeps the pool imported (poolctl serve) hands it over, if nothing of it is in use.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/document.h"
+#include "cli/errors.h"
+#include "cli/interrupt.h"
+#include "cli/mount_list.h"
+#include "cli/verbs.h"
+
+#define PROGRAM	      "libpool-fuse"
+#define ANSWER_MAX    4096u
+#define ARGUMENTS_MAX (2 * FOLDERS_MAX + 8)
+#define END_MS	      120000u
+
+/* ---- libpool-fuse ---- */
+
+static void fill_arguments(const struct call *call, bool keep, const char *arguments[ARGUMENTS_MAX])
+{
+	size_t count = 0;
+
+	arguments[count++] = PROGRAM;
+	for (size_t i = 0; i < call->host->folder_count; i++) {
+		arguments[count++] = "-d";
+		arguments[count++] = call->host->folders[i];
+	}
+	if (call->host->no_devices)
+		arguments[count++] = "-n";
+	if (keep)
+		arguments[count++] = "-k";
+	arguments[count++] = call->target.pool;
+	arguments[count] = NULL;
+}
+
+/* In the child. It lies beside this program, or where programs are searched for. */
+static void become_server(const char *const *arguments, int answer)
+{
+	char path[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(PROGRAM));
+	char *slash;
+
+	if (dup2(answer, 2) < 0)
+		_exit(EXIT_CODE_FAILURE);
+	unsetenv("NOTIFY_SOCKET"); /* of whoever started the command, which ends now */
+	path[length > 0 ? length : 0] = '\0';
+	slash = strrchr(path, '/');
+	if (slash) {
+		strcpy(slash + 1, PROGRAM);
+		execv(path, (char *const *)(uintptr_t)arguments);
+	}
+	execvp(PROGRAM, (char *const *)(uintptr_t)arguments);
+	dprintf(2, "%s: %s\n", PROGRAM, strerror(errno));
+	_exit(EXIT_CODE_FAILURE);
+}
+
+/* Its last words, on one line. */
+static void read_answer(int descriptor, char answer[ANSWER_MAX])
+{
+	size_t length = 0;
+	ssize_t step;
+
+	while ((step = read(descriptor, answer + length, ANSWER_MAX - 1 - length)) > 0)
+		length += (size_t)step;
+	while (length && answer[length - 1] == '\n')
+		length--;
+	answer[length] = '\0';
+	for (char *end = answer; (end = strchr(end, '\n'));)
+		*end = ' ';
+}
+
+/* Returns when the pool is imported and the process that serves it is in the background. */
+static int start_server(struct call *call, bool keep)
+{
+	const char *arguments[ARGUMENTS_MAX];
+	char answer[ANSWER_MAX];
+	int ends[2], status = 0;
+	pid_t child;
+
+	fill_arguments(call, keep, arguments);
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return error_set(&call->error, -errno, "mount %s: making a pipe: %s", call->target.pool, strerror(errno));
+	fflush(NULL);
+	child = fork();
+	if (child == 0)
+		become_server(arguments, ends[1]);
+	close(ends[1]);
+	read_answer(ends[0], answer);
+	close(ends[0]);
+	if (child < 0 || waitpid(child, &status, 0) < 0)
+		return error_set(&call->error, -errno, "mount %s: starting a process: %s", call->target.pool, strerror(errno));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	const char *prefix = PROGRAM ": ", *text = strncmp(answer, prefix, strlen(prefix)) == 0 ? answer + strlen(prefix) : answer;
+	return error_set(&call->error, -ECHILD, "mount %s: %.900s", call->target.pool, text[0] ? text : "libpool-fuse(8) ended before it was ready");
+}
+
+/* ---- mount ---- */
+
+static int ask(struct call *call, const char *directory)
+{
+	struct json_object *params = json_object_new_object();
+
+	document_text(params, "dataset", call->target.volume);
+	document_text(params, "directory", directory);
+	if (options_have(&call->options, OPTION_MOUNT_OPTIONS))
+		document_text(params, "options", call->options.text[OPTION_MOUNT_OPTIONS]);
+	return call_ask(call, "mount", params);
+}
+
+/* Until it can be imported by another process. */
+static int hand_over(struct call *call)
+{
+	struct json_object *params = json_object_new_object();
+	int code;
+
+	document_flag(params, "force", false);
+	code = call_ask(call, "export", params);
+	session_close(&call->session, NULL);
+	return code < 0 ? code : start_server(call, true);
+}
+
+int mount_work(struct call *call)
+{
+	char directory[PATH_MAX];
+	int code;
+
+	if (!realpath(call->operands[0], directory))
+		return error_set(&call->error, -errno, "mount: %.200s: %s", call->operands[0],
+				 errno == ENOTCONN ? "a mount that nobody serves any more: 'poolctl unmount' takes it away" : strerror(errno));
+	code = session_join(&call->session, call->target.pool, &call->error);
+	if (code == -ENOENT) {
+		code = start_server(call, false);
+		if (code == 0)
+			code = session_join(&call->session, call->target.pool, &call->error);
+	}
+	if (code == 0)
+		code = ask(call, directory);
+	if (code == -EOPNOTSUPP && call->session.is_owned) {
+		memset(&call->error, 0, sizeof(call->error));
+		code = hand_over(call);
+		if (code == 0)
+			code = session_join(&call->session, call->target.pool, &call->error);
+		if (code == 0)
+			code = ask(call, directory);
+	}
+	if (code < 0)
+		return error_complete(&call->error, code, "mounting at %.200s", directory);
+	document_number(call->document, "pid", call->session.owner.pid);
+	document_format(call->document, "text", "%s %s%s%s at %s", strstr(call->options.text[OPTION_MOUNT_OPTIONS] ?: "", "remount") ? "Mounted anew" : "Mounted",
+			call->target.pool, call->target.volume[0] ? "/" : "", call->target.volume, directory);
+	return 0;
+}
+
+/* ---- unmount ---- */
+
+/* Nobody serves it any more. What lies beneath another such mount can't be reached, and goes with that. */
+static int unmount_dead(struct call *call, const char *directory)
+{
+	if (umount2(directory, MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != ENOTCONN)
+		return error_set(&call->error, -errno, "unmount %.200s: %s", directory, strerror(errno));
+	return 0;
+}
+
+/* What was written is durable, and the pool free, when the command ends. */
+static void wait_for_export(struct call *call)
+{
+	struct pollfd end = {.fd = call->session.connection.descriptor, .events = POLLIN};
+	char byte;
+
+	while (poll(&end, 1, (int)END_MS) > 0 && read(end.fd, &byte, 1) > 0)
+		continue;
+}
+
+static int unmount_one(struct call *call, const struct mount_entry *entry)
+{
+	struct libpool_error none;
+	struct json_object *params;
+	char pool[LIBPOOL_NAME_MAX + 1];
+	int code;
+
+	snprintf(pool, sizeof(pool), "%.*s", (int)strcspn(entry->source, "/"), entry->source);
+	code = session_join(&call->session, pool, &none);
+	if (code == 0) {
+		params = json_object_new_object();
+		document_text(params, "directory", entry->directory);
+		code = call_ask(call, "unmount", params);
+		if (code == 0 && document_get_flag(call->document, "exports"))
+			wait_for_export(call);
+	}
+	/* That process is no more, or another one has the pool now. */
+	if (code == -ENOENT || code == -EOPNOTSUPP)
+		code = unmount_dead(call, entry->directory);
+	session_close(&call->session, NULL);
+	return code;
+}
+
+int unmount_work(struct call *call)
+{
+	const char *what = call->operands[0];
+	struct mount_entry *entries = NULL;
+	size_t count = 0, done = 0;
+	int code = mount_list(&entries, &count, &call->error);
+
+	for (size_t i = count; i > 0 && code == 0; i--) { /* the newest first: what is beneath came later */
+		if (!mount_matches(&entries[i - 1], what) || !mount_is_there(&entries[i - 1]))
+			continue;
+		code = unmount_one(call, &entries[i - 1]);
+		done++;
+	}
+	for (size_t i = 0; i < count && code == 0; i++)
+		if (mount_matches(&entries[i], what) && mount_is_there(&entries[i]))
+			code = error_set(&call->error, -EBUSY, "unmount: %.200s is in a mount that nobody serves any more: unmount that", entries[i].directory);
+	if (code == 0 && done == 0)
+		code = error_set(&call->error, -EINVAL, "unmount: nothing of a pool is mounted at %.200s", what);
+	free(entries);
+	if (code == 0)
+		document_format(call->document, "text", "Unmounted %s", what);
+	return code;
+}

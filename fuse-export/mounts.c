@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "fuse-export/mounts.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* mounts_reap may have gone by meanwhile. */
+static void leave(struct mounts *mounts)
+{
+	pthread_mutex_unlock(&mounts->lock);
+	eventfd_write(mounts->ended, 1);
+}
+
+static struct session *find(const struct mounts *mounts, const char *point)
+{
+	for (struct session *session = mounts->first; session; session = session->next)
+		if (strcmp(session->point, point) == 0)
+			return session;
+	return NULL;
+}
+
+static void take_out(struct mounts *mounts, const struct session *session)
+{
+	struct session **link = &mounts->first;
+
+	while (*link != session)
+		link = &(*link)->next;
+	*link = session->next;
+}
+
+static void end_one(struct mounts *mounts, struct session *session)
+{
+	take_out(mounts, session);
+	session_end(session);
+	(void)libpool_fs_close(session->mount.fs);
+	free(session);
+}
+
+/* ---- a mount point ---- */
+
+static bool has_something(const char *point)
+{
+	DIR *directory = opendir(point);
+	struct dirent *entry;
+	bool found = false;
+
+	while (directory && !found && (entry = readdir(directory)))
+		found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+	if (directory)
+		closedir(directory);
+	return found;
+}
+
+/* What is there would be hidden, and whoever looks for it there find something else. */
+static int check_point(const char *point, const struct mount_options *options, struct libpool_error *error)
+{
+	char above[PATH_MAX + 4];
+	struct stat here, there;
+
+	if (stat(point, &here) != 0)
+		return mount_fail(error, -errno, errno == ENOTCONN ? "%s is a mount that nobody serves any more: unmount it first" : "%s: %m", point);
+	if (!S_ISDIR(here.st_mode))
+		return mount_fail(error, -ENOTDIR, "%s is no directory", point);
+	snprintf(above, sizeof(above), "%s/..", point);
+	if (stat(above, &there) != 0)
+		return mount_fail(error, -errno, "%s: %m", above);
+	if (here.st_dev != there.st_dev || here.st_ino == there.st_ino)
+		return mount_fail(error, -EBUSY, "something is mounted at %s already", point);
+	if (!options->nonempty && has_something(point))
+		return mount_fail(error, -EBUSY, "%s is not empty: mount elsewhere, or hide what is there with -o nonempty", point);
+	return 0;
+}
+
+static int add_one(struct mounts *mounts, const char *dataset, const char *point, const struct mount_options *options, struct libpool_error *error)
+{
+	struct libpool_open_options open = {.size = sizeof(open), .read_only = options->read_only};
+	char user[LIBPOOL_TEXT_MAX];
+	struct session *session;
+	int code = check_point(point, options, error);
+
+	if (code < 0)
+		return code;
+	session = calloc(1, sizeof(*session));
+	if (!session)
+		return mount_fail(error, -ENOMEM, "there is no memory for a mount");
+	snprintf(session->source, sizeof(session->source), "%s/%s", mounts->pool_name, dataset);
+	snprintf(session->point, sizeof(session->point), "%s", point);
+	snprintf(user, sizeof(user), "libpool-fuse pid %ld at %.180s", (long)getpid(), point);
+	open.user = user;
+	session->ended = mounts->ended;
+	session->next = mounts->first;
+	mounts->first = session;
+	code = libpool_fs_open(mounts->pool, dataset, &open, &session->mount.fs, error);
+	if (code == 0)
+		code = session_mount(session, options, error);
+	if (code == 0) {
+		code = session_start(session);
+		if (code < 0)
+			mount_fail(error, code, "%s can't be served: %s", session->source, strerror(-code));
+	}
+	if (code < 0)
+		end_one(mounts, session);
+	return code;
+}
+
+/* ---- trees ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(((const struct libpool_fs_info *)a)->name, ((const struct libpool_fs_info *)b)->name);
+}
+
+/* A directory for a child: in the file system above it, which is mounted by then. */
+static int make_point(const char *point, struct libpool_error *error)
+{
+	if (mkdir(point, 0755) == 0 || errno == EEXIST)
+		return 0;
+	return mount_fail(error, -errno, "no directory can be made to mount at: %s: %m", point);
+}
+
+/* What lies in the dataset; above comes before below. */
+static int add_children(struct mounts *mounts, const char *dataset, const char *directory, const struct mount_options *options, int *count,
+			struct libpool_error *error)
+{
+	struct libpool_fs_info *infos = NULL;
+	size_t length = strlen(dataset), total = 0;
+	int code = libpool_filesystems(mounts->pool, &infos, &total);
+
+	if (code < 0)
+		return mount_fail(error, code, "listing the file systems of pool %s: %s", mounts->pool_name, libpool_strerror(code));
+	if (total)
+		qsort(infos, total, infos->size, compare_names);
+	for (size_t i = 0; i < total && code == 0; i++) {
+		const char *name = LIBPOOL_ELEMENT(libpool_fs_info, infos, i)->name;
+		char point[PATH_MAX];
+
+		if (length && (strncmp(name, dataset, length) != 0 || name[length] != '/'))
+			continue;
+		int needed = snprintf(point, sizeof(point), "%s/%s", directory, name + length + (length > 0));
+		code = (size_t)needed < sizeof(point) ? make_point(point, error) : mount_fail(error, -ENAMETOOLONG, "%s/%s is too long a path", directory, name);
+		if (code == 0)
+			code = add_one(mounts, name, point, options, error);
+		*count += code == 0;
+	}
+	libpool_free(infos);
+	return code;
+}
+
+static void undo(struct mounts *mounts, const struct session *before)
+{
+	while (mounts->first != before)
+		end_one(mounts, mounts->first);
+}
+
+int mounts_add(struct mounts *mounts, const char *dataset, const char *directory, const struct mount_options *options, struct libpool_error *error)
+{
+	int count = 0, code = 0;
+
+	pthread_mutex_lock(&mounts->lock);
+	struct session *before = mounts->first;
+	if (mounts->closing)
+		code = mount_fail(error, -ESHUTDOWN, "pool %s is being exported", mounts->pool_name);
+	if (code == 0 && dataset[0]) {
+		code = add_one(mounts, dataset, directory, options, error);
+		count = code == 0;
+	}
+	if (code == 0)
+		code = add_children(mounts, dataset, directory, options, &count, error);
+	if (code == 0 && count == 0)
+		code = mount_fail(error, -ENOENT, "pool %s has no file systems: make one with poolctl dataset create", mounts->pool_name);
+	if (code < 0)
+		undo(mounts, before);
+	mounts->used = true;
+	leave(mounts);
+	return code < 0 ? code : count;
+}
+
+/* ---- changes ---- */
+
+/* Who has a file open for writing keeps the kernel from it: first the kernel, then the library, and the other way round. */
+static int change(struct session *session, const struct mount_options *options, struct libpool_error *error)
+{
+	unsigned long flags = MS_REMOUNT | options->flags | (options->read_only ? MS_RDONLY : 0);
+	int code = options->read_only ? 0 : libpool_fs_set_read_only(session->mount.fs, 0);
+
+	if (code < 0)
+		return mount_fail(error, code, "%s can't be written to: the pool is imported read-only", session->source);
+	if (mount(NULL, session->point, NULL, flags, NULL) != 0)
+		return mount_fail(error, -errno, errno == EBUSY ? "%s can't become read-only: files are open for writing" : "%s can't be mounted anew: %m",
+				  session->point);
+	return options->read_only ? libpool_fs_set_read_only(session->mount.fs, 1) : 0;
+}
+
+int mounts_change(struct mounts *mounts, const char *directory, const struct mount_options *options, struct libpool_error *error)
+{
+	int code;
+
+	pthread_mutex_lock(&mounts->lock);
+	struct session *session = find(mounts, directory);
+	code = session ? change(session, options, error) : mount_fail(error, -EINVAL, "no file system of pool %s is mounted at %s", mounts->pool_name, directory);
+	leave(mounts);
+	return code < 0 ? code : 1;
+}
+
+static bool lies_at(const struct session *session, const char *directory)
+{
+	size_t length = strlen(directory);
+
+	return strncmp(session->point, directory, length) == 0 && (session->point[length] == '\0' || session->point[length] == '/');
+}
+
+/* The newest of them: what is mounted beneath another came later. */
+static struct session *find_at(const struct mounts *mounts, const char *directory)
+{
+	struct session *session = mounts->first;
+
+	while (session && !lies_at(session, directory))
+		session = session->next;
+	return session;
+}
+
+int mounts_remove(struct mounts *mounts, const char *directory, bool *ret_last, struct libpool_error *error)
+{
+	struct session *session;
+	int count = 0, code = 0;
+
+	pthread_mutex_lock(&mounts->lock);
+	while (code == 0 && (session = find_at(mounts, directory))) {
+		/* Others than root need a helper, which libfuse calls. */
+		if (geteuid() == 0 && umount2(session->point, UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT)
+			code = mount_fail(error, -errno, errno == EBUSY ? "%s is in use: somebody has a file or directory open in it" : "%s: %m", session->point);
+		if (code == 0) {
+			end_one(mounts, session);
+			count++;
+		}
+	}
+	if (code == 0 && count == 0)
+		code = mount_fail(error, -ENOENT, "no file system of pool %s is mounted at %s", mounts->pool_name, directory);
+	*ret_last = !mounts->first && !mounts->keeps;
+	leave(mounts);
+	return code < 0 ? code : count;
+}
+
+bool mounts_reap(struct mounts *mounts)
+{
+	/* Somebody is at work, and says when that ends: it may wait for a directory that doesn't answer. */
+	if (pthread_mutex_trylock(&mounts->lock) != 0)
+		return true;
+	for (struct session *session = mounts->first, *next; session; session = next) {
+		next = session->next;
+		if (session->finished)
+			end_one(mounts, session);
+	}
+	bool stays = mounts->first || mounts->keeps || !mounts->used;
+	pthread_mutex_unlock(&mounts->lock);
+	return stays;
+}
+
+void mounts_end(struct mounts *mounts)
+{
+	pthread_mutex_lock(&mounts->lock);
+	mounts->closing = true;
+	undo(mounts, NULL);
+	pthread_mutex_unlock(&mounts->lock);
+}

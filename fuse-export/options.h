@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What is behind "-o": for this program, for the mount, for others, or unknown. */
+#ifndef FUSE_EXPORT_OPTIONS_H
+#define FUSE_EXPORT_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <libpool.h>
+
+#define EXTRA_MAX 256
+
+struct mount_options {
+	bool read_only, allow_other;
+	bool privileged;      /* root mounts: device files and set-id bits have a meaning */
+	bool nonempty;        /* the directory may have something in it, which is then hidden */
+	bool remount;
+	unsigned long flags;  /* MS_, of a remount; without MS_RDONLY */
+	char extra[EXTRA_MAX]; /* for the mount, as a list */
+};
+
+/* Those of whoever runs this program, before any is given. */
+void options_init(struct mount_options *options);
+/* 0, or -EINVAL naming what is unknown. text may be NULL. */
+int options_take(struct mount_options *options, const char *text, struct libpool_error *error);
+
+#endif

@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""poolctl mount and unmount, mount(8) through its helper, and the systemd unit: one process serves all mounts of a pool.
+
+Needs /dev/fuse and root; skipped without (exit code 77). The environment names the programs: POOLCTL, LIBPOOL_FUSE, and UNIT.
+"""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+MIB = 1 << 20
+HELPER = "mount.fuse.libpool"
+
+
+def write(path, data=b"x"):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+class Mounts(unittest.TestCase):
+    def setUp(self):
+        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="libpool-mounts-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.addCleanup(self.clear)
+        for name in ("bin", "disks", "a", "b", "c d"):
+            os.mkdir(self.path(name))
+        # As installed: side by side. mount(8) hands no PATH to its helpers.
+        for program in (os.environ["POOLCTL"], os.environ["LIBPOOL_FUSE"]):
+            shutil.copy(program, self.path("bin"))
+        os.symlink("poolctl", self.path("bin", HELPER))
+        self.environment = dict(os.environ, LIBPOOL_DISK_PATH=self.path("disks"), LIBPOOL_RUN_PATH=self.path("run"))
+        disks = [self.path("disks", f"d{number}") for number in range(3)]
+        self.poolctl("create", "t", "raid5", *disks, "--create-size", "128M")
+        for name in ("home", "home/anna", "home/anna/deep", "other"):
+            self.poolctl("dataset", "create", f"t/{name}")
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def run_it(self, *arguments, **options):
+        return subprocess.run(arguments, env=self.environment, capture_output=True, text=True, timeout=120, check=False, **options)
+
+    def poolctl(self, *arguments, code=0, says="", **options):
+        run = self.run_it(self.path("bin", "poolctl"), "--no-devices", *arguments, **options)
+        if code is not None:
+            self.assertEqual(run.returncode, code, f"{arguments}: {run.stdout}{run.stderr}")
+        self.assertIn(says, run.stderr if code else run.stdout)
+        if code:
+            self.assertEqual(len(run.stderr.splitlines()), 1, run.stderr)
+        return run.stdout
+
+    def document(self, *arguments):
+        return json.loads(self.poolctl(*arguments, "--json"))
+
+    def mounted(self):
+        """{directory: (source, options)}"""
+        with open("/proc/self/mounts", encoding="utf-8") as file:
+            rows = [line.split() for line in file]
+        return {row[1].replace("\\040", " ")[len(self.folder) + 1:]: (row[0], set(row[3].split(","))) for row in rows
+                if row[2] == "fuse.libpool" and row[1].startswith(self.folder)}
+
+    def sources(self):
+        return {directory: source for directory, (source, _) in self.mounted().items()}
+
+    def servers(self):
+        folder = self.path("run")
+        return [name for name in os.listdir(folder) if name.endswith(".sock")] if os.path.isdir(folder) else []
+
+    def clear(self):
+        self.run_it(self.path("bin", "poolctl"), "unmount", self.folder)
+        self.run_it(self.path("bin", "poolctl"), "export", "t", "--force")
+        for directory in self.mounted():
+            subprocess.run(["umount", "-l", self.path(directory)], check=False)
+
+    def ended(self):
+        """The pool was exported: at once after poolctl unmount, soon after umount."""
+        limit = time.monotonic() + 60
+        while self.servers():
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.05)
+        self.poolctl("debug", "verify", "t", says=" 0 violations")
+
+    def test_trees(self):
+        first = self.document("mount", "t/home", self.path("a"))
+        self.assertEqual((first["dataset"], first["directory"], first["mounts"]), ("home", self.path("a"), 3))
+        self.assertEqual(self.sources(), {"a": "t/home", "a/anna": "t/home/anna", "a/anna/deep": "t/home/anna/deep"})
+        self.assertEqual(len({os.stat(self.path(directory)).st_dev for directory in self.mounted()}), 3)
+        second = json.loads(self.poolctl("mount", "t/other", "c d/../c d/", "--json", cwd=self.folder))
+        self.assertEqual((second["pid"], second["directory"]), (first["pid"], self.path("c d")))
+        write(self.path("a/anna/deep/file"))
+        write(self.path("c d/file"))
+        # Twice, and over what is there.
+        self.poolctl("mount", "t/home", self.path("b"), code=1, says="in use")
+        self.poolctl("mount", "t", self.path("b"), code=1, says="in use")
+        self.assertEqual(len(self.mounted()), 4)
+        self.poolctl("mount", "t/home", self.path("a"), code=1, says="already")
+        self.poolctl("mount", "t/other", self.path("a/anna"), code=1, says="already")
+        self.poolctl("unmount", self.path("c d"))
+        self.poolctl("mount", "t/other", self.path("bin"), code=1, says="not empty")
+        self.poolctl("mount", "t/other", self.path("bin/poolctl"), code=1, says="no directory")
+        self.poolctl("mount", "t/other", self.path("nowhere"), code=1, says="No such file")
+        self.poolctl("mount", "t/none", self.path("b"), code=1, says="none")
+        self.poolctl("mount", "t/other", self.path("b"), "-o", "noexec,bogus", code=1, says="bogus")
+        self.poolctl("mount", "t/other", code=2, says="FOLDER")
+        self.assertEqual(len(self.mounted()), 3)
+        self.poolctl("mount", "t/other", self.path("disks"), "-o", "nonempty,noexec,x-systemd.automount,_netdev,noatime")
+        self.assertEqual(os.listdir(self.path("disks")), ["file"])
+        self.assertLessEqual({"noexec", "noatime"}, self.mounted()["disks"][1])
+        self.poolctl("unmount", "t/other")
+        # Busy: nothing of it is torn away.
+        with open(self.path("a/anna/deep/file"), "rb"):
+            self.poolctl("unmount", self.path("a"), code=1, says="is in use")
+            self.poolctl("unmount", "anna/deep/", cwd=self.path("a"), code=1, says="is in use")
+        self.assertEqual(len(self.mounted()), 3)
+        self.poolctl("unmount", self.path("b"), code=1, says="nothing of a pool")
+        self.poolctl("unmount", "t/home/anna")
+        self.assertEqual(self.sources(), {"a": "t/home"})
+        self.poolctl("unmount", "t")
+        self.assertEqual((self.mounted(), self.servers()), ({}, []))
+        self.ended()
+        # All of the pool, beneath one directory; and by umount(8).
+        self.poolctl("mount", "t", self.path("b"))
+        self.assertEqual(set(self.sources()), {"b/home", "b/home/anna", "b/home/anna/deep", "b/other"})
+        self.assertEqual(os.listdir(self.path("b/home/anna/deep")), ["file"])
+        for name in ("home/anna/deep", "home/anna", "home", "other"):
+            subprocess.run(["umount", self.path("b", name)], check=True)
+        self.ended()
+
+    def test_read_only(self):
+        self.poolctl("mount", "t/other", self.path("a"))
+        write(self.path("a/file"))
+        os.utime(self.path("a/file"), ns=(1, 10**9))
+        self.poolctl("mount", "t/other", self.path("a"), "-o", "remount,ro,nosuid")
+        self.assertLessEqual({"ro", "nosuid"}, self.mounted()["a"][1])
+        with self.assertRaises(OSError):
+            write(self.path("a/other"))
+        with open(self.path("a/file"), "rb") as file:
+            file.read()
+        os.listdir(self.path("a"))
+        self.poolctl("mount", "t/other", self.path("a"), "-o", "remount,rw")
+        self.assertEqual(os.stat(self.path("a/file")).st_atime_ns, 1)
+        with open(self.path("a/file"), "ab"):
+            self.poolctl("mount", "t/other", self.path("a"), "-o", "remount,ro", code=1, says="open for writing")
+            write(self.path("a/other"))
+        self.poolctl("mount", "t/other", self.path("b"), "-o", "remount,ro", code=1, says="no file system of pool t is mounted")
+        self.poolctl("unmount", self.path("a"))
+        self.poolctl("mount", "t/home", self.path("a"), "-o", "ro", code=1, says="no directory can be made")
+        self.assertEqual(self.mounted(), {})
+        self.poolctl("mount", "t/other", self.path("a"), "-o", "ro")
+        with self.assertRaises(OSError):
+            os.unlink(self.path("a/file"))
+        self.poolctl("unmount", self.path("a"))
+        self.ended()
+
+    def test_other_owners(self):
+        """A pool that is kept imported is handed over and stays imported; not while it is used."""
+        self.poolctl("import", "t")
+        self.poolctl("mount", "t/other", self.path("a"))
+        self.poolctl("unmount", self.path("a"))
+        self.assertEqual(len(self.servers()), 1)
+        self.poolctl("mount", "t/other", self.path("a"))
+        self.poolctl("export", "t", code=1, says="libpool-fuse pid")
+        self.poolctl("export", "t", "--force")
+        self.assertEqual(self.mounted(), {})
+        self.ended()
+
+    def test_killed(self):
+        pid = self.document("mount", "t/home", self.path("a"))["pid"]
+        write(self.path("a/anna/file"))
+        os.kill(pid, signal.SIGKILL)
+        self.poolctl("wait", "t", code=None)     # its disks are free when another process can have them
+        self.poolctl("mount", "t/home", self.path("a"), code=1)
+        self.poolctl("unmount", self.path("a/anna"), code=None)     # only if the kernel still knows the way
+        self.poolctl("unmount", self.path("a"))
+        self.assertEqual(self.mounted(), {})
+        self.poolctl("mount", "t/home", self.path("a"))
+        self.poolctl("unmount", self.path("a"))
+        self.ended()
+
+    def test_closed_descriptors(self):
+        run = self.run_it("sh", "-c", 'exec "$0" -n t/other "$1" <&- >&- 2>&-', self.path("bin/libpool-fuse"), self.path("a"))
+        self.assertEqual(run.returncode, 0)
+        write(self.path("a/file"))
+        self.poolctl("unmount", self.path("a"))
+        self.ended()
+
+    def test_mount_program(self):
+        """In a mount namespace of its own, in which the helper is installed."""
+        script = """
+            set -e
+            cd "$0"
+            mkdir up && mount -t tmpfs none up && mkdir up/u up/w
+            mount -t overlay o -o lowerdir=$(realpath /sbin),upperdir=up/u,workdir=up/w "$(realpath /sbin)" || exit 77
+            ln -s "$0/bin/poolctl" "$(realpath /sbin)/mount.fuse.libpool"
+            set -x
+            mount -t fuse.libpool t/home a -o noexec,nofail,x-systemd.automount
+            findmnt -n -o SOURCE,FSTYPE,OPTIONS a | grep 't/home *fuse.libpool.*noexec'
+            mount -o remount,ro a
+            ! touch a/file
+            mount -o remount,rw a
+            touch a/file
+            ! mount -t fuse.libpool t/home a
+            ! mount -t fuse.libpool t/none b
+            ! mount -t fuse.libpool t/other b -o bogus
+            ! bin/mount.fuse.libpool t/other
+            bin/mount.fuse.libpool t/other b -f
+            ! mountpoint b
+            printf '%s\\n' "t/other $0/c\\\\040d fuse.libpool ro,noauto,_netdev 0 0" >fstab
+            mount -T fstab "$0/c d"
+            ! touch "c d/file"
+            umount "c d"
+            umount -R a
+        """
+        run = self.run_it("unshare", "-m", "bash", "-c", script, self.folder)
+        if run.returncode == 77:
+            self.skipTest("no overlay can be mounted")
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.ended()
+
+    def test_unit(self):
+        unit = self.path("libpool-fuse@.service")
+        with open(os.environ["UNIT"], encoding="utf-8") as file:
+            text = file.read()
+        for name in ("libpool-fuse", "poolctl"):
+            self.assertRegex(text, rf"=-?/\S*/{name} ")
+        with open(unit, "w", encoding="utf-8") as file:
+            file.write("\n".join(" ".join(word if "/sbin/" not in word else word.split("/")[0] + self.path("bin", word.rsplit("/", 1)[1])
+                                          for word in line.split(" ")) for line in text.splitlines()))
+        if shutil.which("systemd-analyze"):
+            run = self.run_it("systemd-analyze", "verify", "--man=no", unit)
+            self.assertEqual((run.returncode, run.stderr), (0, ""))
+        # Its command, as systemd runs it.
+        (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+        arguments = line.split("=", 1)[1].replace("%I", "t").split()
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.bind(self.path("notify"))
+        manager.settimeout(60)
+        process = subprocess.Popen([self.path("bin/libpool-fuse"), *arguments[1:-1], "-n", arguments[-1]],
+                                   env={**self.environment, "NOTIFY_SOCKET": self.path("notify"), "WATCHDOG_USEC": "300000"})
+        try:
+            self.assertEqual(manager.recv(4096), b"READY=1")
+            begin = time.monotonic()
+            for _ in range(6):
+                self.assertEqual(manager.recv(4096), b"WATCHDOG=1")
+            self.assertLess(time.monotonic() - begin, 3)
+            self.poolctl("mount", "t/other", self.path("a"))
+            write(self.path("a/file"))
+            self.poolctl("unmount", self.path("a"))
+            self.assertEqual(manager.recv(4096), b"WATCHDOG=1")
+        finally:
+            process.terminate()
+        self.assertEqual(process.wait(60), 0)
+        while (message := manager.recv(4096)) == b"WATCHDOG=1":
+            pass
+        self.assertEqual(message, b"STOPPING=1")
+        self.ended()
+
+
+if not os.path.exists("/dev/fuse") or os.geteuid() != 0:
+    print("skipped: /dev/fuse and root are needed")
+    sys.exit(77)
+unittest.main()
