@@ -250,12 +250,14 @@ static void end_with(struct libpool_control *control, struct client *client, int
 /* The other end of a connection to this server: to keep it open would hide that its client has gone. */
 static bool leads_back(const struct libpool_control *control, int descriptor)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNSPEC};
-	socklen_t length = sizeof(address), peer_length = sizeof(struct ucred);
+	struct sockaddr_un own = {.sun_family = AF_UNSPEC}, address = {.sun_family = AF_UNSPEC};
+	socklen_t own_length = sizeof(own), length = sizeof(address), peer_length = sizeof(struct ucred);
 	struct ucred peer;
 
-	return control->path[0] && getpeername(descriptor, (struct sockaddr *)&address, &length) == 0 && address.sun_family == AF_UNIX &&
-	       strncmp(address.sun_path, control->path, sizeof(address.sun_path)) == 0 &&
+	/* The path itself is cleared by who ends the server, in another thread. */
+	return getsockname(control->listener, (struct sockaddr *)&own, &own_length) == 0 &&
+	       getpeername(descriptor, (struct sockaddr *)&address, &length) == 0 && address.sun_family == AF_UNIX &&
+	       strncmp(address.sun_path, own.sun_path, sizeof(own.sun_path)) == 0 &&
 	       getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &peer_length) == 0 && peer.pid == getpid();
 }
 
