@@ -24,9 +24,13 @@ int job_rest(struct job *job, const struct job_host *host);
 
 /*
  * After the cells: names what is lost in batches without summary (struct batch_index; gets sorted), and for a deep scrub
- * whatever else the trees reach and can't be read. 0, -ECANCELED, or why it couldn't be looked for.
+ * whatever else the trees reach and can't be read. Segments of which a summary was made anew are to be looked at once more: their ids
+ * (u32). 0, -ECANCELED, or why it couldn't be looked for.
  */
-int scrub_owners(struct job *job, const struct job_host *host, struct array *lost_batches);
+int scrub_owners(struct job *job, const struct job_host *host, struct array *lost_batches, struct array *ret_segments);
+/* summaries.c: `found` are the blocks (struct store_known_block) that trees have in the batches. */
+int scrub_remake_summaries(struct job *job, const struct job_host *host, const struct array *lost_batches, const struct array *found,
+			   struct array *ret_segments);
 /* Adds the batches without summary of the segments below `end`: what a scrub has found before it was interrupted. */
 int scrub_lost_before(struct job *job, const struct job_host *host, uint32_t end, struct array *lost);
 

@@ -1,7 +1,8 @@
 /*
  * What a scrub does when all cells are done. Blocks of a batch that has lost its summary are known to nobody but the
- * trees: they are looked for by one walk over all trees, and each is read by its own checksum. A deep scrub reads
- * every block in that walk. Lost ones are told to the host with their owner, and counted: one error for each block.
+ * trees: they are looked for by one walk over all trees, and each is read by its own checksum; from them the summary is
+ * made anew, if it can be (summaries.c). A deep scrub reads every block in that walk. Lost ones are told to the host
+ * with their owner, and counted: one error for each block.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@ struct search {
 	struct alloc *alloc;
 	const struct array *batches; /* struct batch_index without summary, by address and txg of it */
 	struct array told;           /* uint64_t: what the cells' part has told, sorted */
+	struct array found;         /* struct store_known_block: blocks of these batches */
 	uint64_t lost;
 };
 
@@ -47,13 +49,17 @@ static bool lies_in_lost_batch(const struct search *search, const struct block_p
 	       bsearch(batch, search->batches->items, search->batches->count, sizeof(*batch), compare_lost);
 }
 
-static int wanted(void *argument, const struct block_pointer *pointer)
+static int wanted(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
 {
-	const struct search *search = argument;
+	struct search *search = argument;
+	struct store_known_block block = { *pointer, owner ? *owner : (struct block_owner){ 0 } };
+	bool lost = lies_in_lost_batch(search, pointer);
 
 	if (search->job->cancel_requested)
 		return -ECANCELED;
-	return search->job->deep || lies_in_lost_batch(search, pointer);
+	if (lost && array_push(&search->found, &block) < 0)
+		return -ENOMEM;
+	return search->job->deep || lost;
 }
 
 static void damaged(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
@@ -120,7 +126,7 @@ static int walk(struct search *search)
 	return status;
 }
 
-int scrub_owners(struct job *job, const struct job_host *host, struct array *lost_batches)
+int scrub_owners(struct job *job, const struct job_host *host, struct array *lost_batches, struct array *ret_segments)
 {
 	struct search search = { .job = job, .host = host, .alloc = store_alloc(host->store), .batches = lost_batches };
 
@@ -134,7 +140,12 @@ int scrub_owners(struct job *job, const struct job_host *host, struct array *los
 		search.told = *job->told;
 		qsort(search.told.items, search.told.count, sizeof(uint64_t), compare_addresses);
 	}
-	return walk(&search);
+	array_init(&search.found, sizeof(struct store_known_block));
+	int status = walk(&search);
+	if (status == 0)
+		status = scrub_remake_summaries(job, host, lost_batches, &search.found, ret_segments);
+	array_release(&search.found);
+	return status;
 }
 
 static int check_summaries(struct job *job, const struct job_host *host, struct segment *segment, const struct segment_plan *plan,

@@ -186,10 +186,12 @@ static int scrub_summary_piece(struct scrub *scrub, const struct segment_plan *p
 		if (status == 0)
 			window_set_summary(window, summary);
 	}
-	if (status == 0 && rows)
+	if (status == 0 && rows) {
+		window_restore_summary(window); /* what is cached can be put back */
 		status = settle_window(scrub->job, scrub->host, window);
-	else if (status == -POOL_EDAMAGED || status == -ENOENT)
+	} else if (status == -POOL_EDAMAGED || status == -ENOENT) {
 		status = lose_summary(scrub, segment->id, batch);
+	}
 	account_rows(scrub, window, rows);
 	window_release(window);
 	free(window);
@@ -300,13 +302,14 @@ static int check_areas(struct job *job, const struct job_host *host)
 int scrub_run(struct job *job, const struct job_host *host)
 {
 	struct scrub scrub = { .job = job, .host = host, .store = host->store, .alloc = store_alloc(host->store) };
-	struct array told;
+	struct array told, remade;
 	uint32_t done_before = job->cells_unrepaired ? job->cursor : 0;
 	int status = 0;
 
 	rt_queue_init(&scrub.ended);
 	array_init(&scrub.lost_batches, sizeof(struct batch_index));
 	array_init(&told, sizeof(uint64_t));
+	array_init(&remade, sizeof(uint32_t));
 	job->told = &told;
 	job_begin(job, host);
 	job->total_bytes = job->done_bytes + count_bytes(&scrub);
@@ -337,7 +340,13 @@ int scrub_run(struct job *job, const struct job_host *host)
 	if (status == 0)
 		status = scrub_lost_before(job, host, done_before, &scrub.lost_batches);
 	if (status == 0)
-		status = scrub_owners(job, host, &scrub.lost_batches);
+		status = scrub_owners(job, host, &scrub.lost_batches, &remade);
+	for (size_t i = 0; i < remade.count && status == 0; i++)
+		status = scrub_segment(&scrub, *array_at(&remade, uint32_t, i));
+	drain(&scrub);
+	if (status == 0)
+		status = scrub.error;
+	array_release(&remade);
 	job->told = NULL;
 	array_release(&told);
 	array_release(&scrub.lost_batches);

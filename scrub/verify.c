@@ -152,11 +152,11 @@ bool verify_is_cancelled(const struct verify *verify)
 	return hooks && hooks->is_cancelled && hooks->is_cancelled(hooks->argument);
 }
 
-static int is_wanted(const struct verify *verify, const struct block_pointer *pointer)
+static int is_wanted(const struct verify *verify, const struct block_pointer *pointer, const struct block_owner *owner)
 {
 	const struct verify_hooks *hooks = verify->source->hooks;
 
-	return hooks && hooks->wanted ? hooks->wanted(hooks->argument, pointer) : 1;
+	return hooks && hooks->wanted ? hooks->wanted(hooks->argument, pointer, owner) : 1;
 }
 
 static int visit(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
@@ -173,7 +173,7 @@ static int visit(void *argument, const struct block_pointer *pointer, const stru
 		status = reach(verify, pointer->dva, pointer->psect, pointer->place, "block");
 	if (status < 0 || !(verify->what & VERIFY_BLOCKS))
 		return status;
-	status = is_wanted(verify, pointer);
+	status = is_wanted(verify, pointer, owner);
 	return status > 0 ? start_read(verify, pointer, owner) : status;
 }
 

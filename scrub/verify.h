@@ -32,7 +32,7 @@ struct verify_result {
  */
 struct verify_hooks {
 	void *argument;
-	int (*wanted)(void *argument, const struct block_pointer *pointer);
+	int (*wanted)(void *argument, const struct block_pointer *pointer, const struct block_owner *owner);
 	void (*damaged)(void *argument, const struct block_pointer *pointer, const struct block_owner *owner);
 	bool (*is_cancelled)(void *argument); /* -ECANCELED as soon as it says so; NULL: never */
 };

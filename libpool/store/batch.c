@@ -182,7 +182,7 @@ static void late_data_crcs(struct stripe *stripe)
 	}
 }
 
-static int summary_build(struct batch *batch, struct stripe *last, struct block_pointer *ret_pointer)
+int batch_build_summary(struct batch *batch, struct stripe *last, struct block_pointer *ret_pointer)
 {
 	struct summary summary = { .pool = batch->store->geometry.pool, .segment = batch->segment,
 				   .class = (uint8_t)batch->class, .k = batch->k, .m = batch->m, .txg = batch->txg,
@@ -253,7 +253,7 @@ static void batch_finish_fiber(void *argument)
 		if (status == 0)
 			status = note_unused(batch, container_of(node, struct stripe, batch_node));
 	if (status == 0)
-		status = summary_build(batch, last, &pointer);
+		status = batch_build_summary(batch, last, &pointer);
 	if (status == 0) {
 		stripe_encode_late(last);
 		if (batch->final)

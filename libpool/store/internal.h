@@ -147,6 +147,8 @@ int stripe_add(struct stripe *stripe, struct buffer *payload, unsigned cells);
 void stripe_encode(struct stripe *stripe);
 /* The rest, once the summary's payload is in the cells; on the engine's thread. */
 void stripe_encode_late(struct stripe *stripe);
+/* What stripe_encode starts, in the calling thread. */
+void stripe_encode_here(struct stripe *stripe);
 bool stripe_row_is_late(const struct stripe *stripe, unsigned row);
 
 /* unit.c */
@@ -177,6 +179,8 @@ int batch_add_block(struct batch *batch, struct stripe *stripe, struct store_blo
 void batch_finish(struct batch *batch, struct stripe *last);
 /* One that was never finished, whose stripes are encoded or never will be. */
 void batch_free(struct batch *batch);
+/* The content of the summary, into the cells of its stripe. Every stripe has its CRCs but for the rows of the summary itself. */
+int batch_build_summary(struct batch *batch, struct stripe *last, struct block_pointer *ret_pointer);
 
 /* sys_pack.c */
 int sys_cut(struct store *store, struct stream *stream);
@@ -224,6 +228,8 @@ int summary_adopt(struct store *store, uint32_t segment, const struct block_poin
 		  struct summary_entry **ret_entry);
 
 /* window.c */
+/* The cell of the summary's own payload that lies here, or NULL. */
+const uint8_t *summary_cell(const struct row_window *window, unsigned column, unsigned row);
 enum cell_state window_judge(const struct row_window *window, unsigned column, unsigned row);
 
 /* repair.c: reconstructs and heals; the segment is pinned. 0, -POOL_EDAMAGED, -ENOMEM. */

@@ -185,6 +185,13 @@ void stripe_encode(struct stripe *stripe)
 	}
 }
 
+void stripe_encode_here(struct stripe *stripe)
+{
+	struct encode_job job = { .stripe = stripe, .first = 0, .count = stripe->height };
+
+	encode_run(&job);
+}
+
 void stripe_encode_late(struct stripe *stripe)
 {
 	for (unsigned row = 0; row < stripe->height; row++)

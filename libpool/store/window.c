@@ -68,8 +68,7 @@ uint8_t *window_cell(const struct row_window *window, unsigned column, unsigned 
 	return window->columns[column]->data + (size_t)row * CELL_SIZE;
 }
 
-/* The cell of the summary's own payload that lies here, or NULL. */
-static const uint8_t *summary_content(const struct row_window *window, unsigned column, unsigned row)
+const uint8_t *summary_cell(const struct row_window *window, unsigned column, unsigned row)
 {
 	struct dva dva = dva_unpack(window->summary->dva);
 	unsigned absolute = window->row + row;
@@ -93,7 +92,7 @@ enum cell_state window_judge(const struct row_window *window, unsigned column, u
 	if (index < 0)
 		return CELL_UNVERIFIED;
 	if (summary->nocrc[index / 8] >> index % 8 & 1) {
-		const uint8_t *content = summary_content(window, column, row);
+		const uint8_t *content = summary_cell(window, column, row);
 		if (!content)
 			return CELL_UNVERIFIED;
 		return memcmp(cell, content, CELL_SIZE) == 0 ? CELL_GOOD : CELL_BAD;

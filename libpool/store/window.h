@@ -85,6 +85,19 @@ int store_check_au_header(struct store *store, const struct segment *segment, un
 int summary_get(struct store *store, const struct segment *segment, unsigned row, struct summary_entry **ret_entry);
 /* The same if it is in memory; NULL. */
 struct summary_entry *summary_cached(struct store *store, const struct batch_index *batch);
+/* A block of a batch as the trees know it. */
+struct store_known_block {
+	struct block_pointer pointer;
+	struct block_owner owner;
+};
+/*
+ * A summary that can't be read, made anew from all blocks of its batch, in the order of their addresses; pinned. The segment is
+ * pinned. Waits. 0, -POOL_EDAMAGED: it doesn't become what it was, -ENOMEM, or what reading the blocks gives.
+ */
+int summary_remake(struct store *store, const struct segment *segment, const struct batch_index *index, const struct store_known_block *blocks,
+		   size_t count, struct summary_entry **ret_entry);
+/* Cells of the window's summary itself that were wrong become rebuilt ones. The columns were read. */
+void window_restore_summary(struct row_window *window);
 void summary_put(struct store *store, struct summary_entry *entry);
 const struct summary *summary_of(const struct summary_entry *entry);
 

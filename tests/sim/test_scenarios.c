@@ -11,6 +11,7 @@
 #include "tests/sim/admin.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/spoil.h"
 #include "tests/sim/watch.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -471,35 +472,6 @@ static void nearly_full_pool_loses_a_disk(void)
 	}
 }
 
-static int find_map_leaf(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
-{
-	if (owner->objset == 0 && owner->object == MOS_BATCH_MAP && owner->level == 0)
-		*(struct block_pointer *)argument = *pointer;
-	return 0;
-}
-
-/* On mirrors, so that nothing else is lost with it. */
-static void spoil_map_leaf(struct world *world)
-{
-	struct block_pointer leaf = {0};
-	struct cell_run runs[COLUMNS_MAX];
-
-	int result = datasets_walk(world->datasets, find_map_leaf, &leaf);
-
-	if (result || !leaf.dva)
-		world_fail(world, "the batch map has no leaf: %s", pool_error_string(result));
-	unsigned count = dva_runs(dva_unpack(leaf.dva), leaf.psect, runs);
-	const struct segment *segment = alloc_segment(core_alloc(world->core), dva_unpack(leaf.dva).segment);
-
-	for (unsigned i = 0; i < count * (segment->record.m + 1u); i++) {
-		struct segment_column column = segment->record.columns[i / count];
-
-		for (unsigned row = 0; row < runs[i % count].rows; row++)
-			sim_disk_rot(world_disk(world, column.disk), store_cell_offset(core_store(world->core), column.au, runs[i % count].row + row));
-	}
-	blocks_drop_cache(core_blocks(world->core));
-}
-
 static unsigned map_rounds;
 
 /* A commit that needs it, or the scrub, has it on disk again before the power goes. */
@@ -531,6 +503,39 @@ static void damaged_map_leaf(void)
 
 		world->plan.fault_kinds = 1u << SIM_ROT; /* nobody was told */
 		boot(world, map_leaf_body);
+		done(world);
+	}
+}
+
+/* The summary of the batch that the volume's last content lies in, with the parity of its rows: nothing else. */
+static void spoil_summary_body(struct world *world)
+{
+	open_pool(world);
+	struct model_volume *volume = volume_of(world);
+
+	for (unsigned i = 0; i < 20; i++)
+		clients_write(world, volume, MIB + i * 8192, 8192);
+	clients_commit(world, false);
+	spoil_newest_summary(world, volume->id);
+	if (world->plan.seed % 2) {
+		sim_disks_power_off(world->set);
+		rt_yield(world->rt);
+	}
+	close_pool(world);
+}
+
+static void lost_summary(void)
+{
+	static const struct { unsigned disks, k, m; } pools[] = {{4, 1, 1}, {4, 2, 1}, {6, 4, 2}, {3, 1, 2}};
+
+	for (unsigned step = 0; step < 48; step++) {
+		unsigned pool = step % 4;
+		struct world *world = machine("a summary is lost and made anew, the power is cut meanwhile", pools[pool].disks, pools[pool].k, pools[pool].m);
+
+		world->plan.fault_kinds = 1u << SIM_ROT; /* nobody was told */
+		boot(world, spoil_summary_body);
+		sim_disks_cut_at(world->set, world->set->operations + 2 * step);
+		boot(world, repair_body);
 		done(world);
 	}
 }
@@ -740,6 +745,7 @@ int main(void)
 	diverged_disk();
 	labels_one_by_one();
 	damaged_map_leaf();
+	lost_summary();
 	quorum_missed();
 	nearly_full_pool_loses_a_disk();
 	log_copy_lost();

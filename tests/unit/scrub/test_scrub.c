@@ -220,8 +220,8 @@ static int walk_world(void *argument, object_visit_function *visit, void *visit_
 	int status = 0;
 
 	for (size_t i = 0; i < world->blocks.count && status >= 0; i++) {
-		struct block_owner owner = {.objset = 7, .object = 8, .block = i};
-		status = visit(visit_argument, &world_block(world, i)->pointer, &owner);
+		struct world_block *block = world_block(world, i);
+		status = visit(visit_argument, &block->pointer, &block->block.owner);
 	}
 	return status < 0 ? status : 0;
 }
@@ -359,6 +359,68 @@ static void lost_summary_body(struct world *world)
 	bench_release(&bench);
 }
 
+/* Of the batches of some txgs, each in a segment of its own or with others, the summaries go, and nothing else. */
+static void remade_body(struct world *world)
+{
+	struct bench bench;
+	uint64_t unrepaired = 0, cells = 0;
+
+	bench_init(&bench, world);
+	bench.host.verify = verify_world;
+	bench.host.event = note;
+	for (unsigned txg = 0; txg < 4; txg++) {
+		world_begin(world);
+		for (unsigned i = 0; i < 40u + 200 * (txg == 2); i++)
+			world_place(world, txg == 3 ? CLASS_META : CLASS_HOT, 1 + (i + txg) % 9);
+		world_commit(world);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		const struct world_block *block = world_block(world, i < 2 ? i * 40 : i == 2 ? 90 : 40 + 40 + 240 + 5);
+		struct dva dva = dva_unpack(block->pointer.dva);
+		const struct batch_index *batch = alloc_batch_find(alloc_segment(world->alloc, dva.segment), dva.base);
+		cells += batch->summary_cells;
+		spoil_block(world, batch->summary_dva, batch->summary_cells);
+	}
+	scrub_lost(&bench, false, 0, 0);
+	assert_int_equal(notes, 1);
+	assert_int_equal(verifies, 1);
+	assert_int_equal(bench.named, 0);
+	assert_int_equal(bench.job.cells_unrepaired, 0);
+	assert_in_range(bench.job.cells_repaired, cells, cells * 3); /* parity, too */
+	assert_int_equal(bench.job.errors_found, bench.job.cells_repaired);
+
+	/* As long as it is cached, it is put back from there. */
+	const struct block_pointer last = world_block(world, world->blocks.count - 1)->pointer;
+	const struct batch_index *cached = alloc_batch_find(alloc_segment(world->alloc, dva_unpack(last.dva).segment), dva_unpack(last.dva).base);
+	spoil_block(world, cached->summary_dva, cached->summary_cells);
+	scrub_lost(&bench, false, 0, 0);
+	assert_int_equal(verifies, 0);
+	assert_int_equal(bench.job.cells_unrepaired, 0);
+	assert_in_range(bench.job.cells_repaired, 3, 3 * cached->summary_cells);
+
+	/* Not so once it has left the cache, and a block has died: the batch is read block by block until it dies. */
+	for (unsigned txg = 0; txg < 20; txg++) {
+		world_begin(world);
+		world_place(world, CLASS_META, 3);
+		world_commit(world);
+	}
+	const struct block_pointer first = world_block(world, 3)->pointer;
+	const struct batch_index *batch = alloc_batch_find(alloc_segment(world->alloc, dva_unpack(first.dva).segment), dva_unpack(first.dva).base);
+	struct batch_index before = *batch;
+	scrub_lost(&bench, false, 0, 0);
+	assert_int_equal(bench.job.errors_found, 0);
+	assert_int_equal(verifies, 0);
+	world_begin(world);
+	world_kill(world, world_block(world, 3));
+	world_commit(world);
+	spoil_block(world, before.summary_dva, before.summary_cells);
+	scrub_lost(&bench, false, 0, 0);
+	unrepaired = bench.job.cells_unrepaired;
+	assert_int_equal(unrepaired, before.summary_cells);
+	assert_int_equal(check_named(&bench), 0);
+	bench_release(&bench);
+}
+
 static void no_walk_body(struct world *world)
 {
 	struct bench bench;
@@ -383,6 +445,9 @@ static void test_lost_summary(void **state)
 
 	(void)state;
 	world_run(world, lost_summary_body);
+	world_free(world);
+	world = world_new(&options);
+	world_run(world, remade_body);
 	world_free(world);
 	world = world_new(&options);
 	world_run(world, no_walk_body);
