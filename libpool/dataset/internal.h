@@ -129,6 +129,8 @@ void dataset_stage(struct dataset *dataset, uint64_t txg);
 /* Of a volume's content, with about so many bytes to log. */
 void dataset_changed(struct dataset *dataset, uint64_t txg, uint64_t offset, uint64_t length, uint64_t bytes);
 void dataset_resized(struct dataset *dataset, uint64_t txg);
+/* By the intent log or, if that is what its logbias asks for, by a commit: all of its changes are durable on return. */
+int dataset_flush(struct dataset *dataset);
 /* The txg is committed. */
 void dataset_changes_forget(struct dataset *dataset, uint64_t txg);
 /* As participant.gather and core_replay want them; argument: struct datasets. */

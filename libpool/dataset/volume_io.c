@@ -124,6 +124,15 @@ int volume_read_block(struct volume *volume, uint64_t block, struct buffer **ret
 	return status;
 }
 
+/* A change has been made: with sync=always it is durable before anybody hears of it. */
+static int change_end(struct volume *volume, int status)
+{
+	if (status == 0 && volume->dataset->settings[SETTING_SYNC] == SYNC_ALWAYS)
+		status = dataset_flush(volume->dataset);
+	request_end(volume);
+	return status;
+}
+
 int volume_write(struct volume *volume, uint64_t offset, size_t length, const void *source)
 {
 	struct dataset *dataset = volume->dataset;
@@ -149,8 +158,7 @@ int volume_write(struct volume *volume, uint64_t offset, size_t length, const vo
 		from += piece;
 		length -= piece;
 	}
-	request_end(volume);
-	return status;
+	return change_end(volume, status);
 }
 
 int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, struct buffer *const *buffers)
@@ -178,8 +186,7 @@ int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, s
 		core_release(core, txg);
 		done += piece;
 	}
-	request_end(volume);
-	return status;
+	return change_end(volume, status);
 }
 
 /* The part of a punched range that is zeroed in place costs up to two blocks. */
@@ -210,8 +217,7 @@ int volume_zero(struct volume *volume, uint64_t offset, uint64_t length)
 		return status;
 	if (length)
 		status = punch(volume, offset, length);
-	request_end(volume);
-	return status;
+	return change_end(volume, status);
 }
 
 int volume_trim(struct volume *volume, uint64_t offset, uint64_t length)
@@ -224,13 +230,14 @@ int volume_trim(struct volume *volume, uint64_t offset, uint64_t length)
 	uint64_t first = (offset + block - 1) / block * block, end = (offset + length) / block * block;
 	if (end > first)
 		status = punch(volume, first, end - first);
-	request_end(volume);
-	return status;
+	return change_end(volume, status);
 }
 
 int volume_flush(struct volume *volume)
 {
-	return core_flush(volume->dataset->owner->core);
+	if (volume->dataset->settings[SETTING_SYNC] == SYNC_DISABLED)
+		return core_halted(volume->dataset->owner->core, NULL) ? -POOL_EHALTED : 0;
+	return dataset_flush(volume->dataset);
 }
 
 int volume_seek(struct volume *volume, uint64_t offset, bool data, uint64_t *ret_offset)

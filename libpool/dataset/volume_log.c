@@ -54,10 +54,23 @@ static int add_range(struct array *ranges, uint64_t offset, uint64_t end)
 	return array_push(ranges, &range);
 }
 
+/* Otherwise its flushes are commits. Each change of the setting makes flushes wait for a commit, so nothing falls in between. */
+static bool is_logged(const struct dataset *dataset)
+{
+	return dataset->settings[SETTING_LOGBIAS] == LOGBIAS_LATENCY;
+}
+
+int dataset_flush(struct dataset *dataset)
+{
+	return is_logged(dataset) ? core_flush(dataset->owner->core) : core_commit(dataset->owner->core);
+}
+
 void dataset_changed(struct dataset *dataset, uint64_t txg, uint64_t offset, uint64_t length, uint64_t bytes)
 {
 	struct core *core = dataset->owner->core;
 
+	if (!is_logged(dataset))
+		return;
 	if (add_range(&dataset->changed[txg & 1], offset, offset + length) < 0)
 		core_changed_unloggable(core, txg);
 	else
@@ -66,6 +79,8 @@ void dataset_changed(struct dataset *dataset, uint64_t txg, uint64_t offset, uin
 
 void dataset_resized(struct dataset *dataset, uint64_t txg)
 {
+	if (!is_logged(dataset))
+		return;
 	dataset->resized[txg & 1] = true;
 	core_changed(dataset->owner->core, txg, INTENT_RECORD_SIZE);
 }

@@ -25,12 +25,16 @@ enum dataset_setting {
 	SETTING_READONLY,
 	SETTING_XATTR,
 	SETTING_ACL,
+	SETTING_SYNC,
+	SETTING_LOGBIAS,
 	SETTING_COUNT
 };
 enum { ATIME_RELATIVE = 0, ATIME_ON = 1, ATIME_OFF = 2 };
 enum { READONLY_OFF = 0, READONLY_ON = 1 };
 enum { XATTR_ON = 0, XATTR_OFF = 1 };
 enum { ACL_POSIX = 0, ACL_OFF = 1 };
+enum { SYNC_STANDARD = 0, SYNC_ALWAYS = 1, SYNC_DISABLED = 2 };
+enum { LOGBIAS_LATENCY = 0, LOGBIAS_THROUGHPUT = 1 };
 #define SETTINGS_MAX 16u
 
 /* Catalogue: key = dataset id u32 big endian; the name is in the record (unique among those of one parent that aren't destroyed). */

@@ -220,9 +220,16 @@ static void store_all_lazy(struct fs *fs)
 
 int fs_sync(struct fs *fs)
 {
+	if (fs_setting(fs, SETTING_SYNC) == SYNC_DISABLED)
+		return core_halted(fs->core, NULL) ? -POOL_EHALTED : 0;
 	if (!core_read_only(fs->core))
 		store_all_lazy(fs);
 	return core_commit(fs->core);
+}
+
+int fs_changed(struct fs *fs)
+{
+	return fs_setting(fs, SETTING_SYNC) == SYNC_ALWAYS ? fs_sync(fs) : 0;
 }
 
 void fs_space(struct fs *fs, struct fs_space *ret_space)

@@ -40,8 +40,10 @@ const struct dataset_record *fs_record(const struct fs *fs);
 /* For what belongs to the dataset: space, limits, settings. */
 struct dataset *fs_dataset(const struct fs *fs);
 const char *fs_dataset_path(const struct fs *fs);
-/* As libpool_pool_sync for what this file system did; -POOL_EHALTED ... */
+/* As libpool_pool_sync for what this file system did; -POOL_EHALTED ... With sync=disabled nothing happens. */
 int fs_sync(struct fs *fs);
+/* Before anybody hears of a change that was made: with sync=always it is durable on return. */
+int fs_changed(struct fs *fs);
 
 struct fs_space {
 	uint64_t total_bytes, free_bytes, used_bytes; /* used: by this file system; free: within its quotas, and what others have reserved */

@@ -24,7 +24,7 @@
  *                afterwards the pool goes on without it as long as redundancy allows.
  *   Durability   A write is acknowledged when buffered. It is durable after libpool_volume_flush, libpool_pool_sync,
  *                with LIBPOOL_FUA when it completes, or with the next commit (5 s at most). A crash keeps a prefix: what a
- *                flush acknowledged is there.
+ *                flush acknowledged is there. The property sync of a dataset may ask for more than that, or for less.
  *   Errors       Functions return 0 or a count, or a negative code: -errno, or one of LIBPOOL_E* negated.
  *                libpool_strerror gives its text. Functions with a `struct libpool_error *` (NULL is allowed) fill
  *                it with one line: what, which object, why, what to do. Outputs are untouched on failure.

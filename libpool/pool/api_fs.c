@@ -245,7 +245,9 @@ static int run_call(struct libpool_pool *pool, struct engine *engine, void *data
 	if (!call->engine_fs)
 		return -ENODEV;
 	call->fs = engine_fs(call->engine_fs);
-	return call->function(call);
+	int result = call->function(call), changed = result >= 0 && call->changes ? fs_changed(call->fs) : 0;
+
+	return changed < 0 ? changed : result;
 }
 
 int fs_call(struct fs_call *call, int (*function)(struct fs_call *call), bool changes)
@@ -255,6 +257,7 @@ int fs_call(struct fs_call *call, int (*function)(struct fs_call *call), bool ch
 	if (changes && call->handle->read_only)
 		return -EROFS;
 	call->function = function;
+	call->changes = changes;
 	return api_run(call->handle->pool, NULL, run_call, call, NULL);
 }
 

@@ -16,6 +16,7 @@ struct libpool_fs {
 /* One call with its arguments; each uses some of them. */
 struct fs_call {
 	struct libpool_fs *handle;
+	bool changes;
 	int (*function)(struct fs_call *call);
 	int (*node_function)(struct fs_call *call, struct fs_node *node);
 	/* Engine thread. */

@@ -722,6 +722,7 @@ static int set_setting(const struct subject *subject, unsigned setting, const ch
 	if (result < 0)
 		return pool_error_set(error, result, "property %s can't be set: %s", name, pool_error_string(result));
 	datasets_set_pool(datasets, setting, text ? &value : NULL);
+	core_flush_by_commit(subject->engine->core); /* logbias */
 	return 0;
 }
 

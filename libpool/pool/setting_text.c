@@ -17,6 +17,10 @@ const struct setting_text setting_texts[SETTING_COUNT] = {
 	[SETTING_READONLY] = {"readonly", "Whether changes are refused: on or off.", "off, on"},
 	[SETTING_XATTR] = {"xattr", "Extended attributes, access control lists apart: on or off. Those that are there stay, unseen.", "on, off"},
 	[SETTING_ACL] = {"acl", "Access control lists: posix or off. Those that are there stay, unseen.", "posix, off"},
+	[SETTING_SYNC] = {"sync", "What a flush, fsync or FUA does: standard; always: each change is durable before it returns; disabled: nothing.",
+			  "standard, always, disabled"},
+	[SETTING_LOGBIAS] = {"logbias", "Flushes of volumes: latency, by the intent log; throughput, by a commit, each byte written once.",
+			     "latency, throughput"},
 };
 
 static bool is_list(enum dataset_setting setting)

@@ -129,6 +129,8 @@ int core_flush(struct core *core);
 void core_changed(struct core *core, uint64_t txg, uint64_t bytes);
 /* The same for a change that no record describes: flushes wait for its commit. */
 void core_changed_unloggable(struct core *core, uint64_t txg);
+/* The same where nobody has a handle: what was changed before, and wasn't told of, is durable after the next flush. */
+void core_flush_by_commit(struct core *core);
 
 struct core_log_counters {
 	uint64_t groups, blocks, cells; /* written, each copy apart from the others not counted */

@@ -252,6 +252,11 @@ void core_changed_unloggable(struct core *core, uint64_t txg)
 		core->intent.barrier_txg = txg;
 }
 
+void core_flush_by_commit(struct core *core)
+{
+	core_changed_unloggable(core, core->open_txg);
+}
+
 /* A step towards a log: the commit under way, or one of the open txg, which makes one. */
 static int wait_without_log(struct core *core)
 {

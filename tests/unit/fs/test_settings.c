@@ -104,6 +104,37 @@ static void test_access(void **state)
 	boot(access_program);
 }
 
+static unsigned commits_of(struct machine *machine, int (*function)(struct fs *fs))
+{
+	uint64_t before = core_commits(machine->core);
+
+	fs_put(make(&world, world.root, "file", S_IFREG | 0644));
+	expect_done(machine, function(world.fs));
+	expect_done(machine, fs_unlink(world.root, "file", 4));
+	return (unsigned)(core_commits(machine->core) - before);
+}
+
+static void sync_program(struct machine *machine)
+{
+	machine->options.commit_interval_ns = 1000 * NS_PER_S;
+	world_open(&world, machine, 0);
+	expect_equal(commits_of(machine, fs_sync), 1);
+	expect_equal(commits_of(machine, fs_changed), 0);
+	set(SETTING_SYNC, SYNC_ALWAYS);
+	expect_equal(commits_of(machine, fs_sync), 1);
+	expect_equal(commits_of(machine, fs_changed), 1);
+	set(SETTING_SYNC, SYNC_DISABLED);
+	expect_equal(commits_of(machine, fs_sync), 0);
+	expect_equal(commits_of(machine, fs_changed), 0);
+	world_close(&world);
+}
+
+static void test_sync(void **state)
+{
+	(void)state;
+	boot(sync_program);
+}
+
 /* Of mode 0640, with user 7 beside. */
 static const uint8_t list[] = { 2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 7, 0, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255,
 				16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255 };
@@ -227,7 +258,7 @@ static void test_content(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_read_only), cmocka_unit_test(test_access), cmocka_unit_test(test_attributes),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_read_only), cmocka_unit_test(test_sync), cmocka_unit_test(test_access), cmocka_unit_test(test_attributes),
 					    cmocka_unit_test(test_content) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
