@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* iostat: what each disk did since the import, and then in each interval. */
+/* iostat: what each disk and the intent log did since the import, and then in each interval. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,6 +40,37 @@ static struct json_object *disk_of(struct json_object *sample, uint64_t index)
 	return NULL;
 }
 
+static const char *const log_counters[] = {"flushes", "groups", "bytes_written", "commits"};
+
+static uint64_t count_below(struct json_object *log, double below)
+{
+	struct json_object *times = document_get(log, "flush_times");
+
+	for (size_t i = 0; i < json_object_array_length(times); i++) {
+		struct json_object *step = json_object_array_get_idx(times, i);
+
+		if (json_object_get_double(document_get(step, "below")) == below)
+			return document_get_number(step, "count");
+	}
+	return 0;
+}
+
+static void subtract_log(struct json_object *log, struct json_object *old)
+{
+	struct json_object *times = document_get(log, "flush_times");
+
+	for (size_t c = 0; c < sizeof(log_counters) / sizeof(log_counters[0]); c++)
+		document_number(log, log_counters[c], document_get_number(log, log_counters[c]) - document_get_number(old, log_counters[c]));
+	for (size_t i = json_object_array_length(times); i > 0; i--) {
+		struct json_object *step = json_object_array_get_idx(times, i - 1);
+		uint64_t before = count_below(old, json_object_get_double(document_get(step, "below")));
+
+		document_number(step, "count", document_get_number(step, "count") - before);
+		if (document_get_number(step, "count") == 0)
+			json_object_array_del_idx(times, i - 1, 1);
+	}
+}
+
 /* Turns the sample's totals into what came since the sample before (NULL: none), whose totals are kept in it. */
 static struct json_object *difference(struct json_object *sample, struct json_object *previous)
 {
@@ -55,6 +87,8 @@ static struct json_object *difference(struct json_object *sample, struct json_ob
 			document_number(disk, counters[c],
 					document_get_number(disk, counters[c]) - document_get_number(old, counters[c]));
 	}
+	if (previous)
+		subtract_log(document_get(result, "log"), document_get(previous, "log"));
 	return result;
 }
 
@@ -129,9 +163,41 @@ int iostat_work(struct call *call)
 	return code;
 }
 
+/* The time within which so many hundredths of the flushes were done; steps are powers of two. */
+static double percentile(struct json_object *times, uint64_t flushes, unsigned hundredths)
+{
+	uint64_t wanted = (flushes * hundredths + 99) / 100, seen = 0;
+
+	for (size_t i = 0; i < json_object_array_length(times); i++) {
+		struct json_object *step = json_object_array_get_idx(times, i);
+
+		seen += document_get_number(step, "count");
+		if (seen >= wanted)
+			return json_object_get_double(document_get(step, "below"));
+	}
+	return 0;
+}
+
+static void print_log(struct json_object *log)
+{
+	uint64_t flushes = document_get_number(log, "flushes"), groups = document_get_number(log, "groups");
+	struct json_object *times = document_get(log, "flush_times");
+	char size[QUANTITY_TEXT_MAX];
+
+	if (!flushes)
+		return;
+	size_print(document_get_number(log, "bytes_written"), size);
+	printf("intent log: %" PRIu64 " flushes, %" PRIu64 " writes (%.1f flushes each), %s, %" PRIu64 " commits instead; half of the flushes within "
+	       "%.3g ms, 99 %% within %.3g ms\n",
+	       flushes, groups, groups ? (double)flushes / (double)groups : 0, size, document_get_number(log, "commits"),
+	       percentile(times, flushes, 50) * 1e3, percentile(times, flushes, 99) * 1e3);
+}
+
 void iostat_print_part(struct call *call, struct json_object *part)
 {
 	struct table_style style = call_style(call);
 
 	table_print(iostat_columns, document_get(part, "disks"), &style);
+	if (!style.raw && !style.selection)
+		print_log(document_get(part, "log"));
 }

@@ -147,6 +147,32 @@ int run_status(struct invocation *invocation)
 	return code < 0 ? code : add_users(invocation, object);
 }
 
+static const struct field log_fields[] = {
+	FIELD("capacity_bytes", NUMBER, libpool_log_info, capacity_bytes), FIELD("flushes", NUMBER, libpool_log_info, flushes),
+	FIELD("groups", NUMBER, libpool_log_info, groups),		   FIELD("bytes_written", NUMBER, libpool_log_info, bytes_written),
+	FIELD("commits", NUMBER, libpool_log_info, commits),		   FIELD("changes_replayed", NUMBER, libpool_log_info, changes_replayed),
+};
+
+/* flush_times: {"below": seconds, "count"}, ascending, without those that are 0. */
+static int add_log(struct invocation *invocation, struct json_object *sample)
+{
+	struct json_object *log = json_object_new_object(), *times;
+	struct libpool_log_info info = {.size = sizeof(info)};
+	int code = libpool_log_info(invocation->pool, &info);
+
+	json_object_object_add(sample, "log", log);
+	RESULT_FILL(log, log_fields, &info);
+	times = result_array(log, "flush_times");
+	for (unsigned i = 0; i < LIBPOOL_LATENCY_STEPS; i++) {
+		if (!info.flush_times[i])
+			continue;
+		struct json_object *step = result_append(times);
+		result_seconds(step, "below", UINT64_C(1000) << i);
+		result_number(step, "count", info.flush_times[i]);
+	}
+	return method_complete(invocation, code, "asking for the intent log of pool %s", invocation->pool_name);
+}
+
 int run_iostat(struct invocation *invocation)
 {
 	struct json_object *sample;
@@ -156,7 +182,9 @@ int run_iostat(struct invocation *invocation)
 	sample = result_append(result_array(invocation->result, "samples"));
 	clock_gettime(CLOCK_REALTIME, &now);
 	result_seconds(sample, "time", (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec);
-	return add_disks(invocation, sample, true);
+	int code = add_disks(invocation, sample, true);
+
+	return code < 0 ? code : add_log(invocation, sample);
 }
 
 int run_hello(struct invocation *invocation)

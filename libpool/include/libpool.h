@@ -199,6 +199,20 @@ struct libpool_pool_info {
 };
 LIBPOOL_API int libpool_pool_info(libpool_pool *pool, struct libpool_pool_info *ret_info);
 
+/* What the intent log did since the import, for flushes of volumes. */
+#define LIBPOOL_LATENCY_STEPS 40
+struct libpool_log_info {
+	size_t size;
+	uint64_t capacity_bytes; /* 0: there is none now; the next flush makes one */
+	uint64_t flushes;        /* that had something to make durable */
+	uint64_t groups;         /* rounds of writes: each serves all who flush at the same time */
+	uint64_t bytes_written;  /* of one of the copies */
+	uint64_t commits;        /* rounds for which a commit took place instead */
+	uint64_t changes_replayed; /* by this import */
+	uint64_t flush_times[LIBPOOL_LATENCY_STEPS]; /* flushes that took less than 1 << i microseconds, and at least half of that */
+};
+LIBPOOL_API int libpool_log_info(libpool_pool *pool, struct libpool_log_info *ret_info);
+
 enum libpool_disk_state { /* as on disk */
 	LIBPOOL_DISK_ONLINE = 0, LIBPOOL_DISK_RESYNC = 1, LIBPOOL_DISK_FAULTY = 2, LIBPOOL_DISK_MISSING = 3,
 	LIBPOOL_DISK_REMOVED = 4, LIBPOOL_DISK_SLOW = 5, LIBPOOL_DISK_SPARE = 6, LIBPOOL_DISK_OFFLINE = 7

@@ -94,6 +94,23 @@ int libpool_pool_info(libpool_pool *pool, struct libpool_pool_info *ret_info)
 	return result == 0 ? api_result_copy(ret_info, &info, sizeof(info)) : result;
 }
 
+static int run_log_info(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	(void)pool, (void)error;
+	engine_log_info(engine, data);
+	return 0;
+}
+
+int libpool_log_info(libpool_pool *pool, struct libpool_log_info *ret_info)
+{
+	struct libpool_log_info info;
+	int result = api_result_check(ret_info);
+
+	if (result == 0)
+		result = api_run(pool, NULL, run_log_info, &info, NULL);
+	return result == 0 ? api_result_copy(ret_info, &info, sizeof(info)) : result;
+}
+
 static int run_events(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
 	struct arguments *arguments = data;

@@ -40,6 +40,7 @@ struct core *engine_core(struct engine *engine);
 struct datasets *engine_datasets(struct engine *engine);
 
 int engine_info(struct engine *engine, struct libpool_pool_info *ret_info);
+void engine_log_info(struct engine *engine, struct libpool_log_info *ret_info);
 int engine_disks(struct engine *engine, struct libpool_disk_info **ret_disks, size_t *ret_count);
 int engine_damage(struct engine *engine, struct libpool_damage **ret_damage, size_t *ret_count);
 int engine_events(struct engine *engine, uint64_t after, struct libpool_event **ret_events, size_t *ret_count);

@@ -195,6 +195,24 @@ int engine_info(struct engine *engine, struct libpool_pool_info *ret_info)
 	return 0;
 }
 
+_Static_assert(LIBPOOL_LATENCY_STEPS == CORE_FLUSH_TIMES, "they are copied");
+
+void engine_log_info(struct engine *engine, struct libpool_log_info *ret_info)
+{
+	const struct core_log_counters *counters = core_log_counters(engine->core);
+
+	*ret_info = (struct libpool_log_info){
+		.size = sizeof(*ret_info),
+		.capacity_bytes = core_log_capacity(engine->core),
+		.flushes = counters->flushes,
+		.groups = counters->groups,
+		.bytes_written = counters->cells * CELL_SIZE,
+		.commits = counters->fallbacks,
+		.changes_replayed = counters->replayed,
+	};
+	memcpy(ret_info->flush_times, counters->flush_times, sizeof(ret_info->flush_times));
+}
+
 static uint64_t mean(uint64_t sum, uint64_t count)
 {
 	return count ? sum / count : 0;

@@ -132,13 +132,18 @@ void core_changed_unloggable(struct core *core, uint64_t txg);
 /* The same where nobody has a handle: what was changed before, and wasn't told of, is durable after the next flush. */
 void core_flush_by_commit(struct core *core);
 
+#define CORE_FLUSH_TIMES 40u
 struct core_log_counters {
 	uint64_t groups, blocks, cells; /* written, each copy apart from the others not counted */
 	uint64_t ns;                    /* that groups took, from gathering to the last copy */
 	uint64_t fallbacks;             /* groups that became commits */
 	uint64_t replayed;              /* records, by this import */
+	uint64_t flushes;               /* that had something to make durable */
+	uint64_t flush_times[CORE_FLUSH_TIMES]; /* how many of them took less than 1 << i us, and at least half of that */
 };
 const struct core_log_counters *core_log_counters(const struct core *core);
+/* Bytes that the log can hold; 0: there is none, and the next flush makes one. */
+uint64_t core_log_capacity(const struct core *core);
 /*
  * Reads a segment of the log, pinned by the caller, and writes what a copy of it can't read anew. Counts cells of all copies. 0,
  * -ENOMEM, or why a commit failed. Waits; flushes wait only when there is something to repair.

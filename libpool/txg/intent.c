@@ -278,14 +278,10 @@ static int wait_barrier(struct core *core)
 	return 0;
 }
 
-int core_flush(struct core *core)
+static int flush_up_to(struct core *core, uint64_t mine)
 {
 	struct intent *intent = &core->intent;
-	uint64_t mine = intent->changes;
 
-	POOL_CHECK(rt_may_block(core->rt));
-	if (core->read_only)
-		return 0;
 	while (intent->durable < mine) {
 		int status = 0;
 
@@ -306,7 +302,38 @@ int core_flush(struct core *core)
 	return core->halted ? -POOL_EHALTED : 0;
 }
 
+static void count_flush(struct core_log_counters *counters, uint64_t ns)
+{
+	unsigned i = 0;
+
+	while (i + 1 < CORE_FLUSH_TIMES && ns >> i >= NS_PER_MS / 1000)
+		i++;
+	counters->flush_times[i]++;
+	counters->flushes++;
+}
+
+int core_flush(struct core *core)
+{
+	struct intent *intent = &core->intent;
+	uint64_t mine = intent->changes, began = rt_now(core->rt);
+
+	POOL_CHECK(rt_may_block(core->rt));
+	if (core->read_only)
+		return 0;
+	if (intent->durable >= mine)
+		return core->halted ? -POOL_EHALTED : 0;
+	int status = flush_up_to(core, mine);
+	if (status == 0)
+		count_flush(&intent->counters, rt_now(core->rt) - began);
+	return status;
+}
+
 const struct core_log_counters *core_log_counters(const struct core *core)
 {
 	return &core->intent.counters;
+}
+
+uint64_t core_log_capacity(const struct core *core)
+{
+	return core->intent.active ? (uint64_t)intent_capacity_cells(core) * CELL_SIZE : 0;
 }

@@ -457,6 +457,13 @@ class Verbs(Owner):
         self.assertEqual(len(samples), 2)
         self.assertGreater(sum(disk["reads"] for disk in samples[0]["disks"]), 0)
         self.assertEqual(sum(disk["reads"] for disk in samples[1]["disks"]), 0)
+        self.assertEqual(samples[1]["log"]["flushes"], 0)
+        flushes = samples[0]["log"]["flushes"]
+        self.poolctl("volume", "write", "tank/data", input=os.urandom(MIB))
+        log = self.document("iostat", "tank")["samples"][0]["log"]
+        self.assertEqual(log["flushes"], flushes + 1)
+        self.assertEqual(sum(step["count"] for step in log["flush_times"]), flushes + 1)
+        self.assertIn("flushes", self.poolctl("iostat", "tank"))
         self.poolctl("export", "tank")
 
 
