@@ -115,12 +115,17 @@ static void make_absolute(const char *what, char ret_path[PATH_MAX])
 		ret_path[0] = '\0';
 }
 
-bool mount_matches(const struct mount_entry *entry, const char *what)
+bool mount_matches_directory(const struct mount_entry *entry, const char *what)
 {
 	char path[PATH_MAX];
 
 	make_absolute(what, path);
-	return begins(entry->directory, path) || (what[0] != '/' && what[0] != '.' && begins(entry->source, what));
+	return begins(entry->directory, path);
+}
+
+bool mount_matches(const struct mount_entry *entry, const char *what)
+{
+	return mount_matches_directory(entry, what) || (what[0] != '/' && what[0] != '.' && begins(entry->source, what));
 }
 
 bool mount_is_there(const struct mount_entry *entry)

@@ -18,6 +18,7 @@ struct mount_entry {
 int mount_list(struct mount_entry **ret_entries, size_t *ret_count, struct libpool_error *error);
 /* Whether it is mounted at, or beneath, this directory, or is what this source, POOL or POOL/DATASET, names or lies in that. */
 bool mount_matches(const struct mount_entry *entry, const char *what);
+bool mount_matches_directory(const struct mount_entry *entry, const char *what);
 /* Still. */
 bool mount_is_there(const struct mount_entry *entry);
 

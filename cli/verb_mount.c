@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@
 #define ANSWER_MAX    4096u
 #define ARGUMENTS_MAX (2 * FOLDERS_MAX + 8)
 #define END_MS	      120000u
+#define ALIVE_MS      5000u
 
 /* ---- libpool-fuse ---- */
 
@@ -165,6 +167,27 @@ int mount_work(struct call *call)
 
 /* ---- unmount ---- */
 
+/* Asks the file system itself, which may not answer: in a process of its own, which is then left behind. */
+static bool is_dead(const char *directory)
+{
+	struct statfs space;
+	int status = 0;
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	if (child == 0)
+		_exit(statfs(directory, &space) != 0 && errno == ENOTCONN ? 1 : 0);
+	for (unsigned waited = 0; child > 0 && waited < ALIVE_MS; waited += 10) {
+		if (waitpid(child, &status, WNOHANG) == child)
+			return WIFEXITED(status) && WEXITSTATUS(status) == 1;
+		(void)poll(NULL, 0, 10);
+	}
+	if (child > 0)
+		kill(child, SIGKILL);
+	return false;
+}
+
 /* Nobody serves it any more. What lies beneath another such mount can't be reached, and goes with that. */
 static int unmount_dead(struct call *call, const char *directory)
 {
@@ -199,9 +222,9 @@ static int unmount_one(struct call *call, const struct mount_entry *entry)
 		if (code == 0 && document_get_flag(call->document, "exports"))
 			wait_for_export(call);
 	}
-	/* That process is no more, or another one has the pool now. */
+	/* That process is no more, or another one has the pool now; or it has a pool of the same name, and sockets in another folder. */
 	if (code == -ENOENT || code == -EOPNOTSUPP)
-		code = unmount_dead(call, entry->directory);
+		code = is_dead(entry->directory) ? unmount_dead(call, entry->directory) : -ESRCH;
 	session_close(&call->session, NULL);
 	return code;
 }
@@ -211,15 +234,27 @@ int unmount_work(struct call *call)
 	const char *what = call->operands[0];
 	struct mount_entry *entries = NULL;
 	size_t count = 0, done = 0;
+	bool foreign = false;
 	int code = mount_list(&entries, &count, &call->error);
 
 	for (size_t i = count; i > 0 && code == 0; i--) { /* the newest first: what is beneath came later */
 		if (!mount_matches(&entries[i - 1], what) || !mount_is_there(&entries[i - 1]))
 			continue;
 		code = unmount_one(call, &entries[i - 1]);
-		done++;
+		if (code != -ESRCH) {
+			done++;
+			continue;
+		}
+		/* Somebody else's: not meant by a name. */
+		if (mount_matches_directory(&entries[i - 1], what))
+			code = error_set(&call->error, -EBUSY,
+					 "unmount: %.200s is served by a process that can't be asked: set LIBPOOL_RUN_PATH as it has it, or use umount(8)",
+					 entries[i - 1].directory);
+		else
+			code = 0;
+		foreign = true;
 	}
-	for (size_t i = 0; i < count && code == 0; i++)
+	for (size_t i = 0; i < count && code == 0 && !foreign; i++)
 		if (mount_matches(&entries[i], what) && mount_is_there(&entries[i]))
 			code = error_set(&call->error, -EBUSY, "unmount: %.200s is in a mount that nobody serves any more: unmount that", entries[i].directory);
 	if (code == 0 && done == 0)

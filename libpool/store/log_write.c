@@ -152,6 +152,8 @@ static bool read_rows(struct store *store, struct segment_column column, struct 
 {
 	for (unsigned row = 1; row < store->geometry.rows; row++) {
 		size_t at = (size_t)(row - 1) * CELL_SIZE;
+		if (!store->disks[column.disk].disk) /* it has been taken away meanwhile */
+			return false;
 		int status = disk_read(store->disks[column.disk].disk, store_cell_offset(store, column.au, row), CELL_SIZE, buffer, at);
 		if (status == -ETIMEDOUT || status == -ENOMEM || status == -ECANCELED)
 			return false;

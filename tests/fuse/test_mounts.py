@@ -171,6 +171,28 @@ class Mounts(unittest.TestCase):
         self.assertEqual(self.mounted(), {})
         self.ended()
 
+    def test_same_name(self):
+        """A pool of the same name, whose process keeps its sockets elsewhere, is somebody else's."""
+        mine = self.environment
+        for name in ("disks2", "run2"):
+            os.mkdir(self.path(name))
+        self.environment = theirs = dict(mine, LIBPOOL_DISK_PATH=self.path("disks2"), LIBPOOL_RUN_PATH=self.path("run2"))
+        self.poolctl("create", "t", "single", self.path("disks2", "d"), "--create-size", "64M")
+        self.poolctl("dataset", "create", "t/home")
+        self.poolctl("mount", "t/home", self.path("a"))
+        write(self.path("a", "file"))
+        self.environment = mine
+        self.poolctl("unmount", "t", code=1, says="nothing of a pool is mounted at t")
+        self.poolctl("unmount", self.path("a"), code=1, says="LIBPOOL_RUN_PATH")
+        self.poolctl("mount", "t/home", self.path("b"))
+        self.poolctl("unmount", "t")
+        self.assertEqual(list(self.sources()), ["a"])
+        self.assertTrue(os.path.exists(self.path("a", "file")))
+        self.environment = theirs
+        self.poolctl("unmount", "t/home")
+        self.environment = mine
+        self.assertEqual(self.sources(), {})
+
     def test_killed(self):
         pid = self.document("mount", "t/home", self.path("a"))["pid"]
         write(self.path("a/anna/file"))
