@@ -36,7 +36,7 @@ void job_cancel(struct job *job, struct rt *rt)
 
 void job_begin(struct job *job, const struct job_host *host)
 {
-	job->state = JOB_RUNNING;
+	job->state = job->pause_requested ? JOB_PAUSED : JOB_RUNNING; /* as it was left */
 	job->ended_ns = 0;
 	job->error = 0;
 	job->unsaved = 0;

@@ -314,7 +314,8 @@ int scrub_run(struct job *job, const struct job_host *host)
 	job_begin(job, host);
 	job->total_bytes = job->done_bytes + count_bytes(&scrub);
 	uint64_t repaired = job->cells_repaired;
-	if (host->areas)
+	status = job_rest(job, host); /* one that is paused begins when it goes on */
+	if (status == 0 && host->areas)
 		status = check_areas(job, host);
 	while (status == 0 && job->cursor < alloc_segment_count(scrub.alloc)) {
 		if (job_must_rest(job, host)) {

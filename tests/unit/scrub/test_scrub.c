@@ -456,6 +456,18 @@ static void test_lost_summary(void **state)
 
 /* ---- life of the job ---- */
 
+static unsigned areas_checked;
+
+static int count_areas(void *argument, unsigned *ret_wrong, unsigned *ret_healed)
+{
+	struct bench *bench = argument;
+
+	areas_checked++;
+	*ret_wrong = *ret_healed = 0;
+	assert_int_equal(bench->job.state, JOB_RUNNING);
+	return 0;
+}
+
 static void life_body(struct world *world)
 {
 	struct bench bench;
@@ -509,6 +521,21 @@ static void life_body(struct world *world)
 	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
 	assert_true(bench_bytes_read(world) - before < bytes);
 	assert_true(bench.saves >= 4);
+
+	/* Begun as paused, as after a restart: it says so from the first moment, and does nothing. */
+	bench_job(&bench, JOB_SCRUB);
+	bench.job.pause_requested = true;
+	bench.host.areas = count_areas;
+	bench_start(&bench, scrub_run);
+	for (unsigned i = 0; i < 20; i++) {
+		rt_yield(world->rt);
+		assert_int_equal(bench.job.state, i ? JOB_PAUSED : bench.job.state);
+	}
+	assert_int_equal(areas_checked, 0);
+	job_resume(&bench.job, world->rt);
+	assert_int_equal(bench_wait(&bench), 0);
+	assert_int_equal(areas_checked, 1);
+	bench.host.areas = NULL;
 	bench_check_all(&bench);
 	bench_release(&bench);
 }
