@@ -76,7 +76,8 @@ int node_get(struct fs *fs, uint64_t number, struct fs_node **ret_node)
 
 int node_new(struct fs *fs, uint64_t txg, const struct inode_record *inode, struct fs_node **ret_node)
 {
-	uint8_t shift = fs_setting(fs, SETTING_RECORDSIZE);
+	/* The target of a link is small: it must not take a whole record. */
+	uint8_t shift = S_ISREG(inode->mode) ? fs_setting(fs, SETTING_RECORDSIZE) : 0;
 	struct object_create_options options = { .kind = S_ISDIR(inode->mode) ? DNODE_TREE : DNODE_BLOB,
 						 .block_shift = shift ? shift : CELL_SHIFT };
 	struct object *object;

@@ -424,6 +424,40 @@ static void test_overwrite(void **state)
 	boot(overwrite_program);
 }
 
+/* ---- The target of a link takes a cell, however large records are ---- */
+
+static void link_program(struct machine *machine)
+{
+	char target[4001], name[16], text[FS_SYMLINK_MAX + 1];
+
+	for (size_t i = 0; i < sizeof(target) - 1; i++)
+		target[i] = (char)('A' + hash_u64(i) % 26);
+	target[sizeof(target) - 1] = 0;
+	world_open(&world, machine, 17);
+	expect_done(machine, dataset_set(world.datasets, "fs", SETTING_COMPRESSION, &(uint8_t){ BLOCK_COMPRESS_OFF }, &machine->error));
+	limit(OWNER_USER, 7, false, MIB);
+	for (unsigned i = 0; i < 20; i++) {
+		struct fs_new options = { .mode = S_IFLNK | 0777, .uid = 7, .gid = 107, .target = target };
+		struct fs_node *node;
+		snprintf(name, sizeof(name), "link %u", i);
+		expect_done(machine, fs_make(world.root, name, strlen(name), &options, &node));
+		expect_done(machine, core_commit_forced(machine->core));
+		expect(attributes(node).blocks * 512 <= 2 * CELL_SIZE);
+		expect_equal(fs_read_link(node, text), 0);
+		expect(strcmp(text, target) == 0);
+		fs_put(node);
+	}
+	expect(user_bytes(7) <= MIB);
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_link(void **state)
+{
+	(void)state;
+	boot(link_program);
+}
+
 /* ---- At random, with power cuts ---- */
 
 #define FILES 8u
@@ -535,6 +569,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sums),	    cmocka_unit_test(test_user),      cmocka_unit_test(test_objects), cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_reservation), cmocka_unit_test(test_overwrite), cmocka_unit_test(test_random),
+		cmocka_unit_test(test_link),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
