@@ -47,7 +47,7 @@ int guard_unnamed(struct fs *fs, uint64_t number)
 	return tree_check(fs->super, key, sizeof(key));
 }
 
-int guard_entry(struct fs_node *directory, uint64_t cookie, const struct fs_node *node)
+int guard_entry(struct fs_node *directory, uint64_t cookie, struct fs_node *node)
 {
 	struct inode_link link = { directory->number, cookie };
 	uint8_t key[DIRECTORY_KEY_SIZE], link_key[INODE_LINK_KEY_SIZE];
@@ -59,7 +59,7 @@ int guard_entry(struct fs_node *directory, uint64_t cookie, const struct fs_node
 	if (status < 0 || !node)
 		return status;
 	inode_link_encode(node->number, &link, link_key);
-	status = object_check(node->object);
+	status = guard_node(node);
 	return status < 0 ? status : tree_check(directory->fs->links, link_key, sizeof(link_key));
 }
 

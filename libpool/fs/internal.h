@@ -117,7 +117,7 @@ int links_remove(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_
 int guard_node(struct fs_node *node);
 int guard_new(struct fs *fs, const struct object_owner_ids *owner);
 int guard_unnamed(struct fs *fs, uint64_t number);
-int guard_entry(struct fs_node *directory, uint64_t cookie, const struct fs_node *node);
+int guard_entry(struct fs_node *directory, uint64_t cookie, struct fs_node *node);
 int guard_xattrs(struct fs_node *node, const char *name);
 /* Of a change of owner, in which its extended attributes go along. */
 int guard_owner(struct fs_node *node, const struct object_owner_ids *owner);

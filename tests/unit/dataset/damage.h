@@ -27,23 +27,28 @@ static inline int find_pointer(void *argument, const struct block_pointer *point
 }
 
 /* All columns of the rows, so that nothing can be reconstructed. */
-static inline void damage(struct machine *machine, struct datasets *datasets, struct wanted *wanted)
+static inline void damage_pointed(struct machine *machine, const struct block_pointer *pointer)
 {
 	struct core *core = machine->core;
 	uint8_t garbage[CELL_SIZE];
 
 	memset(garbage, 0x5A, sizeof(garbage));
-	expect_done(machine, datasets_walk(datasets, find_pointer, wanted));
-	expect(wanted->found);
-	struct dva dva = dva_unpack(wanted->pointer.dva);
+	struct dva dva = dva_unpack(pointer->dva);
 	const struct segment *segment = alloc_segment(core_alloc(core), dva.segment);
 	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
-		for (unsigned i = 0; i < wanted->pointer.psect; i++)
+		for (unsigned i = 0; i < pointer->psect; i++)
 			sim_disk_poke(machine->set->disks[segment->record.columns[c].disk],
 				      store_cell_offset(core_store(core), segment->record.columns[c].au,
 							dva.base + (dva.offset + i) % dva.height),
 				      garbage, sizeof(garbage));
 	blocks_drop_cache(core_blocks(core));
+}
+
+static inline void damage(struct machine *machine, struct datasets *datasets, struct wanted *wanted)
+{
+	expect_done(machine, datasets_walk(datasets, find_pointer, wanted));
+	expect(wanted->found);
+	damage_pointed(machine, &wanted->pointer);
 }
 
 #endif

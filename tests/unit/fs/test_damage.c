@@ -178,6 +178,58 @@ static void owners_read_program(struct machine *machine)
 	world_close(&world);
 }
 
+/* Leaves of the rows in their order; the one in the middle is kept. */
+struct leaves {
+	unsigned count, kept;
+	struct block_pointer pointer;
+};
+
+static int note_leaf(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
+{
+	struct leaves *leaves = argument;
+
+	if (owner->objset == 0 && owner->object == MOS_SPACE && owner->level == 0 && pointer->type == TYPE_TREE && leaves->count++ == leaves->kept)
+		leaves->pointer = *pointer;
+	return 0;
+}
+
+#define OWNERS 1500u
+
+/* Of some who have files in the directory of another: what is theirs can't be changed, and no commit fails. */
+static void victims_program(struct machine *machine)
+{
+	struct leaves leaves = { .kept = ~0u };
+	unsigned failed = 0;
+	char name[16];
+
+	world_open(&world, machine, 0);
+	struct fs_node *directory = make(&world, world.root, "d", S_IFDIR | 0755);
+	for (unsigned i = 0; i < OWNERS; i++) {
+		struct fs_new options = { .mode = S_IFREG | 0644, .uid = 1000 + i, .gid = 2 };
+		struct fs_node *node;
+		snprintf(name, sizeof(name), "%u", i);
+		expect_done(machine, fs_make(directory, name, strlen(name), &options, &node));
+		fs_put(node);
+	}
+	expect_done(machine, core_commit_forced(machine->core));
+	expect_done(machine, datasets_walk(world.datasets, note_leaf, &leaves));
+	expect(leaves.count >= 3);
+	leaves = (struct leaves){ .kept = leaves.count / 2 };
+	expect_done(machine, datasets_walk(world.datasets, note_leaf, &leaves));
+	damage_pointed(machine, &leaves.pointer);
+	for (unsigned i = 0; i < OWNERS; i += 10) {
+		snprintf(name, sizeof(name), "%u", i);
+		int status = unlink_name(directory, name);
+		expect(status == 0 || status == -POOL_EDAMAGED);
+		failed += status < 0;
+	}
+	expect(failed > 0 && failed < OWNERS / 10);
+	goes_on(machine, directory, "after");
+	expect_done(machine, core_commit_forced(machine->core));
+	fs_put(directory);
+	world_close(&world);
+}
+
 static void owners(void **state)
 {
 	struct machine *machine = machine_new(4, 128 * MIB, 2, 1, 7);
@@ -211,6 +263,12 @@ static void file(void **state)
 	boot(file_program);
 }
 
+static void victims(void **state)
+{
+	(void)state;
+	boot(victims_program);
+}
+
 static void dnodes(void **state)
 {
 	(void)state;
@@ -219,7 +277,8 @@ static void dnodes(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(directory), cmocka_unit_test(file), cmocka_unit_test(dnodes), cmocka_unit_test(owners) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(directory), cmocka_unit_test(file), cmocka_unit_test(dnodes), cmocka_unit_test(owners),
+					  cmocka_unit_test(victims) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
