@@ -241,6 +241,16 @@ bool filesystem_has_limits(const struct dataset *dataset)
 	return dataset->owner->limits || dataset->owner_limits;
 }
 
+bool filesystem_limits_owner(const struct dataset *dataset, const struct object_owner_ids *owner, uint32_t kinds)
+{
+	for (unsigned kind = 0; kind < OWNER_KINDS && dataset->owner_limits; kind++) {
+		const struct owner *one = kinds >> kind & 1 ? find(dataset, kind, owner->ids[kind]) : NULL;
+		if (one && (one->usage.limit_bytes || one->usage.limit_objects))
+			return true;
+	}
+	return false;
+}
+
 int filesystem_charge(struct dataset *dataset, uint64_t txg, const struct space_charge *charge, bool *ret_uncertain)
 {
 	struct owner *owners[OWNER_KINDS];

@@ -125,6 +125,8 @@ struct space_charge {
 #define OWNER_ALL ((1u << OWNER_KINDS) - 1)
 /* Whether anything that is charged for it could be refused. */
 bool filesystem_has_limits(const struct dataset *dataset);
+/* Whether one of these, of the kinds in the mask, has a limit of his own. */
+bool filesystem_limits_owner(const struct dataset *dataset, const struct object_owner_ids *owner, uint32_t kinds);
 /*
  * In a txg that is held, and without waiting: 0, or nothing is charged: -EDQUOT, -ENOSPC (what others have reserved). Then *ret_uncertain
  * says whether the figures may be better after a commit.

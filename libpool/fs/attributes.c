@@ -107,8 +107,9 @@ static int plan_owner(struct fs_node *node, const struct fs_set *set, struct cha
 		return 0;
 	}
 	int status = guard_owner(node, &ret_plan->owner);
-	/* How much that is a commit tells. */
-	if (status == 0 && filesystem_has_limits(node->fs->dataset) && (object_has_changes(node->object) || node->inode.xattrs))
+	/* How much that is a commit tells; it matters only to who could be refused. */
+	if (status == 0 && filesystem_limits_owner(node->fs->dataset, &ret_plan->owner, ret_plan->moved_kinds) &&
+	    (object_has_changes(node->object) || node->inode.xattrs))
 		status = core_commit(node->fs->core);
 	if (status == 0)
 		status = xattrs_cells(node, &attributes);

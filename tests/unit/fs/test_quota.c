@@ -424,6 +424,46 @@ static void test_overwrite(void **state)
 	boot(overwrite_program);
 }
 
+/* ---- A change of owner waits for a commit only where a limit may refuse it ---- */
+
+static void chown_program(struct machine *machine)
+{
+	struct fs_set to_limited = { .what = FS_SET_UID, .uid = 7 }, to_other = { .what = FS_SET_UID | FS_SET_GID, .uid = 9, .gid = 109 };
+	char name[16];
+	int status;
+
+	world_open(&world, machine, 0);
+	limit(OWNER_USER, 7, false, LIMIT);
+	limit(OWNER_GROUP, 8, true, 1000); /* one of another kind */
+	set_limit("fs", LIMIT_QUOTA, 32 * MIB, 0);
+	expect_done(machine, core_commit_forced(machine->core));
+	struct fs_node *large = make_as(8, "large");
+	expect_equal(fill(large, 0, 2 * LIMIT, 65536, 1, &status), 2 * LIMIT);
+	uint64_t commits = core_commits(machine->core);
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		struct fs_node *node = make_as(8, name);
+		expect_done(machine, fs_xattr_set(node, "user.a", "value", 5, 0));
+		expect_done(machine, fs_set(node, &to_other));
+		fs_put(node);
+	}
+	expect_equal(core_commits(machine->core), commits);
+	/* What the open txg wrote counts for the one who is to have it. */
+	expect_equal(fs_set(large, &to_limited), -EDQUOT);
+	expect(core_commits(machine->core) > commits);
+	expect(user_bytes(7) <= LIMIT);
+	expect_equal(usage(OWNER_USER, 9).objects, 20);
+	fs_put(large);
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_chown(void **state)
+{
+	(void)state;
+	boot(chown_program);
+}
+
 /* ---- The target of a link takes a cell, however large records are ---- */
 
 static void link_program(struct machine *machine)
@@ -569,7 +609,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sums),	    cmocka_unit_test(test_user),      cmocka_unit_test(test_objects), cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_reservation), cmocka_unit_test(test_overwrite), cmocka_unit_test(test_random),
-		cmocka_unit_test(test_link),
+		cmocka_unit_test(test_link),	    cmocka_unit_test(test_chown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
