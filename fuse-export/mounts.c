@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "fuse-export/mounts.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "fuse-export/point.h"
 
 /* mounts_reap may have gone by meanwhile. */
 static void leave(struct mounts *mounts)
@@ -43,47 +43,12 @@ static void end_one(struct mounts *mounts, struct session *session)
 	free(session);
 }
 
-/* ---- a mount point ---- */
-
-static bool has_something(const char *point)
-{
-	DIR *directory = opendir(point);
-	struct dirent *entry;
-	bool found = false;
-
-	while (directory && !found && (entry = readdir(directory)))
-		found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-	if (directory)
-		closedir(directory);
-	return found;
-}
-
-/* What is there would be hidden, and whoever looks for it there find something else. */
-static int check_point(const char *point, const struct mount_options *options, struct libpool_error *error)
-{
-	char above[PATH_MAX + 4];
-	struct stat here, there;
-
-	if (stat(point, &here) != 0)
-		return mount_fail(error, -errno, errno == ENOTCONN ? "%s is a mount that nobody serves any more: unmount it first" : "%s: %m", point);
-	if (!S_ISDIR(here.st_mode))
-		return mount_fail(error, -ENOTDIR, "%s is no directory", point);
-	snprintf(above, sizeof(above), "%s/..", point);
-	if (stat(above, &there) != 0)
-		return mount_fail(error, -errno, "%s: %m", above);
-	if (here.st_dev != there.st_dev || here.st_ino == there.st_ino)
-		return mount_fail(error, -EBUSY, "something is mounted at %s already", point);
-	if (!options->nonempty && has_something(point))
-		return mount_fail(error, -EBUSY, "%s is not empty: mount elsewhere, or hide what is there with -o nonempty", point);
-	return 0;
-}
-
-static int add_one(struct mounts *mounts, const char *dataset, const char *point, const struct mount_options *options, struct libpool_error *error)
+static int add_one(struct mounts *mounts, const char *dataset, struct point *point, const struct mount_options *options, struct libpool_error *error)
 {
 	struct libpool_open_options open = {.size = sizeof(open), .read_only = options->read_only};
 	char user[LIBPOOL_TEXT_MAX];
 	struct session *session;
-	int code = check_point(point, options, error);
+	int code = point_check(point, options, error);
 
 	if (code < 0)
 		return code;
@@ -91,19 +56,23 @@ static int add_one(struct mounts *mounts, const char *dataset, const char *point
 	if (!session)
 		return mount_fail(error, -ENOMEM, "there is no memory for a mount");
 	snprintf(session->source, sizeof(session->source), "%s/%s", mounts->pool_name, dataset);
-	snprintf(session->point, sizeof(session->point), "%s", point);
-	snprintf(user, sizeof(user), "libpool-fuse pid %ld at %.180s", (long)getpid(), point);
+	snprintf(session->point, sizeof(session->point), "%s", point->path);
+	snprintf(user, sizeof(user), "libpool-fuse pid %ld at %.180s", (long)getpid(), point->path);
 	open.user = user;
 	session->ended = mounts->ended;
 	session->next = mounts->first;
 	mounts->first = session;
 	code = libpool_fs_open(mounts->pool, dataset, &open, &session->mount.fs, error);
 	if (code == 0)
-		code = session_mount(session, options, error);
+		code = session_mount(session, point->directory, options, error);
 	if (code == 0) {
 		code = session_start(session);
 		if (code < 0)
 			mount_fail(error, code, "%s can't be served: %s", session->source, strerror(-code));
+	}
+	if (code == 0) {
+		code = point_confirm(point, error);
+		snprintf(session->point, sizeof(session->point), "%s", point->path);
 	}
 	if (code < 0)
 		end_one(mounts, session);
@@ -117,12 +86,29 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(((const struct libpool_fs_info *)a)->name, ((const struct libpool_fs_info *)b)->name);
 }
 
-/* A directory for a child: in the file system above it, which is mounted by then. */
-static int make_point(const char *point, struct libpool_error *error)
+/* The descriptors are closed before anything is undone: a mount lasts while one of it is open. */
+static int add_at(struct mounts *mounts, const char *dataset, const char *directory, const struct mount_options *options, struct libpool_error *error)
 {
-	if (mkdir(point, 0755) == 0 || errno == EEXIST)
-		return 0;
-	return mount_fail(error, -errno, "no directory can be made to mount at: %s: %m", point);
+	struct point point;
+	int code = point_open(&point, directory, error);
+
+	if (code == 0)
+		code = add_one(mounts, dataset, &point, options, error);
+	point_close(&point);
+	return code;
+}
+
+/* In the file system above it, which is mounted by then. */
+static int add_child(struct mounts *mounts, const char *dataset, const struct point *top, const char *name, const struct mount_options *options,
+		     struct libpool_error *error)
+{
+	struct point point;
+	int code = point_make(&point, top, name, error);
+
+	if (code == 0)
+		code = add_one(mounts, dataset, &point, options, error);
+	point_close(&point);
+	return code;
 }
 
 /* What lies in the dataset; above comes before below. */
@@ -131,24 +117,23 @@ static int add_children(struct mounts *mounts, const char *dataset, const char *
 {
 	struct libpool_fs_info *infos = NULL;
 	size_t length = strlen(dataset), total = 0;
+	struct point top;
 	int code = libpool_filesystems(mounts->pool, &infos, &total);
 
 	if (code < 0)
 		return mount_fail(error, code, "listing the file systems of pool %s: %s", mounts->pool_name, libpool_strerror(code));
 	if (total)
 		qsort(infos, total, infos->size, compare_names);
+	code = point_open(&top, directory, error);
 	for (size_t i = 0; i < total && code == 0; i++) {
 		const char *name = LIBPOOL_ELEMENT(libpool_fs_info, infos, i)->name;
-		char point[PATH_MAX];
 
 		if (length && (strncmp(name, dataset, length) != 0 || name[length] != '/'))
 			continue;
-		int needed = snprintf(point, sizeof(point), "%s/%s", directory, name + length + (length > 0));
-		code = (size_t)needed < sizeof(point) ? make_point(point, error) : mount_fail(error, -ENAMETOOLONG, "%s/%s is too long a path", directory, name);
-		if (code == 0)
-			code = add_one(mounts, name, point, options, error);
+		code = add_child(mounts, name, &top, name + length + (length > 0), options, error);
 		*count += code == 0;
 	}
+	point_close(&top);
 	libpool_free(infos);
 	return code;
 }
@@ -168,7 +153,7 @@ int mounts_add(struct mounts *mounts, const char *dataset, const char *directory
 	if (mounts->closing)
 		code = mount_fail(error, -ESHUTDOWN, "pool %s is being exported", mounts->pool_name);
 	if (code == 0 && dataset[0]) {
-		code = add_one(mounts, dataset, directory, options, error);
+		code = add_at(mounts, dataset, directory, options, error);
 		count = code == 0;
 	}
 	if (code == 0)

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Mounting, serving, unmounting. The kernel checks permissions and keeps locks; a request is answered by the thread that got it.
+ * Root mounts by mount(2), at a descriptor: libfuse would follow the path anew, to what it leads to by then. Others need the helper that libfuse calls,
+ * which has their rights to the path.
  */
 #include "fuse-export/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define REQUEST_BYTES (1u << 20)
@@ -47,14 +53,44 @@ static int add_options(struct fuse_args *arguments, const struct session *sessio
 {
 	char text[2 * LIBPOOL_NAME_MAX + 2 * EXTRA_MAX];
 
-	snprintf(text, sizeof(text), "fsname=%s,subtype=libpool,default_permissions%s%s%s%s", session->source, options->allow_other ? ",allow_other" : "",
-		 options->privileged ? ",dev,suid" : "", options->read_only ? ",ro" : "", options->extra);
+	snprintf(text, sizeof(text), "fsname=%s,subtype=libpool,default_permissions%s%s%s", session->source, options->allow_other ? ",allow_other" : "",
+		 options->read_only ? ",ro" : "", options->extra);
 	if (fuse_opt_add_arg(arguments, "libpool-fuse") != 0 || fuse_opt_add_arg(arguments, "-o") != 0 || fuse_opt_add_arg(arguments, text) != 0)
 		return -1;
 	return 0;
 }
 
-int session_mount(struct session *session, const struct mount_options *options, struct libpool_error *error)
+/* libfuse takes the open device for the mount point. */
+static int mount_directly(struct session *session, int directory, const struct mount_options *options)
+{
+	unsigned long flags = options->flags | (options->read_only ? MS_RDONLY : 0);
+	int device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	char point[64], text[160];
+	int code = -1;
+
+	if (device < 0)
+		return -1;
+	snprintf(point, sizeof(point), "/proc/self/fd/%d", directory);
+	snprintf(text, sizeof(text), "fd=%d,rootmode=%o,user_id=%u,group_id=%u,default_permissions%s", device, (unsigned)S_IFDIR, (unsigned)getuid(),
+		 (unsigned)getgid(), options->allow_other ? ",allow_other" : "");
+	if (mount(session->source, point, "fuse.libpool", flags, text) == 0) {
+		session->direct = session->mounted = true;
+		snprintf(point, sizeof(point), "/dev/fd/%d", device);
+		code = fuse_session_mount(session->fuse, point);
+	}
+	if (code != 0) {
+		int kept = errno;
+
+		if (session->mounted)
+			umount2(session->point, MNT_DETACH | UMOUNT_NOFOLLOW);
+		session->mounted = false;
+		close(device);
+		errno = kept;
+	}
+	return code;
+}
+
+int session_mount(struct session *session, int directory, const struct mount_options *options, struct libpool_error *error)
 {
 	struct fuse_args arguments = FUSE_ARGS_INIT(0, NULL);
 	struct fuse_lowlevel_ops operations = {.init = do_init};
@@ -66,8 +102,10 @@ int session_mount(struct session *session, const struct mount_options *options, 
 	errno = 0;
 	if (code == 0) {
 		session->fuse = fuse_session_new(&arguments, &operations, sizeof(operations), &session->mount);
-		code = session->fuse ? fuse_session_mount(session->fuse, session->point) : -1;
+		code = session->fuse ? 0 : -1;
 	}
+	if (code == 0)
+		code = options->privileged ? mount_directly(session, directory, options) : fuse_session_mount(session->fuse, session->point);
 	session->mounted = code == 0;
 	fuse_opt_free_args(&arguments);
 	if (code == 0)
@@ -101,11 +139,24 @@ int session_start(struct session *session)
 	return code;
 }
 
+/* Somebody may have unmounted it already, and what is there now is another's. */
+static void unmount_directly(const struct session *session)
+{
+	struct pollfd device = {.fd = fuse_session_fd(session->fuse)};
+
+	if (poll(&device, 1, 0) == 1 && (device.revents & POLLERR))
+		return;
+	umount2(session->point, MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
 void session_end(struct session *session)
 {
 	if (session->mounted) {
 		fuse_session_exit(session->fuse);
-		fuse_session_unmount(session->fuse);
+		if (session->direct)
+			unmount_directly(session);
+		else
+			fuse_session_unmount(session->fuse);
 	}
 	if (session->runs)
 		pthread_join(session->thread, NULL);

@@ -18,12 +18,13 @@ struct session {
 	struct fuse_session *fuse;
 	pthread_t thread;
 	bool mounted, runs;
+	bool direct;          /* mounted without libfuse */
 	atomic_bool finished; /* the kernel has let go of it */
 	int ended;            /* an eventfd that is told then */
 };
 
-/* Mounts what session->mount has open. 0 or a negative code. */
-int session_mount(struct session *session, const struct mount_options *options, struct libpool_error *error);
+/* Mounts what session->mount has open at `directory`, a descriptor of session->point. 0 or a negative code. */
+int session_mount(struct session *session, int directory, const struct mount_options *options, struct libpool_error *error);
 /* Serves requests until it is unmounted. 0 or a negative errno. */
 int session_start(struct session *session);
 /* Unmounts, waits for what is being served, and frees what libfuse has. Also one that was never mounted. */

@@ -133,6 +133,37 @@ class Mounts(unittest.TestCase):
             subprocess.run(["umount", self.path("b", name)], check=True)
         self.ended()
 
+    def test_replaced_point(self):
+        """The owner of a file system has put something else where a file system within it is mounted."""
+        self.poolctl("mount", "t/home", self.path("a"))
+        with open("/proc/self/mountinfo", encoding="utf-8") as file:
+            points = {line.split()[4] for line in file if " fuse.libpool t/home" in line}
+        self.assertEqual(points, {self.path("a"), self.path("a/anna"), self.path("a/anna/deep")})
+        self.poolctl("unmount", "t")
+        point, target = self.path("a/in"), self.path("b")
+        puts = (lambda: os.symlink(target, point), lambda: os.symlink("../b", point), lambda: os.symlink("nowhere", point), lambda: write(point))
+        for number, put in enumerate(puts):
+            self.poolctl("dataset", "create", f"t/owned{number}")
+            self.poolctl("dataset", "create", f"t/owned{number}/in")
+            self.poolctl("mount", f"t/owned{number}", self.path("a"))
+            self.poolctl("unmount", point)
+            os.rmdir(point)
+            put()
+            self.poolctl("unmount", "t")
+            self.poolctl("mount", "t/other", self.path("disks"), "-o", "nonempty")
+            self.poolctl("mount", f"t/owned{number}", self.path("a"), code=1, says=f"{point} is a symbolic link or no directory")
+            self.poolctl("mount", f"t/owned{number}", self.path("a"), "-o", "nonempty", code=1, says="symbolic link")
+            self.assertEqual((self.sources(), os.listdir(target)), ({"disks": "t/other"}, []))
+            self.poolctl("unmount", "t")
+        self.poolctl("mount", "t", self.path("c d"), code=1, says="c d/owned0/in is a symbolic link or no directory")
+        self.assertEqual((self.mounted(), os.listdir(target)), ({}, []))
+        # What the administrator asks for is followed.
+        os.symlink("b", self.path("link"))
+        self.poolctl("mount", "t/home", self.path("link"))
+        self.assertEqual(set(self.sources()), {"b", "b/anna", "b/anna/deep"})
+        self.poolctl("unmount", target)
+        self.ended()
+
     def test_read_only(self):
         self.poolctl("mount", "t/other", self.path("a"))
         write(self.path("a/file"))
