@@ -61,7 +61,8 @@ static bool take_own(struct mount_options *options, const char *option)
 	return false;
 }
 
-static bool take_kernel(struct mount_options *options, const char *option)
+/* 1 if it is one of these, 0 if not, or a negative code. */
+static int take_kernel(struct mount_options *options, const char *option, struct libpool_error *error)
 {
 	for (size_t i = 0; i < sizeof(kernel_options) / sizeof(kernel_options[0]); i++) {
 		size_t length = strlen(options->extra);
@@ -73,11 +74,14 @@ static bool take_kernel(struct mount_options *options, const char *option)
 		else
 			options->flags |= kernel_options[i].flag;
 		/* libfuse knows no such words as "atime". */
-		if (!kernel_options[i].is_default && length + strlen(option) + 2 <= sizeof(options->extra))
-			snprintf(options->extra + length, sizeof(options->extra) - length, ",%s", option);
-		return true;
+		if (kernel_options[i].is_default)
+			return 1;
+		if (length + strlen(option) + 2 > sizeof(options->extra))
+			return mount_fail(error, -E2BIG, "there are too many mount options: no room for '%s'", option);
+		snprintf(options->extra + length, sizeof(options->extra) - length, ",%s", option);
+		return 1;
 	}
-	return false;
+	return 0;
 }
 
 void options_init(struct mount_options *options)
@@ -90,9 +94,11 @@ int options_take(struct mount_options *options, const char *text, struct libpool
 	char *copy = strdup(text ? text : ""), *rest = NULL;
 	int code = copy ? 0 : -ENOMEM;
 
-	for (char *option = copy ? strtok_r(copy, ",", &rest) : NULL; option && code == 0; option = strtok_r(NULL, ",", &rest))
-		if (!take_own(options, option) && !take_kernel(options, option) && !is_foreign(option))
+	for (char *option = copy ? strtok_r(copy, ",", &rest) : NULL; option && code >= 0; option = strtok_r(NULL, ",", &rest)) {
+		code = take_own(options, option) ? 1 : take_kernel(options, option, error);
+		if (code == 0 && !is_foreign(option))
 			code = mount_fail(error, -EINVAL, "there is no mount option '%.60s'", option);
+	}
 	free(copy);
-	return code;
+	return code < 0 ? code : 0;
 }

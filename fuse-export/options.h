@@ -21,7 +21,7 @@ struct mount_options {
 
 /* Those of whoever runs this program, before any is given. */
 void options_init(struct mount_options *options);
-/* 0, or -EINVAL naming what is unknown. text may be NULL. */
+/* 0, -EINVAL naming what is unknown, or -E2BIG naming what there is no room for. text may be NULL. */
 int options_take(struct mount_options *options, const char *text, struct libpool_error *error);
 
 #endif

@@ -108,6 +108,7 @@ class Mounts(unittest.TestCase):
         self.poolctl("mount", "t/other", self.path("nowhere"), code=1, says="No such file")
         self.poolctl("mount", "t/none", self.path("b"), code=1, says="none")
         self.poolctl("mount", "t/other", self.path("b"), "-o", "noexec,bogus", code=1, says="bogus")
+        self.poolctl("mount", "t/other", self.path("b"), "-o", "noatime," * 40 + "nosuid", code=1, says="too many mount options")
         self.poolctl("mount", "t/other", code=2, says="FOLDER")
         self.assertEqual(len(self.mounted()), 3)
         self.poolctl("mount", "t/other", self.path("disks"), "-o", "nonempty,noexec,x-systemd.automount,_netdev,noatime")
