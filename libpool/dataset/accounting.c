@@ -251,13 +251,12 @@ bool filesystem_limits_owner(const struct dataset *dataset, const struct object_
 	return false;
 }
 
-int filesystem_charge(struct dataset *dataset, uint64_t txg, const struct space_charge *charge, bool *ret_uncertain)
+int filesystem_charge(struct dataset *dataset, uint64_t txg, const struct space_charge *charge, struct space_refusal *refusal)
 {
 	struct owner *owners[OWNER_KINDS];
 	unsigned slot = txg & 1;
 	int status;
 
-	*ret_uncertain = false;
 	if (charge->cells == 0 && charge->objects == 0)
 		return 0;
 	for (unsigned kind = 0; kind < OWNER_KINDS; kind++) {
@@ -271,11 +270,12 @@ int filesystem_charge(struct dataset *dataset, uint64_t txg, const struct space_
 		if ((charge->cells == 0 || !owner->usage.limit_bytes || cells <= owner->usage.limit_bytes / CELL_SIZE) &&
 		    (charge->objects == 0 || !owner->usage.limit_objects || objects <= owner->usage.limit_objects))
 			continue;
-		*ret_uncertain = owner->pending_cells[0] || owner->pending_cells[1] || owner->pending_objects[0] || owner->pending_objects[1] ||
-				 owner->freeing[0] || owner->freeing[1] || objset_has_pending_kills(dataset->objset);
+		*refusal = (struct space_refusal){ .refused = true, .owner = owner };
 		return -EDQUOT;
 	}
-	status = charge->moves ? 0 : dataset_charge(dataset, txg, charge->cells, ret_uncertain);
+	status = charge->moves ? 0 : dataset_charge(dataset, txg, charge->cells, &refusal->dataset);
+	if (status < 0)
+		*refusal = (struct space_refusal){ .refused = true, .dataset = refusal->dataset };
 	for (unsigned kind = 0; kind < OWNER_KINDS && status == 0; kind++) {
 		if (!(charge->kinds >> kind & 1))
 			continue;
@@ -283,6 +283,31 @@ int filesystem_charge(struct dataset *dataset, uint64_t txg, const struct space_
 		owners[kind]->pending_objects[slot] += charge->objects;
 	}
 	return status;
+}
+
+void filesystem_uncharge(struct dataset *dataset, uint64_t txg, const struct space_charge *charge)
+{
+	for (unsigned kind = 0; kind < OWNER_KINDS; kind++) {
+		struct owner *owner = charge->kinds >> kind & 1 ? find(dataset, kind, charge->owner.ids[kind]) : NULL;
+		if (!owner)
+			continue;
+		owner->pending_cells[txg & 1] -= charge->cells;
+		owner->pending_objects[txg & 1] -= charge->objects;
+	}
+	if (!charge->moves)
+		dataset_uncharge(dataset, txg, charge->cells);
+}
+
+bool filesystem_is_uncertain(const struct dataset *dataset, const struct space_refusal *refusal)
+{
+	const struct owner *owner = refusal->owner;
+
+	if (!refusal->refused)
+		return false;
+	if (!owner)
+		return dataset_is_uncertain(refusal->dataset);
+	return owner->pending_cells[0] || owner->pending_cells[1] || owner->pending_objects[0] || owner->pending_objects[1] ||
+	       owner->freeing[0] || owner->freeing[1] || objset_has_pending_kills(dataset->objset);
 }
 
 void filesystem_freeing(struct dataset *dataset, uint64_t txg, const struct object_owner_ids *owner)

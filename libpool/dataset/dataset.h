@@ -127,12 +127,19 @@ struct space_charge {
 bool filesystem_has_limits(const struct dataset *dataset);
 /* Whether one of these, of the kinds in the mask, has a limit of his own. */
 bool filesystem_limits_owner(const struct dataset *dataset, const struct object_owner_ids *owner, uint32_t kinds);
-/*
- * In a txg that is held, and without waiting: 0, or nothing is charged: -EDQUOT, -ENOSPC (what others have reserved). Then *ret_uncertain
- * says whether the figures may be better after a commit.
- */
-int filesystem_charge(struct dataset *dataset, uint64_t txg, const struct space_charge *charge, bool *ret_uncertain);
-/* The same for a volume; there are no owners. */
+/* By whose limit. */
+struct space_refusal {
+	bool refused;
+	const struct owner *owner;     /* or NULL: */
+	const struct dataset *dataset; /* or NULL: by what others have reserved */
+};
+/* In a txg that is held, and without waiting: 0, or nothing is charged: -EDQUOT, -ENOSPC (what others have reserved), and *refusal is set. */
+int filesystem_charge(struct dataset *dataset, uint64_t txg, const struct space_charge *charge, struct space_refusal *refusal);
+/* What was charged in a txg that is still held, and isn't going to be used. */
+void filesystem_uncharge(struct dataset *dataset, uint64_t txg, const struct space_charge *charge);
+/* Whether the figures may be better after a commit. Without waiting since the refusal, and after what the same call was charged is taken back. */
+bool filesystem_is_uncertain(const struct dataset *dataset, const struct space_refusal *refusal);
+/* The same for a volume; there are no owners. *ret_uncertain: whether the figures may be better after a commit. */
 int volume_charge(struct volume *volume, uint64_t txg, uint64_t cells, bool *ret_uncertain);
 /* Commits that one who is refused asks for, while the figures are uncertain. */
 #define CHARGE_TRIES 16u

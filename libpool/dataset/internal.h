@@ -93,7 +93,10 @@ void dataset_settle(struct dataset *dataset);
 void dataset_count(struct dataset *dataset);
 /* It no longer counts where it lies: before it moves or goes; dataset_count then makes it count where it lies now. */
 void dataset_uncount(struct dataset *dataset);
-int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, bool *ret_uncertain);
+/* *ret_refusing: of those that it lies in, or NULL for what others have reserved. */
+int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, const struct dataset **ret_refusing);
+void dataset_uncharge(struct dataset *dataset, uint64_t txg, uint64_t cells);
+bool dataset_is_uncertain(const struct dataset *refusing);
 void datasets_count_limits(struct datasets *datasets);
 /* accounting.c */
 int owners_load(struct dataset *dataset);

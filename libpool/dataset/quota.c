@@ -86,9 +86,11 @@ static uint64_t pool_cells(struct datasets *datasets)
 	return cells;
 }
 
-/* Whether figures that count for it, from below too, may be better after a commit. */
-static bool is_uncertain(const struct dataset *top)
+/* Whether figures that count for it, from below too, may be better after a commit; those of the pool always. */
+bool dataset_is_uncertain(const struct dataset *top)
 {
+	if (!top)
+		return true;
 	list_for_each(node, &top->owner->list) {
 		const struct dataset *dataset = container_of(node, struct dataset, node), *at = dataset;
 		if (!dataset->pending[0] && !dataset->pending[1] && !dataset->freeing[0] && !dataset->freeing[1] &&
@@ -102,35 +104,39 @@ static bool is_uncertain(const struct dataset *top)
 	return false;
 }
 
-int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, bool *ret_uncertain)
+int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, const struct dataset **ret_refusing)
 {
 	uint64_t more = cells;
 
-	*ret_uncertain = false;
+	*ret_refusing = NULL;
 	if (cells == 0)
 		return 0;
 	if (dataset->owner->limits) {
 		if (dataset->record.refquota && own_cells(dataset) + cells > cells_of(dataset->record.refquota)) {
-			*ret_uncertain = is_uncertain(dataset);
+			*ret_refusing = dataset;
 			return -EDQUOT;
 		}
 		for (struct dataset *at = dataset; at && more; at = dataset_parent(at)) {
 			uint64_t used = own_cells(at) + at->children_cells + more;
 			if (at->record.quota && used > cells_of(at->record.quota)) {
-				*ret_uncertain = is_uncertain(at);
+				*ret_refusing = at;
 				return -EDQUOT;
 			}
 			more = charge_of(at, more) - at->charged_cells;
 		}
 		/* Beyond what is reserved for it: from what nobody has reserved. */
-		if (more && dataset->owner->charged_cells + more > pool_cells(dataset->owner)) {
-			*ret_uncertain = true;
+		if (more && dataset->owner->charged_cells + more > pool_cells(dataset->owner))
 			return -ENOSPC;
-		}
 	}
 	dataset->pending[txg & 1] += cells;
 	dataset_count(dataset);
 	return 0;
+}
+
+void dataset_uncharge(struct dataset *dataset, uint64_t txg, uint64_t cells)
+{
+	dataset->pending[txg & 1] -= cells;
+	dataset_count(dataset);
 }
 
 static int check_limit(struct dataset *dataset, enum dataset_limit limit, uint64_t bytes, struct pool_error *error)

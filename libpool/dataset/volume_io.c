@@ -42,7 +42,11 @@ static uint64_t range_cells(const struct dataset *dataset, uint64_t offset, uint
 
 int volume_charge(struct volume *volume, uint64_t txg, uint64_t cells, bool *ret_uncertain)
 {
-	return dataset_charge(volume->dataset, txg, cells, ret_uncertain);
+	const struct dataset *refusing;
+	int status = dataset_charge(volume->dataset, txg, cells, &refusing);
+
+	*ret_uncertain = status < 0 && dataset_is_uncertain(refusing);
+	return status;
 }
 
 /* A handle for blocks [first, first + count), charged for what they add; where there are limits. */

@@ -26,38 +26,48 @@ static int content_growth(const struct charge_plan *plan, uint64_t txg, uint64_t
 	return status;
 }
 
-static int charge_all(struct fs *fs, const struct charge_plan *plan, uint64_t txg, bool *ret_uncertain)
+static int charge_of(struct fs *fs, const struct charge_plan *plan, uint64_t txg, struct space_charge *ret_charge)
 {
+	uint64_t growth = 0;
 	int status = 0;
 
-	for (; plan && status == 0; plan = plan->next) {
-		struct space_charge charge = { plan->owner, OWNER_ALL, false, plan->cells, plan->objects };
-		uint64_t growth = 0;
+	if (plan->node && plan->length && filesystem_has_limits(fs->dataset))
+		status = content_growth(plan, txg, &growth);
+	*ret_charge = (struct space_charge){ .owner = plan->owner, .kinds = plan->moved_kinds ? plan->moved_kinds : OWNER_ALL,
+					     .moves = plan->moved_kinds, .cells = plan->cells + growth, .objects = plan->objects };
+	return status;
+}
 
-		if (plan->moved_kinds) {
-			charge.kinds = plan->moved_kinds;
-			charge.moves = true;
-		}
-		if (plan->node && plan->length && filesystem_has_limits(fs->dataset))
-			status = content_growth(plan, txg, &growth);
-		charge.cells += growth;
-		if (status == 0)
-			status = filesystem_charge(fs->dataset, txg, &charge, ret_uncertain);
-	}
+/* All of them, or none: what one that is refused was charged before must not make its figures uncertain. */
+static int charge_all(struct fs *fs, const struct charge_plan *plan, uint64_t txg, struct space_refusal *refusal)
+{
+	struct space_charge charge;
+
+	if (!plan)
+		return 0;
+	int status = charge_of(fs, plan, txg, &charge);
+	if (status == 0)
+		status = filesystem_charge(fs->dataset, txg, &charge, refusal);
+	if (status < 0)
+		return status;
+	status = charge_all(fs, plan->next, txg, refusal);
+	if (status < 0)
+		filesystem_uncharge(fs->dataset, txg, &charge);
 	return status;
 }
 
 int fs_hold_charged(struct fs *fs, uint64_t cells, const struct charge_plan *plan, uint64_t *ret_txg)
 {
 	for (unsigned tries = 0;; tries++) {
-		bool uncertain = false;
+		struct space_refusal refusal = { .refused = false };
 		int status = fs_hold(fs, cells, ret_txg);
 
 		if (status < 0)
 			return status;
-		status = charge_all(fs, plan, *ret_txg, &uncertain);
+		status = charge_all(fs, plan, *ret_txg, &refusal);
 		if (status == 0)
 			return 0;
+		bool uncertain = filesystem_is_uncertain(fs->dataset, &refusal);
 		core_release(fs->core, *ret_txg);
 		if (!uncertain || tries == CHARGE_TRIES)
 			return status;

@@ -464,6 +464,49 @@ static void test_chown(void **state)
 	boot(chown_program);
 }
 
+/* ---- Who is refused for what is committed waits for nothing ---- */
+
+static void refused_program(struct machine *machine)
+{
+	struct dataset_space before;
+
+	world_open(&world, machine, 0);
+	/* The inode of 7 fits, its name in the root's directory doesn't: the root's owner, then one whom both count for, then a dataset. */
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t few = user_bytes(0) + 10 * CELL_SIZE;
+		if (i == 0)
+			limit(OWNER_USER, 0, false, few);
+		else if (i == 1)
+			limit(OWNER_PROJECT, 0, false, few);
+		else
+			set_limit("fs", LIMIT_REFQUOTA, space_of("fs").referenced_cells * CELL_SIZE + 10 * CELL_SIZE, 0);
+		before = space_of("fs");
+		uint64_t commits = core_commits(machine->core);
+		for (unsigned j = 0; j < 3; j++)
+			expect_equal(try_make_as(7, "file"), -EDQUOT);
+		expect_equal(core_commits(machine->core), commits);
+		/* Nothing stays charged. */
+		struct dataset_space after;
+		expect_equal(dataset_space(world.datasets, "fs", &after), 0);
+		expect_equal(after.available_cells, before.available_cells);
+		if (i == 0)
+			limit(OWNER_USER, 0, false, 0);
+		else if (i == 1)
+			limit(OWNER_PROJECT, 0, false, 0);
+		else
+			set_limit("fs", LIMIT_REFQUOTA, 0, 0);
+	}
+	expect_equal(try_make_as(7, "file"), 0);
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	boot(refused_program);
+}
+
 /* ---- The target of a link takes a cell, however large records are ---- */
 
 static void link_program(struct machine *machine)
@@ -609,7 +652,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sums),	    cmocka_unit_test(test_user),      cmocka_unit_test(test_objects), cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_reservation), cmocka_unit_test(test_overwrite), cmocka_unit_test(test_random),
-		cmocka_unit_test(test_link),	    cmocka_unit_test(test_chown),
+		cmocka_unit_test(test_link),	    cmocka_unit_test(test_chown),     cmocka_unit_test(test_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
