@@ -159,9 +159,13 @@ int owners_load(struct dataset *dataset)
 	status = each_row(dataset, load_row, NULL);
 	if (status < 0)
 		owners_free(dataset);
-	else
-		objset_observe(dataset->objset, observe, dataset);
 	return status;
+}
+
+void owners_follow(struct dataset *dataset)
+{
+	if (dataset->owners)
+		objset_observe(dataset->objset, observe, dataset);
 }
 
 static void free_owner(struct hash_node *hash, void *argument)
@@ -183,6 +187,7 @@ void owners_free(struct dataset *dataset)
 	hash_table_release(dataset->owners);
 	free(dataset->owners);
 	dataset->owners = NULL;
+	dataset->owner_limits = 0;
 }
 
 static int put_row(struct dataset *dataset, uint64_t txg, const struct space_row *row)

@@ -63,20 +63,34 @@ void dataset_stage(struct dataset *dataset, uint64_t txg)
 	dataset->staged_dirty[txg & 1] = true;
 }
 
-int dataset_load(struct dataset *dataset)
+/* A sync finds the objset only with its owners loaded: what it reaps before, of an earlier import, their rows wouldn't follow. */
+static int load_objset(struct dataset *dataset)
 {
 	struct core *core = dataset->owner->core;
 	struct objset_options options = { .id = dataset->record.id, .data_class = CLASS_HOT,
 					  .metadata_compression = BLOCK_COMPRESS_AUTO, .dirty = core_dirty, .argument = core };
+	struct objset *objset;
+	int status = dataset->record.kind == DATASET_FILESYSTEM ? owners_load(dataset) : 0;
+
+	if (status == -POOL_EDAMAGED && core_read_only(core))
+		status = 0; /* who has what isn't needed to read files */
+	if (status == 0)
+		status = objset_open(core_rt(core), core_blocks(core), &options, &dataset->record.root, &objset);
+	if (status < 0)
+		return status;
+	dataset->objset = objset;
+	owners_follow(dataset);
+	return 0;
+}
+
+int dataset_load(struct dataset *dataset)
+{
+	struct core *core = dataset->owner->core;
 	int status = 0;
 
 	rt_mutex_lock(core_rt(core), &dataset->opening);
 	if (!dataset->objset)
-		status = objset_open(core_rt(core), core_blocks(core), &options, &dataset->record.root, &dataset->objset);
-	if (status == 0 && dataset->record.kind == DATASET_FILESYSTEM)
-		status = owners_load(dataset);
-	if (status == -POOL_EDAMAGED && core_read_only(core) && dataset->objset)
-		status = 0; /* who has what isn't needed to read files */
+		status = load_objset(dataset);
 	if (status == 0 && dataset->record.kind == DATASET_VOLUME && !dataset->blob && !(dataset->record.flags & DATASET_DESTROYED)) {
 		status = object_open(dataset->objset, VOLUME_OBJECT, &dataset->blob);
 		if (status == 0)

@@ -137,7 +137,7 @@ struct space_refusal {
 int filesystem_charge(struct dataset *dataset, uint64_t txg, const struct space_charge *charge, struct space_refusal *refusal);
 /* What was charged in a txg that is still held, and isn't going to be used. */
 void filesystem_uncharge(struct dataset *dataset, uint64_t txg, const struct space_charge *charge);
-/* Whether the figures may be better after a commit. Without waiting since the refusal, and after what the same call was charged is taken back. */
+/* Whether the figures may be better after a commit: without waiting since the refusal, what the same call was charged taken back. */
 bool filesystem_is_uncertain(const struct dataset *dataset, const struct space_refusal *refusal);
 /* The same for a volume; there are no owners. *ret_uncertain: whether the figures may be better after a commit. */
 int volume_charge(struct volume *volume, uint64_t txg, uint64_t cells, bool *ret_uncertain);

@@ -64,6 +64,8 @@ int filesystem_create(struct datasets *datasets, const char *name, const struct 
 	if (status == 0)
 		status = owners_load(dataset);
 	if (status == 0)
+		owners_follow(dataset);
+	if (status == 0)
 		status = fill(argument, dataset->objset, txg);
 	if (status == 0) {
 		dataset_stage(dataset, txg);

@@ -99,7 +99,10 @@ void dataset_uncharge(struct dataset *dataset, uint64_t txg, uint64_t cells);
 bool dataset_is_uncertain(const struct dataset *refusing);
 void datasets_count_limits(struct datasets *datasets);
 /* accounting.c */
+/* Waits: nothing may change what they have meanwhile. */
 int owners_load(struct dataset *dataset);
+/* From now on they follow what syncs of its objset change. */
+void owners_follow(struct dataset *dataset);
 void owners_free(struct dataset *dataset);
 /* Behind the sync of its objset: puts the rows that changed. */
 int owners_put(struct dataset *dataset, uint64_t txg);

@@ -162,6 +162,22 @@ static void owners_program(struct machine *machine)
 	world_close(&world);
 }
 
+/* It can't be opened then, as often as it is tried, and the pool goes on. */
+static void owners_closed_program(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct fs *fs;
+		expect_equal(fs_open(datasets, "fs", &fs, &machine->error), -POOL_EDAMAGED);
+		machine->error = (struct pool_error){ 0 };
+		expect_done(machine, volume_create(datasets, i ? "b" : "a", MIB, 4096, 0, &machine->error));
+		expect_done(machine, core_commit_forced(machine->core));
+	}
+	expect(!core_halted(machine->core, NULL));
+	pool_close(machine, datasets);
+}
+
 static void owners_read_program(struct machine *machine)
 {
 	struct fs_check check = { 0 };
@@ -237,6 +253,7 @@ static void owners(void **state)
 	(void)state;
 	machine_boot(machine, machine_create_program);
 	machine_boot(machine, owners_program);
+	machine_boot(machine, owners_closed_program);
 	machine->read_only = true;
 	machine_boot(machine, owners_read_program);
 	machine_free(machine);

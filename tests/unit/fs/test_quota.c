@@ -507,6 +507,86 @@ static void test_refused(void **state)
 	boot(refused_program);
 }
 
+/* ---- What a crash left to be freed is freed only when it is known whose it is ---- */
+
+#define LEFT_BLOCKS (OBJECT_KILLS_PER_SYNC + 3000u)
+#define MANY_OWNERS 12000u /* so that reading their rows takes a few commits */
+
+static void leave_program(struct machine *machine)
+{
+	struct fs_set cut_off = { .what = FS_SET_SIZE, .size = 0 };
+	uint8_t *data = malloc(MIB);
+	char name[16];
+
+	memset(data, 1, MIB);
+	world_open(&world, machine, 12);
+	expect_done(machine, dataset_set(world.datasets, "fs", SETTING_COMPRESSION, &(uint8_t){ BLOCK_COMPRESS_OFF }, &machine->error));
+	for (unsigned i = 0; i < MANY_OWNERS; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		fs_put(make_as(1000 + i, name));
+	}
+	struct fs_node *node = make_as(7, "file");
+	for (uint64_t at = 0; at < LEFT_BLOCKS * UINT64_C(4096); at += MIB)
+		put_bytes(&world, node, at, data, MIB);
+	expect_done(machine, core_commit_forced(machine->core));
+	expect_done(machine, fs_set(node, &cut_off));
+	expect_done(machine, core_commit(machine->core));
+	expect(usage(OWNER_USER, 7).cells > 1000);
+	expect(objset_has_pending_kills(filesystem_objset(fs_dataset(world.fs))));
+	core_halt(machine->core, "crash");
+	fs_put(node);
+	fs_put(world.root);
+	fs_close(world.fs);
+	pool_abandon(machine, world.datasets);
+	free(data);
+}
+
+struct opening {
+	struct rt_group group;
+	bool done;
+};
+
+static void open_fiber(void *argument)
+{
+	struct opening *opening = argument;
+
+	expect_done(world.machine, fs_open(world.datasets, "fs", &world.fs, &world.machine->error));
+	opening->done = true;
+	rt_group_done(world.machine->rt, &opening->group, 0);
+}
+
+static void left_program(struct machine *machine)
+{
+	struct opening opening = { .done = false };
+
+	world.machine = machine;
+	world.datasets = pool_open(machine);
+	blocks_drop_cache(core_blocks(machine->core));
+	rt_group_init(&opening.group);
+	rt_group_add(&opening.group);
+	expect_equal(rt_spawn(machine->rt, "open", open_fiber, &opening), 0);
+	while (!opening.done)
+		expect_done(machine, core_commit_forced(machine->core));
+	(void)rt_group_wait(machine->rt, &opening.group);
+	expect_done(machine, fs_root(world.fs, &world.root));
+	expect_done(machine, core_commit_forced(machine->core));
+	expect(!objset_has_pending_kills(filesystem_objset(fs_dataset(world.fs))));
+	expect(usage(OWNER_USER, 7).cells < 10);
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_left(void **state)
+{
+	struct machine *machine = machine_new(2, 512 * MIB, 1, 1, 1);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, leave_program);
+	machine_boot(machine, left_program);
+	machine_free(machine);
+}
+
 /* ---- The target of a link takes a cell, however large records are ---- */
 
 static void link_program(struct machine *machine)
@@ -653,6 +733,7 @@ int main(void)
 		cmocka_unit_test(test_sums),	    cmocka_unit_test(test_user),      cmocka_unit_test(test_objects), cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_reservation), cmocka_unit_test(test_overwrite), cmocka_unit_test(test_random),
 		cmocka_unit_test(test_link),	    cmocka_unit_test(test_chown),     cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
