@@ -95,16 +95,21 @@ int point_check(const struct point *point, const struct mount_options *options, 
 	return 0;
 }
 
-/* Whoever may rename it can have done so until it was a mount point. */
+/*
+ * Whoever may rename it can have done so until it was a mount point, and a rename that had begun by then still ends. The kernel locks the directory above
+ * for one: another, which can't succeed, waits for it.
+ */
 int point_confirm(struct point *point, struct libpool_error *error)
 {
+	const char *name = strrchr(point->path, '/') + 1;
 	char link[64], path[PATH_MAX];
 	struct stat below, here;
 	int found = -1;
 
 	if (point->above < 0)
 		return 0;
-	found = openat(point->above, strrchr(point->path, '/') + 1, DIRECTORY_FLAGS | O_NOFOLLOW);
+	(void)renameat2(point->above, name, point->above, name, RENAME_NOREPLACE);
+	found = openat(point->above, name, DIRECTORY_FLAGS | O_NOFOLLOW);
 	bool is_there = found >= 0 && fstat(found, &here) == 0 && fstat(point->directory, &below) == 0 && here.st_dev != below.st_dev;
 	if (found >= 0)
 		close(found);
