@@ -86,8 +86,8 @@ static void run_jobs(void *argument)
 		jobs[i].job = (struct rt_job){
 			.function = square, .argument = &jobs[i], .done = job_done, .owner = &jobs[i]};
 		jobs[i].test = test;
-		jobs[i].value = i % 10;
-		expected += (i % 10) * (i % 10);
+		jobs[i].value = 1 + i % 10; /* each counts */
+		expected += jobs[i].value * jobs[i].value;
 		rt_work_submit(test->rt, &jobs[i].job);
 	}
 	while (test->count < expected)
