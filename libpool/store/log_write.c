@@ -209,7 +209,8 @@ int store_log_read(struct store *store, uint32_t id, struct store_log_copies *re
 			continue;
 		if (results[c] == -ENOMEM) {
 			status = -ENOMEM;
-		} else if (!read_rows(store, columns[c], ret_copies->copies[c], ret_copies->unreadable[c])) {
+		} else if (results[c] == -ETIMEDOUT || results[c] == -ECANCELED || /* then the device may still write to the buffer */
+			   !read_rows(store, columns[c], ret_copies->copies[c], ret_copies->unreadable[c])) {
 			buffer_unref(ret_copies->copies[c]);
 			ret_copies->copies[c] = NULL;
 		}

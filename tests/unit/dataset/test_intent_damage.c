@@ -229,12 +229,49 @@ static void test_lost_disks(void **state)
 	}
 }
 
+/* ---- A replay that fails ---- */
+
+static int fail_in_the_middle(void *argument, uint64_t txg, const struct intent_record *record)
+{
+	unsigned *count = argument;
+
+	(void)txg, (void)record;
+	return ++*count == 7 ? -POOL_EDAMAGED : 0;
+}
+
+static void replay_half(struct machine *machine)
+{
+	unsigned count = 0;
+
+	expect_done(machine, machine_import(machine));
+	uint64_t txg = core_committed_txg(machine->core);
+	expect_equal(core_replay(machine->core, fail_in_the_middle, &count), -POOL_EDAMAGED);
+	expect(core_halted(machine->core, NULL));
+	core_stop(machine->core);
+	expect_equal(core_committed_txg(machine->core), txg);
+	core_abandon(machine->core);
+}
+
+static void test_half(void **state)
+{
+	struct log_test test;
+	struct machine *machine = machine_made(1, &test, 300);
+
+	(void)state;
+	machine_boot(machine, make_volume);
+	expect(!machine_boot_mode(machine, flush_some, SIM_CRASH_NONE));
+	machine_boot(machine, replay_half);
+	machine_boot(machine, see_flushed);
+	machine_free(machine);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_spoilt),
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_unreadable),
+		cmocka_unit_test(test_half),
 		cmocka_unit_test(test_lost_disks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
