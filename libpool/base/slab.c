@@ -150,6 +150,30 @@ static void cool(size_t limit)
 	}
 }
 
+/*
+ * A fork takes only the thread that calls it along: a lock that another one holds would be locked in the child for ever.
+ * So all are taken before it, always in this order; whoever holds one takes no other.
+ */
+static void locks_take(void)
+{
+	for (unsigned i = 0; i < CLASSES; i++)
+		pthread_mutex_lock(&classes[i].lock);
+}
+
+static void locks_give(void)
+{
+	for (unsigned i = CLASSES; i-- > 0;)
+		pthread_mutex_unlock(&classes[i].lock);
+}
+
+static pthread_once_t forks = PTHREAD_ONCE_INIT;
+
+static void forks_prepare(void)
+{
+	/* Without memory for it nothing is worse than before: only a child that forks in such a moment could wait. */
+	(void)pthread_atfork(locks_take, locks_give, locks_give);
+}
+
 void slab_settle(uint64_t now_ns)
 {
 	uint64_t before = atomic_load(&settled_ns);
@@ -172,6 +196,7 @@ void *slab_take(size_t size, struct slab_region **ret_region)
 	struct size_class *class = &classes[number];
 	struct slab_region *region;
 
+	pthread_once(&forks, forks_prepare);
 	pthread_mutex_lock(&class->lock);
 	if (!list_linked(&class->regions))
 		list_init(&class->regions);

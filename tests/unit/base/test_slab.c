@@ -6,9 +6,13 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "libpool/base/buffer.h"
 #include "libpool/base/slab.h"
@@ -229,13 +233,64 @@ static void test_threads(void **state)
 	assert_true(slab_kept() <= SLAB_KEEP_IDLE);
 }
 
+static atomic_bool hammering;
+
+static void *hammer(void *argument)
+{
+	struct piece piece;
+
+	(void)argument;
+	while (atomic_load(&hammering)) {
+		piece.data = slab_take(8192, &piece.region);
+		if (!piece.data)
+			abort();
+		slab_give(piece.region, piece.data);
+	}
+	return NULL;
+}
+
+/* The child of a fork has memory, whatever other threads of its parent did in that moment. */
+static void test_fork(void **state)
+{
+	pthread_t threads[3];
+	struct piece piece;
+
+	(void)state;
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+	skip(); /* their own memory may be locked in the child */
+#endif
+	take(&piece, 8192, 1);
+	give(&piece);
+	atomic_store(&hammering, true);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, hammer, NULL), 0);
+	for (unsigned i = 0; i < 300; i++) {
+		int status;
+		pid_t child = fork();
+
+		assert_true(child >= 0);
+		if (child == 0) {
+			struct slab_region *region;
+
+			signal(SIGALRM, SIG_DFL);
+			alarm(20); /* far longer than it takes: whoever waits for a lock waits for ever */
+			_exit(!slab_take(8192, &region));
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	}
+	atomic_store(&hammering, false);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_used_again),
 		cmocka_unit_test(test_memory),
 					   cmocka_unit_test(test_settle),
 					   cmocka_unit_test(test_other_sizes), cmocka_unit_test(test_come_and_go),
-		cmocka_unit_test(test_threads)};
+		cmocka_unit_test(test_threads), cmocka_unit_test(test_fork)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,8 +7,9 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#ifdef __SANITIZE_THREAD__
-#define CHILD_MAY_START_THREADS 0 /* ThreadSanitizer ends such a child */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+/* ThreadSanitizer ends such a child; AddressSanitizer's own memory may be locked in it for ever by a thread of the parent's. */
+#define CHILD_MAY_START_THREADS 0
 #else
 #define CHILD_MAY_START_THREADS 1
 #endif
