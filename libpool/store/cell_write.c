@@ -15,6 +15,8 @@ struct cell_write {
 	struct segment *segment;
 	struct rt_group *group; /* of the waiter, until done */
 	int *result;
+	struct store_disk *disk; /* that it is to be flushed on; NULL: it has FUA */
+	uint64_t txg;
 	unsigned count;
 	struct buffer **buffers; /* with iov in the same allocation */
 	struct iovec iov[];
@@ -25,6 +27,8 @@ static void write_done(struct disk_io *io)
 	struct cell_write *write = container_of(io, struct cell_write, io);
 
 	*write->result = io->result;
+	if (io->result == 0 && write->disk)
+		flush_is_due(write->disk, write->txg);
 	/* The device may still have it. */
 	if (io->result == -ETIMEDOUT || io->result == -ECANCELED) {
 		alloc_pin(write->segment);
@@ -87,9 +91,9 @@ int cells_write_start(struct store *store, uint32_t segment, struct segment_colu
 	write->io.done = write_done;
 	write->io.released = write_released;
 	if (!fua) {
-		if (!disk->unflushed_txg)
-			disk->unflushed_txg = store->txg ? store->txg : store->last_txg + 1;
-		disk->write_sequence++;
+		write->disk = disk;
+		write->txg = store->txg ? store->txg : store->last_txg + 1;
+		flush_is_due(disk, write->txg);
 	}
 	rt_group_add(group);
 	disk_submit(disk->disk, &write->io);

@@ -212,6 +212,8 @@ void late_writes_orphan(struct store *store);
 /* store.c */
 /* Starts a flush of an open disk; *result, once the group tells the end. A failure makes the disk faulty. 0 or -ENOMEM. */
 int flush_start(struct store *store, unsigned index, struct rt_group *group, int *result);
+/* A write without FUA begins, or has ended: of both the next flush has to come after. */
+void flush_is_due(struct store_disk *disk, uint64_t txg);
 
 /* read.c: raw reads of cell runs of one column. */
 /* Starts a read of `rows` cells; *result and the group tell the end. */

@@ -198,7 +198,7 @@ struct flush_request {
 	struct disk_io io;
 	struct store *store;
 	unsigned index;
-	uint64_t covered; /* write_sequence at submission */
+	uint64_t covered; /* write_sequence at submission: what is on its way then is not covered, and counts again when it ends */
 	struct rt_group *group;
 	int *result; /* may be NULL */
 };
@@ -222,6 +222,13 @@ static void flush_done(struct disk_io *io)
 static void flush_released(struct disk_io *io)
 {
 	free(container_of(io, struct flush_request, io));
+}
+
+void flush_is_due(struct store_disk *disk, uint64_t txg)
+{
+	if (!disk->unflushed_txg || txg < disk->unflushed_txg)
+		disk->unflushed_txg = txg;
+	disk->write_sequence++;
 }
 
 int flush_start(struct store *store, unsigned index, struct rt_group *group, int *result)

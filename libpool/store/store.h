@@ -29,7 +29,7 @@ struct store_disk {
 	uint64_t size;
 	uint64_t stale_from;      /* cells of batches with txg >= this count as absent; 0: none */
 	uint64_t unflushed_txg;   /* txg of the oldest write that no flush covers; 0: none */
-	uint64_t write_sequence;  /* writes submitted: tells whether a flush covers them all */
+	uint64_t write_sequence;  /* writes submitted and writes ended: tells whether a flush covers them all */
 	unsigned consecutive_errors;
 	bool state_dirty;         /* the uberblock must tell */
 	uint64_t read_errors, write_errors, checksum_errors, flush_errors; /* since cleared; checksum: wrong content */

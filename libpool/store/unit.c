@@ -133,6 +133,7 @@ static void column_done(struct disk_io *io)
 		column_failed(unit, write->column);
 	} else if (io->result == 0) {
 		disk->consecutive_errors = 0;
+		flush_is_due(disk, unit->txg);
 	} else if (write->attempts < 2 && may_write(store, disk)) {
 		write->again = true; /* submitted anew when the device has let go of the request */
 		return;
@@ -181,9 +182,7 @@ static void column_submit(struct column_write *write)
 	write->io.done = column_done;
 	write->io.released = column_released;
 	write->attempts++;
-	if (!disk->unflushed_txg)
-		disk->unflushed_txg = unit->txg;
-	disk->write_sequence++;
+	flush_is_due(disk, unit->txg);
 	disk_submit(disk->disk, &write->io);
 }
 

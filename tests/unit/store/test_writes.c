@@ -317,6 +317,61 @@ static void test_flush_fails(void **state)
 	run(3, 3, 8, 17, flush_fails);
 }
 
+/* ---- a flush of the log, while a write of the commit is on its way ---- */
+
+static bool on_disk(const struct segment *segment, unsigned disk)
+{
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
+		if (segment->record.columns[c].disk == disk)
+			return true;
+	return false;
+}
+
+static void flush_meanwhile(struct world *world)
+{
+	struct buffer *buffer = world_payload(world, 1, 1);
+	struct store_log_block block = {buffer, 1};
+	unsigned slow, column = 0;
+	uint32_t log;
+
+	world_begin(world);
+	assert_int_equal(store_open_log(world->store, &log), 0);
+	world_place(world, CLASS_HOT, 1);
+	world_commit(world);
+	world_begin(world);
+	/* A disk of both that has no part in the end of the commit: nothing else asks for its flush. */
+	const struct segment *hot = open_segment(world, CLASS_HOT);
+	while (!on_disk(alloc_segment(world->alloc, log), hot->record.columns[column].disk) ||
+	       on_disk(alloc_segment(world->alloc, world->final_segment), hot->record.columns[column].disk))
+		column++;
+	slow = fault_column(world, hot, column, SIM_SLOW, 1);
+	for (unsigned i = 0; i < 4; i++)
+		world_place(world, CLASS_HOT, 1);
+	assert_int_equal(store_finish(world->store, CLASS_HOT), 0);
+	rt_sleep(world->rt, NS_PER_MS / 1000);
+	assert_true(sim_disk_volatile_cells(world_disk(world, slow)) > 0);
+	struct store_log_run run = {log, 1, 1, &block};
+	assert_int_equal(store_log_write(world->store, &run, 1), 0);
+	assert_int_equal(world_disk(world, slow)->counters.injected[SIM_SLOW], 1);
+	assert_true(sim_disk_volatile_cells(world_disk(world, slow)) > 0);
+	world_commit(world);
+	for (unsigned i = 0; i < world->options.disks; i++)
+		assert_int_equal(sim_disk_volatile_cells(world_disk(world, i)), 0);
+	buffer_unref(buffer);
+}
+
+static void test_flush_meanwhile(void **state)
+{
+	struct world_options options = {.k = 3, .m = 1, .disks = 4, .seed = 20, .unchecked = true};
+	struct world *world = world_new(&options);
+
+	(void)state;
+	for (unsigned i = 0; i < options.disks; i++)
+		world_disk(world, i)->fua = false;
+	world_run(world, flush_meanwhile);
+	world_free(world);
+}
+
 /* ---- more records than a log holds ---- */
 
 static void many_records(struct world *world)
@@ -405,7 +460,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_once),	     cmocka_unit_test(test_twice),	 cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_stale_and_hung), cmocka_unit_test(test_overdue),	 cmocka_unit_test(test_final_fails),
-		cmocka_unit_test(test_header_fails),   cmocka_unit_test(test_flush_fails),    cmocka_unit_test(test_many_records), cmocka_unit_test(test_chaos),
+		cmocka_unit_test(test_header_fails),   cmocka_unit_test(test_flush_fails),    cmocka_unit_test(test_flush_meanwhile),
+		cmocka_unit_test(test_many_records), cmocka_unit_test(test_chaos),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
