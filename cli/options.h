@@ -47,6 +47,7 @@
 	X(OFFSET, "offset", 0, OFFSET, "SIZE", "begin at this offset of the volume")                              \
 	X(LENGTH, "length", 0, SIZE, "SIZE", "at most this much")                                                 \
 	X(RECURSIVE, "recursive", 'r', FLAG, NULL, "with all that lies in it")                                    \
+	X(VOLUMES, "volumes", 0, FLAG, NULL, "volumes as files, instead of file systems")                         \
 	X(MOUNT_OPTIONS, "options", 'o', TEXT, "OPTION,...", "ro, nosuid, remount and others: see libpool-fuse(8)")
 /* clang-format on */
 

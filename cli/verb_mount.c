@@ -113,11 +113,14 @@ static int start_server(struct call *call, bool keep)
 static int ask(struct call *call, const char *directory)
 {
 	struct json_object *params = json_object_new_object();
+	const char *options = call->options.text[OPTION_MOUNT_OPTIONS];
 
 	document_text(params, "dataset", call->target.volume);
 	document_text(params, "directory", directory);
-	if (options_have(&call->options, OPTION_MOUNT_OPTIONS))
-		document_text(params, "options", call->options.text[OPTION_MOUNT_OPTIONS]);
+	if (options_have(&call->options, OPTION_VOLUMES))
+		document_format(params, "options", "volumes%s%s", options ? "," : "", options ? options : "");
+	else if (options)
+		document_text(params, "options", options);
 	return call_ask(call, "mount", params);
 }
 

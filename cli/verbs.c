@@ -114,8 +114,9 @@ const struct verb verbs[] = {
 	{ .name = "mount", .operands = "POOL[/DATASET] FOLDER", .operands_min = 2, .operands_max = 2,
 	  .help = "mount file systems",
 	  .details = "With all that lies in them: each is a mount of its own, beneath the one that it lies in. Where the pool isn't\n"
-		     "imported, libpool-fuse(8) is started, and exports it when nothing is mounted any more.",
-	  .target = TARGET_POOL_OR_DATASET, .options = BIT(MOUNT_OPTIONS), .work = mount_work, .print = print_text },
+		     "imported, libpool-fuse(8) is started, and exports it when nothing is mounted any more. With --volumes each volume is a\n"
+		     "file of its size, in folders that are called as the datasets.",
+	  .target = TARGET_POOL_OR_DATASET, .options = BIT(MOUNT_OPTIONS) | BIT(VOLUMES), .work = mount_work, .print = print_text },
 	{ .name = "unmount", .operands = "FOLDER", .operands_min = 1, .operands_max = 1,
 	  .help = "unmount file systems",
 	  .details = "What is mounted at FOLDER, and beneath. POOL or POOL/DATASET in its place: wherever that is mounted.",

@@ -14,8 +14,11 @@
 /* Nobody else changes the file system while it is mounted: what the kernel knows stays true until it changes it. */
 #define CACHE_SECONDS 3600.0
 
+struct volumes;
+
 struct mount {
 	libpool_fs *fs;
+	struct volumes *volumes; /* instead of a file system */
 };
 
 /* Between the kernel's node ids and numbers of nodes: the same but for the root, which the kernel calls 1. */
@@ -51,5 +54,8 @@ int mount_fail(struct libpool_error *error, int code, const char *format, ...) _
 void names_operations(struct fuse_lowlevel_ops *operations);
 void content_operations(struct fuse_lowlevel_ops *operations);
 void attributes_operations(struct fuse_lowlevel_ops *operations);
+/* volume_names.c, volume_content.c: the same of volumes as files. */
+void volume_names_operations(struct fuse_lowlevel_ops *operations);
+void volume_content_operations(struct fuse_lowlevel_ops *operations);
 
 #endif

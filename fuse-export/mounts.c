@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "fuse-export/point.h"
+#include "fuse-export/volumes.h"
 
 /* mounts_reap may have gone by meanwhile. */
 static void leave(struct mounts *mounts)
@@ -39,7 +40,9 @@ static void end_one(struct mounts *mounts, struct session *session)
 {
 	take_out(mounts, session);
 	session_end(session);
-	(void)libpool_fs_close(session->mount.fs);
+	if (session->mount.fs)
+		(void)libpool_fs_close(session->mount.fs);
+	volumes_free(session->mount.volumes);
 	free(session);
 }
 
@@ -55,14 +58,15 @@ static int add_one(struct mounts *mounts, const char *dataset, struct point *poi
 	session = calloc(1, sizeof(*session));
 	if (!session)
 		return mount_fail(error, -ENOMEM, "there is no memory for a mount");
-	snprintf(session->source, sizeof(session->source), "%s/%s", mounts->pool_name, dataset);
+	snprintf(session->source, sizeof(session->source), "%s%s%s", mounts->pool_name, dataset[0] ? "/" : "", dataset);
 	snprintf(session->point, sizeof(session->point), "%s", point->path);
 	snprintf(user, sizeof(user), "libpool-fuse pid %ld at %.180s", (long)getpid(), point->path);
 	open.user = user;
 	session->ended = mounts->ended;
 	session->next = mounts->first;
 	mounts->first = session;
-	code = libpool_fs_open(mounts->pool, dataset, &open, &session->mount.fs, error);
+	code = options->volumes ? volumes_new(mounts->pool, dataset, user, &session->mount.volumes, error) :
+				  libpool_fs_open(mounts->pool, dataset, &open, &session->mount.fs, error);
 	if (code == 0)
 		code = session_mount(session, point->directory, options, error);
 	if (code == 0) {
@@ -152,11 +156,11 @@ int mounts_add(struct mounts *mounts, const char *dataset, const char *directory
 	struct session *before = mounts->first;
 	if (mounts->closing)
 		code = mount_fail(error, -ESHUTDOWN, "pool %s is being exported", mounts->pool_name);
-	if (code == 0 && dataset[0]) {
+	if (code == 0 && (dataset[0] || options->volumes)) {
 		code = add_at(mounts, dataset, directory, options, error);
 		count = code == 0;
 	}
-	if (code == 0)
+	if (code == 0 && !options->volumes)
 		code = add_children(mounts, dataset, directory, options, &count, error);
 	if (code == 0 && count == 0)
 		code = mount_fail(error, -ENOENT, "pool %s has no file systems: make one with poolctl dataset create", mounts->pool_name);
@@ -169,18 +173,24 @@ int mounts_add(struct mounts *mounts, const char *dataset, const char *directory
 
 /* ---- changes ---- */
 
+/* Of volumes the kernel alone keeps those that aren't opened for writing yet. */
+static int set_read_only(struct session *session, bool read_only)
+{
+	return session->mount.fs ? libpool_fs_set_read_only(session->mount.fs, read_only) : 0;
+}
+
 /* Who has a file open for writing keeps the kernel from it: first the kernel, then the library, and the other way round. */
 static int change(struct session *session, const struct mount_options *options, struct libpool_error *error)
 {
 	unsigned long flags = MS_REMOUNT | options->flags | (options->read_only ? MS_RDONLY : 0);
-	int code = options->read_only ? 0 : libpool_fs_set_read_only(session->mount.fs, 0);
+	int code = options->read_only ? 0 : set_read_only(session, false);
 
 	if (code < 0)
 		return mount_fail(error, code, "%s can't be written to: the pool is imported read-only", session->source);
 	if (mount(NULL, session->point, NULL, flags, NULL) != 0)
 		return mount_fail(error, -errno, errno == EBUSY ? "%s can't become read-only: files are open for writing" : "%s can't be mounted anew: %m",
 				  session->point);
-	return options->read_only ? libpool_fs_set_read_only(session->mount.fs, 1) : 0;
+	return options->read_only ? set_read_only(session, true) : 0;
 }
 
 int mounts_change(struct mounts *mounts, const char *directory, const struct mount_options *options, struct libpool_error *error)

@@ -14,6 +14,7 @@ struct mount_options {
 	bool read_only, allow_other;
 	bool privileged;      /* root mounts: device files and set-id bits have a meaning */
 	bool nonempty;        /* the directory may have something in it, which is then hidden */
+	bool volumes;	      /* volumes as files, instead of file systems */
 	bool remount;
 	unsigned long flags;  /* MS_, of a remount; without MS_RDONLY */
 	char extra[EXTRA_MAX]; /* for the mount, as a list */

@@ -28,24 +28,27 @@ static void want(struct fuse_conn_info *connection, unsigned capability)
 
 static void do_init(void *userdata, struct fuse_conn_info *connection)
 {
-	(void)userdata;
+	const struct mount *mount = userdata;
+
 	connection->max_write = REQUEST_BYTES;
 	connection->max_readahead = REQUEST_BYTES;
 	connection->max_background = 64;
 	connection->congestion_threshold = 48;
 	connection->time_gran = 1;
+	connection->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
+	want(connection, FUSE_CAP_ATOMIC_O_TRUNC);
+	want(connection, FUSE_CAP_ASYNC_DIO);
+	want(connection, FUSE_CAP_PARALLEL_DIROPS);
+	if (mount->volumes)
+		return;
 	want(connection, FUSE_CAP_EXPORT_SUPPORT); /* NFS: any node by its number */
 	want(connection, FUSE_CAP_POSIX_ACL);
 	want(connection, FUSE_CAP_DONT_MASK);	   /* default lists decide, or else the umask */
-	want(connection, FUSE_CAP_PARALLEL_DIROPS);
-	want(connection, FUSE_CAP_ASYNC_DIO);
-	want(connection, FUSE_CAP_ATOMIC_O_TRUNC);
 	want(connection, FUSE_CAP_READDIRPLUS);
 	want(connection, FUSE_CAP_READDIRPLUS_AUTO);
 	want(connection, FUSE_CAP_CACHE_SYMLINKS);
 	want(connection, FUSE_CAP_IOCTL_DIR); /* projects */
 	want(connection, FUSE_CAP_EXPLICIT_INVAL_DATA);
-	connection->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
 }
 
 /* "-o" and one text. */
@@ -96,9 +99,14 @@ int session_mount(struct session *session, int directory, const struct mount_opt
 	struct fuse_lowlevel_ops operations = {.init = do_init};
 	int code = add_options(&arguments, session, options);
 
-	names_operations(&operations);
-	content_operations(&operations);
-	attributes_operations(&operations);
+	if (session->mount.volumes) {
+		volume_names_operations(&operations);
+		volume_content_operations(&operations);
+	} else {
+		names_operations(&operations);
+		content_operations(&operations);
+		attributes_operations(&operations);
+	}
 	errno = 0;
 	if (code == 0) {
 		session->fuse = fuse_session_new(&arguments, &operations, sizeof(operations), &session->mount);
