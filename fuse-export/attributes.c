@@ -146,6 +146,12 @@ static void do_ioctl(fuse_req_t request, fuse_ino_t ino, unsigned command, void 
 
 /* ---- extended attributes ---- */
 
+/*
+ * The file system's UUID, on each of its nodes, never listed: what NFS servers need to tell it from others, restart or not.
+ * exports(5) takes it as fsid=, and preload/fsid.c makes of it the number that Ganesha looks for.
+ */
+#define FSID_NAME "system.libpool.fsid"
+
 /* The namespaces that Linux knows: it asks a FUSE file system for any name. 0 or why not. */
 static int xattr_name_check(const char *name)
 {
@@ -166,7 +172,7 @@ static void do_setxattr(fuse_req_t request, fuse_ino_t ino, const char *name, co
 {
 	uint32_t known = (flags & 1 ? LIBPOOL_XATTR_CREATE : 0u) | (flags & 2 ? LIBPOOL_XATTR_REPLACE : 0u);
 
-	int code = xattr_name_check(name);
+	int code = strcmp(name, FSID_NAME) == 0 ? -EPERM : xattr_name_check(name);
 
 	reply_code(request, code < 0 ? code : libpool_fs_setxattr(mount_of(request)->fs, node_of(ino), name, value, size, known));
 }
@@ -184,9 +190,18 @@ static void reply_bytes(fuse_req_t request, int64_t length, const char *bytes, s
 
 static void do_getxattr(fuse_req_t request, fuse_ino_t ino, const char *name, size_t size)
 {
-	char *value = size ? malloc(size) : NULL;
-	int64_t length = size && !value ? -ENOMEM : xattr_name_check(name);
+	char *value;
+	int64_t length;
 
+	if (strcmp(name, FSID_NAME) == 0) {
+		const struct mount *mount = mount_of(request);
+
+		length = (int64_t)strlen(mount->fsid);
+		reply_bytes(request, size && (int64_t)size < length ? -ERANGE : length, mount->fsid, size);
+		return;
+	}
+	value = size ? malloc(size) : NULL;
+	length = size && !value ? -ENOMEM : xattr_name_check(name);
 	if (length == 0)
 		length = libpool_fs_getxattr(mount_of(request)->fs, node_of(ino), name, value, size);
 	reply_bytes(request, length, value, size);
@@ -229,7 +244,7 @@ static void do_listxattr(fuse_req_t request, fuse_ino_t ino, size_t size)
 
 static void do_removexattr(fuse_req_t request, fuse_ino_t ino, const char *name)
 {
-	int code = xattr_name_check(name);
+	int code = strcmp(name, FSID_NAME) == 0 ? -EPERM : xattr_name_check(name);
 
 	reply_code(request, code < 0 ? code : libpool_fs_removexattr(mount_of(request)->fs, node_of(ino), name));
 }

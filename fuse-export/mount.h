@@ -19,6 +19,7 @@ struct volumes;
 struct mount {
 	libpool_fs *fs;
 	struct volumes *volumes; /* instead of a file system */
+	char fsid[37];		 /* the file system's UUID, as text */
 };
 
 /* Between the kernel's node ids and numbers of nodes: the same but for the root, which the kernel calls 1. */

@@ -46,6 +46,27 @@ static void end_one(struct mounts *mounts, struct session *session)
 	free(session);
 }
 
+/* The UUID of what is open: it stays the same as long as the file system is there. */
+static int find_fsid(struct mounts *mounts, const char *dataset, struct session *session, struct libpool_error *error)
+{
+	struct libpool_fs_info *infos = NULL;
+	size_t count = 0;
+	int code = libpool_filesystems(mounts->pool, &infos, &count);
+
+	for (size_t i = 0; code == 0 && i < count; i++) {
+		const struct libpool_fs_info *info = LIBPOOL_ELEMENT(libpool_fs_info, infos, i);
+		const uint8_t *g = info->guid;
+
+		if (strcmp(info->name, dataset) == 0)
+			snprintf(session->mount.fsid, sizeof(session->mount.fsid), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+				 g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15]);
+	}
+	libpool_free(infos);
+	if (code == 0 && !session->mount.fsid[0])
+		code = -ENOENT;
+	return code < 0 ? mount_fail(error, code, "the UUID of %s can't be read: %s", session->source, libpool_strerror(code)) : 0;
+}
+
 static int add_one(struct mounts *mounts, const char *dataset, struct point *point, const struct mount_options *options, struct libpool_error *error)
 {
 	struct libpool_open_options open = {.size = sizeof(open), .read_only = options->read_only};
@@ -67,6 +88,8 @@ static int add_one(struct mounts *mounts, const char *dataset, struct point *poi
 	mounts->first = session;
 	code = options->volumes ? volumes_new(mounts->pool, dataset, user, &session->mount.volumes, error) :
 				  libpool_fs_open(mounts->pool, dataset, &open, &session->mount.fs, error);
+	if (code == 0 && session->mount.fs)
+		code = find_fsid(mounts, dataset, session, error);
 	if (code == 0)
 		code = session_mount(session, point->directory, options, error);
 	if (code == 0) {
