@@ -3,20 +3,32 @@
  *
  * Messages form a stack that any thread pushes on with one compare-and-swap, and that the engine takes
  * whole and reverses. Only the thread that finds the stack empty wakes the engine: the others know that
- * this one has done so or is about to, and the engine takes their messages with the first.
+ * this one has done so or is about to, and the engine takes their messages with the first. The engine may run the last
+ * message and end while its poster is still on the way to wake it: `posting` keeps the rt until all of them are through.
  */
+#include <sched.h>
+
 #include "libpool/rt/scheduler.h"
 
 void rt_post(struct rt *rt, struct rt_message *message)
 {
-	struct rt_message *newest = atomic_load_explicit(&rt->messages, memory_order_relaxed);
+	struct rt_message *newest;
 
+	atomic_fetch_add_explicit(&rt->posting, 1, memory_order_relaxed);
+	newest = atomic_load_explicit(&rt->messages, memory_order_relaxed);
 	do {
 		message->next = newest;
 	} while (!atomic_compare_exchange_weak_explicit(&rt->messages, &newest, message, memory_order_acq_rel,
 							memory_order_relaxed));
 	if (!newest)
 		rt->env->ops->wake(rt->env);
+	atomic_fetch_sub_explicit(&rt->posting, 1, memory_order_release); /* the last that is touched */
+}
+
+void posts_end(struct rt *rt)
+{
+	while (atomic_load_explicit(&rt->posting, memory_order_acquire) > 0)
+		sched_yield();
 }
 
 void messages_run(struct rt *rt)

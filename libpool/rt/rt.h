@@ -156,7 +156,7 @@ unsigned rt_parallelism(struct rt *rt);
 
 /*
  * Any thread: queue a message for the engine and wake it. Messages run in the order posted by one thread.
- * The rt and its environment must live until the call has returned, which may be after the message ran.
+ * The call may return after the message ran: a message may end the engine, rt_abandon and rt_free wait for calls under way.
  */
 void rt_post(struct rt *rt, struct rt_message *message);
 

@@ -43,6 +43,7 @@ void rt_abandon(struct rt *rt)
 
 	if (!rt || !POOL_CHECK(!rt->current))
 		return;
+	posts_end(rt);
 	if (rt->env->ops->work_cancel)
 		rt->env->ops->work_cancel(rt->env);
 	list_splice_back(&rt->idle, &rt->fibers);

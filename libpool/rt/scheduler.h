@@ -42,6 +42,7 @@ struct rt {
 	uint64_t turns;
 	bool stopping;
 	_Atomic(struct rt_message *) messages; /* newest first */
+	atomic_uint posting; /* threads inside of rt_post */
 };
 
 /* The running fiber, after checking that there is one; NULL outside fibers. */
@@ -52,5 +53,7 @@ void fiber_block(struct rt *rt, struct fiber *fiber);
 void fiber_ready(struct rt *rt, struct fiber *fiber);
 /* Runs what other threads posted. */
 void messages_run(struct rt *rt);
+/* Waits until nobody is inside of rt_post any more. */
+void posts_end(struct rt *rt);
 
 #endif

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -159,6 +160,63 @@ static void test_no_wake_up_is_lost(void **state)
 	test_end(&test);
 }
 
+static const struct pool_env_ops *host_ops;
+static atomic_bool ended; /* the engine has ended and its memory is gone */
+static bool was_woken_after_its_end;
+
+static void wake_late(struct pool_env *env)
+{
+	usleep(50000);
+	was_woken_after_its_end = atomic_load(&ended);
+	host_ops->wake(env);
+}
+
+static void stop_waiting(struct rt_message *message)
+{
+	container_of(message, struct numbered, message)->number = 1;
+}
+
+static void wait_for_number(void *argument)
+{
+	struct numbered *numbered = argument;
+
+	while (numbered->number == 0)
+		rt_sleep(numbered->poster->test->rt, NS_PER_MS);
+}
+
+static void *run_to_the_end(void *argument)
+{
+	struct test *test = ((struct numbered *)argument)->poster->test;
+
+	assert_int_equal(rt_run(test->rt, wait_for_number, argument), 0);
+	rt_abandon(test->rt);
+	atomic_store(&ended, true);
+	env_host_free(test->env);
+	return NULL;
+}
+
+/* The engine takes the last message and ends before whoever posted it has got around to waking it. */
+static void test_last_message(void **state)
+{
+	struct test test;
+	struct poster poster = {.test = &test};
+	struct numbered numbered = {.message.run = stop_waiting, .poster = &poster};
+	struct pool_env_ops slow;
+	pthread_t thread;
+
+	(void)state;
+	test_begin(&test, 1);
+	host_ops = test.env->ops;
+	slow = *host_ops;
+	slow.wake = wake_late;
+	test.env->ops = &slow;
+	assert_int_equal(pthread_create(&thread, NULL, run_to_the_end, &numbered), 0);
+	rt_post(test.rt, &numbered.message);
+	pthread_join(thread, NULL);
+	assert_true(atomic_load(&ended));
+	assert_false(was_woken_after_its_end);
+}
+
 struct event_source {
 	struct rt_source source;
 	struct test *test;
@@ -249,6 +307,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_post),
 		cmocka_unit_test(test_no_wake_up_is_lost),
+		cmocka_unit_test(test_last_message),
 		cmocka_unit_test(test_sources),
 		cmocka_unit_test(test_sleep),
 		cmocka_unit_test(test_null_is_accepted),
