@@ -32,7 +32,8 @@ const struct verb verbs[] = {
 	  .help = "import a pool; without POOL: list what can be imported",
 	  .details = "A process in the background ('poolctl serve') keeps it imported until it is exported, goes on with its\n"
 		     "jobs, and does for other commands what they ask for. --force also takes a pool that another host\n"
-		     "used last and did not export, or that was used in two halves.",
+		     "used last and did not export, that was used in two halves, or that lacks disks and has flushed\n"
+		     "changes where it can't be read: these are left out then, and the event log.lost tells.",
 	  .target = TARGET_POOL_OPTIONAL,
 	  .options = OPTIONS_TABLE | BIT(DRY_RUN) | BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(REWIND) | BIT(DESTROYED) | BIT(VERBOSE),
 	  .columns = list_columns, .check = import_check, .question = import_question, .work = import_work, .print = import_print },

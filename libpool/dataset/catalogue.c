@@ -320,15 +320,23 @@ int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool
 	core_set_participant(core, &participant);
 	status = core_replay(core, datasets_apply, datasets);
 	if (status < 0) {
+		bool is_of_missing_disks = status == -POOL_EDAMAGED && !core_loss_is_certain(core);
 		datasets_close(datasets);
 		return pool_error_set(error, status,
-				      "pool %s: what its intent log holds can't be made again: %s; --rewind=%llu gives it up",
-				      core_label(core)->name, pool_error_string(status), (unsigned long long)core_committed_txg(core));
+				      "pool %s: what its intent log holds can't be made again: %s; %s--rewind=%llu gives up all of it",
+				      core_label(core)->name, pool_error_string(status),
+				      is_of_missing_disks ? "attach the missing disks; --force gives up what can't be read, " : "",
+				      (unsigned long long)core_committed_txg(core));
 	}
 	if (dying)
 		core_states_changed(core);
 	*ret_datasets = datasets;
 	return 0;
+}
+
+const struct datasets_lost *datasets_lost(const struct datasets *datasets)
+{
+	return &datasets->lost;
 }
 
 void datasets_close(struct datasets *datasets)

@@ -26,6 +26,13 @@ bool dataset_path_within(const char *path, const char *above);
 
 /* Plugs into the core (core_set_participant). Frees what destroyed datasets still hold, in the background. */
 int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool_error *error);
+/* What that left out of the flushed changes, as it lies below nodes that can't be read; the first of it. */
+struct datasets_lost {
+	uint64_t bytes;
+	uint32_t dataset;
+	uint64_t offset;
+};
+const struct datasets_lost *datasets_lost(const struct datasets *datasets);
 /* Every volume must be closed. */
 void datasets_close(struct datasets *datasets);
 struct rt *datasets_rt(const struct datasets *datasets);

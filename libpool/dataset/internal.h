@@ -59,6 +59,7 @@ struct volume {
 
 struct datasets {
 	struct core *core;
+	struct datasets_lost lost;
 	struct list list;
 	struct dataset_settings pool_settings;
 	uint64_t charged_cells; /* of all that lie in none */
@@ -128,6 +129,9 @@ uint64_t volume_cells(const struct dataset *dataset);
 int datasets_list(struct datasets *datasets, uint8_t kind, struct dataset_record **ret_records, size_t *ret_count);
 /* The text of a failure, which for a halted pool is why it halted. */
 int dataset_failed(struct datasets *datasets, const char *what, const char *name, int status, struct pool_error *error);
+/* volume_io.c: a change above which a node is damaged fails here: in a commit it would fail everybody's. */
+int volume_check_write(struct dataset *dataset, uint64_t offset, uint64_t length);
+int volume_check_punch(struct dataset *dataset, uint64_t offset, uint64_t length);
 /* The newest record becomes part of txg. */
 void dataset_stage(struct dataset *dataset, uint64_t txg);
 
@@ -141,6 +145,7 @@ int dataset_flush(struct dataset *dataset);
 void dataset_changes_forget(struct dataset *dataset, uint64_t txg);
 /* As participant.gather and core_replay want them; argument: struct datasets. */
 int datasets_gather(void *argument, uint64_t txg, struct intent_group *group);
+/* volume_replay.c */
 int datasets_apply(void *argument, uint64_t txg, const struct intent_record *record);
 
 #endif

@@ -79,8 +79,7 @@ static int hold_write(struct volume *volume, uint64_t offset, uint64_t length, u
 	}
 }
 
-/* A change above which a node is damaged fails here: in a commit it would fail everybody's. */
-static int check_write(struct dataset *dataset, uint64_t offset, uint64_t length)
+int volume_check_write(struct dataset *dataset, uint64_t offset, uint64_t length)
 {
 	unsigned shift = dataset->record.block_shift;
 	uint64_t first = offset >> shift;
@@ -89,7 +88,7 @@ static int check_write(struct dataset *dataset, uint64_t offset, uint64_t length
 	return status < 0 ? status : blob_check_write(dataset->blob, first, ((offset + length - 1) >> shift) - first + 1);
 }
 
-static int check_punch(struct dataset *dataset, uint64_t offset, uint64_t length)
+int volume_check_punch(struct dataset *dataset, uint64_t offset, uint64_t length)
 {
 	unsigned shift = dataset->record.block_shift;
 	uint64_t block = UINT64_C(1) << shift, first = (offset + block - 1) >> shift, end = (offset + length) >> shift;
@@ -150,7 +149,7 @@ int volume_write(struct volume *volume, uint64_t offset, size_t length, const vo
 		size_t piece = (size_t)(PIECE_BYTES - offset % PIECE_BYTES);
 		uint64_t txg;
 		piece = piece < length ? piece : length;
-		status = check_write(dataset, offset, piece);
+		status = volume_check_write(dataset, offset, piece);
 		if (status == 0)
 			status = hold_write(volume, offset, piece, &txg);
 		if (status < 0)
@@ -179,7 +178,7 @@ int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, s
 	for (unsigned done = 0; done < count && status == 0;) {
 		unsigned piece = count - done < per_piece ? count - done : per_piece;
 		uint64_t txg;
-		status = check_write(dataset, (first + done) << shift, (uint64_t)piece << shift);
+		status = volume_check_write(dataset, (first + done) << shift, (uint64_t)piece << shift);
 		if (status == 0)
 			status = hold_write(volume, (first + done) << shift, (uint64_t)piece << shift, &txg);
 		if (status < 0)
@@ -200,7 +199,7 @@ static int punch(struct volume *volume, uint64_t offset, uint64_t length)
 	struct core *core = dataset->owner->core;
 	uint64_t block = UINT64_C(1) << dataset->record.block_shift, txg;
 	bool whole = offset % block == 0 && length % block == 0;
-	int status = check_punch(dataset, offset, length);
+	int status = volume_check_punch(dataset, offset, length);
 
 	if (status == 0)
 		status = core_hold(core, whole ? 0 : 2 * range_cells(dataset, 0, block), &txg);

@@ -142,31 +142,3 @@ int datasets_gather(void *argument, uint64_t txg, struct intent_group *group)
 	}
 	return status;
 }
-
-/* ---- replay ---- */
-
-int datasets_apply(void *argument, uint64_t txg, const struct intent_record *record)
-{
-	struct datasets *datasets = argument;
-	struct dataset *dataset = dataset_find_id(datasets, record->objset);
-
-	if (!dataset || dataset->record.flags & DATASET_DESTROYED || dataset->record.kind != DATASET_VOLUME)
-		return -POOL_EFORMAT; /* flushes wait for the commit of a volume's creation and of its end */
-	int status = dataset_load(dataset);
-	if (status < 0)
-		return status;
-	switch (record->type) {
-	case INTENT_WRITE:
-		return record->object == VOLUME_OBJECT ? blob_write(dataset->blob, txg, record->offset, record->size, record->content) :
-							 -POOL_EFORMAT;
-	case INTENT_ZERO:
-		return record->object == VOLUME_OBJECT ? blob_punch(dataset->blob, txg, record->offset, record->size) : -POOL_EFORMAT;
-	case INTENT_RESIZE:
-		if (record->size == 0 || record->size > VOLUME_SIZE_MAX || record->size & ((UINT64_C(1) << dataset->record.block_shift) - 1))
-			return -POOL_EFORMAT;
-		dataset->record.volume_size = record->size;
-		dataset_stage(dataset, txg);
-		return 0;
-	}
-	return -POOL_EFORMAT;
-}

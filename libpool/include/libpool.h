@@ -146,7 +146,7 @@ struct libpool_import_options {
 	size_t size;
 	const char *name;      /* name or guid in hex */
 	uint32_t read_only;
-	uint32_t force;        /* although last used by another host, or in two halves */
+	uint32_t force;        /* although last used by another host, or in two halves, or too much is lost to make all flushed changes again */
 	uint32_t destroyed;    /* also a destroyed pool (for reading) */
 	uint64_t rewind_txg;   /* go back to this txg: discards what came later */
 	uint32_t min_disks_ok; /* reserved, 0 */

@@ -160,6 +160,8 @@ int object_check(struct object *object);
 int objset_check_create(struct objset *objset); /* of the object whose number comes next */
 int blob_check_write(struct object *object, uint64_t first, uint64_t count);
 int blob_check_punch(struct object *object, uint64_t first, uint64_t count);
+/* Of a single block, for a write; and, whatever the result, the first block beyond it that isn't below the same node or hole. */
+int blob_check_block(struct object *object, uint64_t number, uint64_t *ret_end);
 int tree_check(struct object *object, const void *key, size_t key_length);
 
 /*

@@ -4,6 +4,8 @@
  *
  * What is read here is in the cache when the sync comes to it, so it is read once.
  */
+#include <limits.h>
+
 #include "libpool/object/object_internal.h"
 #include "libpool/object/tree_internal.h"
 
@@ -23,18 +25,28 @@ static unsigned covered_level(unsigned levels, unsigned shift, uint64_t number, 
 	return level;
 }
 
-/* Reads the nodes above a block, down to the one on top of what [first, end) covers. */
-static int check_path(struct object_view *view, uint64_t number, uint64_t first, uint64_t end)
+/* Behind the last block that lies below the block's node of that level, or below a node of that level that isn't there. */
+static uint64_t node_end(const struct object_view *view, unsigned level, uint64_t number)
+{
+	unsigned shift = blob_fanout_shift(view->indirect_shift), bits = level < 64 / shift ? level * shift : 63;
+	uint64_t end = ((number >> bits) + 1) << bits;
+
+	return end < BLOB_BLOCKS_MAX ? end : BLOB_BLOCKS_MAX;
+}
+
+/* Reads the nodes above a block, down to the one on top of what [first, end) covers. *ret_level: how far it came, whatever the result. */
+static int check_path(struct object_view *view, uint64_t number, uint64_t first, uint64_t end, unsigned *ret_level)
 {
 	unsigned shift = blob_fanout_shift(view->indirect_shift), level = view->levels;
 	struct block_pointer pointer;
 	int result;
 
+	*ret_level = UINT_MAX; /* nothing is there, up to the end */
 	if (number >= blob_capacity(view->levels, view->indirect_shift))
 		return 0;
 	unsigned lowest = covered_level(view->levels, shift, number, first, end);
 
-	level--;
+	*ret_level = --level;
 	result = object_decode(view->object, &view->root, level, blob_node_size(level, view->block_shift, view->indirect_shift), &pointer);
 	while (result == 0 && level > lowest && !block_pointer_is_hole(&pointer)) {
 		size_t index = number >> (level - 1) * shift & (((size_t)1 << shift) - 1);
@@ -44,7 +56,7 @@ static int check_path(struct object_view *view, uint64_t number, uint64_t first,
 		result = object_read(view, &pointer, &owner, blob_node_size(level, view->block_shift, view->indirect_shift), true, &node);
 		if (result < 0)
 			return result;
-		level--;
+		*ret_level = --level;
 		result = object_decode(view->object, node_slot(node, index), level,
 				       blob_node_size(level, view->block_shift, view->indirect_shift), &pointer);
 		buffer_unref(node);
@@ -52,17 +64,20 @@ static int check_path(struct object_view *view, uint64_t number, uint64_t first,
 	return result;
 }
 
-static int check_current_path(struct object *object, uint64_t number, uint64_t first, uint64_t end)
+static int check_current_path(struct object *object, uint64_t number, uint64_t first, uint64_t end, uint64_t *ret_end)
 {
 	struct object_view view = { 0 };
+	unsigned level = 0;
 	int result;
 
 	do {
 		if (object->destroyed)
 			return -ENOENT;
 		object_view_take(&view, object);
-		result = check_path(&view, number, first, end);
+		result = check_path(&view, number, first, end, &level);
 	} while (result == -POOL_ESTALE);
+	if (ret_end)
+		*ret_end = node_end(&view, level == 0 && result == 0 ? 1 : level, number);
 	return result;
 }
 
@@ -99,8 +114,16 @@ int blob_check_write(struct object *object, uint64_t first, uint64_t count)
 	int result = check_kind(object, DNODE_BLOB);
 
 	for (uint64_t number = first; result == 0 && number - first < count; number = ((number >> shift) + 1) << shift)
-		result = check_current_path(object, number, number, number + 1);
+		result = check_current_path(object, number, number, number + 1, NULL);
 	return result;
+}
+
+int blob_check_block(struct object *object, uint64_t number, uint64_t *ret_end)
+{
+	int result = check_kind(object, DNODE_BLOB);
+
+	*ret_end = number + 1;
+	return result < 0 ? result : check_current_path(object, number, number, number + 1, ret_end);
 }
 
 int blob_check_punch(struct object *object, uint64_t first, uint64_t count)
@@ -109,8 +132,8 @@ int blob_check_punch(struct object *object, uint64_t first, uint64_t count)
 	int result = check_kind(object, DNODE_BLOB);
 
 	if (result == 0 && count)
-		result = check_current_path(object, first, first, end);
+		result = check_current_path(object, first, first, end, NULL);
 	if (result == 0 && count)
-		result = check_current_path(object, end - 1, first, end);
+		result = check_current_path(object, end - 1, first, end, NULL);
 	return result;
 }

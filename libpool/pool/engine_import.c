@@ -240,6 +240,19 @@ static void note_lost(struct engine *engine, const char *what, int result)
 			      pool_error_string(result));
 }
 
+static void note_unreplayed(struct engine *engine)
+{
+	const struct datasets_lost *lost = datasets_lost(engine->datasets);
+	char name[LIBPOOL_NAME_MAX + 1];
+
+	if (!lost->bytes)
+		return;
+	dataset_name(engine->datasets, lost->dataset, name);
+	engine_eventf(engine, 2, "log.lost", name,
+		      "%llu bytes of flushed changes, from byte %llu of this volume on, are lost: they lie where it can't be read",
+		      (unsigned long long)lost->bytes, (unsigned long long)lost->offset);
+}
+
 static int bring_up(struct engine *engine, struct pool_error *error)
 {
 	int result, lost;
@@ -259,6 +272,7 @@ static int bring_up(struct engine *engine, struct pool_error *error)
 	result = datasets_open(engine->core, &engine->datasets, error);
 	if (result < 0)
 		return result;
+	note_unreplayed(engine);
 	result = keeper_start(engine);
 	if (result == 0)
 		result = jobs_open(engine);

@@ -194,6 +194,16 @@ bool core_imported_clean(const struct core *core)
 	return core->imported_clean;
 }
 
+bool core_loss_is_certain(const struct core *core)
+{
+	for (unsigned i = 0; i < DISKS_MAX && !core->read_only && !core->forced; i++) {
+		const struct store_disk *disk = store_disk(core->store, i);
+		if (disk->configured && (!disk->disk || (disk->state != DISK_ONLINE && disk->state != DISK_RESYNC)))
+			return false;
+	}
+	return true;
+}
+
 uint64_t core_next_dataset_id(struct core *core)
 {
 	return core->next_dataset++;

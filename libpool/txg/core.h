@@ -60,7 +60,7 @@ struct core_import {
 	struct core_disk_found *disks; /* of one pool; disks pass to the core on success, also of those left out */
 	unsigned disk_count;
 	bool read_only;
-	bool force;          /* (a multihost pool in use is refused all the same) last used by another host; split in two: the newer half; with read_only: although too much is lost */
+	bool force;          /* (a multihost pool in use is refused all the same) last used by another host; split in two: the newer half; with read_only: although too much is lost; flushed changes below damaged nodes are given up */
 	uint64_t rewind_txg; /* 0: the newest */
 };
 int core_import(const struct core_options *options, const struct core_import *import, struct core **ret_core, struct pool_error *error);
@@ -95,6 +95,8 @@ uint64_t core_committed_txg(const struct core *core);
 uint64_t core_commit_time(const struct core *core);
 uint64_t core_commits(const struct core *core); /* of this import */
 bool core_imported_clean(const struct core *core);
+/* What can't be read no later import could read: no disk is missing. Or it doesn't matter: read-only, or forced. */
+bool core_loss_is_certain(const struct core *core);
 uint64_t core_next_dataset_id(struct core *core); /* hands out an id, made durable by the txg that is open */
 
 /* Space as of now, with what the txg in sync has taken. */

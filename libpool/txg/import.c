@@ -251,6 +251,7 @@ static int import_selected(const struct core_options *options, const struct core
 	}
 	core->heartbeat_interval_ms = chosen->heartbeat_interval_ms;
 	core->read_only = import->read_only;
+	core->forced = import->force;
 	core->imported_clean = clean;
 	core->uberblock = *chosen;
 	core->open_txg = first_txg;

@@ -31,6 +31,7 @@ struct core {
 	void (*watcher)(void *argument); /* after each commit */
 	void *watcher_argument;
 	enum core_degraded degraded;
+	bool forced; /* the import was asked to go on although something is lost */
 	bool read_only, halted, stopping, stopped, imported_clean;
 	char halt_reason[256];
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The intent log with copies that are lost, spoilt, or can't be read: what is still there, and what has to be called damage. */
+#include "tests/unit/dataset/damage.h"
 #include "tests/unit/dataset/intent.h"
 
 /* Spoils the block of that number in up to `copies` copies; in how many. */
@@ -265,6 +266,153 @@ static void test_half(void **state)
 	machine_free(machine);
 }
 
+/* ---- A log whose changes lie below nodes that can't be read ---- */
+
+#define WIDE 256u  /* blocks of the volume */
+#define FANOUT 64u /* in a node of 4 KiB */
+
+struct below_test {
+	bool read_only, by_force, is_dnode;
+	uint64_t lost;
+};
+
+static void wide_write(struct machine *machine, struct volume *volume, unsigned block, unsigned version)
+{
+	uint8_t data[BLOCK];
+
+	block_fill(data, BLOCK, block, version);
+	expect_done(machine, volume_write(volume, (uint64_t)block * BLOCK, BLOCK, data));
+}
+
+static bool wide_is(struct volume *volume, unsigned block, unsigned version)
+{
+	uint8_t data[BLOCK];
+
+	return volume_read(volume, (uint64_t)block * BLOCK, BLOCK, data) == 0 && block_is(data, BLOCK, block, version);
+}
+
+static void make_wide(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+
+	for (unsigned i = 0; i < 2; i++) {
+		const char *name = i ? "well" : "hurt";
+		expect_done(machine, volume_create(datasets, name, WIDE * BLOCK, BLOCK, 0, &machine->error));
+		struct volume *volume = pool_volume(machine, datasets, name);
+		for (unsigned block = 0; block < WIDE; block++)
+			wide_write(machine, volume, block, 1);
+		volume_close(volume);
+	}
+	pool_close(machine, datasets);
+}
+
+/* Flushed changes to readable blocks and to others, some with one record for both; then the node above blocks 64 to 127 goes. */
+static void flush_and_damage(struct machine *machine)
+{
+	struct below_test *below = machine->test;
+	struct datasets *datasets = pool_open(machine);
+	struct volume *hurt = pool_volume(machine, datasets, "hurt"), *well = pool_volume(machine, datasets, "well");
+	struct wanted node = { .objset = volume_record(hurt)->id, .object = 16, .level = 1, .block = 1, .type = TYPE_DATA };
+	uint8_t half[BLOCK] = { 0 };
+
+	wide_write(machine, hurt, 0, 2);
+	expect_done(machine, volume_flush(hurt));
+	uint64_t commits = core_commits(machine->core);
+	for (unsigned block = 60; block < 70; block++)
+		wide_write(machine, hurt, block, 3);
+	expect_done(machine, volume_zero(hurt, 120 * BLOCK + BLOCK / 2, 20 * BLOCK));
+	wide_write(machine, hurt, 200, 3);
+	block_fill(half, BLOCK, 199, 3);
+	expect_done(machine, volume_write(hurt, 199 * BLOCK, BLOCK / 2, half));
+	wide_write(machine, well, 70, 3);
+	expect_done(machine, volume_flush(well));
+	expect_equal(core_commits(machine->core), commits);
+	if (below->is_dnode)
+		node = (struct wanted){ .objset = node.objset, .type = TYPE_DNODES };
+	damage(machine, datasets, &node);
+	power_off(machine);
+}
+
+static void expect_attach(struct machine *machine)
+{
+	struct datasets *datasets;
+
+	expect_done(machine, machine_import(machine));
+	expect_equal(datasets_open(machine->core, &datasets, &machine->error), -POOL_EDAMAGED);
+	expect(strstr(machine->error.text, "attach") && strstr(machine->error.text, "--force"));
+	core_stop(machine->core);
+	core_abandon(machine->core);
+}
+
+static void see_the_rest(struct machine *machine)
+{
+	struct below_test *below = machine->test;
+	struct datasets *datasets = pool_open(machine);
+	struct volume *well = pool_volume(machine, datasets, "well"), *hurt;
+	uint8_t half[2][BLOCK];
+
+	expect_equal(datasets_lost(datasets)->bytes, below->lost);
+	expect(wide_is(well, 70, 3) && wide_is(well, 71, 1));
+	volume_close(well);
+	if (!below->is_dnode) {
+		hurt = pool_volume(machine, datasets, "hurt");
+		expect(below->lost == 0 || datasets_lost(datasets)->offset == FANOUT * BLOCK);
+		for (unsigned block = 0; block < WIDE; block++) {
+			if (block == 140 || block == 199)
+				continue;
+			expect(block >= FANOUT && block < 2 * FANOUT ? volume_read(hurt, (uint64_t)block * BLOCK, BLOCK, half[0]) < 0 :
+			       wide_is(hurt, block, block == 0 ? 2 : block == 200 || (block >= 60 && block < 64) ? 3 :
+				       block >= 128 && block < 140 ? 0 : 1));
+		}
+		for (unsigned i = 0; i < 2; i++) { /* the new first half, the old second one */
+			unsigned block = i ? 140 : 199;
+			uint8_t wanted[BLOCK];
+			expect_done(machine, volume_read(hurt, (uint64_t)block * BLOCK, BLOCK, half[0]));
+			block_fill(half[1], BLOCK, block, i ? 0 : 3);
+			block_fill(wanted, BLOCK, block, 1);
+			memcpy(wanted, half[1], BLOCK / 2);
+			expect(memcmp(half[0], wanted, BLOCK) == 0);
+		}
+		volume_close(hurt);
+	}
+	if (!core_read_only(machine->core))
+		expect_done(machine, core_commit_forced(machine->core));
+	expect(!core_halted(machine->core, NULL));
+	pool_close(machine, datasets);
+}
+
+static void test_below_damage(void **state)
+{
+	static const struct below_test cases[] = { { .lost = 1 }, { .read_only = true, .lost = 1 }, { .by_force = true, .lost = 1 },
+						   { .is_dnode = true, .lost = 2 } };
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct below_test below = cases[i];
+		struct log_test unused;
+		struct machine *machine = machine_made(0, &unused, 400 + i);
+
+		/* Blocks 64 to 69, and of the zeros from the middle of block 120 on, those up to block 127. */
+		below.lost = below.is_dnode ? 10 * BLOCK + 20 * BLOCK + BLOCK + BLOCK / 2 : 6 * BLOCK + 7 * BLOCK + BLOCK / 2;
+		machine->test = &below;
+		machine_boot(machine, make_wide);
+		expect(!machine_boot_mode(machine, flush_and_damage, SIM_CRASH_NONE));
+		machine->read_only = below.read_only;
+		if (below.by_force) {
+			machine->hidden = 1;
+			machine_boot(machine, expect_attach);
+			machine->force = true;
+		}
+		machine_boot(machine, see_the_rest);
+		machine->force = false;
+		if (!below.read_only) { /* and no replay again */
+			below.lost = 0;
+			machine_boot(machine, see_the_rest);
+		}
+		machine_free(machine);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +420,7 @@ int main(void)
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_half),
+		cmocka_unit_test(test_below_damage),
 		cmocka_unit_test(test_lost_disks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
