@@ -9,16 +9,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REQUEST_BYTES (1u << 20)
 #define THREADS_MAX   16u
+#define WAKE_SIGNAL   SIGURG /* which nobody sends, and nothing happens without a handler */
 
 static void want(struct fuse_conn_info *connection, unsigned capability)
 {
@@ -78,6 +81,7 @@ static int mount_directly(struct session *session, int directory, const struct m
 		 (unsigned)getgid(), options->allow_other ? ",allow_other" : "");
 	if (mount(session->source, point, "fuse.libpool", flags, text) == 0) {
 		session->direct = session->mounted = true;
+		place_take(&session->place, session->point, session->source);
 		snprintf(point, sizeof(point), "/dev/fd/%d", device);
 		code = fuse_session_mount(session->fuse, point);
 	}
@@ -126,7 +130,12 @@ static void *serve(void *argument)
 {
 	struct session *session = argument;
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	sigset_t set;
 
+	/* Whoever asked for the mount may have blocked all. */
+	sigemptyset(&set);
+	sigaddset(&set, WAKE_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	if (config) {
 		fuse_loop_cfg_set_clone_fd(config, 1);
 		fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
@@ -139,9 +148,15 @@ static void *serve(void *argument)
 	return NULL;
 }
 
+static void wake(int signal)
+{
+	(void)signal;
+}
+
 int session_start(struct session *session)
 {
-	int code = -pthread_create(&session->thread, NULL, serve, session);
+	const struct sigaction action = {.sa_handler = wake}; /* no SA_RESTART: what it interrupts ends */
+	int code = sigaction(WAKE_SIGNAL, &action, NULL) == 0 ? -pthread_create(&session->thread, NULL, serve, session) : -errno;
 
 	session->runs = code == 0;
 	return code;
@@ -151,23 +166,39 @@ int session_start(struct session *session)
 static void unmount_directly(const struct session *session)
 {
 	struct pollfd device = {.fd = fuse_session_fd(session->fuse)};
+	bool is_known = session->place.major || session->place.minor;
+	char path[PATH_MAX];
 
-	if (poll(&device, 1, 0) == 1 && (device.revents & POLLERR))
-		return;
-	umount2(session->point, MNT_DETACH | UMOUNT_NOFOLLOW);
+	if (!is_known && (poll(&device, 1, 0) != 1 || !(device.revents & POLLERR)))
+		umount2(session->point, MNT_DETACH | UMOUNT_NOFOLLOW);
+	while (place_find(&session->place, session->source, path) && umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		continue;
 }
 
+/*
+ * The loop ends by itself when the kernel lets go of the file system; not while somebody has a file open in it. fuse_session_exit is a mark that the loop
+ * looks at when something wakes it, and it may be just about to sleep.
+ */
+static void end_loop(struct session *session)
+{
+	const struct timespec pause = {.tv_nsec = 2000000};
+
+	fuse_session_exit(session->fuse);
+	while (pthread_tryjoin_np(session->thread, NULL) == EBUSY) {
+		pthread_kill(session->thread, WAKE_SIGNAL);
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* It serves until it is unmounted: what is written back then would wait for an answer. */
 void session_end(struct session *session)
 {
-	if (session->mounted) {
-		fuse_session_exit(session->fuse);
-		if (session->direct)
-			unmount_directly(session);
-		else
-			fuse_session_unmount(session->fuse);
-	}
+	if (session->mounted && session->direct)
+		unmount_directly(session);
+	else if (session->mounted)
+		fuse_session_unmount(session->fuse);
 	if (session->runs)
-		pthread_join(session->thread, NULL);
+		end_loop(session);
 	if (session->fuse)
 		fuse_session_destroy(session->fuse);
 	session->fuse = NULL;

@@ -9,12 +9,14 @@
 
 #include "fuse-export/mount.h"
 #include "fuse-export/options.h"
+#include "fuse-export/place.h"
 
 struct session {
 	struct mount mount;
 	struct session *next;
 	char source[2 * LIBPOOL_NAME_MAX + 2]; /* POOL/DATASET, as the list of mounts shows it */
 	char point[PATH_MAX];
+	struct place place;
 	struct fuse_session *fuse;
 	pthread_t thread;
 	bool mounted, runs;
@@ -27,7 +29,10 @@ struct session {
 int session_mount(struct session *session, int directory, const struct mount_options *options, struct libpool_error *error);
 /* Serves requests until it is unmounted. 0 or a negative errno. */
 int session_start(struct session *session);
-/* Unmounts, waits for what is being served, and frees what libfuse has. Also one that was never mounted. */
+/*
+ * Unmounts, waits for what is being served, and frees what libfuse has. Also one that was never mounted. Whoever has a file open in it all the same, or sees
+ * it in a mount namespace of his own, gets errors from then on.
+ */
 void session_end(struct session *session);
 
 #endif

@@ -238,6 +238,44 @@ class Mounts(unittest.TestCase):
         self.poolctl("unmount", self.path("a"))
         self.ended()
 
+    def test_in_use_at_the_end(self):
+        """A signal ends it although somebody has a file open; what was written is durable, and only this gets errors."""
+        pid = self.document("mount", "t/home", self.path("a"))["pid"]
+        kept = os.open(self.path("a/anna/file"), os.O_CREAT | os.O_WRONLY)
+        os.write(kept, b"x" * MIB)
+        os.kill(pid, signal.SIGTERM)
+        self.ended()
+        self.assertEqual(self.mounted(), {})
+        for call in (os.fstat, os.close):
+            with self.assertRaises(OSError):
+                call(kept)
+        # Detached already, and another is mounted in its place.
+        pid = self.document("mount", "t/home/anna", self.path("a"))["pid"]
+        self.assertEqual(os.stat(self.path("a/file")).st_size, MIB)
+        kept = os.open(self.path("a/file"), os.O_RDONLY)
+        subprocess.run(["umount", "-l", self.path("a")], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "none", self.path("a")], check=True)
+        self.addCleanup(subprocess.run, ["umount", self.path("a")], check=False)
+        os.kill(pid, signal.SIGTERM)
+        self.ended()
+        os.close(kept)
+        self.assertTrue(os.path.ismount(self.path("a")))
+
+    def test_seen_elsewhere(self):
+        """Another mount namespace has a copy of the mount; and a folder above it gets another name."""
+        self.poolctl("mount", "t/home/anna/deep", self.path("c d"))
+        other = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", "echo; read x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(other.communicate)
+        other.stdout.read(1)
+        self.poolctl("unmount", self.path("c d"))
+        self.ended()
+        os.mkdir(self.path("b/in"))
+        pid = self.document("mount", "t/home/anna/deep", self.path("b/in"))["pid"]
+        os.rename(self.path("b"), self.path("new name"))
+        os.kill(pid, signal.SIGTERM)
+        self.ended()
+        self.assertEqual(self.mounted(), {})
+
     def test_closed_descriptors(self):
         run = self.run_it("sh", "-c", 'exec "$0" -n t/other "$1" <&- >&- 2>&-', self.path("bin/libpool-fuse"), self.path("a"))
         self.assertEqual(run.returncode, 0)
