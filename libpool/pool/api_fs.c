@@ -247,6 +247,9 @@ static int run_call(struct libpool_pool *pool, struct engine *engine, void *data
 	call->fs = engine_fs(call->engine_fs);
 	int result = call->function(call), changed = result >= 0 && call->changes ? fs_changed(call->fs) : 0;
 
+	/* Who gets the error doesn't know that he holds something. */
+	if (changed < 0 && call->held)
+		(void)engine_fs_forget(call->engine_fs, call->attributes.node, 1);
 	return changed < 0 ? changed : result;
 }
 
@@ -326,6 +329,7 @@ int fs_call_finish(struct fs_call *call, struct fs_node *node, bool hold)
 {
 	int result = hold ? engine_fs_hold(call->engine_fs, node) : 0;
 
+	call->held = hold && result == 0;
 	fs_attributes_fill(node, &call->attributes);
 	return result;
 }

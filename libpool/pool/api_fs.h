@@ -34,6 +34,7 @@ struct fs_call {
 	struct libpool_entry *entries;
 	/* Results. */
 	struct libpool_attributes attributes;
+	bool held; /* the node of these */
 	struct fs_space space;
 	uint64_t result;
 };
