@@ -118,8 +118,14 @@ static void get_project(fuse_req_t request, fuse_ino_t ino)
 static void set_project(fuse_req_t request, fuse_ino_t ino, const struct fsxattr *all)
 {
 	struct libpool_set set = {.size = sizeof(set), .what = LIBPOOL_SET_PROJECT, .project = all->fsx_projid};
+	struct libpool_attributes attributes = LIBPOOL_INIT(libpool_attributes);
 	int code = all->fsx_xflags & ~(uint32_t)FS_XFLAG_PROJINHERIT || all->fsx_extsize || all->fsx_cowextsize ? -EOPNOTSUPP : 0;
 
+	/* Before Linux 5.13 the kernel doesn't ask whose it is. */
+	if (code == 0)
+		code = libpool_fs_get(mount_of(request)->fs, node_of(ino), &attributes);
+	if (code == 0 && fuse_req_ctx(request)->uid != 0 && fuse_req_ctx(request)->uid != attributes.uid)
+		code = -EPERM;
 	if (code == 0)
 		code = libpool_fs_set(mount_of(request)->fs, node_of(ino), &set, NULL);
 	if (code < 0)
