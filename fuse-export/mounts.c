@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "fuse-export/point.h"
@@ -202,18 +203,32 @@ static int set_read_only(struct session *session, bool read_only)
 	return session->mount.fs ? libpool_fs_set_read_only(session->mount.fs, read_only) : 0;
 }
 
+/* Those that statvfs names by the same numbers as mount. */
+#define KEPT_FLAGS (unsigned long)(MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_SYNCHRONOUS | MS_NOATIME | MS_NODIRATIME)
+
 /* Who has a file open for writing keeps the kernel from it: first the kernel, then the library, and the other way round. */
 static int change(struct session *session, const struct mount_options *options, struct libpool_error *error)
 {
-	unsigned long flags = MS_REMOUNT | options->flags | (options->read_only ? MS_RDONLY : 0);
-	int code = options->read_only ? 0 : set_read_only(session, false);
+	struct statvfs now;
+	int code = 0;
 
+	if (statvfs(session->point, &now) != 0)
+		return mount_fail(error, -errno, "%s: %m", session->point);
+	unsigned long wanted = options->flags | (options->read_only ? MS_RDONLY : 0);
+	unsigned long flags = MS_REMOUNT | (now.f_flag & KEPT_FLAGS & ~options->named) | (wanted & (options->named | MS_RDONLY));
+	bool read_only = flags & MS_RDONLY;
+
+	/* None of the two would leave MS_NOATIME as it is. */
+	if (!(flags & MS_NOATIME))
+		flags |= MS_RELATIME;
+	if (!read_only)
+		code = set_read_only(session, false);
 	if (code < 0)
 		return mount_fail(error, code, "%s can't be written to: the pool is imported read-only", session->source);
 	if (mount(NULL, session->point, NULL, flags, NULL) != 0)
 		return mount_fail(error, -errno, errno == EBUSY ? "%s can't become read-only: files are open for writing" : "%s can't be mounted anew: %m",
 				  session->point);
-	return options->read_only ? set_read_only(session, true) : 0;
+	return read_only ? set_read_only(session, true) : 0;
 }
 
 int mounts_change(struct mounts *mounts, const char *directory, const struct mount_options *options, struct libpool_error *error)

@@ -57,6 +57,8 @@ static bool take_own(struct mount_options *options, const char *option)
 		if (strcmp(option, own[i].name) != 0)
 			continue;
 		*own[i].flag = own[i].value;
+		if (own[i].flag == &options->read_only)
+			options->named |= MS_RDONLY;
 		return true;
 	}
 	return false;
@@ -70,6 +72,7 @@ static int take_kernel(struct mount_options *options, const char *option, struct
 
 		if (strcmp(option, kernel_options[i].name) != 0)
 			continue;
+		options->named |= kernel_options[i].flag;
 		if (kernel_options[i].is_default)
 			options->flags &= ~kernel_options[i].flag;
 		else

@@ -16,7 +16,8 @@ struct mount_options {
 	bool nonempty;        /* the directory may have something in it, which is then hidden */
 	bool volumes;	      /* volumes as files, instead of file systems */
 	bool remount;
-	unsigned long flags;  /* MS_, of a remount; without MS_RDONLY */
+	unsigned long flags;  /* MS_; without MS_RDONLY */
+	unsigned long named;  /* those, MS_RDONLY too, that an option speaks of: a remount leaves the others as they are */
 	char extra[EXTRA_MAX]; /* for the mount, as a list */
 };
 

@@ -182,6 +182,11 @@ class Mounts(unittest.TestCase):
             self.poolctl("mount", "t/other", self.path("a"), "-o", "remount,ro", code=1, says="open for writing")
             write(self.path("a/other"))
         self.poolctl("mount", "t/other", self.path("b"), "-o", "remount,ro", code=1, says="no file system of pool t is mounted")
+        # What isn't named stays.
+        for options, there in (("nosuid,noexec,noatime", {"rw", "nosuid", "noexec", "noatime"}), ("ro", {"ro", "nosuid", "noexec", "noatime"}),
+                               ("exec,atime", {"ro", "nosuid"}), ("rw", {"rw", "nosuid"}), ("suid,nodev", {"rw", "nodev"}), ("dev", {"rw"})):
+            self.poolctl("mount", "t/other", self.path("a"), "-o", f"remount,{options}")
+            self.assertEqual(self.mounted()["a"][1] & {"ro", "rw", "nosuid", "nodev", "noexec", "noatime"}, there)
         self.poolctl("unmount", self.path("a"))
         self.poolctl("mount", "t/home", self.path("a"), "-o", "ro", code=1, says="no directory can be made")
         self.assertEqual(self.mounted(), {})
