@@ -23,13 +23,14 @@
 
 #define PROGRAM	      "libpool-fuse"
 #define ANSWER_MAX    4096u
-#define ARGUMENTS_MAX (2 * FOLDERS_MAX + 8)
+#define ARGUMENTS_MAX (2 * FOLDERS_MAX + 10)
 #define END_MS	      120000u
 #define ALIVE_MS      5000u
+#define TRIES_MAX     5u
 
 /* ---- libpool-fuse ---- */
 
-static void fill_arguments(const struct call *call, bool keep, const char *arguments[ARGUMENTS_MAX])
+static void fill_arguments(const struct call *call, bool keep, bool read_only, const char *arguments[ARGUMENTS_MAX])
 {
 	size_t count = 0;
 
@@ -42,6 +43,10 @@ static void fill_arguments(const struct call *call, bool keep, const char *argum
 		arguments[count++] = "-n";
 	if (keep)
 		arguments[count++] = "-k";
+	if (read_only) {
+		arguments[count++] = "-o";
+		arguments[count++] = "ro";
+	}
 	arguments[count++] = call->target.pool;
 	arguments[count] = NULL;
 }
@@ -83,14 +88,14 @@ static void read_answer(int descriptor, char answer[ANSWER_MAX])
 }
 
 /* Returns when the pool is imported and the process that serves it is in the background. */
-static int start_server(struct call *call, bool keep)
+static int start_server(struct call *call, bool keep, bool read_only)
 {
 	const char *arguments[ARGUMENTS_MAX];
 	char answer[ANSWER_MAX];
 	int ends[2], status = 0;
 	pid_t child;
 
-	fill_arguments(call, keep, arguments);
+	fill_arguments(call, keep, read_only, arguments);
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return error_set(&call->error, -errno, "mount %s: making a pipe: %s", call->target.pool, strerror(errno));
 	fflush(NULL);
@@ -124,34 +129,77 @@ static int ask(struct call *call, const char *directory)
 	return call_ask(call, "mount", params);
 }
 
+/* Until the pool is exported. */
+static void wait_for_export(struct call *call)
+{
+	struct pollfd end = {.fd = call->session.connection.descriptor, .events = POLLIN};
+	char byte;
+
+	while (poll(&end, 1, (int)END_MS) > 0 && read(end.fd, &byte, 1) > 0)
+		continue;
+}
+
+/* What libpool-fuse couldn't take is kept imported as it was before; what is said is why it couldn't. */
+static void take_back(struct call *call, bool read_only)
+{
+	struct libpool_error reason = call->error;
+	struct json_object *document = call->document;
+
+	call->document = json_object_new_object();
+	call->options.given |= (uint64_t)read_only << OPTION_READ_ONLY;
+	(void)serve_in_background(call);
+	json_object_put(call->document);
+	call->document = document;
+	call->error = reason;
+}
+
 /* Until it can be imported by another process. */
 static int hand_over(struct call *call)
 {
 	struct json_object *params = json_object_new_object();
+	bool read_only = call->session.owner.read_only;
 	int code;
 
 	document_flag(params, "force", false);
 	code = call_ask(call, "export", params);
 	session_close(&call->session, NULL);
-	return code < 0 ? code : start_server(call, true);
+	if (code < 0)
+		return code;
+	code = start_server(call, true, read_only);
+	if (code < 0)
+		take_back(call, read_only);
+	return code;
+}
+
+static int join_and_ask(struct call *call, const char *directory)
+{
+	int code = session_join(&call->session, call->target.pool, &call->error);
+
+	if (code == -ENOENT) {
+		code = start_server(call, false, false);
+		if (code == 0)
+			code = session_join(&call->session, call->target.pool, &call->error);
+	}
+	return code < 0 ? code : ask(call, directory);
 }
 
 int mount_work(struct call *call)
 {
 	char directory[PATH_MAX];
+	unsigned tries = 0;
 	int code;
 
 	if (!realpath(call->operands[0], directory))
 		return error_set(&call->error, -errno, "mount: %.200s: %s", call->operands[0],
 				 errno == ENOTCONN ? "a mount that nobody serves any more: 'poolctl unmount' takes it away" : strerror(errno));
-	code = session_join(&call->session, call->target.pool, &call->error);
-	if (code == -ENOENT) {
-		code = start_server(call, false);
-		if (code == 0)
-			code = session_join(&call->session, call->target.pool, &call->error);
+	code = join_and_ask(call, directory);
+	/* The one that answered ends: its last mount has just gone. */
+	while ((code == -ESHUTDOWN || code == -ECONNRESET || code == -EPIPE) && tries++ < TRIES_MAX) {
+		wait_for_export(call);
+		session_close(&call->session, NULL);
+		memset(&call->error, 0, sizeof(call->error));
+		code = join_and_ask(call, directory);
 	}
-	if (code == 0)
-		code = ask(call, directory);
 	if (code == -EOPNOTSUPP && call->session.is_owned) {
 		memset(&call->error, 0, sizeof(call->error));
 		code = hand_over(call);
@@ -199,16 +247,6 @@ static int unmount_dead(struct call *call, const char *directory)
 	return 0;
 }
 
-/* What was written is durable, and the pool free, when the command ends. */
-static void wait_for_export(struct call *call)
-{
-	struct pollfd end = {.fd = call->session.connection.descriptor, .events = POLLIN};
-	char byte;
-
-	while (poll(&end, 1, (int)END_MS) > 0 && read(end.fd, &byte, 1) > 0)
-		continue;
-}
-
 static int unmount_one(struct call *call, const struct mount_entry *entry)
 {
 	struct libpool_error none;
@@ -223,7 +261,7 @@ static int unmount_one(struct call *call, const struct mount_entry *entry)
 		document_text(params, "directory", entry->directory);
 		code = call_ask(call, "unmount", params);
 		if (code == 0 && document_get_flag(call->document, "exports"))
-			wait_for_export(call);
+			wait_for_export(call); /* what was written is durable then, and the pool free */
 	}
 	/* That process is no more, or another one has the pool now; or it has a pool of the same name, and sockets in another folder. */
 	if (code == -ENOENT || code == -EOPNOTSUPP)

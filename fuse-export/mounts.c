@@ -276,7 +276,9 @@ int mounts_remove(struct mounts *mounts, const char *directory, bool *ret_last, 
 	}
 	if (code == 0 && count == 0)
 		code = mount_fail(error, -ENOENT, "no file system of pool %s is mounted at %s", mounts->pool_name, directory);
-	*ret_last = !mounts->first && !mounts->keeps;
+	/* Who is told so counts on it: no other comes. */
+	*ret_last = code >= 0 && !mounts->first && !mounts->keeps;
+	mounts->closing |= *ret_last;
 	leave(mounts);
 	return code < 0 ? code : count;
 }
@@ -292,6 +294,7 @@ bool mounts_reap(struct mounts *mounts)
 			end_one(mounts, session);
 	}
 	bool stays = mounts->first || mounts->keeps || !mounts->used;
+	mounts->closing |= !stays;
 	pthread_mutex_unlock(&mounts->lock);
 	return stays;
 }

@@ -208,6 +208,36 @@ class Mounts(unittest.TestCase):
         self.assertEqual(self.mounted(), {})
         self.ended()
 
+    def test_handed_over(self):
+        """As it was imported; and it stays so where libpool-fuse can't have it."""
+        self.poolctl("import", "t")
+        os.rename(self.path("bin/libpool-fuse"), self.path("bin/elsewhere"))
+        write(self.path("bin/libpool-fuse"), b"#!/bin/sh\necho libpool-fuse: not today >&2; exit 1\n")
+        os.chmod(self.path("bin/libpool-fuse"), 0o755)
+        self.poolctl("mount", "t/other", self.path("a"), code=1, says="not today")
+        self.assertEqual(len(self.servers()), 1)
+        os.rename(self.path("bin/elsewhere"), self.path("bin/libpool-fuse"))
+        self.poolctl("export", "t")
+        self.poolctl("import", "t", "--read-only")
+        self.poolctl("mount", "t/other", self.path("a"))
+        self.assertIn("ro", self.mounted()["a"][1])
+        self.poolctl("unmount", "t")
+        self.assertTrue(self.document("status", "t")["pools"][0]["read_only"])
+        self.poolctl("export", "t")
+        self.ended()
+
+    def test_last_and_next(self):
+        """The last mount goes while another is asked for."""
+        for _ in range(20):
+            self.poolctl("mount", "t/home/anna/deep", self.path("a"))
+            first = subprocess.Popen([self.path("bin/poolctl"), "--no-devices", "unmount", self.path("a")], env=self.environment, stdout=subprocess.DEVNULL)
+            begin = time.monotonic()
+            self.poolctl("mount", "t/other", self.path("b"))
+            self.assertEqual((first.wait(60), self.sources()), (0, {"b": "t/other"}))
+            self.assertLess(time.monotonic() - begin, 30)
+            self.poolctl("unmount", self.path("b"))
+        self.ended()
+
     def test_same_name(self):
         """A pool of the same name, whose process keeps its sockets elsewhere, is somebody else's."""
         mine = self.environment
