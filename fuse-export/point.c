@@ -81,14 +81,27 @@ static bool has_something(const struct point *point)
 	return found;
 }
 
+/* 1, 0, or -1 with errno. Before Linux 5.8 a subvolume of btrfs can't be told from a mount. */
+static int is_mount(const struct point *point)
+{
+	struct stat here, there;
+	struct statx status;
+
+	if (fstat(point->directory, &here) != 0 || fstatat(point->directory, "..", &there, 0) != 0)
+		return -1;
+	if (statx(point->directory, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_TYPE, &status) == 0 && status.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT)
+		return (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+	return here.st_dev != there.st_dev || here.st_ino == there.st_ino;
+}
+
 /* What is there would be hidden, and whoever looks for it there find something else. */
 int point_check(const struct point *point, const struct mount_options *options, struct libpool_error *error)
 {
-	struct stat here, there;
+	int mounted = is_mount(point);
 
-	if (fstat(point->directory, &here) != 0 || fstatat(point->directory, "..", &there, 0) != 0)
+	if (mounted < 0)
 		return fail_at(point->path, error);
-	if (here.st_dev != there.st_dev || here.st_ino == there.st_ino)
+	if (mounted)
 		return mount_fail(error, -EBUSY, "something is mounted at %s already", point->path);
 	if (!options->nonempty && has_something(point))
 		return mount_fail(error, -EBUSY, "%s is not empty: mount elsewhere, or hide what is there with -o nonempty", point->path);

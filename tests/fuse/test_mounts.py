@@ -238,6 +238,21 @@ class Mounts(unittest.TestCase):
             self.poolctl("unmount", self.path("b"))
         self.ended()
 
+    @unittest.skipUnless(shutil.which("mkfs.btrfs"), "mkfs.btrfs is needed")
+    def test_subvolume(self):
+        """A device of its own, and no mount point."""
+        with open(self.path("image"), "wb") as file:
+            file.truncate(256 * MIB)
+        subprocess.run(["mkfs.btrfs", "-q", self.path("image")], check=True)
+        if subprocess.run(["mount", "-o", "loop", self.path("image"), self.path("b")], check=False, stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("no btrfs can be mounted")
+        self.addCleanup(subprocess.run, ["umount", self.path("b")], check=False)
+        subprocess.run(["btrfs", "-q", "subvolume", "create", self.path("b/in")], check=True)
+        self.poolctl("mount", "t/other", self.path("b/in"))
+        self.poolctl("mount", "t/home", self.path("b/in"), code=1, says="already")
+        self.poolctl("unmount", self.path("b/in"))
+        self.ended()
+
     def test_same_name(self):
         """A pool of the same name, whose process keeps its sockets elsewhere, is somebody else's."""
         mine = self.environment
