@@ -98,6 +98,8 @@ void dataset_uncount(struct dataset *dataset);
 int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, const struct dataset **ret_refusing);
 void dataset_uncharge(struct dataset *dataset, uint64_t txg, uint64_t cells);
 bool dataset_is_uncertain(const struct dataset *refusing);
+/* 0, -EDQUOT or -ENOSPC: whether there is room for what `dataset` is charged for beneath `above`, NULL: at the top, instead of where it lies. */
+int dataset_check_place(struct dataset *dataset, struct dataset *above, const struct dataset **ret_refusing);
 void datasets_count_limits(struct datasets *datasets);
 /* accounting.c */
 /* Waits: nothing may change what they have meanwhile. */

@@ -104,10 +104,27 @@ bool dataset_is_uncertain(const struct dataset *top)
 	return false;
 }
 
+static uint64_t used_cells(const struct dataset *dataset)
+{
+	return own_cells(dataset) + dataset->children_cells;
+}
+
+/* Whether `at` and all above have room for so much more in `at`; what a reservation that isn't used yet covers needs none further up. */
+static int check_above(struct datasets *datasets, const struct dataset *at, uint64_t more, const struct dataset **ret_refusing)
+{
+	*ret_refusing = NULL;
+	for (; at && more; at = dataset_parent(at)) {
+		if (at->record.quota && used_cells(at) + more > cells_of(at->record.quota)) {
+			*ret_refusing = at;
+			return -EDQUOT;
+		}
+		more = charge_of(at, more) - at->charged_cells;
+	}
+	return more && datasets->charged_cells + more > pool_cells(datasets) ? -ENOSPC : 0;
+}
+
 int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, const struct dataset **ret_refusing)
 {
-	uint64_t more = cells;
-
 	*ret_refusing = NULL;
 	if (cells == 0)
 		return 0;
@@ -116,17 +133,10 @@ int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, const 
 			*ret_refusing = dataset;
 			return -EDQUOT;
 		}
-		for (struct dataset *at = dataset; at && more; at = dataset_parent(at)) {
-			uint64_t used = own_cells(at) + at->children_cells + more;
-			if (at->record.quota && used > cells_of(at->record.quota)) {
-				*ret_refusing = at;
-				return -EDQUOT;
-			}
-			more = charge_of(at, more) - at->charged_cells;
-		}
-		/* Beyond what is reserved for it: from what nobody has reserved. */
-		if (more && dataset->owner->charged_cells + more > pool_cells(dataset->owner))
-			return -ENOSPC;
+		/* At last, beyond what is reserved for it: from what nobody has reserved. */
+		int status = check_above(dataset->owner, dataset, cells, ret_refusing);
+		if (status < 0)
+			return status;
 	}
 	dataset->pending[txg & 1] += cells;
 	dataset_count(dataset);
@@ -137,6 +147,34 @@ void dataset_uncharge(struct dataset *dataset, uint64_t txg, uint64_t cells)
 {
 	dataset->pending[txg & 1] -= cells;
 	dataset_count(dataset);
+}
+
+/* As it would be there: what doesn't grow by the move isn't refused, though it were above its limit. */
+int dataset_check_place(struct dataset *dataset, struct dataset *above, const struct dataset **ret_refusing)
+{
+	struct datasets *datasets = dataset->owner;
+	uint64_t before[POOL_NAME_MAX / 2 + 2], more = dataset->charged_cells, pool_before = datasets->charged_cells;
+	size_t depth = 0;
+	int status = 0;
+
+	*ret_refusing = NULL;
+	for (const struct dataset *at = above; at; at = dataset_parent(at))
+		before[depth++] = used_cells(at);
+	dataset_uncount(dataset);
+	depth = 0;
+	for (const struct dataset *at = above; at && more && !*ret_refusing; at = dataset_parent(at)) {
+		uint64_t used = used_cells(at) + more;
+		if (at->record.quota && used > cells_of(at->record.quota) && used > before[depth])
+			*ret_refusing = at;
+		more = charge_of(at, more) - at->charged_cells;
+		depth++;
+	}
+	if (*ret_refusing)
+		status = -EDQUOT;
+	else if (datasets->charged_cells + more > pool_before && datasets->charged_cells + more > pool_cells(datasets))
+		status = -ENOSPC;
+	dataset_count(dataset);
+	return status;
 }
 
 static int check_limit(struct dataset *dataset, enum dataset_limit limit, uint64_t bytes, struct pool_error *error)
@@ -156,11 +194,12 @@ static int check_limit(struct dataset *dataset, enum dataset_limit limit, uint64
 				      (unsigned long long)reservation, (unsigned long long)quota);
 	if (limit != LIMIT_RESERVATION || cells <= used || cells <= before)
 		return 0;
-	for (const struct dataset *at = dataset_parent(dataset); at; at = dataset_parent(at))
-		if (at->record.quota && own_cells(at) + at->children_cells + cells - before > cells_of(at->record.quota))
-			return pool_error_set(error, -EDQUOT, "%s/%s: so much can't be reserved: the quota of %s/%s leaves less", pool, dataset->path,
-					      pool, at->path);
-	if (datasets->charged_cells + cells - before > pool_cells(datasets))
+	const struct dataset *refusing;
+	int status = check_above(datasets, dataset_parent(dataset), cells - before, &refusing);
+	if (refusing)
+		return pool_error_set(error, -EDQUOT, "%s/%s: so much can't be reserved: the quota of %s/%s leaves less", pool, dataset->path, pool,
+				      refusing->path);
+	if (status < 0)
 		return pool_error_set(error, -ENOSPC, "%s/%s: so much can't be reserved: the pool has less that nobody has reserved", pool,
 				      dataset->path);
 	return 0;

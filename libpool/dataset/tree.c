@@ -121,6 +121,22 @@ static int rename_check(struct datasets *datasets, const char *from, const char 
 	return 0;
 }
 
+/* *ret_uncertain: a commit may make it possible. */
+static int check_room(struct dataset *dataset, uint32_t parent, bool *ret_uncertain, struct pool_error *error)
+{
+	const char *pool = core_label(dataset->owner->core)->name;
+	const struct dataset *refusing;
+	int status = parent == dataset->record.parent ? 0 : dataset_check_place(dataset, dataset_find_id(dataset->owner, parent), &refusing);
+
+	*ret_uncertain = status < 0 && (dataset_is_uncertain(refusing) || dataset_is_uncertain(dataset));
+	if (status == -EDQUOT)
+		return pool_error_set(error, status, "%s/%s can't be moved there: the quota of %s/%s leaves less room than it takes", pool, dataset->path,
+				      pool, refusing->path);
+	if (status < 0)
+		return pool_error_set(error, status, "%s/%s can't be moved there: the pool has less that nobody has reserved", pool, dataset->path);
+	return 0;
+}
+
 /* `to` was checked; it may be longer than `from`. */
 static void move_paths(struct dataset *dataset, const char *to)
 {
@@ -142,11 +158,13 @@ int dataset_check_rename(struct datasets *datasets, const char *from, const char
 	struct dataset *dataset;
 	uint32_t parent;
 	const char *name;
+	bool uncertain;
+	int status = rename_check(datasets, from, to, &dataset, &parent, &name, error);
 
-	return rename_check(datasets, from, to, &dataset, &parent, &name, error);
+	return status < 0 ? status : check_room(dataset, parent, &uncertain, error);
 }
 
-int dataset_rename(struct datasets *datasets, const char *from, const char *to, struct pool_error *error)
+static int try_rename(struct datasets *datasets, const char *from, const char *to, bool *ret_uncertain, struct pool_error *error)
 {
 	struct core *core = datasets->core;
 	struct dataset *dataset;
@@ -155,6 +173,7 @@ int dataset_rename(struct datasets *datasets, const char *from, const char *to, 
 	uint64_t txg;
 	int status = rename_check(datasets, from, to, &dataset, &parent, &name, error);
 
+	*ret_uncertain = false;
 	if (status < 0)
 		return status;
 	status = dataset_check_record(datasets, dataset->record.id);
@@ -164,6 +183,8 @@ int dataset_rename(struct datasets *datasets, const char *from, const char *to, 
 		return dataset_failed(datasets, "dataset", from, status, error);
 	/* While this one waited others may have been renamed, made or destroyed. */
 	status = rename_check(datasets, from, to, &dataset, &parent, &name, error);
+	if (status == 0)
+		status = check_room(dataset, parent, ret_uncertain, error);
 	if (status == 0) {
 		dataset_uncount(dataset);
 		dataset->record.parent = parent;
@@ -177,4 +198,18 @@ int dataset_rename(struct datasets *datasets, const char *from, const char *to, 
 	}
 	core_release(core, txg);
 	return status;
+}
+
+int dataset_rename(struct datasets *datasets, const char *from, const char *to, struct pool_error *error)
+{
+	for (unsigned tries = 0;; tries++) {
+		bool uncertain;
+		int status = try_rename(datasets, from, to, &uncertain, error);
+
+		if (!uncertain || tries == CHARGE_TRIES)
+			return status;
+		status = core_commit_forced(datasets->core);
+		if (status < 0)
+			return dataset_failed(datasets, "dataset", from, status, error);
+	}
 }

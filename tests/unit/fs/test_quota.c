@@ -390,6 +390,62 @@ static void test_reservation(void **state)
 	boot(reservation_program);
 }
 
+/* ---- Limits and places: what is absorbed by a reservation, and what a rename takes along ---- */
+
+static void place_program(struct machine *machine)
+{
+	struct fs_create_options options = { .mode = 0755 };
+	uint64_t free_bytes;
+	int status;
+
+	world_open(&world, machine, 0);
+	free_bytes = space_of("fs").available_cells * CELL_SIZE;
+	expect_done(machine, fs_create(world.datasets, "parent", &options, &machine->error));
+	expect_done(machine, fs_create(world.datasets, "parent/inner", &options, &machine->error));
+	expect_done(machine, fs_create(world.datasets, "parent/inner/child", &options, &machine->error));
+	/* What the inner one has reserved is enough for its child: nobody above needs more. */
+	set_limit("parent", LIMIT_QUOTA, 8 * LIMIT, 0);
+	set_limit("parent/inner", LIMIT_RESERVATION, 8 * LIMIT, 0);
+	set_limit("parent/inner/child", LIMIT_RESERVATION, 4 * LIMIT, 0);
+	set_limit("parent/inner/child", LIMIT_RESERVATION, 9 * LIMIT, -EDQUOT);
+	set_limit("parent/inner", LIMIT_RESERVATION, 0, 0);
+	set_limit("parent/inner/child", LIMIT_RESERVATION, 0, 0);
+	set_limit("parent", LIMIT_QUOTA, LIMIT, 0);
+	/* Content, written a moment ago, and what is reserved. */
+	struct fs_node *node = make_as(7, "file");
+	expect_equal(fill(node, 0, 2 * LIMIT, 65536, 1, &status), 2 * LIMIT);
+	fs_put(node);
+	expect_done(machine, fs_create(world.datasets, "reserved", &options, &machine->error));
+	set_limit("reserved", LIMIT_RESERVATION, 2 * LIMIT, 0);
+	struct pool_error error = { 0 };
+	expect_equal(dataset_rename(world.datasets, "fs", "parent/inner/fs", &error), -EDQUOT);
+	expect(strstr(error.text, "quota of"));
+	expect_equal(dataset_check_rename(world.datasets, "fs", "parent/inner/fs", &error), -EDQUOT);
+	expect_equal(dataset_rename(world.datasets, "reserved", "parent/reserved", &error), -EDQUOT);
+	set_limit("parent", LIMIT_QUOTA, 5 * LIMIT, 0);
+	expect_done(machine, dataset_rename(world.datasets, "fs", "parent/inner/fs", &machine->error));
+	expect_done(machine, dataset_rename(world.datasets, "reserved", "parent/reserved", &machine->error));
+	expect(space_of("parent").used_cells * CELL_SIZE >= 4 * LIMIT && space_of("parent").used_cells * CELL_SIZE <= 5 * LIMIT);
+	/* Above its quota by now: what is within it may still move about. */
+	set_limit("parent", LIMIT_QUOTA, LIMIT, 0);
+	expect_done(machine, dataset_rename(world.datasets, "parent/inner/fs", "parent/fs", &machine->error));
+	/* Out of a reservation that covers it, into a pool that has less. */
+	set_limit("parent", LIMIT_QUOTA, 0, 0);
+	set_limit("parent", LIMIT_RESERVATION, free_bytes - 4 * LIMIT, 0);
+	expect_done(machine, dataset_rename(world.datasets, "parent/reserved", "reserved", &machine->error));
+	set_limit("parent", LIMIT_RESERVATION, free_bytes - 3 * LIMIT, 0);
+	expect_equal(dataset_rename(world.datasets, "parent/fs", "fs", &error), -ENOSPC);
+	expect_done(machine, dataset_rename(world.datasets, "parent/fs", "parent/again", &machine->error));
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_place(void **state)
+{
+	(void)state;
+	boot(place_program);
+}
+
 /* ---- Content that gets harder to compress must not exceed a limit either ---- */
 
 static void overwrite_program(struct machine *machine)
@@ -731,7 +787,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sums),	    cmocka_unit_test(test_user),      cmocka_unit_test(test_objects), cmocka_unit_test(test_quota),
-		cmocka_unit_test(test_reservation), cmocka_unit_test(test_overwrite), cmocka_unit_test(test_random),
+		cmocka_unit_test(test_reservation), cmocka_unit_test(test_place), cmocka_unit_test(test_overwrite), cmocka_unit_test(test_random),
 		cmocka_unit_test(test_link),	    cmocka_unit_test(test_chown),     cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_left),
 	};
