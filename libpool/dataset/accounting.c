@@ -243,7 +243,7 @@ int owners_remove_rows(struct dataset *dataset, uint64_t txg)
 
 bool filesystem_has_limits(const struct dataset *dataset)
 {
-	return dataset->owner->limits || dataset->owner_limits;
+	return datasets_have_limits(dataset->owner) || dataset->owner_limits;
 }
 
 bool filesystem_limits_owner(const struct dataset *dataset, const struct object_owner_ids *owner, uint32_t kinds)
@@ -310,7 +310,7 @@ bool filesystem_is_uncertain(const struct dataset *dataset, const struct space_r
 	if (!refusal->refused)
 		return false;
 	if (!owner)
-		return dataset_is_uncertain(refusal->dataset);
+		return dataset_is_uncertain(dataset->owner, refusal->dataset);
 	return owner->pending_cells[0] || owner->pending_cells[1] || owner->pending_objects[0] || owner->pending_objects[1] ||
 	       owner->freeing[0] || owner->freeing[1] || objset_has_pending_kills(dataset->objset);
 }
@@ -432,8 +432,12 @@ static int set_owner_limit(struct dataset *dataset, const struct space_row *want
 	space_key_encode(&row, key);
 	if (status == 0)
 		status = tree_check(rows(dataset), key, sizeof(key));
+	if (status < 0)
+		return status;
+	status = datasets_limit_begin(dataset->owner);
 	if (status == 0)
 		status = core_hold(core, RECORD_CELLS, &txg);
+	datasets_limit_end(dataset->owner);
 	if (status < 0)
 		return status;
 	if (dataset->record.flags & DATASET_DESTROYED)

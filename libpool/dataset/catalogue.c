@@ -209,6 +209,7 @@ static int participant_sync(void *argument, struct object_sync *sync)
 		if (moved || dataset->staged_dirty[sync->txg & 1])
 			status = dataset_put(dataset, sync->txg);
 		/* What the txg added at most is now known. */
+		dataset_count_settling(dataset);
 		dataset->pending[sync->txg & 1] = 0;
 		dataset->freeing[sync->txg & 1] = false;
 		dataset_count(dataset);

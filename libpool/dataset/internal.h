@@ -6,6 +6,7 @@
 #include "libpool/dataset/dataset.h"
 #include "libpool/format/label.h"
 
+#define SETTLE_COMMITS 4u /* a change's own, two for the AUs, and one as it may miss the first */
 #define RECORD_CELLS 16u /* what a change of the catalogue takes, generously */
 
 /* Bytes [offset, end). */
@@ -64,6 +65,8 @@ struct datasets {
 	struct dataset_settings pool_settings;
 	uint64_t charged_cells; /* of all that lie in none */
 	unsigned limits; /* quotas and reservations that are set */
+	uint64_t settled; /* commits after which all that datasets have freed is free */
+	unsigned limits_coming; /* being set: what is changed meanwhile is charged already */
 	unsigned open_volumes;
 	struct rt_group reapers;
 };
@@ -97,10 +100,22 @@ void dataset_uncount(struct dataset *dataset);
 /* *ret_refusing: of those that it lies in, or NULL for what others have reserved. */
 int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, const struct dataset **ret_refusing);
 void dataset_uncharge(struct dataset *dataset, uint64_t txg, uint64_t cells);
-bool dataset_is_uncertain(const struct dataset *refusing);
+bool dataset_is_uncertain(const struct datasets *datasets, const struct dataset *refusing);
+/* In its sync, before what it is charged for the txg is forgotten. */
+void dataset_count_settling(struct dataset *dataset);
 /* 0, -EDQUOT or -ENOSPC: whether there is room for what `dataset` is charged for beneath `above`, NULL: at the top, instead of where it lies. */
 int dataset_check_place(struct dataset *dataset, struct dataset *above, const struct dataset **ret_refusing);
 void datasets_count_limits(struct datasets *datasets);
+static inline bool datasets_have_limits(const struct datasets *datasets)
+{
+	return datasets->limits || datasets->limits_coming;
+}
+/*
+ * Around setting one: what the open txg has changed by then was charged to nobody, so it is committed first, and what comes meanwhile is charged. The end is
+ * needed after a failure too.
+ */
+int datasets_limit_begin(struct datasets *datasets);
+void datasets_limit_end(struct datasets *datasets);
 /* accounting.c */
 /* Waits: nothing may change what they have meanwhile. */
 int owners_load(struct dataset *dataset);

@@ -70,6 +70,17 @@ void datasets_count_limits(struct datasets *datasets)
 	}
 }
 
+int datasets_limit_begin(struct datasets *datasets)
+{
+	datasets->limits_coming++;
+	return core_commit_forced(datasets->core);
+}
+
+void datasets_limit_end(struct datasets *datasets)
+{
+	datasets->limits_coming--;
+}
+
 /* What the pool could hold for datasets: what they have as of the last commit, and what is left. */
 static uint64_t pool_cells(struct datasets *datasets)
 {
@@ -86,22 +97,30 @@ static uint64_t pool_cells(struct datasets *datasets)
 	return cells;
 }
 
-/* Whether figures that count for it, from below too, may be better after a commit; those of the pool always. */
-bool dataset_is_uncertain(const struct dataset *top)
+static bool is_changing(const struct dataset *dataset)
 {
-	if (!top)
-		return true;
-	list_for_each(node, &top->owner->list) {
+	return dataset->pending[0] || dataset->pending[1] || dataset->freeing[0] || dataset->freeing[1] ||
+	       (dataset->objset && objset_has_pending_kills(dataset->objset));
+}
+
+void dataset_count_settling(struct dataset *dataset)
+{
+	if (is_changing(dataset))
+		dataset->owner->settled = core_commits(dataset->owner->core) + SETTLE_COMMITS;
+}
+
+bool dataset_is_uncertain(const struct datasets *datasets, const struct dataset *top)
+{
+	list_for_each(node, &datasets->list) {
 		const struct dataset *dataset = container_of(node, struct dataset, node), *at = dataset;
-		if (!dataset->pending[0] && !dataset->pending[1] && !dataset->freeing[0] && !dataset->freeing[1] &&
-		    !(dataset->objset && objset_has_pending_kills(dataset->objset)))
+		if (!is_changing(dataset))
 			continue;
 		while (at && at != top)
 			at = dataset_parent(at);
-		if (at)
+		if (at || !top)
 			return true;
 	}
-	return false;
+	return !top && core_commits(datasets->core) < datasets->settled;
 }
 
 static uint64_t used_cells(const struct dataset *dataset)
@@ -128,7 +147,7 @@ int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, const 
 	*ret_refusing = NULL;
 	if (cells == 0)
 		return 0;
-	if (dataset->owner->limits) {
+	if (datasets_have_limits(dataset->owner)) {
 		if (dataset->record.refquota && own_cells(dataset) + cells > cells_of(dataset->record.refquota)) {
 			*ret_refusing = dataset;
 			return -EDQUOT;
@@ -218,9 +237,12 @@ int dataset_set_limit(struct datasets *datasets, const char *path, enum dataset_
 	if (check_only)
 		return check_limit(dataset, limit, bytes, error);
 	dataset->open_count++; /* it isn't freed meanwhile */
-	status = dataset_check_record(datasets, dataset->record.id);
+	status = datasets_limit_begin(datasets);
+	if (status == 0)
+		status = dataset_check_record(datasets, dataset->record.id);
 	if (status == 0)
 		status = core_hold(core, RECORD_CELLS, &txg);
+	datasets_limit_end(datasets); /* and nothing waits until it is set */
 	if (status < 0) {
 		dataset->open_count--;
 		return dataset_failed(datasets, dataset_kind_text(dataset), path, status, error);

@@ -128,7 +128,7 @@ static int check_room(struct dataset *dataset, uint32_t parent, bool *ret_uncert
 	const struct dataset *refusing;
 	int status = parent == dataset->record.parent ? 0 : dataset_check_place(dataset, dataset_find_id(dataset->owner, parent), &refusing);
 
-	*ret_uncertain = status < 0 && (dataset_is_uncertain(refusing) || dataset_is_uncertain(dataset));
+	*ret_uncertain = status < 0 && (dataset_is_uncertain(dataset->owner, refusing) || dataset_is_uncertain(dataset->owner, dataset));
 	if (status == -EDQUOT)
 		return pool_error_set(error, status, "%s/%s can't be moved there: the quota of %s/%s leaves less room than it takes", pool, dataset->path,
 				      pool, refusing->path);

@@ -45,7 +45,7 @@ int volume_charge(struct volume *volume, uint64_t txg, uint64_t cells, bool *ret
 	const struct dataset *refusing;
 	int status = dataset_charge(volume->dataset, txg, cells, &refusing);
 
-	*ret_uncertain = status < 0 && dataset_is_uncertain(refusing);
+	*ret_uncertain = status < 0 && dataset_is_uncertain(volume->dataset->owner, refusing);
 	return status;
 }
 
@@ -64,7 +64,7 @@ static int hold_write(struct volume *volume, uint64_t offset, uint64_t length, u
 
 		if (status < 0)
 			return status;
-		if (dataset->owner->limits)
+		if (datasets_have_limits(dataset->owner))
 			status = blob_growth(dataset->blob, *ret_txg, first, count, &cells);
 		if (status == 0)
 			status = volume_charge(volume, *ret_txg, cells, &uncertain);
@@ -77,6 +77,15 @@ static int hold_write(struct volume *volume, uint64_t offset, uint64_t length, u
 		if (status < 0)
 			return status;
 	}
+}
+
+/* It is written. Without limits nobody was charged. */
+static void charge_written(struct dataset *dataset, uint64_t txg, uint64_t offset, uint64_t length)
+{
+	unsigned shift = dataset->record.block_shift;
+
+	if (datasets_have_limits(dataset->owner))
+		blob_charged(dataset->blob, txg, offset >> shift, ((offset + length - 1) >> shift) - (offset >> shift) + 1);
 }
 
 int volume_check_write(struct dataset *dataset, uint64_t offset, uint64_t length)
@@ -155,6 +164,8 @@ int volume_write(struct volume *volume, uint64_t offset, size_t length, const vo
 		if (status < 0)
 			break;
 		status = blob_write(dataset->blob, txg, offset, piece, from);
+		if (status == 0)
+			charge_written(dataset, txg, offset, piece);
 		dataset_changed(dataset, txg, offset, piece, piece);
 		core_release(core, txg);
 		offset += piece;
@@ -185,6 +196,8 @@ int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, s
 			break;
 		for (unsigned i = 0; i < piece && status == 0; i++)
 			status = blob_write_block(dataset->blob, txg, first + done + i, buffers[done + i]);
+		if (status == 0)
+			charge_written(dataset, txg, (first + done) << shift, (uint64_t)piece << shift);
 		dataset_changed(dataset, txg, (first + done) << shift, (uint64_t)piece << shift, (uint64_t)piece << shift);
 		core_release(core, txg);
 		done += piece;

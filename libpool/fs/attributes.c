@@ -170,8 +170,12 @@ int fs_set(struct fs_node *node, const struct fs_set *set)
 	struct charge_plan plan = { .cells = 0 };
 	if (status == 0)
 		status = plan_owner(node, set, &plan);
+	/* Charged to whom it belongs before, as the rest of it. */
+	struct charge_plan growth = { .owner = node_owner(&node->inode), .next = &plan };
+	if (set->what & FS_SET_SIZE)
+		growth.cells = content_resize_cells(node, set->size);
 	if (status == 0)
-		status = fs_hold_charged(node->fs, cells, &plan, &txg);
+		status = fs_hold_charged(node->fs, cells, &growth, &txg);
 	if (status == 0) {
 		status = set_apply(node, set, list, txg);
 		core_release(core, txg);

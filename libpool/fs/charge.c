@@ -26,6 +26,15 @@ static int content_growth(const struct charge_plan *plan, uint64_t txg, uint64_t
 	return status;
 }
 
+void fs_charged(const struct charge_plan *plan, uint64_t txg)
+{
+	struct object *object = plan->node->object;
+	uint64_t block = blob_block_size(object), first = plan->offset / block, last = (plan->offset + plan->length - 1) / block;
+
+	if (plan->length && filesystem_has_limits(plan->node->fs->dataset))
+		blob_charged(object, txg, first, last - first + 1);
+}
+
 static int charge_of(struct fs *fs, const struct charge_plan *plan, uint64_t txg, struct space_charge *ret_charge)
 {
 	uint64_t growth = 0;

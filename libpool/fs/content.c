@@ -85,6 +85,11 @@ uint64_t content_record(const struct fs_node *node, uint64_t end)
 	return chosen > blob_block_size(node->object) ? chosen : blob_block_size(node->object);
 }
 
+uint64_t content_resize_cells(const struct fs_node *node, uint64_t size)
+{
+	return node->inode.inline_length && size > INODE_INLINE_MAX ? content_record(node, size) / CELL_SIZE : 0;
+}
+
 int content_resize(struct fs_node *node, uint64_t txg, uint64_t size)
 {
 	struct inode_record *inode = &node->inode;

@@ -20,6 +20,8 @@ uint64_t content_cells(const struct fs_node *node, uint64_t offset, uint64_t len
 uint64_t content_record(const struct fs_node *node, uint64_t end);
 /* Whether content up to `end` stays in the inode. */
 bool content_fits_inside(const struct fs_node *node, uint64_t end);
+/* What this writes at most: content that moves from the inode into a record. */
+uint64_t content_resize_cells(const struct fs_node *node, uint64_t size);
 int content_resize(struct fs_node *node, uint64_t txg, uint64_t size);
 /* Grows the file if need be. */
 int content_write(struct fs_node *node, uint64_t txg, uint64_t offset, size_t length, const void *source);

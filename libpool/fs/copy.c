@@ -42,6 +42,8 @@ static int put_record(struct copy *copy, struct buffer *buffer)
 		node_changed(to, true);
 		status = node_change_end(to, txg, &before, status);
 	}
+	if (status == 0)
+		fs_charged(&plan, txg);
 	core_release(core, txg);
 	return status;
 }
@@ -52,13 +54,17 @@ static int put_hole(struct copy *copy, uint64_t length)
 	struct fs_node *to = copy->to;
 	struct core *core = to->fs->core;
 	uint64_t txg, end = copy->to_offset + length;
+	struct charge_plan plan = { .owner = node_owner(&to->inode) };
 	struct inode_record before;
 	int status = guard_punch(to, copy->to_offset, length);
 
 	if (status == 0)
 		status = guard_content(to, to->inode.size, 1);
+	if (end > to->inode.size)
+		plan.cells = content_resize_cells(to, end);
 	if (status == 0)
-		status = fs_hold(to->fs, content_cells(to, copy->to_offset, 1) + content_cells(to, end, 1) + content_cells(to, to->inode.size, 1), &txg);
+		status = fs_hold_charged(to->fs, content_cells(to, copy->to_offset, 1) + content_cells(to, end, 1) + content_cells(to, to->inode.size, 1), &plan,
+					 &txg);
 
 	if (status < 0)
 		return status;

@@ -100,6 +100,8 @@ static int write_piece(struct fs_node *node, uint64_t offset, size_t length, con
 	status = node_change_begin(node, txg, &before);
 	if (status == 0)
 		status = change_done(node, txg, flags, &before, content_write(node, txg, offset, length, source));
+	if (status == 0)
+		fs_charged(&plan, txg);
 	core_release(core, txg);
 	return status;
 }
@@ -168,10 +170,13 @@ int fs_allocate(struct fs_node *node, int mode, uint64_t offset, uint64_t length
 		status = guard_punch(node, offset, length);
 	if (status == 0)
 		status = guard_content(node, node->inode.size, 1);
+	struct charge_plan plan = { .owner = node_owner(&node->inode) };
+	if (!(mode & FALLOC_FL_KEEP_SIZE))
+		plan.cells = content_resize_cells(node, offset + length);
 	/* At most the two blocks at the ends of the range, and the one at the old end of the file, are written. */
 	if (status == 0)
-		status = fs_hold(node->fs, content_cells(node, offset, 1) + content_cells(node, offset + length, 1) +
-					 content_cells(node, node->inode.size, 1), &txg);
+		status = fs_hold_charged(node->fs, content_cells(node, offset, 1) + content_cells(node, offset + length, 1) +
+					 content_cells(node, node->inode.size, 1), &plan, &txg);
 	if (status == 0) {
 		status = allocate(node, mode, offset, length, flags, txg);
 		core_release(core, txg);

@@ -67,6 +67,8 @@ struct charge_plan {
 };
 /* As fs_hold, and charged: -EDQUOT, or -ENOSPC for what others have reserved. */
 int fs_hold_charged(struct fs *fs, uint64_t cells, const struct charge_plan *plan, uint64_t *ret_txg);
+/* The content of the plan's node is written: who writes it again in this txg needs no more room. */
+void fs_charged(const struct charge_plan *plan, uint64_t txg);
 #define NODE_GROWTH 6u   /* an inode among others, and the target of a link */
 #define XATTR_GROWTH 12u
 #define NAME_GROWTH 16u /* cells: a directory's leaf that is cut in two, up to its root, and the links' */

@@ -19,8 +19,8 @@ static int examine(struct object *object, uint64_t txg, uint64_t number, unsigne
 
 		if (state == OVERLAY_NONE)
 			continue;
-		if (state == OVERLAY_DIRTY && overlays[i]->txg == txg)
-			return 0; /* said before */
+		if (state == OVERLAY_DIRTY && overlays[i]->txg == txg && block->charged)
+			return 0;
 		/* How small the earlier txg will make it isn't known yet; a punched one counts until that is committed. */
 		*cells += block_cells;
 		*ret_new = true;
@@ -56,4 +56,15 @@ int blob_growth(struct object *object, uint64_t txg, uint64_t first, uint64_t co
 		cells += ((count >> shift) + 2 + (fresh ? BLOB_LEVELS_MAX / 2 : object->disk.levels)) * node_cells;
 	*ret_cells = cells;
 	return 0;
+}
+
+void blob_charged(struct object *object, uint64_t txg, uint64_t first, uint64_t count)
+{
+	struct overlay *overlay = object_overlay_if_any(object, txg);
+
+	for (uint64_t i = 0; overlay && i < count; i++) {
+		struct dirty_block *block = overlay_block(overlay, first + i);
+		if (block)
+			block->charged = true;
+	}
 }

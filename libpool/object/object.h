@@ -172,10 +172,12 @@ int objset_block_range(struct objset *objset, uint64_t number, unsigned level, u
 int objset_block_check(struct objset *objset, uint64_t number, unsigned level, uint64_t block);
 
 /*
- * The cells that writing blocks [first, first + count) in txg, which the caller pins, adds at most to the object, beyond what was said for
+ * The cells that writing blocks [first, first + count) in txg, which the caller pins, adds at most to the object, beyond what was charged for
  * them in the same txg: as if nothing could be compressed, with the nodes above. Waits for reads.
  */
 int blob_growth(struct object *object, uint64_t txg, uint64_t first, uint64_t count, uint64_t *ret_cells);
+/* They are written in this txg, and what blob_growth said was charged for them. */
+void blob_charged(struct object *object, uint64_t txg, uint64_t first, uint64_t count);
 
 /*
  * Told of every object that a sync changed, in the step in which it takes effect: its record before (kind DNODE_FREE or no bonus yet: it

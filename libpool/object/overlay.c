@@ -100,6 +100,7 @@ int overlay_put_block(struct overlay *overlay, uint64_t number, struct buffer *b
 		return -ENOMEM;
 	block->number = number;
 	block->buffer = buffer;
+	block->charged = false;
 	sorted_map_insert(&overlay->blocks, &block->node, &number);
 	overlay->bytes += block_bytes(block);
 	if (!overlay->any_written || number > overlay->max_written)

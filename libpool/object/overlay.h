@@ -24,6 +24,7 @@ struct dirty_block {
 	struct map_node node;
 	uint64_t number;
 	struct buffer *buffer;
+	bool charged; /* whoever keeps limits knows of it */
 };
 
 struct punched_range {

@@ -404,10 +404,10 @@ static void place_program(struct machine *machine)
 	expect_done(machine, fs_create(world.datasets, "parent/inner", &options, &machine->error));
 	expect_done(machine, fs_create(world.datasets, "parent/inner/child", &options, &machine->error));
 	/* What the inner one has reserved is enough for its child: nobody above needs more. */
-	set_limit("parent", LIMIT_QUOTA, 8 * LIMIT, 0);
+	set_limit("parent", LIMIT_QUOTA, 9 * LIMIT, 0);
 	set_limit("parent/inner", LIMIT_RESERVATION, 8 * LIMIT, 0);
 	set_limit("parent/inner/child", LIMIT_RESERVATION, 4 * LIMIT, 0);
-	set_limit("parent/inner/child", LIMIT_RESERVATION, 9 * LIMIT, -EDQUOT);
+	set_limit("parent/inner/child", LIMIT_RESERVATION, 10 * LIMIT, -EDQUOT);
 	set_limit("parent/inner", LIMIT_RESERVATION, 0, 0);
 	set_limit("parent/inner/child", LIMIT_RESERVATION, 0, 0);
 	set_limit("parent", LIMIT_QUOTA, LIMIT, 0);
