@@ -201,11 +201,12 @@ int core_disk_add(struct core *core, struct disk *disk, unsigned *ret_index, str
 	return 0;
 }
 
-static int check_unused(struct core *core, unsigned index, struct pool_error *error)
+/* `by_log`: the log counts, too. */
+static int check_unused(struct core *core, unsigned index, bool by_log, struct pool_error *error)
 {
 	for (uint32_t id = 0; id < alloc_segment_count(core->alloc); id++) {
 		const struct segment *segment = alloc_segment(core->alloc, id);
-		if (!segment || alloc_segment_is_free(segment))
+		if (!segment || alloc_segment_is_free(segment) || (segment->record.state == SEGMENT_LOG && !by_log))
 			continue;
 		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
 			if (segment->record.columns[c].disk == index)
@@ -220,7 +221,7 @@ static int disk_remove(struct core *core, unsigned index, struct disk **ret_disk
 {
 	struct store_disk *slot = store_disk(core->store, index);
 	struct label *label = malloc(sizeof(*label));
-	int status = label ? check_unused(core, index, error) : pool_error_set(error, -ENOMEM, "out of memory");
+	int status = label ? check_unused(core, index, true, error) : pool_error_set(error, -ENOMEM, "out of memory");
 
 	if (status < 0) {
 		free(label);
@@ -247,11 +248,11 @@ int core_disk_remove(struct core *core, unsigned index, struct pool_error *error
 	if (status == 0 && (index >= DISKS_MAX || !store_disk(core->store, index)->configured))
 		status = pool_error_set(error, -ENOENT, "pool %s has no disk of number %u", core->label->name, index);
 	if (status == 0)
-		status = check_unused(core, index, error);
+		status = check_unused(core, index, false, error);
 	if (status < 0)
 		return status;
 	alloc_disk_set_usable(core->alloc, index, false);
-	/* The old columns may be needed by a rewind until two later commits exist. */
+	/* The first gives up a log that has a column there. The old columns may be needed by a rewind until two later commits exist. */
 	for (unsigned i = 0; i < 2 && status == 0; i++)
 		status = core_commit_forced(core);
 	if (status == 0) {

@@ -221,6 +221,58 @@ static void test_full(void **state)
 	}
 }
 
+/* ---- A disk of which nothing but the log has a column ---- */
+
+static bool has_column(struct machine *machine, unsigned disk, bool of_log)
+{
+	for (uint32_t id = 0; id < alloc_segment_count(machine->core->alloc); id++) {
+		const struct segment *segment = alloc_segment(machine->core->alloc, id);
+		if (!segment || alloc_segment_is_free(segment) || (segment->record.state == SEGMENT_LOG) != of_log)
+			continue;
+		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
+			if (segment->record.columns[c].disk == disk)
+				return true;
+	}
+	return false;
+}
+
+static void remove_log_disk(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	unsigned index;
+
+	expect_done(machine, core_disk_add(machine->core, machine_open_disk(machine, machine->disks), &index, &machine->error));
+	alloc_disk_set_usable(machine->core->alloc, index, false);
+	write_version(machine, volume, 0, ++test->count);
+	expect_done(machine, core_commit(machine->core)); /* data and metadata have their segments now */
+	alloc_disk_set_usable(machine->core->alloc, index, true);
+	write_version(machine, volume, 1, ++test->count);
+	flush(machine, volume);
+	expect(has_column(machine, index, true) && !has_column(machine, index, false));
+	write_version(machine, volume, 2, ++test->count);
+	flush(machine, volume);
+	expect_done(machine, core_disk_remove(machine->core, index, &machine->error));
+	expect(!has_column(machine, index, true));
+	write_version(machine, volume, 3, ++test->count);
+	flush(machine, volume);
+	power_off(machine);
+}
+
+static void test_removed_disk(void **state)
+{
+	struct log_test test;
+	struct machine *machine = machine_made(0, &test, 95);
+
+	(void)state;
+	sim_disks_add(machine->set, 64 * MIB);
+	machine_boot(machine, make_volume);
+	expect(!machine_boot_mode(machine, remove_log_disk, SIM_CRASH_NONE));
+	machine_boot(machine, see_flushed);
+	machine_free(machine);
+}
+
 /* ---- A disk that fails under the log ---- */
 
 static void flush_over_failure(struct machine *machine)
@@ -481,6 +533,7 @@ int main(void)
 		cmocka_unit_test(test_generations),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_failure),
+		cmocka_unit_test(test_removed_disk),
 		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_together),
