@@ -18,9 +18,17 @@ struct reading {
 	const struct uberblock_log *log;
 	struct array found; /* struct intent_part */
 	uint64_t acknowledged; /* the highest that any block knows of */
-	/* Of each segment: rows that can be read in no copy, or in which a block begins that has such rows. */
+	/* Of each segment: rows that can be read in no copy. */
 	uint64_t lost[UBERBLOCK_LOG_SEGMENTS_MAX][STORE_ROW_WORDS];
-	unsigned head, row; /* where the block would begin that comes after the last one that counts */
+	struct array torn; /* struct torn_block */
+	unsigned head, row; /* where the block would begin that comes after the last one in sequence */
+	uint64_t next;      /* its number */
+};
+
+/* A header that can be read, of a block of which rows can't. */
+struct torn_block {
+	unsigned segment, row;
+	uint64_t sequence;
 };
 
 static int compare_parts(const void *a, const void *b)
@@ -51,8 +59,10 @@ static int scan_copy(struct reading *reading, unsigned index, const struct buffe
 		if (part.block.generation != reading->log->generation)
 			continue;
 		if (!whole) {
-			if (bitmap_count(reading->lost[index], row, intent_block_cells(part.block.payload_bytes)))
-				bitmap_set(reading->lost[index], row);
+			struct torn_block torn = { index, (unsigned)row, part.block.sequence };
+			if (bitmap_count(reading->lost[index], row, intent_block_cells(part.block.payload_bytes)) &&
+			    array_push(&reading->torn, &torn) < 0)
+				return -ENOMEM;
 			continue;
 		}
 		step = intent_block_cells(part.block.payload_bytes);
@@ -89,16 +99,29 @@ static int scan_segment(struct reading *reading, unsigned index)
 
 /*
  * Whether the end of the log can be told from a loss. The block that would come next begins where the last one ends, or in the
- * next segment, if it found no room there; a row that was not written since can be read as what it was before.
+ * next segment, if it found no room there; a row that was not written since can be read as what it was before, and if that was a
+ * block its number was another one.
  */
+static bool may_begin(const struct reading *reading, unsigned segment, unsigned row)
+{
+	if (bitmap_get(reading->lost[segment], row))
+		return true;
+	for (size_t i = 0; i < reading->torn.count; i++) {
+		const struct torn_block *torn = array_at(&reading->torn, struct torn_block, i);
+		if (torn->segment == segment && torn->row == row && torn->sequence == reading->next)
+			return true;
+	}
+	return false;
+}
+
 static bool end_is_known(const struct reading *reading)
 {
 	const struct geometry *geometry = alloc_geometry(reading->core->alloc);
 	unsigned next = (reading->head + 1) % reading->log->segment_count;
 
-	if (reading->row < geometry->rows && bitmap_get(reading->lost[reading->head], reading->row))
+	if (reading->row < geometry->rows && may_begin(reading, reading->head, reading->row))
 		return false;
-	return reading->row + INTENT_BLOCK_CELLS_MAX <= geometry->rows || !bitmap_get(reading->lost[next], 1);
+	return reading->row + INTENT_BLOCK_CELLS_MAX <= geometry->rows || !may_begin(reading, next, 1);
 }
 
 /* Keeps the groups that are whole, from first_seq on without a gap. *ret_complete: the last block of them. */
@@ -137,6 +160,7 @@ static int keep_groups(struct reading *reading, uint64_t *ret_complete)
 		reading->head = part->segment;
 		reading->row = part->row + intent_block_cells(part->block.payload_bytes);
 	}
+	reading->next = next;
 	while (intent->replay.count > kept)
 		buffer_unref(array_at(&intent->replay, struct intent_part, --intent->replay.count)->buffer);
 	return 0;
@@ -193,10 +217,12 @@ int intent_load(struct core *core, bool discard, struct pool_error *error)
 	reading->core = core;
 	reading->log = log;
 	array_init(&reading->found, sizeof(struct intent_part));
+	array_init(&reading->torn, sizeof(struct torn_block));
 	int status = read_log(reading, error);
 	for (size_t i = 0; i < reading->found.count; i++)
 		buffer_unref(array_at(&reading->found, struct intent_part, i)->buffer);
 	array_release(&reading->found);
+	array_release(&reading->torn);
 	free(reading);
 	return status;
 }

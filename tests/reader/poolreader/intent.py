@@ -71,7 +71,7 @@ class IntentLog:
             if head is None or row + head.cells > self.rows:
                 continue
             if not all(cells[row:row + head.cells]):
-                self.hidden.add((index, row))
+                self.hidden.add((index, row, head.number))
                 continue
             data = b"".join(cells[row:row + head.cells])
             if hash128(data[:112], bytes(16), data[128:]) == head.hash and not any(data[HEADER + head.used:]):
@@ -90,7 +90,7 @@ class IntentLog:
                 counted, group = counted + group, []
             before, number, segment, row = block, number + 1, block.segment, block.row + block.head.cells
         following = {(segment, row)} | ({((segment + 1) % len(self.place.segments), 1)} if row + BLOCK_CELLS > self.rows else set())
-        if self.durable >= self.place.first + len(counted) or following & self.hidden:
+        if self.durable >= self.place.first + len(counted) or self.hidden & (following | {(*place, number) for place in following}):
             raise LostError(f"the intent log can't be read from block {self.place.first + len(counted)} on")
         return counted
 

@@ -124,6 +124,48 @@ static void lose_row(struct machine *machine, unsigned segment, unsigned row, in
 						DATA_START + ((uint64_t)record->columns[c].au << 18) + row * (uint64_t)CELL_SIZE, CELL_SIZE);
 }
 
+/* Until the log has gone round, and the next block would begin where an older one does that is of no use any more. */
+static void flush_round(struct machine *machine)
+{
+	struct log_test *test = machine->test;
+	struct volume *volume = pool_volume(machine, pool_open(machine), "v");
+	const struct intent *intent = &machine->core->intent;
+
+	for (unsigned i = 0; i < 700 || intent->row < 3 || intent->row > 20; i++) {
+		write_version(machine, volume, i % BLOCKS, ++test->count);
+		flush(machine, volume);
+	}
+	note_log(machine);
+	power_off(machine);
+}
+
+static void expect_old_block(struct machine *machine)
+{
+	struct segment_column column = spoil.records[spoil.head].columns[0];
+	uint8_t raw[2 * CELL_SIZE];
+	struct intent_block block;
+
+	sim_disk_peek(machine->set->disks[column.disk], DATA_START + ((uint64_t)column.au << 18) + spoil.row * CELL_SIZE, raw, sizeof(raw));
+	expect_done(machine, intent_block_decode(raw, sizeof(raw), &spoil.pool, &block));
+	expect_equal(block.generation, spoil.generation);
+	expect_equal(intent_block_cells(block.payload_bytes), 2);
+}
+
+static void test_old_block(void **state)
+{
+	struct log_test test;
+	struct machine *machine = machine_made(0, &test, 210);
+
+	(void)state;
+	machine_boot(machine, make_volume);
+	expect(!machine_boot_mode(machine, flush_round, SIM_CRASH_NONE));
+	expect_old_block(machine);
+	lose_row(machine, spoil.head, spoil.row + 1, ALL_COLUMNS);
+	machine_boot(machine, see_flushed);
+	machine_boot(machine, see_clean);
+	machine_free(machine);
+}
+
 static void scrub_log(struct machine *machine)
 {
 	struct datasets *datasets = pool_open(machine);
@@ -419,6 +461,7 @@ int main(void)
 		cmocka_unit_test(test_spoilt),
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_unreadable),
+		cmocka_unit_test(test_old_block),
 		cmocka_unit_test(test_half),
 		cmocka_unit_test(test_below_damage),
 		cmocka_unit_test(test_lost_disks),
