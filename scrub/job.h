@@ -79,6 +79,7 @@ struct job_host {
 	int (*repair_log)(void *argument, uint32_t segment, struct core_log_repair *ret_repair); /* core_log_repair; NULL: there is no log */
 	void (*damage)(void *argument, const struct job_damage *damage);
 	void (*event)(void *argument, const struct job *job, const char *text);
+	size_t blocks_max; /* of batches without summary that are remembered at a time, in cells; 0: 131072 */
 };
 
 struct core;

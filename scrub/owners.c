@@ -1,7 +1,8 @@
 /*
  * What a scrub does when all cells are done. Blocks of a batch that has lost its summary are known to nobody but the
- * trees: they are looked for by one walk over all trees, and each is read by its own checksum; from them the summary is
- * made anew, if it can be (summaries.c). A deep scrub reads every block in that walk. Lost ones are told to the host
+ * trees: they are looked for by a walk over all trees, and each is read by its own checksum; from them the summary is
+ * made anew, if it can be (summaries.c). There may be millions: each walk remembers those of some batches, and the first
+ * one reads them all. A deep scrub reads every block in that walk. Lost ones are told to the host
  * with their owner, and counted: one error for each block.
  */
 #include <errno.h>
@@ -12,13 +13,17 @@
 #include "scrub/internal.h"
 #include "scrub/verify.h"
 
+#define BLOCKS_MAX ((size_t)131072)
+
 struct search {
 	struct job *job;
 	const struct job_host *host;
 	struct alloc *alloc;
 	const struct array *batches; /* struct batch_index without summary, by address and txg of it */
 	struct array told;           /* uint64_t: what the cells' part has told, sorted */
-	struct array found;         /* struct store_known_block: blocks of these batches */
+	struct array chunk;         /* those of `batches` whose blocks are remembered by this walk; never released */
+	bool first;
+	struct array found;         /* struct store_known_block: blocks of these */
 	uint64_t lost;
 };
 
@@ -38,28 +43,29 @@ static int compare_addresses(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Whether the block lies in one of the batches. A block lies in one batch only. */
-static bool lies_in_lost_batch(const struct search *search, const struct block_pointer *pointer)
+/* The batch without summary that the block lies in, or NULL. A block lies in one batch only. */
+static const struct batch_index *lost_batch_of(const struct search *search, const struct block_pointer *pointer)
 {
 	struct dva dva = dva_unpack(pointer->dva);
 	const struct segment *segment = alloc_segment(search->alloc, dva.segment);
 	const struct batch_index *batch = segment ? alloc_batch_find(segment, dva.base) : NULL;
 
-	return batch && search->batches->count &&
-	       bsearch(batch, search->batches->items, search->batches->count, sizeof(*batch), compare_lost);
+	return batch && search->batches->count ?
+		       bsearch(batch, search->batches->items, search->batches->count, sizeof(*batch), compare_lost) :
+		       NULL;
 }
 
 static int wanted(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
 {
 	struct search *search = argument;
 	struct store_known_block block = { *pointer, owner ? *owner : (struct block_owner){ 0 } };
-	bool lost = lies_in_lost_batch(search, pointer);
+	const struct batch_index *lost = lost_batch_of(search, pointer), *chunk = search->chunk.items;
 
 	if (search->job->cancel_requested)
 		return -ECANCELED;
-	if (lost && array_push(&search->found, &block) < 0)
+	if (lost && lost >= chunk && lost < chunk + search->chunk.count && array_push(&search->found, &block) < 0)
 		return -ENOMEM;
-	return search->job->deep || lost;
+	return search->first && (search->job->deep || lost);
 }
 
 static void damaged(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
@@ -109,14 +115,14 @@ static void tell_lost_summaries(const struct search *search)
 
 static int walk(struct search *search)
 {
-	struct verify_hooks hooks = { .argument = search, .wanted = wanted, .damaged = damaged };
+	struct verify_hooks hooks = { .argument = search, .wanted = wanted, .damaged = search->first ? damaged : NULL };
 	struct verify_result *result = calloc(1, sizeof(*result));
 	int status = result ? 0 : -ENOMEM;
 
 	if (status == 0)
-		status = search->host->verify(search->host->argument, search->job, search->job->deep ? VERIFY_DEEP : VERIFY_BLOCKS, &hooks,
-					      result);
-	if (status == 0) {
+		status = search->host->verify(search->host->argument, search->job,
+					      search->job->deep && search->first ? VERIFY_DEEP : VERIFY_BLOCKS, &hooks, result);
+	if (status == 0 && search->first) {
 		/* More than the blocks that were told: nodes that make no sense, or can't be read and weren't looked for. */
 		uint64_t more = result->damaged_blocks > search->lost ? result->damaged_blocks - search->lost : 0;
 		search->job->errors_found += result->violations + more;
@@ -126,9 +132,30 @@ static int walk(struct search *search)
 	return status;
 }
 
+/* As many of the batches from `from` on as have no more cells than may be remembered, but one at least. */
+static void next_chunk(struct search *search, size_t from)
+{
+	size_t count = 0, cells = 0, max = search->host->blocks_max ? search->host->blocks_max : BLOCKS_MAX;
+
+	search->chunk = *search->batches;
+	for (; from + count < search->batches->count; count++) {
+		const struct batch_index *batch = array_at(search->batches, struct batch_index, from + count);
+		const struct segment *segment = alloc_segment(search->alloc, dva_unpack(batch->summary_dva).segment);
+		cells += (size_t)batch->rows * (segment ? segment->record.k : 1u);
+		if (count && cells > max)
+			break;
+	}
+	if (search->chunk.count)
+		search->chunk.items = array_at(search->batches, struct batch_index, from);
+	search->chunk.count = count;
+	array_clear(&search->found);
+}
+
 int scrub_owners(struct job *job, const struct job_host *host, struct array *lost_batches, struct array *ret_segments)
 {
-	struct search search = { .job = job, .host = host, .alloc = store_alloc(host->store), .batches = lost_batches };
+	struct search search = { .job = job, .host = host, .alloc = store_alloc(host->store), .batches = lost_batches, .first = true };
+	size_t done = 0;
+	int status;
 
 	if (lost_batches->count) {
 		tell_lost_summaries(&search);
@@ -141,9 +168,14 @@ int scrub_owners(struct job *job, const struct job_host *host, struct array *los
 		qsort(search.told.items, search.told.count, sizeof(uint64_t), compare_addresses);
 	}
 	array_init(&search.found, sizeof(struct store_known_block));
-	int status = walk(&search);
-	if (status == 0)
-		status = scrub_remake_summaries(job, host, lost_batches, &search.found, ret_segments);
+	do {
+		next_chunk(&search, done);
+		status = walk(&search);
+		if (status == 0)
+			status = scrub_remake_summaries(job, host, &search.chunk, &search.found, ret_segments);
+		done += search.chunk.count;
+		search.first = false;
+	} while (status == 0 && done < lost_batches->count);
 	array_release(&search.found);
 	return status;
 }

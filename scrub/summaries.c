@@ -81,10 +81,11 @@ static int remake_one(struct job *job, const struct job_host *host, const struct
 	alloc_pin(segment);
 	status = summary_remake(host->store, segment, batch, blocks, count, &summary);
 	if (status == 0) {
-		count_as_found(job, batch);
 		status = put_back(job, host, segment, batch, summary);
-		if (status == 0)
+		if (status == 0) {
+			count_as_found(job, batch);
 			status = array_push(ret_segments, &segment->id);
+		}
 		summary_put(host->store, summary);
 	}
 	alloc_unpin(store_alloc(host->store), segment);
