@@ -75,7 +75,7 @@ static int create_on(const struct engine_host *host, const struct libpool_create
 int engine_create(const struct engine_host *host, const struct libpool_create_options *options, struct libpool_layout *ret_layout,
 		  struct pool_error *error)
 {
-	struct core_create create = {.name = options->name};
+	struct core_create create = {.name = options->name, .fill = paths_create};
 	struct new_disk *disks;
 	int result = check_options(options, &create.k, &create.m, error);
 

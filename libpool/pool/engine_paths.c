@@ -19,6 +19,22 @@ size_t disk_key(const struct guid *guid, const char *what, char *ret_key)
 	return DISK_KEY_SIZE;
 }
 
+int paths_create(void *argument, struct core *core, uint64_t txg)
+{
+	const struct label *label = core_label(core);
+	int result = 0;
+
+	(void)argument;
+	for (unsigned i = 0; i < label->disk_count && result == 0; i++) {
+		const char *path = store_disk(core_store(core), label->disks[i].index)->path;
+		char key[DISK_KEY_SIZE];
+		size_t length = strnlen(path, LIBPOOL_PATH_MAX - 1);
+
+		result = tree_put(core_mos_object(core, MOS_PROPERTIES), txg, key, disk_key(&label->disks[i].guid, "path", key), path, length);
+	}
+	return result;
+}
+
 static bool is_configured(const struct label_disk *disk)
 {
 	return disk->state != DISK_REMOVED && disk->index < DISKS_MAX;

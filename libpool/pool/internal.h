@@ -130,6 +130,8 @@ int paths_load(struct engine *engine);
 /* "disk" 0 guid 0 and what of it (4 letters): keys of MOS_PROPERTIES about one disk. */
 #define DISK_KEY_SIZE (5 + 32 + 1 + 4)
 size_t disk_key(const struct guid *guid, const char *what, char *ret_key);
+/* For core_create: the paths by which the disks were given, as the first import would note them. */
+int paths_create(void *argument, struct core *core, uint64_t txg);
 /* Fills what is known from the open disks; asks the keeper when something is new. */
 void paths_note(struct engine *engine);
 const char *engine_disk_path(struct engine *engine, unsigned index); /* "" if unknown */

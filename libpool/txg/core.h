@@ -36,6 +36,9 @@ struct core_create {
 	unsigned disk_count;
 	struct disk *const *disks; /* opened exclusively and writable, in index order; stay the caller's */
 	unsigned au_shift;         /* 0: by the largest disk */
+	/* Puts something into the MOS, as part of the first txg; NULL: nothing. */
+	int (*fill)(void *argument, struct core *core, uint64_t txg);
+	void *argument;
 };
 /* Usable figures for the layout without writing: any of the sizes may differ. 0, or -EINVAL / -ENOSPC with a text. */
 int core_plan(const struct core_create *create, const uint64_t *sizes, unsigned *ret_au_shift, struct space *ret_space,

@@ -169,6 +169,8 @@ int core_create(const struct core_options *options, const struct core_create *cr
 	core->touched[1] = true;
 	if (status == 0)
 		status = create_mos(core, 1);
+	if (status == 0 && create->fill)
+		status = create->fill(create->argument, core, 1);
 	if (status == 0)
 		status = sync_txg(core, 1);
 	/* One more: rewrites of the last uberblock, torn in both areas, must leave each disk one that proves its history. */

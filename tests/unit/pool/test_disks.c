@@ -122,6 +122,32 @@ static void test_offline_online(void **state)
 	bench_end(&bench);
 }
 
+/* A disk that no import has seen is known by the path that it had when the pool was created. */
+static void test_lost_early(void **state)
+{
+	struct bench bench;
+	libpool_pool *pool;
+	struct libpool_disk_info *disks;
+	size_t count;
+
+	(void)state;
+	bench_begin(&bench, 4, 64 * MIB);
+	bench.folders[0] = bench.folder;
+	bench.host.folders = bench.folders;
+	for (unsigned i = 0; i < 4; i++)
+		bench.disks[i] = bench.paths[i];
+	OK(bench_create(&bench, "tank", "raid5", 0, 4));
+	assert_int_equal(unlink(bench.paths[1]), 0);
+	OK(bench_import(&bench, "tank", &pool));
+	OK(libpool_disks(pool, &disks, &count));
+	assert_int_equal(count, 4);
+	assert_int_equal(disks[1].state, LIBPOOL_DISK_MISSING);
+	assert_string_equal(disks[1].path, bench.paths[1]);
+	libpool_free(disks);
+	OK(libpool_close(pool, &bench.error));
+	bench_end(&bench);
+}
+
 static void test_returning(void **state)
 {
 	struct bench bench;
@@ -485,6 +511,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_offline_online), cmocka_unit_test(test_returning), cmocka_unit_test(test_replace),
+		cmocka_unit_test(test_lost_early),
 		cmocka_unit_test(test_counters), cmocka_unit_test(test_scrub), cmocka_unit_test(test_damage), cmocka_unit_test(test_damaged_file),
 	};
 
