@@ -211,8 +211,21 @@ static int load_batch(struct core *core, const uint8_t *key, size_t key_length, 
 	return alloc_load_batch(core->alloc, entry.segment, &batch);
 }
 
-/* What can't be read is passed over by an import that only looks; where the rest begins. -ENOENT: nowhere. */
-static int pass_over(struct core *core, int damage, uint8_t *key, size_t *key_length)
+#define LEAF_TRIES 3u
+
+/* Where to go on when the entry at, or with `after` behind, a key can't be read. */
+struct map_position {
+	uint8_t *key;
+	size_t key_length;
+	bool after;
+	unsigned tries;
+};
+
+/*
+ * What can't be read is passed over by an import that only looks. If the key's leaf can be read now it is looked at again: what failed
+ * was a moment's trouble, or the leaf behind it. -ENOENT: nothing is left.
+ */
+static int pass_over(struct core *core, int damage, struct map_position *position)
 {
 	uint8_t *next = malloc(OBJECT_KEY_MAX);
 	size_t next_length = 0;
@@ -220,13 +233,13 @@ static int pass_over(struct core *core, int damage, uint8_t *key, size_t *key_le
 	int status = next ? 0 : -ENOMEM;
 
 	if (status == 0)
-		status = core->read_only ? tree_check_leaf(core->mos_objects[MOS_BATCH_MAP], key, *key_length, next, &next_length,
-							   &damage, &above) :
+		status = core->read_only ? tree_check_leaf(core->mos_objects[MOS_BATCH_MAP], position->key, position->key_length, next,
+							   &next_length, &damage, &above) :
 					   damage;
-	if (status == 0) {
-		core->map_lost++;
-		memcpy(key, next, next_length);
-		*key_length = next_length;
+	if (status == 0 && (damage || ++position->tries > LEAF_TRIES)) {
+		core->map_lost += damage || !position->after;
+		memcpy(position->key, next, next_length);
+		*position = (struct map_position){ position->key, next_length, false, 0 };
 		status = next_length ? 0 : -ENOENT;
 	}
 	free(next);
@@ -235,19 +248,23 @@ static int pass_over(struct core *core, int damage, uint8_t *key, size_t *key_le
 
 static int load_batch_map(struct core *core)
 {
-	uint8_t *key = malloc(OBJECT_KEY_MAX), *value = malloc(OBJECT_VALUE_MAX);
-	size_t key_length = 0, value_length;
-	int status = key && value ? 0 : -ENOMEM;
+	struct map_position position = { .key = malloc(OBJECT_KEY_MAX) };
+	uint8_t *value = malloc(OBJECT_VALUE_MAX);
+	size_t value_length;
+	int status = position.key && value ? 0 : -ENOMEM;
 
-	for (bool after = false; status == 0;) {
-		status = tree_next(core->mos_objects[MOS_BATCH_MAP], key, key_length, after, key, &key_length, value, &value_length);
-		after = status == 0;
-		if (status == 0)
-			status = load_batch(core, key, key_length, value, value_length);
-		else if (status == -POOL_EDAMAGED || status == -POOL_EFORMAT)
-			status = pass_over(core, status, key, &key_length);
+	while (status == 0) {
+		status = tree_next(core->mos_objects[MOS_BATCH_MAP], position.key, position.key_length, position.after, position.key,
+				   &position.key_length, value, &value_length);
+		if (status == 0) {
+			position.after = true;
+			position.tries = 0;
+			status = load_batch(core, position.key, position.key_length, value, value_length);
+		} else if (status == -POOL_EDAMAGED || status == -POOL_EFORMAT) {
+			status = pass_over(core, status, &position);
+		}
 	}
-	free(key);
+	free(position.key);
 	free(value);
 	return status == -ENOENT ? 0 : status;
 }

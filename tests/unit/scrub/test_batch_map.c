@@ -166,6 +166,41 @@ static void look_program(struct machine *machine)
 	pool_close(machine, datasets);
 }
 
+/* ---- a leaf that can't be read for a moment ---- */
+
+static struct {
+	unsigned count;
+	struct segment_column columns[COLUMNS_MAX];
+	unsigned row, rows, shift;
+} flaky;
+
+static void find_program(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct wanted leaf = { .objset = 0, .object = MOS_BATCH_MAP, .level = 0, .type = TYPE_TREE };
+
+	expect_done(machine, datasets_walk(datasets, find_pointer, &leaf));
+	expect(leaf.found);
+	struct dva dva = dva_unpack(leaf.pointer.dva);
+	const struct segment_record *record = &alloc_segment(core_alloc(machine->core), dva.segment)->record;
+	expect_equal(record->k, 1);
+	flaky.count = record->k + record->m;
+	memcpy(flaky.columns, record->columns, sizeof(flaky.columns));
+	flaky.row = dva.base + dva.offset % dva.height;
+	flaky.rows = leaf.pointer.psect;
+	flaky.shift = core_label(machine->core)->au_shift;
+	pool_close(machine, datasets);
+}
+
+static void flaky_program(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+
+	expect(!core_lacks_batches(machine->core));
+	expect_content(machine, datasets);
+	pool_close(machine, datasets);
+}
+
 static struct machine *filled(void)
 {
 	struct machine *machine = machine_new(3, 64 * MIB, 1, 1, 6); /* mirrors: nothing else is lost with a leaf */
@@ -173,6 +208,25 @@ static struct machine *filled(void)
 	machine_boot(machine, machine_create_program);
 	machine_boot(machine, fill_program);
 	return machine;
+}
+
+static void test_flaky(void **state)
+{
+	struct machine *machine = filled();
+
+	(void)state;
+	machine_boot(machine, find_program);
+	machine->read_only = true;
+	for (unsigned reads = 1; reads < 10; reads++) {
+		for (unsigned c = 0; c < flaky.count; c++)
+			sim_disk_fault(machine->set->disks[flaky.columns[c].disk], SIM_READ_ERROR,
+				       DATA_START + ((uint64_t)flaky.columns[c].au << flaky.shift) + flaky.row * (uint64_t)CELL_SIZE,
+				       flaky.rows * (uint64_t)CELL_SIZE, 0, reads, 0);
+		machine_boot(machine, flaky_program);
+		for (unsigned c = 0; c < flaky.count; c++)
+			sim_disk_faults_clear(machine->set->disks[flaky.columns[c].disk]);
+	}
+	machine_free(machine);
 }
 
 static void test_commit(void **state)
@@ -207,7 +261,8 @@ static void test_look(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_commit), cmocka_unit_test(test_scrub), cmocka_unit_test(test_look) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_commit), cmocka_unit_test(test_scrub), cmocka_unit_test(test_look),
+					    cmocka_unit_test(test_flaky) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
