@@ -80,6 +80,11 @@ static int take(int option, const char *argument, struct options *options, struc
 			return error_set(error, -EINVAL, "more than %d folders: name fewer", FOLDERS_MAX);
 		options->folders[options->folder_count++] = argument;
 		return 0;
+	case OPTION_KIND_CLIENTS:
+		if (options->client_count == OPTION_CLIENTS_MAX)
+			return error_set(error, -EINVAL, "more than %d clients: name networks or a netgroup", OPTION_CLIENTS_MAX);
+		options->clients[options->client_count++] = argument;
+		return 0;
 	}
 	return 0;
 }

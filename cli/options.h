@@ -48,6 +48,10 @@
 	X(LENGTH, "length", 0, SIZE, "SIZE", "at most this much")                                                 \
 	X(RECURSIVE, "recursive", 'r', FLAG, NULL, "with all that lies in it")                                    \
 	X(VOLUMES, "volumes", 0, FLAG, NULL, "volumes as files, instead of file systems")                         \
+	X(CLIENT, "client", 0, CLIENTS, "HOST[:OPTION,...]", "nfs: who may reach it; may be given several times")  \
+	X(SERVER, "server", 0, TEXT, "SERVER", "nfs: ganesha (if not given) or kernel")                           \
+	X(NAME, "name", 0, TEXT, "NAME", "smb: what clients call the share")                                      \
+	X(VALID_USERS, "valid-users", 0, TEXT, "USER,...", "smb: who may reach it: USER, @GROUP, either with :ro behind it") \
 	X(MOUNT_OPTIONS, "options", 'o', TEXT, "OPTION,...", "ro, nosuid, remount and others: see libpool-fuse(8)")
 /* clang-format on */
 
@@ -57,7 +61,8 @@ enum option_kind {
 	OPTION_KIND_SIZE,
 	OPTION_KIND_OFFSET,
 	OPTION_KIND_NUMBER,
-	OPTION_KIND_FOLDERS
+	OPTION_KIND_FOLDERS,
+	OPTION_KIND_CLIENTS
 };
 
 enum option_id {
@@ -82,7 +87,8 @@ struct option_description {
 };
 extern const struct option_description option_descriptions[OPTION_COUNT];
 
-#define FOLDERS_MAX 256
+#define FOLDERS_MAX	    256
+#define OPTION_CLIENTS_MAX 64
 
 struct options {
 	uint64_t given;			  /* mask of OPTION_BIT */
@@ -90,6 +96,8 @@ struct options {
 	uint64_t number[OPTION_COUNT];	  /* of kinds SIZE, OFFSET and NUMBER */
 	const char *folders[FOLDERS_MAX]; /* of -d, in order */
 	size_t folder_count;
+	const char *clients[OPTION_CLIENTS_MAX]; /* of --client, in order */
+	size_t client_count;
 };
 
 static inline bool options_have(const struct options *options, enum option_id option)

@@ -122,6 +122,24 @@ const struct verb verbs[] = {
 	  .help = "unmount file systems",
 	  .details = "What is mounted at FOLDER, and beneath. POOL or POOL/DATASET in its place: wherever that is mounted.",
 	  .target = TARGET_NONE, .work = unmount_work, .print = print_text },
+	{ .name = "share add", .operands = "POOL/DATASET PROTOCOL", .operands_min = 2, .operands_max = 2,
+	  .help = "share a mounted file system over nfs or smb",
+	  .details = "Only with whom the options name. A HOST is an address, a network as 192.0.2.0/24 or 2001:db8::/32, a machine's name\n"
+		     "or @NETGROUP; its options are ro (if not given), rw, root_squash (if not given), no_root_squash, all_squash,\n"
+		     "anonuid=NUMBER, anongid=NUMBER and sec=sys:krb5:krb5i:krb5p. Of several that fit, the most exact one counts.\n"
+		     "What lies in the dataset is shared apart. The configuration of NFS-Ganesha, of the kernel's server (exports(5)) or of\n"
+		     "Samba is written and read anew; with -n it is shown. --force puts other rules in place of what is there.",
+	  .target = TARGET_DATASET,
+	  .options = BIT(DRY_RUN) | BIT(FORCE) | BIT(CLIENT) | BIT(SERVER) | BIT(NAME) | BIT(VALID_USERS), .check = share_add_check,
+	  .work = share_add_work, .print = share_change_print },
+	{ .name = "share remove", .operands = "POOL/DATASET [PROTOCOL]", .operands_min = 1, .operands_max = 2,
+	  .help = "share a file system no longer",
+	  .details = "Neither over nfs nor smb, if none is named. Nor does it have to be there any more.",
+	  .target = TARGET_DATASET, .options = BIT(DRY_RUN) | BIT(NAME), .check = share_remove_check, .work = share_remove_work,
+	  .print = share_change_print },
+	{ .name = "share list", .operands = "[POOL]", .operands_min = 0, .operands_max = 1, .help = "list what this machine shares, and with whom",
+	  .target = TARGET_POOL_OPTIONAL, .options = OPTIONS_TABLE | BIT(VERBOSE), .columns = share_columns, .work = share_list_work,
+	  .print = share_list_print },
 	{ .name = "userspace", .operands = "POOL/DATASET", .operands_min = 1, .operands_max = 1,
 	  .help = "show what users, groups and projects have in a file system",
 	  .details = "As of the last commit, with their limits: userquota@NAME and others, see set.",

@@ -91,6 +91,16 @@ extern const struct column userspace_columns[];
 int userspace_work(struct call *call);
 void userspace_print(struct call *call);
 
+/* verb_share.c */
+extern const struct column share_columns[];
+int share_add_check(struct call *call);
+int share_add_work(struct call *call);
+int share_remove_check(struct call *call);
+int share_remove_work(struct call *call);
+void share_change_print(struct call *call);
+int share_list_work(struct call *call);
+void share_list_print(struct call *call);
+
 /* verb_volume.c */
 extern const struct column volume_columns[];
 /* The size of the target's volume, by which it is also known to be there. */

@@ -36,6 +36,7 @@ _poolctl_operand() {
 	POOL/VOLUME | POOL*VOLUME) _poolctl_offer "$(_poolctl_volumes)" ;;
 	POOL/DATASET) _poolctl_offer "$(_poolctl_datasets)" ;;
 	PROFILE) _poolctl_offer single raid1 raid1c3 raid1c4 raid5 raid6 raid7 ;;
+	PROTOCOL) _poolctl_offer nfs smb ;;
 	JOB) _poolctl_offer scrub rebuild resync ;;
 	VERB) _poolctl_offer "$(printf '%s\n' "${_poolctl_lines[@]%%[$'\t ']*}" | sort -u)" ;;
 	OLD) _poolctl_offer "$("${program[@]}" status "$pool" -H -o disk 2>/dev/null)" ;;

@@ -145,7 +145,7 @@ class PoolctlCase(unittest.TestCase):
         return [PROGRAM, "--no-devices", "-d", self.folder, *arguments]
 
     def environment(self):
-        return {**os.environ, "LIBPOOL_RUN_PATH": self.run_path}
+        return {**os.environ, "LIBPOOL_RUN_PATH": self.run_path, "LIBPOOL_ETC_PATH": os.path.join(self.run_path, "etc")}
 
     def sockets(self):
         return [os.path.join(self.run_path, name) for name in sorted(os.listdir(self.run_path)) if name.endswith(".sock")]

@@ -2,6 +2,7 @@
 """NFS and SMB servers on a mount, on a loopback of their own: nothing of this machine's network is seen or taken."""
 import ctypes
 import fcntl
+import glob
 import os
 import shutil
 import socket
@@ -44,9 +45,9 @@ def wait_for_port(port, process, log):
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
                 text = ""
-                if os.path.exists(log):
-                    with open(log, encoding="utf-8", errors="replace") as file:
-                        text = file.read()[-4000:]
+                for path in sorted(glob.glob(glob.escape(os.path.dirname(log)) + "/log*")):
+                    with open(path, encoding="utf-8", errors="replace") as file:
+                        text += file.read()[-4000:]
                 raise AssertionError(f"no server on port {port}: {text}") from None
             time.sleep(0.05)
 
@@ -87,7 +88,8 @@ class Server:
 
     def run(self, command, port, **environment):
         with open(self.log + ".stderr", "ab") as errors:
-            self.process = subprocess.Popen(command, env=dict(os.environ, **environment), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+            self.process = subprocess.Popen(command, env=dict(os.environ, **environment), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+                                            start_new_session=True)  # smbd ends its whole group
         wait_for_port(port, self.process, self.log)
 
     def stop(self):
