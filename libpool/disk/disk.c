@@ -77,7 +77,7 @@ void disk_submit(struct disk *disk, struct disk_io *io)
 {
 	io->disk = disk;
 	io->result = io->late_result = 0;
-	io->overdue = io->finished = false;
+	io->overdue = io->finished = io->has_crcs = false;
 	io->backend = NULL;
 	io->submitted_ns = rt_now(disk->rt);
 	io->remaining_ns = io->deadline_ns ? io->deadline_ns : DEADLINE_DEFAULT_NS;

@@ -33,6 +33,11 @@ struct disk_io {
 	uint64_t offset, length;
 	struct iovec *iov; /* owned by the submitter until released() */
 	unsigned iov_count;
+	/*
+	 * For reads into one iovec: an initial value for each 4096 bytes, which becomes their CRC-32C where a thread of this process
+	 * moves the bytes and has them at hand (then has_crcs is set; else nothing is changed). Owned like iov; may be NULL.
+	 */
+	uint32_t *crcs;
 	uint64_t deadline_ns; /* duration; 0: the default, 30 s */
 	void (*done)(struct disk_io *io);
 	void (*released)(struct disk_io *io); /* may free the io; may be NULL */
@@ -41,6 +46,7 @@ struct disk_io {
 	int result; /* 0 or negative errno; a short transfer is -EIO */
 	int late_result;
 	bool overdue;
+	bool has_crcs;
 	/* Private. */
 	struct list node;
 	struct rt_timer timer;

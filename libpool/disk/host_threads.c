@@ -14,10 +14,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "checksum/crc32c.h"
 #include "libpool/disk/host_private.h"
 
 #define THREADS_MAX 4
 #define PART_IOVECS 256
+#define CRC_PIECE (UINT64_C(256) << 10)
 
 struct host_workers {
 	pthread_mutex_t lock;
@@ -45,6 +47,7 @@ static void request_ended(struct host_mail *mail)
 {
 	struct thread_request *request = container_of(mail, struct thread_request, mail);
 
+	request->io->has_crcs = request->io->crcs && request->result == 0;
 	disk_complete(request->io, request->result);
 }
 
@@ -69,31 +72,34 @@ static void request_orphaned(struct host_mail *mail)
 	host_disk_forget(disk, request->io, request->result);
 }
 
-/* The iovecs of what is left after `moved` bytes, at most PART_IOVECS; returns their number. */
-static int rest_of(const struct disk_io *io, uint64_t moved, struct iovec *part)
+/* The iovecs of what is left up to `end` after `moved` bytes, at most PART_IOVECS; returns their number. */
+static int rest_of(const struct disk_io *io, uint64_t moved, uint64_t end, struct iovec *part)
 {
+	uint64_t left = end - moved;
 	int count = 0;
 
-	for (unsigned i = 0; i < io->iov_count && count < PART_IOVECS; i++) {
-		size_t length = io->iov[i].iov_len;
+	for (unsigned i = 0; i < io->iov_count && count < PART_IOVECS && left > 0; i++) {
+		uint64_t length = io->iov[i].iov_len;
 
 		if (moved >= length) {
 			moved -= length;
 			continue;
 		}
-		part[count++] = (struct iovec){(char *)io->iov[i].iov_base + moved, length - (size_t)moved};
+		length = length - moved < left ? length - moved : left;
+		part[count++] = (struct iovec){(char *)io->iov[i].iov_base + moved, (size_t)length};
+		left -= length;
 		moved = 0;
 	}
 	return count;
 }
 
-static int transfer(int descriptor, const struct disk_io *io)
+static int transfer(int descriptor, const struct disk_io *io, uint64_t begin, uint64_t end)
 {
 	struct iovec part[PART_IOVECS];
-	uint64_t moved = 0;
+	uint64_t moved = begin;
 
-	while (moved < io->length) {
-		int count = rest_of(io, moved, part);
+	while (moved < end) {
+		int count = rest_of(io, moved, end, part);
 		off_t offset = (off_t)(io->offset + moved);
 		ssize_t result = io->operation == DISK_READ
 					 ? preadv2(descriptor, part, count, offset, 0)
@@ -106,6 +112,22 @@ static int transfer(int descriptor, const struct disk_io *io)
 		moved += (uint64_t)result;
 	}
 	return 0;
+}
+
+/* In pieces that are still near when their CRCs are made. */
+static int read_with_crcs(int descriptor, const struct disk_io *io)
+{
+	const uint8_t *data = io->iov[0].iov_base;
+	int result = 0;
+
+	for (uint64_t at = 0; at < io->length && result == 0; at += CRC_PIECE) {
+		uint64_t end = io->length - at < CRC_PIECE ? io->length : at + CRC_PIECE;
+
+		result = transfer(descriptor, io, at, end);
+		for (uint64_t cell = at; cell < end && result == 0; cell += 4096)
+			io->crcs[cell / 4096] = crc32c(io->crcs[cell / 4096], data + cell, 4096);
+	}
+	return result;
 }
 
 static int trim(int descriptor, bool is_file, const struct disk_io *io)
@@ -126,7 +148,7 @@ int host_perform(int descriptor, bool is_file, const struct disk_io *io)
 	case DISK_TRIM:
 		return trim(descriptor, is_file, io);
 	default:
-		return transfer(descriptor, io);
+		return io->crcs ? read_with_crcs(descriptor, io) : transfer(descriptor, io, 0, io->length);
 	}
 }
 

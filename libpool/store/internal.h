@@ -216,9 +216,13 @@ int flush_start(struct store *store, unsigned index, struct rt_group *group, int
 void flush_is_due(struct store_disk *disk, uint64_t txg);
 
 /* read.c: raw reads of cell runs of one column. */
-/* Starts a read of `rows` cells; *result and the group tell the end. */
+#define CELLS_HAVE_CRCS 1
+/*
+ * Starts a read of `rows` cells; *result and the group tell the end. crcs: NULL, or an initial value for each cell, which
+ * the CRC-32C replaces where *result is CELLS_HAVE_CRCS: the disk had the data at hand.
+ */
 void cells_read_start(struct store *store, struct segment_column column, unsigned row, unsigned rows, struct buffer *buffer,
-		      size_t buffer_offset, struct rt_group *group, int *result);
+		      size_t buffer_offset, uint32_t *crcs, struct rt_group *group, int *result);
 /* Whether cells of a column of a batch of `place` are on a disk that can be asked. */
 bool cell_present(const struct store *store, const struct segment *segment, unsigned column, unsigned row, uint64_t place);
 void disk_count_error(struct store *store, unsigned index, bool write);

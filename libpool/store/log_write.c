@@ -200,7 +200,7 @@ int store_log_read(struct store *store, uint32_t id, struct store_log_copies *re
 		if (!ret_copies->copies[c])
 			status = -ENOMEM;
 		else
-			cells_read_start(store, columns[c], 1, store->geometry.rows - 1, ret_copies->copies[c], 0, &group, &results[c]);
+			cells_read_start(store, columns[c], 1, store->geometry.rows - 1, ret_copies->copies[c], 0, NULL, &group, &results[c]);
 	}
 	if (group.pending)
 		(void)rt_group_wait(store->rt, &group);

@@ -70,7 +70,7 @@ int store_check_au_header(struct store *store, const struct segment *segment, un
 	if (!buffer)
 		return -ENOMEM;
 	rt_group_init(&group);
-	cells_read_start(store, at, 0, 1, buffer, 0, &group, &status);
+	cells_read_start(store, at, 0, 1, buffer, 0, NULL, &group, &status);
 	if (group.pending)
 		(void)rt_group_wait(store->rt, &group);
 	if (status == 0)

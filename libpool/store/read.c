@@ -18,6 +18,8 @@ struct cell_read {
 	struct store *store;
 	unsigned disk;
 	int *result;
+	uint32_t *ret_crcs;
+	uint32_t crcs[]; /* the disk's, until it has let go of the request */
 };
 
 static void cells_done(struct disk_io *io)
@@ -30,6 +32,10 @@ static void cells_done(struct disk_io *io)
 	if (io->result == -ENODEV && disk->state == DISK_ONLINE)
 		store_disk_fail(read->store, read->disk, "the device is gone");
 	*read->result = io->result;
+	if (io->has_crcs && io->result == 0) {
+		memcpy(read->ret_crcs, read->crcs, io->length / CELL_SIZE * sizeof(*read->crcs));
+		*read->result = CELLS_HAVE_CRCS;
+	}
 	rt_group_done(read->store->rt, read->group, 0);
 }
 
@@ -42,22 +48,26 @@ static void cells_released(struct disk_io *io)
 }
 
 void cells_read_start(struct store *store, struct segment_column column, unsigned row, unsigned rows, struct buffer *buffer,
-		      size_t buffer_offset, struct rt_group *group, int *result)
+		      size_t buffer_offset, uint32_t *crcs, struct rt_group *group, int *result)
 {
-	struct cell_read *read = calloc(1, sizeof(*read));
+	size_t crcs_size = crcs ? rows * sizeof(*crcs) : 0;
+	struct cell_read *read = malloc(sizeof(*read) + crcs_size);
 
 	if (!read) {
 		*result = -ENOMEM;
 		return;
 	}
 	*read = (struct cell_read){ .buffer = buffer_ref(buffer), .group = group, .store = store, .disk = column.disk,
-				    .result = result };
+				    .result = result, .ret_crcs = crcs };
+	if (crcs)
+		memcpy(read->crcs, crcs, crcs_size);
 	read->iov = (struct iovec){ buffer->data + buffer_offset, (size_t)rows * CELL_SIZE };
 	read->io.operation = DISK_READ;
 	read->io.offset = store_cell_offset(store, column.au, row);
 	read->io.length = (uint64_t)rows * CELL_SIZE;
 	read->io.iov = &read->iov;
 	read->io.iov_count = 1;
+	read->io.crcs = crcs ? read->crcs : NULL;
 	read->io.deadline_ns = store->options.read_deadline_ns;
 	read->io.done = cells_done;
 	read->io.released = cells_released;
@@ -100,7 +110,7 @@ static int read_plain(struct store *store, const struct block_pointer *pointer, 
 	rt_group_init(&group);
 	for (unsigned i = 0; i < count; i++) {
 		cells_read_start(store, segment->record.columns[runs[i].column], runs[i].row, runs[i].rows, payload, offset,
-				 &group, &results[i]);
+				 NULL, &group, &results[i]);
 		offset += (size_t)runs[i].rows * CELL_SIZE;
 	}
 	if (group.pending)

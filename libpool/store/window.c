@@ -101,6 +101,15 @@ enum cell_state window_judge(const struct row_window *window, unsigned column, u
 	return crc32c(seed, cell, CELL_SIZE) == summary->crc[index] ? CELL_GOOD : CELL_BAD;
 }
 
+/* The CRC that the cell must have, if it is judged by one. */
+static const uint32_t *crc_of(const struct row_window *window, unsigned column, unsigned row)
+{
+	const struct summary *summary = window->summary ? window->summary->summary : NULL;
+	int64_t index = summary ? summary_cell_index(summary, window->row + row, column) : -1;
+
+	return index < 0 || summary->nocrc[index / 8] >> index % 8 & 1 ? NULL : &summary->crc[index];
+}
+
 struct judge_job {
 	struct row_window *window;
 	uint32_t mask;
@@ -116,7 +125,7 @@ static void judge_run(void *argument)
 				job->window->state[c][r] = (uint8_t)window_judge(job->window, c, r);
 }
 
-/* Judges what was read; wrong content counts against the disk. */
+/* Judges what was read and has not been judged while it was; wrong content counts against the disk. */
 static void judge_columns(struct row_window *window, uint32_t mask)
 {
 	struct store *store = window->store;
@@ -126,7 +135,7 @@ static void judge_columns(struct row_window *window, uint32_t mask)
 	for (unsigned c = 0; c < COLUMNS_MAX; c++)
 		if (mask >> c & 1 && !memchr(window->state[c], CELL_READ, window->rows))
 			job.mask &= ~(1u << c);
-	if (window->rows < 16)
+	if (!job.mask || window->rows < 16)
 		judge_run(&job);
 	else if (window->rows < 32)
 		rt_work_brief(store->rt, judge_run, &job, rt_brief_us((uint64_t)window->rows * COLUMNS_MAX * CELL_SIZE));
@@ -134,9 +143,26 @@ static void judge_columns(struct row_window *window, uint32_t mask)
 		rt_work(store->rt, judge_run, &job);
 	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
 		uint16_t index = segment->record.columns[c].disk;
-		for (unsigned r = 0; (job.mask & ~window->ignore_stale) >> c & 1 && index != DISK_ABSENT && r < window->rows; r++)
+		for (unsigned r = 0; (mask & ~window->ignore_stale) >> c & 1 && index != DISK_ABSENT && r < window->rows; r++)
 			store->disks[index].checksum_errors += window->state[c][r] == CELL_BAD;
 	}
+}
+
+struct window_reads {
+	int results[COLUMNS_MAX][WINDOW_ROWS_MAX]; /* for the first cell of each run, AS_BEFORE for the others */
+	uint32_t crcs[COLUMNS_MAX][WINDOW_ROWS_MAX];
+};
+#define AS_BEFORE 2
+_Static_assert(AS_BEFORE != CELLS_HAVE_CRCS, "told apart");
+
+/* What is known of a cell whose read has ended. */
+static enum cell_state state_read(const struct row_window *window, unsigned column, unsigned row, int result, uint32_t crc)
+{
+	const uint32_t *right = result == CELLS_HAVE_CRCS ? crc_of(window, column, row) : NULL;
+
+	if (result < 0)
+		return CELL_UNREADABLE;
+	return !right ? CELL_READ : crc == *right ? CELL_GOOD : CELL_BAD;
 }
 
 /* Reads runs of present cells of the mask's columns. Failed runs are read again cell by cell. */
@@ -144,7 +170,7 @@ static void read_cells(struct row_window *window, uint32_t mask, bool single)
 {
 	struct store *store = window->store;
 	const struct segment *segment = alloc_segment(store->alloc, window->segment);
-	int (*results)[WINDOW_ROWS_MAX] = calloc(COLUMNS_MAX, sizeof(*results));
+	struct window_reads *reads = malloc(sizeof(*reads));
 	struct rt_group group;
 
 	rt_group_init(&group);
@@ -159,29 +185,32 @@ static void read_cells(struct row_window *window, uint32_t mask, bool single)
 			}
 			while (!single && stop < window->rows && window->state[c][stop] == CELL_UNREAD)
 				stop++;
-			if (!results) {
+			if (!reads) {
 				memset(&window->state[c][r], CELL_UNREADABLE, stop - r);
 			} else {
+				for (unsigned i = r; i < stop; i++) {
+					reads->results[c][i] = AS_BEFORE;
+					reads->crcs[c][i] = crc32c_cell_seed(window->segment, (uint16_t)c, (uint16_t)(window->row + i));
+				}
 				cells_read_start(store, segment->record.columns[c], window->row + r, stop - r,
-						 window->columns[c], (size_t)r * CELL_SIZE, &group, &results[c][r]);
+						 window->columns[c], (size_t)r * CELL_SIZE, window->summary ? &reads->crcs[c][r] : NULL,
+						 &group, &reads->results[c][r]);
 				window->cells_read += stop - r;
-				for (unsigned i = r + 1; i < stop; i++)
-					results[c][i] = 1; /* as the first of its run */
 			}
 			r = stop;
 		}
 	}
 	if (group.pending)
 		(void)rt_group_wait(store->rt, &group);
-	for (unsigned c = 0; results && c < COLUMNS_MAX; c++)
+	for (unsigned c = 0; reads && c < COLUMNS_MAX; c++)
 		for (unsigned r = 0; mask >> c & 1 && r < window->rows; r++) {
 			if (window->state[c][r] != CELL_UNREAD)
 				continue;
-			if (results[c][r] == 1)
-				results[c][r] = results[c][r - 1];
-			window->state[c][r] = results[c][r] < 0 ? CELL_UNREADABLE : CELL_READ;
+			if (reads->results[c][r] == AS_BEFORE)
+				reads->results[c][r] = reads->results[c][r - 1];
+			window->state[c][r] = (uint8_t)state_read(window, c, r, reads->results[c][r], reads->crcs[c][r]);
 		}
-	free(results);
+	free(reads);
 }
 
 /* A column whose request failed gets a fresh buffer: the device may still write into the old one. */
@@ -194,7 +223,7 @@ static int fresh_buffer(struct row_window *window, unsigned column)
 		return -ENOMEM;
 	if (old)
 		for (unsigned r = 0; r < window->rows; r++)
-			if (window->state[column][r] == CELL_READ)
+			if (window->state[column][r] == CELL_READ || window->state[column][r] == CELL_GOOD || window->state[column][r] == CELL_BAD)
 				memcpy(fresh->data + (size_t)r * CELL_SIZE, old->data + (size_t)r * CELL_SIZE, CELL_SIZE);
 	buffer_unref(old);
 	window->columns[column] = fresh;

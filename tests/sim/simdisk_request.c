@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checksum/crc32c.h"
+
 static uint64_t draw_delay(struct sim_request *request, uint64_t now_ns)
 {
 	struct sim_disk *disk = request->target;
@@ -308,6 +310,14 @@ static int take_effect(struct sim_request *request)
 	}
 }
 
+/* Some disks have the CRCs of what was read, as files in RAM do, others leave them to who reads: here a request is of either kind. */
+static void make_crcs(struct disk_io *io)
+{
+	io->has_crcs = io->crcs && (io->offset / SIM_CELL + io->length / SIM_CELL) % 2;
+	for (uint64_t i = 0; io->has_crcs && i < io->length / SIM_CELL; i++)
+		io->crcs[i] = crc32c(io->crcs[i], (uint8_t *)io->iov[0].iov_base + i * SIM_CELL, SIM_CELL);
+}
+
 void sim_request_end(struct sim_request *request, int error)
 {
 	struct sim_disk *disk = request->target;
@@ -325,6 +335,8 @@ void sim_request_end(struct sim_request *request, int error)
 			request->offset, request->length, request->fua ? " fua" : "", result);
 	list_remove(&request->node);
 	sim_request_free(request);
+	if (io && io->operation == DISK_READ && result == 0)
+		make_crcs(io);
 	if (io)
 		disk_complete(io, result);
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "checksum/crc32c.h"
 #include "libpool/base/buffer.h"
 #include "libpool/disk/provider.h"
 #include "libpool/format/label.h"
@@ -81,6 +82,13 @@ static int open_fails(unsigned flags, char *ret_text)
 	return result;
 }
 
+static bool disk_is_in_memory(void)
+{
+	struct statfs file_system;
+
+	return statfs(path, &file_system) == 0 && file_system.f_type == TMPFS_MAGIC;
+}
+
 static void fill(struct buffer *buffer, uint64_t from)
 {
 	for (size_t i = 0; i < buffer->size / 8; i++)
@@ -135,6 +143,69 @@ static void trim_body(void)
 	assert_memory_equal(data->data, back->data, MIB);
 	assert_int_equal(disk->counters.bytes_trimmed, MIB - 131072);
 	disk_close(disk);
+}
+
+/* ---- CRCs made on the way ---- */
+
+struct read_with_crcs {
+	struct disk_io io;
+	struct iovec iov;
+	struct rt_queue queue;
+	bool done;
+};
+
+static void crcs_done(struct disk_io *io)
+{
+	struct read_with_crcs *read = container_of(io, struct read_with_crcs, io);
+
+	read->done = true;
+	rt_queue_wake_all(rt, &read->queue);
+}
+
+static void read_with_crcs(struct disk *disk, uint64_t offset, struct buffer *buffer, uint32_t *crcs)
+{
+	struct read_with_crcs read = {.io = {.operation = DISK_READ, .offset = offset, .length = buffer->size, .iov_count = 1}};
+
+	read.iov = (struct iovec){buffer->data, buffer->size};
+	read.io.iov = &read.iov;
+	read.io.crcs = crcs;
+	read.io.done = crcs_done;
+	rt_queue_init(&read.queue);
+	disk_submit(disk, &read.io);
+	while (!read.done)
+		rt_queue_wait(rt, &read.queue);
+	for (size_t i = 0; i < buffer->size / 4096; i++)
+		assert_int_equal(crcs[i], read.io.has_crcs ? crc32c((uint32_t)i * 7, buffer->data + i * 4096, 4096) : (uint32_t)i * 7);
+	/* Whoever moves the bytes in this process makes them. */
+	assert_int_equal(read.io.has_crcs, read.io.result == 0 && (options.no_uring || disk_is_in_memory()));
+	assert_int_equal(read.io.result, offset < 16 * MIB ? 0 : -EIO);
+}
+
+static void crcs_body(void)
+{
+	struct disk *disk = open_disk(0);
+	CLEANUP_BUFFER struct buffer *data = buffer_new(3 * MIB), *back = buffer_new(3 * MIB), *cell = buffer_new(4096);
+	uint32_t crcs[3 * MIB / 4096];
+
+	fill(data, 3);
+	assert_int_equal(disk_write(disk, MIB, 3 * MIB, data, 0, false), 0);
+	for (uint32_t i = 0; i < 3 * MIB / 4096; i++)
+		crcs[i] = i * 7;
+	read_with_crcs(disk, MIB, back, crcs);
+	assert_memory_equal(data->data, back->data, 3 * MIB);
+	crcs[0] = 0;
+	read_with_crcs(disk, 2 * MIB + 4096, cell, crcs);
+	assert_memory_equal(data->data + MIB + 4096, cell->data, 4096);
+	crcs[0] = 0;
+	read_with_crcs(disk, 17 * MIB, cell, crcs);
+	disk_close(disk);
+}
+
+static void test_crcs(void **state)
+{
+	(void)state;
+	make_file("crcs", 16 * MIB);
+	run(crcs_body);
 }
 
 /* ---- many requests at once ---- */
@@ -552,6 +623,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_transfers),   cmocka_unit_test(test_trim),
+		cmocka_unit_test(test_crcs),
 		cmocka_unit_test(test_many),        cmocka_unit_test(test_small_queue),
 		cmocka_unit_test(test_scattered),   cmocka_unit_test(test_short),
 		cmocka_unit_test(test_close_then_open), cmocka_unit_test(test_close_in_flight),
