@@ -42,6 +42,42 @@ static void expect_found(struct machine *machine, unsigned count)
 	expect_equal(healed, count);
 }
 
+static uint64_t slot_at(const struct machine *machine, unsigned disk, unsigned area, unsigned slot)
+{
+	return label_area_offset(machine->set->disks[disk]->size, area) + UBERBLOCK_OFFSET + (uint64_t)slot * UBERBLOCK_SIZE;
+}
+
+/* Of each disk: an older slot in each area that can't be read, and the last commit's, which can't either, or is rotten. */
+static void spoil_rings(struct machine *machine)
+{
+	const struct uberblock *last = &machine->core->uberblock;
+	unsigned slot = last->txg % UBERBLOCK_COMMIT_SLOTS, area = (last->txg + last->rewrite) % 2;
+
+	for (unsigned disk = 0; disk < DISKS; disk++) {
+		sim_disk_set_unreadable(machine->set->disks[disk], slot_at(machine, disk, 0, (slot + 7) % UBERBLOCK_COMMIT_SLOTS), CELL_SIZE);
+		sim_disk_set_unreadable(machine->set->disks[disk], slot_at(machine, disk, 1, (slot + 119) % UBERBLOCK_COMMIT_SLOTS), CELL_SIZE);
+		if (disk % 2)
+			sim_disk_set_unreadable(machine->set->disks[disk], slot_at(machine, disk, area, slot), CELL_SIZE);
+		else
+			sim_disk_rot(machine->set->disks[disk], slot_at(machine, disk, area, slot));
+	}
+}
+
+static void expect_last(struct machine *machine)
+{
+	for (unsigned i = 0; i < DISKS; i++) {
+		struct uberblock newest;
+		struct store_disk *disk = store_disk(core_store(machine->core), i);
+		struct label *label;
+		expect_done(machine, core_label_read(disk->disk, &label));
+		expect_done(machine, core_uberblock_newest(disk->disk, label, &newest));
+		expect_equal(newest.txg, machine->core->uberblock.txg);
+		expect_equal(newest.rewrite, machine->core->uberblock.rewrite);
+		expect_equal(newest.disk_index, i);
+		free(label);
+	}
+}
+
 static void mend(struct machine *machine)
 {
 	struct label *label = malloc(sizeof(*label));
@@ -68,6 +104,10 @@ static void mend(struct machine *machine)
 	sim_disk_poke(machine->set->disks[2], sysmap_at(machine, 2, 1), "spoilt", 6);
 	expect_found(machine, 2);
 	expect(machine->core->uberblock.sysmap_slot != slot);
+	expect_found(machine, 0);
+	spoil_rings(machine);
+	expect_found(machine, 3 * DISKS);
+	expect_last(machine);
 	expect_found(machine, 0);
 	machine_export(machine);
 }
