@@ -139,17 +139,23 @@ int tree_delete(struct object *object, uint64_t txg, const void *key, size_t key
 int tree_next(struct object *object, const void *key, size_t key_length, bool after, void *ret_key, size_t *ret_key_length, void *ret_value,
 	      size_t *ret_value_length);
 
+/* The keys from `low` to below `high` (high_length 0: to the end), which belong into one node on disk. */
+struct tree_range {
+	unsigned level;
+	size_t low_length, high_length;
+	uint8_t low[OBJECT_KEY_MAX], high[OBJECT_KEY_MAX];
+};
 /*
- * The leaf that a key belongs into, on disk, whatever is cached: *ret_damage is 0, or why it, or (with *ret_above) a node
- * above, can't be read. *ret_next gets the first key beyond it, *ret_next_length 0 when there is none. Waits.
+ * The leaf that a key belongs into, on disk, whatever is cached: *ret_damage is 0, or why it, or (of the range's level) the topmost node
+ * above it that can't be read, can't be. Waits.
  */
-int tree_check_leaf(struct object *object, const void *key, size_t key_length, void *ret_next, size_t *ret_next_length, int *ret_damage,
-		    bool *ret_above);
+int tree_check_leaf(struct object *object, const void *key, size_t key_length, struct tree_range *ret_range, int *ret_damage);
 /*
- * For a tree whose content is known elsewhere: the changes of txg, with those to come, are all it is to hold. A leaf that can't be
- * read then counts as empty, and is written anew; others are as ever.
+ * For a tree whose content is known elsewhere: the changes of txg, with those to come, are all that is to be in the range of a node that
+ * can't be read. The node is written anew from them; other nodes are as ever. What was below it and isn't a leaf's content is forgotten:
+ * the leaves below an upper node stay allocated. `entries`: how many the tree has then.
  */
-int tree_set_complete(struct object *object, uint64_t txg);
+int tree_set_complete(struct object *object, uint64_t txg, const struct tree_range *range, uint64_t entries);
 
 /*
  * Whether a change could be committed: all nodes on its way must be readable, or the commit fails and halts the pool. Ask before

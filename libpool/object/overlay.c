@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "libpool/format/tree_node.h"
+#include "libpool/object/object.h"
 
 static int compare_block(const void *key, const struct map_node *node)
 {
@@ -41,6 +42,7 @@ struct overlay *overlay_new(struct object *object, uint64_t txg)
 	sorted_map_init(&overlay->blocks, compare_block);
 	sorted_map_init(&overlay->ranges, compare_range);
 	sorted_map_init(&overlay->changes, compare_change);
+	array_init(&overlay->complete, sizeof(struct tree_range));
 	return overlay;
 }
 
@@ -76,6 +78,7 @@ void overlay_free(struct overlay *overlay)
 	if (!overlay)
 		return;
 	overlay_clear(overlay);
+	array_release(&overlay->complete);
 	free(overlay);
 }
 

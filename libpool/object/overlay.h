@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "libpool/base/array.h"
 #include "libpool/base/buffer.h"
 #include "libpool/base/list.h"
 #include "libpool/format/dnode.h"
@@ -55,7 +56,9 @@ struct overlay {
 	struct sorted_map blocks;  /* dirty_block by number */
 	struct sorted_map ranges;  /* punched_range by first; neither overlapping nor touching */
 	struct sorted_map changes; /* tree_change by key */
-	bool complete;             /* tree: whatever it is to hold is among the changes */
+	/* Tree: ranges of nodes that can't be read; whatever they are to hold is among the changes. And how many entries there are then. */
+	struct array complete; /* struct tree_range */
+	uint64_t entries;
 	bool any_written;
 	uint64_t max_written; /* highest block written, if any was; punches don't lower it */
 	int64_t bytes;        /* memory in use: what the throttle was told */

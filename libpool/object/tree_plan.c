@@ -30,10 +30,21 @@ void tree_node_free(struct tree_node *node)
 	free(node);
 }
 
-/* A leaf of a tree that is given as a whole. */
+/* All that was below it is among the changes. */
 static bool is_dispensable(const struct plan *plan, const struct tree_node *node, int error)
 {
-	return (error == -POOL_EDAMAGED || error == -POOL_EFORMAT) && node->level == 0 && plan->overlay->complete;
+	const struct array *ranges = &plan->overlay->complete;
+
+	if ((error != -POOL_EDAMAGED && error != -POOL_EFORMAT) || node->first == node->end)
+		return false;
+	const struct tree_change *change = tree_plan_change(plan->tree, node->first);
+	for (size_t i = 0; i < ranges->count; i++) {
+		const struct tree_range *range = array_at(ranges, struct tree_range, i);
+		if (node->level <= range->level && tree_key_compare(change->data, change->key_length, range->low, range->low_length) >= 0 &&
+		    (!range->high_length || tree_key_compare(change->data, change->key_length, range->high, range->high_length) < 0))
+			return true;
+	}
+	return false;
 }
 
 int tree_nodes_load(struct plan *plan, struct tree_node **nodes, size_t count)
@@ -59,6 +70,10 @@ int tree_nodes_load(struct plan *plan, struct tree_node **nodes, size_t count)
 		if (error == 0 && requests[i].buffer)
 			nodes[i]->count = (unsigned)tree_node_count(requests[i].buffer->data, size, nodes[i]->level);
 		nodes[i]->lost = is_dispensable(plan, nodes[i], error);
+		if (nodes[i]->lost) {
+			buffer_unref(nodes[i]->buffer);
+			nodes[i]->buffer = NULL;
+		}
 		if (!nodes[i]->lost && result == 0)
 			result = error;
 	}
@@ -92,11 +107,28 @@ static int add_child(struct plan *plan, struct tree_node *parent, unsigned slot,
 	return 0;
 }
 
+/* Below a lost node: one that there isn't on disk, for all of its changes. */
+static int add_blank(struct plan *plan, struct tree_node *parent)
+{
+	struct tree_node *child = tree_node_new(parent, parent->level - 1, 0);
+	int result = child ? array_push(&plan->tree->levels[child->level], &child) : -ENOMEM;
+
+	if (result < 0) {
+		tree_node_free(child);
+		return result;
+	}
+	child->first = parent->first;
+	child->end = parent->end;
+	return 0;
+}
+
 static int open_children(struct plan *plan, struct tree_node *node)
 {
 	size_t size = tree_node_size(plan->object), next = node->first;
 	int result = 0;
 
+	if (!node->buffer)
+		return add_blank(plan, node);
 	while (next < node->end) {
 		const struct tree_change *change = tree_plan_change(plan->tree, next);
 		struct tree_entry beyond = { 0 };

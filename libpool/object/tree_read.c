@@ -36,6 +36,8 @@ struct bound {
 	bool exists;
 	size_t length;
 	uint8_t key[OBJECT_KEY_MAX];
+	size_t low_length; /* and the lowest of the path itself, 0: there is none */
+	uint8_t low[OBJECT_KEY_MAX];
 };
 
 static int follow(const struct object_view *view, const struct buffer *node, unsigned level, const void *key, size_t key_length,
@@ -62,6 +64,10 @@ static int follow(const struct object_view *view, const struct buffer *node, uns
 	result = tree_node_entry(node->data, node->size, index, &entry);
 	if (result < 0)
 		return result;
+	if (bound && index > 0) {
+		bound->low_length = entry.key_length;
+		memcpy(bound->low, entry.key, entry.key_length);
+	}
 	if (entry.value_length != BLOCK_POINTER_SIZE)
 		return -POOL_EFORMAT;
 	return object_decode(view->object, (const struct raw_block_pointer *)entry.value, level - 1, (size_t)1 << view->indirect_shift, ret_pointer);
@@ -194,14 +200,15 @@ int tree_check(struct object *object, const void *key, size_t key_length)
 	return result == -ENOENT ? 0 : result;
 }
 
-/* Down to the pointer of the leaf; what fails on the way does with the bound so far. */
-static int find_leaf_pointer(struct object_view *view, const void *key, size_t key_length, struct block_pointer *ret_pointer, struct bound *bound)
+/* Down to the pointer of the leaf; what fails on the way does with the bound so far, at *ret_level. */
+static int find_leaf_pointer(struct object_view *view, const void *key, size_t key_length, struct block_pointer *ret_pointer, struct bound *bound,
+			     unsigned *ret_level)
 {
 	size_t size = (size_t)1 << view->indirect_shift;
 	unsigned level = view->levels - 1u;
 	int result = object_decode(view->object, &view->root, level, size, ret_pointer);
 
-	for (; result == 0 && level > 0; level--) {
+	for (*ret_level = level; result == 0 && level > 0; *ret_level = --level) {
 		struct buffer *node;
 
 		result = block_pointer_is_placed(ret_pointer) ? read_node(view, ret_pointer, &node) : -POOL_EFORMAT;
@@ -209,6 +216,8 @@ static int find_leaf_pointer(struct object_view *view, const void *key, size_t k
 			break;
 		result = follow(view, node, level, key, key_length, ret_pointer, bound);
 		buffer_unref(node);
+		if (result < 0)
+			break;
 	}
 	return result;
 }
@@ -218,15 +227,14 @@ static bool is_current(void *view)
 	return object_view_current(view);
 }
 
-static int check_leaf(struct object_view *view, const void *key, size_t key_length, struct bound *bound, bool *ret_above)
+static int check_leaf(struct object_view *view, const void *key, size_t key_length, struct bound *bound, unsigned *ret_level)
 {
 	struct block_owner owner = object_owner(view->object, 0, 0);
 	size_t size = (size_t)1 << view->indirect_shift;
 	struct block_pointer pointer;
 	struct buffer *leaf;
-	int result = find_leaf_pointer(view, key, key_length, &pointer, bound);
+	int result = find_leaf_pointer(view, key, key_length, &pointer, bound, ret_level);
 
-	*ret_above = result < 0;
 	if (result == 0)
 		result = block_pointer_is_placed(&pointer) ? 0 : -POOL_EFORMAT;
 	if (result == 0)
@@ -238,28 +246,30 @@ static int check_leaf(struct object_view *view, const void *key, size_t key_leng
 	return result;
 }
 
-int tree_check_leaf(struct object *object, const void *key, size_t key_length, void *ret_next, size_t *ret_next_length, int *ret_damage,
-		    bool *ret_above)
+int tree_check_leaf(struct object *object, const void *key, size_t key_length, struct tree_range *ret_range, int *ret_damage)
 {
 	struct object_view view = { 0 };
 	struct bound bound;
 	int result;
 
 	do {
-		bound = (struct bound){ 0 };
+		bound.exists = false;
+		bound.low_length = 0;
 		result = check_tree(object, key_length);
 		if (result < 0)
 			return result;
 		object_view_take(&view, object);
-		*ret_above = false;
+		ret_range->level = 0;
 		if (view.levels)
-			result = check_leaf(&view, key, key_length, &bound, ret_above);
+			result = check_leaf(&view, key, key_length, &bound, &ret_range->level);
 	} while (result == -POOL_ESTALE);
 	*ret_damage = result == -POOL_EDAMAGED || result == -POOL_EFORMAT ? result : 0;
 	if (result < 0 && !*ret_damage)
 		return result;
-	*ret_next_length = bound.exists ? bound.length : 0;
-	memcpy(ret_next, bound.key, *ret_next_length);
+	ret_range->low_length = bound.low_length;
+	memcpy(ret_range->low, bound.low, bound.low_length);
+	ret_range->high_length = bound.exists ? bound.length : 0;
+	memcpy(ret_range->high, bound.key, ret_range->high_length);
 	return 0;
 }
 

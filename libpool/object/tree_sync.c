@@ -132,15 +132,11 @@ static int build_inner(struct plan *plan, struct tree_node *node, struct tree_no
 		append_pages(node, child);
 		node->changed = true;
 	}
+	/* A lost node, or one that there wasn't: what its one child became is all it has. */
+	for (; !node->buffer && next < child_count; next++)
+		append_pages(node, children[next]);
+	node->changed |= !node->buffer;
 	return 0;
-}
-
-/* What lost leaves held was counted once already. */
-static void count_complete(struct plan *plan)
-{
-	plan->dnode.max_block = 0;
-	for (size_t i = 0; i < plan->tree->change_count; i++)
-		plan->dnode.max_block += !tree_plan_change(plan->tree, i)->deleted;
 }
 
 static int build_level(struct plan *plan, unsigned level)
@@ -161,8 +157,8 @@ static int build_level(struct plan *plan, unsigned level)
 			child++;
 		result = build_inner(plan, node, array_at(children, struct tree_node *, first), child - first);
 	}
-	if (level == 0 && plan->overlay->complete)
-		count_complete(plan);
+	if (level == 0 && plan->overlay->complete.count)
+		plan->dnode.max_block = plan->overlay->entries; /* what lost leaves held was counted once already */
 	return result;
 }
 

@@ -20,14 +20,14 @@ static int change(struct object *object, uint64_t txg, const void *key, size_t k
 	return result;
 }
 
-int tree_set_complete(struct object *object, uint64_t txg)
+int tree_set_complete(struct object *object, uint64_t txg, const struct tree_range *range, uint64_t entries)
 {
 	struct overlay *overlay = object_overlay(object, txg);
 
 	if (!overlay)
 		return -ENOMEM;
-	overlay->complete = true;
-	return 0;
+	overlay->entries = entries;
+	return array_push(&overlay->complete, range);
 }
 
 int tree_put(struct object *object, uint64_t txg, const void *key, size_t key_length, const void *value, size_t value_length)

@@ -208,30 +208,32 @@ static int check_rings(void *argument, unsigned item)
 
 /* ---- the batch map ---- */
 
-/* From leaf to leaf; commits go on meanwhile. An upper node that can't be read is none that can be made anew. */
+/* From leaf to leaf; commits go on meanwhile. Notes a key below each node that can't be read. */
 static int check_batch_map(struct core *core, unsigned *ret_lost)
 {
-	uint8_t *key = malloc(OBJECT_KEY_MAX), *next = malloc(OBJECT_KEY_MAX);
-	size_t length = 0, next_length = 0;
-	int status = key && next ? 0 : -ENOMEM;
+	struct tree_range *range = calloc(1, sizeof(*range));
+	uint8_t *key = malloc(OBJECT_KEY_MAX);
+	size_t length = 0;
+	int status = key && range ? 0 : -ENOMEM;
 
 	*ret_lost = 0;
 	while (status == 0) {
 		int damage;
-		bool above;
 
-		status = core->halted ? -POOL_EHALTED :
-					tree_check_leaf(core->mos_objects[MOS_BATCH_MAP], key, length, next, &next_length, &damage, &above);
-		if (status < 0)
+		status = core->halted ? -POOL_EHALTED : tree_check_leaf(core->mos_objects[MOS_BATCH_MAP], key, length, range, &damage);
+		if (status == 0 && damage) {
+			struct map_key lost = { { 0 } };
+			memcpy(lost.bytes, range->low, range->low_length < sizeof(lost.bytes) ? range->low_length : sizeof(lost.bytes));
+			status = array_push(&core->map_wrong, &lost);
+			++*ret_lost;
+		}
+		if (!range->high_length)
 			break;
-		*ret_lost += damage && !above;
-		if (!next_length)
-			break;
-		memcpy(key, next, next_length);
-		length = next_length;
+		memcpy(key, range->high, range->high_length);
+		length = range->high_length;
 	}
 	free(key);
-	free(next);
+	free(range);
 	return status == -POOL_EDEGRADED || status == -ENOENT ? 0 : status;
 }
 
@@ -245,7 +247,6 @@ static int mend_batch_map(struct core *core, unsigned *wrong, unsigned *healed)
 		return status;
 	*wrong += lost;
 	blocks_drop_cache(core->blocks);
-	core->map_is_wrong = true;
 	status = core_commit_forced(core);
 	if (status == 0)
 		*healed += lost;

@@ -24,6 +24,7 @@ int core_new(const struct core_options *options, const struct label *label, stru
 	core->rt = options->rt;
 	core->next_dataset = 1;
 	array_init(&core->logs, sizeof(struct log_entry));
+	array_init(&core->map_wrong, sizeof(struct map_key));
 	array_init(&core->log_now.earlier, sizeof(struct raw_block_pointer));
 	rt_queue_init(&core->changed);
 	rt_queue_init(&core->sync_wake);
@@ -69,6 +70,7 @@ void core_free(struct core *core)
 	for (size_t i = 0; i < core->logs.count; i++)
 		array_release(&array_at(&core->logs, struct log_entry, i)->earlier);
 	array_release(&core->logs);
+	array_release(&core->map_wrong);
 	array_release(&core->log_now.earlier);
 	intent_release(&core->intent);
 	if (core->blocks)

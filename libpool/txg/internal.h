@@ -17,6 +17,10 @@ struct log_entry {
 	struct array earlier; /* struct raw_block_pointer */
 };
 
+struct map_key {
+	uint8_t bytes[BATCH_MAP_KEY_SIZE];
+};
+
 struct core {
 	struct core_options options;
 	struct rt *rt;
@@ -37,7 +41,7 @@ struct core {
 
 	struct uberblock uberblock; /* the last one written */
 	uint64_t sysmap_there[BITMAP_WORDS(DISKS_MAX)]; /* disks whose copies of the sysmap it means are known to be good */
-	bool map_is_wrong;          /* a leaf of the batch map can't be read: the next commit writes it anew */
+	struct array map_wrong;     /* struct map_key: below nodes of the batch map that can't be read; the next commit writes them anew */
 	unsigned map_lost;          /* of a read-only import: pieces of the batch map that it does without */
 	uint64_t epoch;             /* of this import */
 	bool epoch_recorded;

@@ -227,22 +227,20 @@ struct map_position {
  */
 static int pass_over(struct core *core, int damage, struct map_position *position)
 {
-	uint8_t *next = malloc(OBJECT_KEY_MAX);
-	size_t next_length = 0;
-	bool above;
-	int status = next ? 0 : -ENOMEM;
+	struct tree_range *range = malloc(sizeof(*range));
+	int status = range ? 0 : -ENOMEM;
 
 	if (status == 0)
-		status = core->read_only ? tree_check_leaf(core->mos_objects[MOS_BATCH_MAP], position->key, position->key_length, next,
-							   &next_length, &damage, &above) :
-					   damage;
+		status = core->read_only ?
+				 tree_check_leaf(core->mos_objects[MOS_BATCH_MAP], position->key, position->key_length, range, &damage) :
+				 damage;
 	if (status == 0 && (damage || ++position->tries > LEAF_TRIES)) {
 		core->map_lost += damage || !position->after;
-		memcpy(position->key, next, next_length);
-		*position = (struct map_position){ position->key, next_length, false, 0 };
-		status = next_length ? 0 : -ENOENT;
+		memcpy(position->key, range->high, range->high_length);
+		*position = (struct map_position){ position->key, range->high_length, false, 0 };
+		status = range->high_length ? 0 : -ENOENT;
 	}
-	free(next);
+	free(range);
 	return status;
 }
 

@@ -17,10 +17,12 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libpool/base/check.h"
 #include "libpool/format/dataset_record.h"
+#include "libpool/format/tree_node.h"
 #include "libpool/txg/internal.h"
 
 void core_kill(struct object_sync *sync, struct objset *objset, const struct block_pointer *pointer)
@@ -40,30 +42,34 @@ void core_kill(struct object_sync *sync, struct objset *objset, const struct blo
 
 struct map_change {
 	struct core *core;
-	struct array keys; /* struct map_key: what changed */
+	struct array keys;   /* struct map_key: what changed */
+	struct array ranges; /* struct tree_range, of nodes that can't be read */
+	uint64_t entries;
 	int status;
 };
 
-struct map_key {
-	uint8_t bytes[BATCH_MAP_KEY_SIZE];
-};
+static void map_entry_encode(uint32_t segment, const struct batch_index *batch, bool present, uint8_t *ret_key, uint8_t *ret_value)
+{
+	struct batch_map_entry entry = { .segment = segment, .base = batch->base, .rows = batch->rows, .txg = batch->txg };
+
+	if (present) {
+		struct block_pointer summary;
+		alloc_summary_pointer(batch, &summary);
+		block_pointer_encode(&summary, &entry.summary);
+	}
+	batch_map_encode(&entry, ret_key, ret_value);
+}
 
 /* Must not wait: alloc goes through lists that others add to. */
 static void batch_map_change(void *argument, uint32_t segment, const struct batch_index *batch, bool present)
 {
 	struct map_change *change = argument;
 	struct core *core = change->core;
-	struct batch_map_entry entry = { .segment = segment, .base = batch->base, .rows = batch->rows, .txg = batch->txg };
 	uint8_t key[BATCH_MAP_KEY_SIZE], value[BATCH_MAP_VALUE_SIZE];
 
 	if (change->status < 0)
 		return;
-	if (present) {
-		struct block_pointer summary;
-		alloc_summary_pointer(batch, &summary);
-		block_pointer_encode(&summary, &entry.summary);
-	}
-	batch_map_encode(&entry, key, value);
+	map_entry_encode(segment, batch, present, key, value);
 	struct object *map = core->mos_objects[MOS_BATCH_MAP];
 	change->status = present ? tree_put(map, core->syncing_txg, key, sizeof(key), value, sizeof(value)) :
 				   tree_delete(map, core->syncing_txg, key, sizeof(key));
@@ -71,37 +77,83 @@ static void batch_map_change(void *argument, uint32_t segment, const struct batc
 		change->status = array_push(&change->keys, key);
 }
 
-/* Leaves that are about to be read, and can't be. */
-static bool map_is_damaged(struct core *core, const struct array *keys)
+static bool lies_in_ranges(const struct map_change *change, const uint8_t *key)
 {
-	bool damaged = core->map_is_wrong;
-
-	for (size_t i = 0; i < keys->count && !damaged; i++) {
-		const struct map_key *key = array_at(keys, struct map_key, i);
-		damaged = tree_check(core->mos_objects[MOS_BATCH_MAP], key->bytes, sizeof(key->bytes)) == -POOL_EDAMAGED;
+	for (size_t i = 0; i < change->ranges.count; i++) {
+		const struct tree_range *range = array_at(&change->ranges, struct tree_range, i);
+		if (tree_key_compare(key, BATCH_MAP_KEY_SIZE, range->low, range->low_length) >= 0 &&
+		    (!range->high_length || tree_key_compare(key, BATCH_MAP_KEY_SIZE, range->high, range->high_length) < 0))
+			return true;
 	}
-	return damaged;
+	return false;
+}
+
+/* What is in the map, or is to be: of it what lies below nodes that can't be read is put in again. */
+static void batch_map_fill(void *argument, uint32_t segment, const struct batch_index *batch, bool present)
+{
+	struct map_change *change = argument;
+	struct core *core = change->core;
+	uint8_t key[BATCH_MAP_KEY_SIZE], value[BATCH_MAP_VALUE_SIZE];
+
+	map_entry_encode(segment, batch, present, key, value);
+	change->entries++;
+	if (change->status == 0 && lies_in_ranges(change, key))
+		change->status = tree_put(core->mos_objects[MOS_BATCH_MAP], core->syncing_txg, key, sizeof(key), value, sizeof(value));
+}
+
+/* Whether the node that is about to be read can't be. */
+static void check_map_key(struct map_change *change, const struct map_key *key)
+{
+	struct object *map = change->core->mos_objects[MOS_BATCH_MAP];
+	int status = lies_in_ranges(change, key->bytes) ? 0 : tree_check(map, key->bytes, sizeof(key->bytes)), damage = 0;
+
+	if (status != -POOL_EDAMAGED && status != -POOL_EFORMAT)
+		return;
+	struct tree_range *range = malloc(sizeof(*range));
+	change->status = range ? tree_check_leaf(map, key->bytes, sizeof(key->bytes), range, &damage) : -ENOMEM;
+	if (change->status == 0 && damage)
+		change->status = array_push(&change->ranges, range);
+	free(range);
+}
+
+/* From here to the end of the sync nothing waits. */
+static void batch_map_make_anew(struct map_change *change)
+{
+	struct core *core = change->core;
+
+	alloc_batch_map_all(core->alloc, batch_map_fill, change);
+	for (size_t i = 0; i < change->ranges.count && change->status == 0; i++)
+		change->status = tree_set_complete(core->mos_objects[MOS_BATCH_MAP], core->syncing_txg,
+						   array_at(&change->ranges, struct tree_range, i), change->entries);
 }
 
 /*
- * The batch map follows the index, which has all that is in it. So leaves that can't be read are made anew: the map is put in as a
- * whole, and what is as it was stays.
+ * The batch map follows the index, which has all that is in it. So nodes that can't be read are made anew: all entries below them are
+ * put in. While nodes are looked at more may come, which is looked at as well.
  */
 static int sync_batch_map(struct core *core)
 {
 	struct map_change change = { .core = core };
+	size_t checked = 0;
 
 	array_init(&change.keys, sizeof(struct map_key));
-	alloc_batch_map_changes(core->alloc, batch_map_change, &change);
-	if (change.status == 0 && map_is_damaged(core, &change.keys)) {
-		/* What came while leaves were looked at, too: from here to the end nothing waits. */
+	array_init(&change.ranges, sizeof(struct tree_range));
+	for (size_t i = 0; i < core->map_wrong.count && change.status == 0; i++)
+		change.status = array_push(&change.keys, array_at(&core->map_wrong, struct map_key, i));
+	for (;;) {
 		alloc_batch_map_changes(core->alloc, batch_map_change, &change);
-		alloc_batch_map_all(core->alloc, batch_map_change, &change);
-		if (change.status == 0)
-			change.status = tree_set_complete(core->mos_objects[MOS_BATCH_MAP], core->syncing_txg);
-		core->map_is_wrong = false;
+		if (change.status < 0 || checked == change.keys.count)
+			break;
+		for (; checked < change.keys.count && change.status == 0; checked++) {
+			struct map_key key = *array_at(&change.keys, struct map_key, checked);
+			check_map_key(&change, &key);
+		}
 	}
+	if (change.status == 0 && change.ranges.count)
+		batch_map_make_anew(&change);
+	array_clear(&core->map_wrong);
 	array_release(&change.keys);
+	array_release(&change.ranges);
 	return change.status;
 }
 

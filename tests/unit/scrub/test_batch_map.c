@@ -1,5 +1,5 @@
 /*
- * Leaves of the batch map that can't be read: the index in RAM has what was in them, so a commit that needs one writes it anew, and a
+ * Nodes of the batch map that can't be read: the index in RAM has what was below them, so a commit that needs one writes it anew, and a
  * scrub finds those that none needs. An import that only looks does without.
  */
 #include "libpool/txg/internal.h"
@@ -50,18 +50,18 @@ static void expect_content(struct machine *machine, struct datasets *datasets)
 
 static unsigned leaves(struct machine *machine)
 {
-	uint8_t key[OBJECT_KEY_MAX], next[OBJECT_KEY_MAX];
-	size_t length = 0, next_length;
+	struct tree_range range = { 0 };
 	unsigned count = 0;
 	int damage;
-	bool above;
 
 	do {
-		expect_done(machine, tree_check_leaf(core_mos_object(machine->core, MOS_BATCH_MAP), key, length, next, &next_length, &damage, &above));
+		uint8_t key[OBJECT_KEY_MAX];
+		size_t length = range.high_length;
+		memcpy(key, range.high, length);
+		expect_done(machine, tree_check_leaf(core_mos_object(machine->core, MOS_BATCH_MAP), key, length, &range, &damage));
+		expect(!count || (range.low_length == length && memcmp(range.low, key, length) == 0));
 		count++;
-		memcpy(key, next, next_length);
-		length = next_length;
-	} while (length);
+	} while (range.high_length);
 	return count;
 }
 
@@ -111,6 +111,85 @@ static void commit_program(struct machine *machine)
 	expect_content(machine, datasets);
 	volume_close(volume);
 	pool_abandon(machine, datasets);
+}
+
+/* ---- only what is needed is made anew ---- */
+
+static int find_first(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
+{
+	struct wanted *wanted = argument;
+
+	return wanted->found ? 0 : find_pointer(argument, pointer, owner);
+}
+
+static void one_program(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	struct wanted first = { .objset = 0, .object = MOS_BATCH_MAP, .level = 0, .type = TYPE_TREE };
+	unsigned wrong, healed;
+
+	expect_done(machine, datasets_walk(datasets, find_first, &first));
+	expect(first.found);
+	spoil_leaf(machine, datasets);
+	damage_pointed(machine, &first.pointer);
+	/* New batches belong into the last leaf: nobody asks about the first. */
+	expect_done(machine, write_block(volume, 100, 1));
+	for (unsigned i = 0; i < 2; i++)
+		expect_done(machine, core_commit_forced(machine->core));
+	expect(!core_halted(machine->core, NULL));
+	expect_done(machine, core_check_areas(machine->core, &wrong, &healed));
+	expect_equal(wrong, 1);
+	expect_equal(healed, 1);
+	expect_sound(machine, datasets);
+	volume_close(volume);
+	pool_abandon(machine, datasets);
+}
+
+/* ---- an upper node ---- */
+
+static void upper_program(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	struct wanted root = { .objset = 0, .object = MOS_BATCH_MAP, .level = 1, .type = TYPE_TREE };
+	unsigned wrong, healed, count = leaves(machine);
+	uint64_t before = entries(machine);
+
+	for (unsigned round = 0; round < 2; round++) {
+		damage(machine, datasets, &root);
+		if (round) { /* found by a scrub, or by a commit */
+			expect_done(machine, core_check_areas(machine->core, &wrong, &healed));
+			expect_equal(wrong, 1);
+			expect_equal(healed, 1);
+		}
+		for (unsigned txg = 0; txg < 3; txg++) {
+			expect_done(machine, write_block(volume, 100 + txg, 1));
+			expect_done(machine, core_commit_forced(machine->core));
+		}
+		expect(!core_halted(machine->core, NULL));
+		expect(entries(machine) + 20 > before && entries(machine) < before + 40);
+		expect(leaves(machine) >= 2 && leaves(machine) <= count);
+		expect_done(machine, core_check_areas(machine->core, &wrong, &healed));
+		expect_equal(wrong, 0);
+	}
+	expect_content(machine, datasets);
+	volume_close(volume);
+	pool_abandon(machine, datasets);
+}
+
+static void after_upper_program(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct verify_result result;
+
+	/* The old leaves stay allocated: nothing names them any more. That is all. */
+	expect_done(machine, verify_pool(machine->core, datasets, VERIFY_FULL, &result));
+	expect(result.violations > 0 && result.violations < 60);
+	expect(strstr(result.first, "is live, but nothing reaches it"));
+	expect_equal(result.damaged_blocks, 0);
+	expect_content(machine, datasets);
+	pool_close(machine, datasets);
 }
 
 static void scrub_program(struct machine *machine)
@@ -239,6 +318,26 @@ static void test_commit(void **state)
 	machine_free(machine);
 }
 
+static void test_one(void **state)
+{
+	struct machine *machine = filled();
+
+	(void)state;
+	machine_boot(machine, one_program);
+	machine_boot(machine, sound_program);
+	machine_free(machine);
+}
+
+static void test_upper(void **state)
+{
+	struct machine *machine = filled();
+
+	(void)state;
+	machine_boot(machine, upper_program);
+	machine_boot(machine, after_upper_program);
+	machine_free(machine);
+}
+
 static void test_scrub(void **state)
 {
 	struct machine *machine = filled();
@@ -262,6 +361,7 @@ static void test_look(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_commit), cmocka_unit_test(test_scrub), cmocka_unit_test(test_look),
+					    cmocka_unit_test(test_one), cmocka_unit_test(test_upper),
 					    cmocka_unit_test(test_flaky) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
