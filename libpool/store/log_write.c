@@ -30,6 +30,7 @@ bool store_log_is_whole(const struct store *store, uint32_t id)
 {
 	const struct segment_record *record = &alloc_segment(store->alloc, id)->record;
 	unsigned columns = record->k + record->m, present = 0, possible = 0;
+	uint64_t there[BITMAP_WORDS(DISKS_MAX)] = { 0 };
 
 	for (unsigned c = 0; c < columns; c++) {
 		uint16_t index = record->columns[c].disk;
@@ -38,12 +39,14 @@ bool store_log_is_whole(const struct store *store, uint32_t id)
 		if (!disk_works(store, index) || !alloc_disk(store->alloc, index)->usable)
 			return false;
 		present++;
+		bitmap_set(there, index);
 	}
 	if (present == columns)
 		return true;
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = alloc_disk(store->alloc, i);
-		possible += disk && disk->usable && disk->au_free && disk_works(store, i);
+		/* A full one gets back what it has of this one. */
+		possible += disk && disk->usable && (disk->au_free || bitmap_get(there, i)) && disk_works(store, i);
 	}
 	return present > 0 && possible <= present;
 }
@@ -141,6 +144,9 @@ int store_log_write(struct store *store, const struct store_log_run *runs, unsig
 	for (unsigned i = 0; i < write.request_count && status == 0; i++)
 		if (!disk_works(store, write.requests[i].disk))
 			status = -EIO;
+	/* Another host may have taken the pool before all of it was there. */
+	if (status == 0 && !store_lease_holds(store))
+		status = -POOL_EHALTED;
 	free(write.requests);
 	return status;
 }

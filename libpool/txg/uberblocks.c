@@ -161,7 +161,10 @@ static int commit_attempt(struct core *core, struct uberblock *uberblock)
 	round_free(round);
 	if (failed < 0)
 		return failed;
-	return failed == 0 && good > 0 && good >= quorum;
+	if (failed > 0 || good == 0 || good < quorum)
+		return 0;
+	/* Another host may have taken the pool, as of the uberblock before, while this one was on its way. */
+	return store_lease_holds(core->store) ? 1 : -POOL_EHALTED;
 }
 
 int uberblock_commit(struct core *core, struct uberblock *uberblock)

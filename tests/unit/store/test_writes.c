@@ -372,6 +372,69 @@ static void test_flush_meanwhile(void **state)
 	world_free(world);
 }
 
+/* ---- the pool may be another host's by the time the log is written ---- */
+
+static void lease_ends(struct world *world)
+{
+	struct buffer *buffer = world_payload(world, 1, 1);
+	struct store_log_block block = {buffer, 1};
+	uint32_t log;
+
+	world_begin(world);
+	assert_int_equal(store_open_log(world->store, &log), 0);
+	world_commit(world);
+	struct store_log_run run = {log, 1, 1, &block};
+	store_set_lease(world->store, rt_now(world->rt) + NS_PER_S);
+	assert_int_equal(store_log_write(world->store, &run, 1), 0);
+	fault_column(world, alloc_segment(world->alloc, log), 0, SIM_HANG_LATE, 1);
+	run.row++;
+	assert_int_equal(store_log_write(world->store, &run, 1), -POOL_EHALTED);
+	assert_true(store_halted(world->store, NULL));
+	rt_sleep(world->rt, 400 * NS_PER_S);
+	buffer_unref(buffer);
+}
+
+static void test_lease_ends(void **state)
+{
+	struct world_options options = {.k = 1, .m = 1, .disks = 2, .seed = 21, .unchecked = true,
+					.store = {.write_deadline_ns = 1000 * NS_PER_S}};
+	struct world *world = world_new(&options);
+
+	(void)state;
+	world_run(world, lease_ends);
+	world_free(world);
+}
+
+/* ---- copies that a log could have ---- */
+
+static void log_on_one(struct world *world)
+{
+	uint32_t log;
+
+	world_lose_disk(world, 1);
+	world_begin(world);
+	assert_int_equal(store_open_log(world->store, &log), 0);
+	world_commit(world);
+	assert_true(store_log_is_whole(world->store, log));
+	/* The disk that has it is full: it still is one of two that a log can lie on. */
+	((struct alloc_disk *)alloc_disk(world->alloc, 0))->au_free = 0;
+	assert_true(store_log_is_whole(world->store, log));
+	world_open_disk(world, 1);
+	store_disk(world->store, 1)->state = DISK_ONLINE;
+	alloc_disk_set_usable(world->alloc, 1, true);
+	assert_false(store_log_is_whole(world->store, log));
+}
+
+static void test_log_on_one(void **state)
+{
+	struct world_options options = {.k = 1, .m = 1, .disks = 2, .seed = 22, .unchecked = true};
+	struct world *world = world_new(&options);
+
+	(void)state;
+	world_run(world, log_on_one);
+	world_free(world);
+}
+
 /* ---- more records than a log holds ---- */
 
 static void many_records(struct world *world)
@@ -461,6 +524,7 @@ int main(void)
 		cmocka_unit_test(test_once),	     cmocka_unit_test(test_twice),	 cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_stale_and_hung), cmocka_unit_test(test_overdue),	 cmocka_unit_test(test_final_fails),
 		cmocka_unit_test(test_header_fails),   cmocka_unit_test(test_flush_fails),    cmocka_unit_test(test_flush_meanwhile),
+		cmocka_unit_test(test_lease_ends),     cmocka_unit_test(test_log_on_one),
 		cmocka_unit_test(test_many_records), cmocka_unit_test(test_chaos),
 	};
 

@@ -280,6 +280,40 @@ static void test_paused(void **state)
 	run(3, 2, 1, hiccup_program);
 }
 
+/* The time is over while an uberblock is on its way. */
+static void end_lease(void *argument, struct sim_disk *disk, const struct disk_io *io)
+{
+	struct machine *machine = argument;
+	uint64_t at = io->offset % label_area_offset(disk->size, 1);
+
+	if (io->operation == DISK_WRITE && at >= UBERBLOCK_OFFSET && at < UBERBLOCK_OFFSET + UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE)
+		store_set_lease(core_store(machine->core), rt_now(machine->rt) + 1);
+}
+
+/* It ended too late: another host may have begun with the uberblock before. */
+static void late_program(struct machine *machine)
+{
+	expect_done(machine, machine_import(machine));
+	record_commit(machine, 3);
+	expect_done(machine, record_put(machine, 1, 4));
+	uint64_t txg = core_committed_txg(machine->core);
+	machine->set->hooks = (struct sim_disks_hooks){ .argument = machine, .on_submit = end_lease };
+	expect_equal(core_commit(machine->core), -POOL_EHALTED);
+	expect_equal(core_committed_txg(machine->core), txg);
+	machine->set->hooks = (struct sim_disks_hooks){ 0 };
+	machine_abandon(machine);
+}
+
+static void test_late(void **state)
+{
+	struct machine *machine = machine_new(3, 64 * MIB, 2, 1, 30);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, late_program);
+	machine_free(machine);
+}
+
 static void fail_heartbeats(struct machine *machine, unsigned disk, enum sim_fault fault)
 {
 	uint64_t size = machine->set->disks[disk]->size;
@@ -380,6 +414,7 @@ int main(void)
 		cmocka_unit_test(test_failover),   cmocka_unit_test(test_active),  cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_race),       cmocka_unit_test(test_paused),  cmocka_unit_test(test_unwritable),
 		cmocka_unit_test(test_claimed),    cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_late),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
