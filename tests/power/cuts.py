@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Power cuts under a real SQLite, on ext4, in a volume, through NBD: usage: cuts.py [--cuts N] [--seed N] [--keep]
+"""Power cuts under a real SQLite in a volume, through NBD, on ext4 or by a VFS of its own: usage: cuts.py [--vfs] [--cuts N] [--seed N] [--keep]
 
 The pool's disks are files below recording-disks, which logs every write to them, and what was made durable and when. SQLite
 commits transactions, and the number of each goes to one more recorded file as soon as it is acknowledged. Then images are
 rebuilt for cuts at random points: what was durable by then, and of the other writes any subset, torn between any two cells. Of each
 the pool must be whole, the file system and the database as well, and every transaction there that had been acknowledged.
 
-Needs root, /dev/fuse and loop devices; skipped without (exit code 77). The environment names POOLCTL, NBD_PLUGIN, RECORDER.
+Needs root, /dev/fuse and loop devices; skipped without (exit code 77). The environment names POOLCTL, NBD_PLUGIN, RECORDER, and SQLITE_NBD
+for --vfs: SQLite's files then lie in the volume itself (sqlite_nbd.c), with nothing between its syncs and NBD's flush and FUA.
 """
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -81,9 +83,73 @@ class Stack:
         self.undo.append(lambda: run("umount", point))
 
 
+class OnExt4:
+    """Databases in a file system in the volume."""
+
+    def __init__(self, test):
+        self.test = test
+
+    def record(self, stack, socket):
+        volume = self.test.path("volume", "data")
+        stack.start(["nbdfuse", volume, f"nbd+unix:///?socket={socket}"], None, lambda: os.path.exists(volume), "nbdfuse",
+                    self.test.path("volume"))
+        run("mkfs.ext4", "-q", "-F", volume)
+        stack.mount(volume, self.test.path("mount"))
+
+    def look_into(self, stack, content):
+        stack.mount(content, self.test.path("mount"))
+
+    def connect(self, journal):
+        return sqlite3.connect(self.test.path("mount", journal), isolation_level=None)
+
+    def exists(self, journal):
+        return os.path.exists(self.test.path("mount", journal))
+
+
+class InVolume:
+    """Databases in the volume, by the VFS."""
+
+    def __init__(self, test):
+        self.test, self.loader = test, sqlite3.connect(":memory:")
+        self.loader.enable_load_extension(True)
+        self.loader.load_extension(os.environ["SQLITE_NBD"])
+
+    def record(self, stack, socket):
+        os.environ["NBD_URI"] = f"nbd+unix:///?socket={socket}"
+        stack.undo.append(self.leave)
+
+    def leave(self):
+        """nbdkit ends when its clients are gone."""
+        os.environ["NBD_URI"] = ""
+        self.exists("nothing")
+
+    def look_into(self, stack, content):
+        socket = self.test.path("content-socket")
+        stack.start(["nbdkit", "--foreground", "-U", socket, "file", content], None, lambda: os.path.exists(socket), "nbdkit")
+        stack.undo.append(lambda: os.unlink(socket))
+        os.environ["NBD_URI"] = f"nbd+unix:///?socket={socket}"
+        stack.undo.append(self.leave)
+
+    @staticmethod
+    def connect(journal):
+        database = sqlite3.connect(f"file:{journal}?vfs=nbd", uri=True, isolation_level=None)
+        database.execute("PRAGMA locking_mode=EXCLUSIVE")
+        database.execute("PRAGMA temp_store=MEMORY")
+        database.execute("PRAGMA wal_autocheckpoint=100")
+        return database
+
+    @staticmethod
+    def exists(journal):
+        try:
+            sqlite3.connect(f"file:{journal}?vfs=nbd&mode=rw", uri=True).close()
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+
 class Test:
-    def __init__(self, folder, transactions, seed, lie):
-        self.folder, self.transactions, self.random, self.lie = folder, transactions, random.Random(seed), lie
+    def __init__(self, folder, transactions, seed, lie, where):
+        self.folder, self.transactions, self.random, self.lie, self.where = folder, transactions, random.Random(seed), lie, where(self)
         for name in ("below", "disks", "volume", "mount", "images"):
             os.mkdir(self.path(name))
         self.log = self.path("log")
@@ -111,18 +177,14 @@ class Test:
             socket = self.path("socket")
             stack.start(["nbdkit", "--foreground", "-U", socket, os.environ["NBD_PLUGIN"], "pool=tank", "volume=data", "devices=false",
                          f"disks-folder={self.path('disks')}"], self.environment, lambda: os.path.exists(socket), "nbdkit")
-            volume = self.path("volume", "data")
-            stack.start(["nbdfuse", volume, f"nbd+unix:///?socket={socket}"], None, lambda: os.path.exists(volume), "nbdfuse",
-                        self.path("volume"))
-            run("mkfs.ext4", "-q", "-F", volume)
-            stack.mount(volume, self.path("mount"))
+            self.where.record(stack, socket)
             self.commit_transactions()
 
     def commit_transactions(self):
         acks = os.open(self.path("disks", ACKS), os.O_WRONLY)
         databases = []
         for journal, synchronous in JOURNALS.items():
-            database = sqlite3.connect(self.path("mount", journal), isolation_level=None)
+            database = self.where.connect(journal)
             database.execute(f"PRAGMA journal_mode={journal}")
             database.execute(f"PRAGMA synchronous={synchronous}")
             database.execute("CREATE TABLE t (number INTEGER PRIMARY KEY, content BLOB)")
@@ -211,18 +273,17 @@ class Test:
         content = self.path("content")
         self.poolctl(images, "volume", "read", "tank/data", content, "--force")
         with Stack() as stack:
-            stack.mount(content, self.path("mount"))
+            self.where.look_into(stack, content)
             found = set()
             for journal in JOURNALS:
-                if acknowledged < len(JOURNALS) and not os.path.exists(self.path("mount", journal)):
+                if acknowledged < len(JOURNALS) and not self.where.exists(journal):
                     continue
-                database = sqlite3.connect(self.path("mount", journal))
-                result = database.execute("PRAGMA integrity_check").fetchall()
-                if result != [("ok",)]:
-                    raise AssertionError(f"{journal}: {result[:3]}")
-                if acknowledged or database.execute("SELECT name FROM sqlite_master").fetchall():
-                    found |= {number for number, in database.execute("SELECT number FROM t")}
-                database.close()
+                with contextlib.closing(self.where.connect(journal)) as database:
+                    result = database.execute("PRAGMA integrity_check").fetchall()
+                    if result != [("ok",)]:
+                        raise AssertionError(f"{journal}: {result[:3]}")
+                    if acknowledged or database.execute("SELECT name FROM sqlite_master").fetchall():
+                        found |= {number for number, in database.execute("SELECT number FROM t")}
         missing = set(range(1, acknowledged + 1)) - found
         if missing:
             raise AssertionError(f"{acknowledged} transactions were acknowledged, {sorted(missing)[:5]} are missing")
@@ -250,17 +311,19 @@ def parse():
     parser.add_argument("--transactions", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lie", action="store_true", help="disks that forget what they flushed: a test of the test, as some cuts must fail")
+    parser.add_argument("--vfs", action="store_true", help="SQLite's files in the volume itself, without a file system")
     parser.add_argument("--keep", action="store_true", help="leave everything of a cut that failed")
     return parser.parse_args()
 
 
 def main():
     arguments = parse()
-    if os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not os.path.exists("/dev/loop-control") or not shutil.which("nbdfuse"):
-        print("skipped: root, /dev/fuse, loop devices and nbdfuse are needed")
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not arguments.vfs and not os.path.exists("/dev/loop-control"):
+        print("skipped: root, /dev/fuse and, without --vfs, loop devices are needed")
         return 77
     folder = tempfile.mkdtemp(prefix="libpool-power-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    test, failed, unflushed, begun = Test(folder, arguments.transactions, arguments.seed, arguments.lie), 0, 0, time.monotonic()
+    test = Test(folder, arguments.transactions, arguments.seed, arguments.lie, InVolume if arguments.vfs else OnExt4)
+    failed, unflushed, begun = 0, 0, time.monotonic()
     try:
         test.record()
         test.begin_again()
