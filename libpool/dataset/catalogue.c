@@ -36,6 +36,8 @@ struct dataset *dataset_add(struct datasets *datasets, const struct dataset_reco
 
 void dataset_free(struct dataset *dataset)
 {
+	for (unsigned i = 0; i < 2; i++)
+		dataset_files_forget(dataset, i);
 	owners_free(dataset);
 	if (dataset->blob)
 		object_close(dataset->blob);

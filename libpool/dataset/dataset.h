@@ -16,6 +16,7 @@ struct volume; /* an open one; handles are counted */
 
 #define VOLUME_OBJECT 16u
 #define VOLUME_SIZE_MAX (UINT64_C(1) << 60)
+#define FILE_SIZE_MAX (UINT64_C(1) << 60)
 
 /* Whether a name may be given to a pool or dataset; if not, *error says why. */
 int dataset_name_check(const char *what, const char *name, struct pool_error *error);
@@ -119,6 +120,15 @@ const struct dataset_record *filesystem_record(const struct dataset *dataset);
 const char *filesystem_path(const struct dataset *dataset);
 /* What holds now; may be another at any time. */
 uint8_t filesystem_setting(const struct dataset *dataset, enum dataset_setting setting);
+/*
+ * What syncs have to make durable (file_log.c). Told by the holder of a handle of txg. Of a change that has no record: before it is made, without a wait in
+ * between. Of bytes of a file that was there before, and of its inode: in the step in which the change ended, whether all of it was done or not; length 0: of the inode alone.
+ */
+void filesystem_changed(struct dataset *dataset, uint64_t txg);
+void filesystem_file_changed(struct dataset *dataset, uint64_t txg, struct object *object, uint64_t offset, uint64_t length);
+/* By the intent log or by a commit: all changes of the file system are durable on return. */
+int filesystem_flush(struct dataset *dataset);
+
 /*
  * Space and limits (quota.c, accounting.c). What is in use is known as of the last commit; what the open txg and the one in sync may add is
  * charged at its worst before it is made, so that no limit is ever exceeded. What adds nothing is never refused.

@@ -14,6 +14,14 @@ struct byte_range {
 	uint64_t offset, end;
 };
 
+/* What a txg has changed in files and no group of the intent log has (file_log.c). */
+struct dataset_files {
+	struct hash_table table; /* struct file_change, if `ready` */
+	unsigned count;
+	bool ready;
+	uint64_t bytes; /* to log, an upper bound */
+};
+
 /*
  * One dataset in RAM. `record` is the newest; what a txg changed is staged for that txg, since the open txg runs ahead of
  * the one in sync and must not leak into it.
@@ -40,6 +48,9 @@ struct dataset {
 	/* By txg & 1: what the txg has changed and no group of the intent log has. */
 	struct array changed[2]; /* struct byte_range */
 	bool resized[2];
+	struct dataset_files files[2];
+	uint64_t unlogged_txg; /* the newest in which something changed that has no record */
+	uint64_t wanted_txg;   /* the next group is to have what this one has changed */
 	struct objset *objset; /* opened when needed, then kept */
 	struct object *blob;   /* volumes: the content */
 	struct rt_mutex opening;
@@ -160,6 +171,15 @@ void dataset_resized(struct dataset *dataset, uint64_t txg);
 int dataset_flush(struct dataset *dataset);
 /* The txg is committed. */
 void dataset_changes_forget(struct dataset *dataset, uint64_t txg);
+/* Otherwise its flushes are commits. */
+bool dataset_is_logged(const struct dataset *dataset);
+/* Ascending, without overlaps; -ENOSPC: there are too many. */
+int byte_ranges_add(struct array *ranges, uint64_t offset, uint64_t end);
+void byte_ranges_merge(struct array *ranges);
+/* file_log.c */
+void dataset_files_forget(struct dataset *dataset, uint64_t txg);
+int dataset_files_gather(struct dataset *dataset, uint64_t txg, struct intent_group *group);
+int dataset_files_apply(struct dataset *dataset, uint64_t txg, const struct intent_record *record);
 /* As participant.gather and core_replay want them; argument: struct datasets. */
 int datasets_gather(void *argument, uint64_t txg, struct intent_group *group);
 /* volume_replay.c */

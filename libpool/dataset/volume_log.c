@@ -20,7 +20,7 @@ static int compare_ranges(const void *a, const void *b)
 }
 
 /* Ascending, without overlaps. */
-static void merge(struct array *ranges)
+void byte_ranges_merge(struct array *ranges)
 {
 	size_t kept = 0;
 
@@ -37,7 +37,7 @@ static void merge(struct array *ranges)
 		ranges->count = kept + 1;
 }
 
-static int add_range(struct array *ranges, uint64_t offset, uint64_t end)
+int byte_ranges_add(struct array *ranges, uint64_t offset, uint64_t end)
 {
 	struct byte_range range = { offset, end };
 	struct byte_range *last = ranges->count ? array_at(ranges, struct byte_range, ranges->count - 1) : NULL;
@@ -47,7 +47,7 @@ static int add_range(struct array *ranges, uint64_t offset, uint64_t end)
 		return 0;
 	}
 	if (ranges->count >= RANGES_MAX) {
-		merge(ranges);
+		byte_ranges_merge(ranges);
 		if (ranges->count >= RANGES_MAX / 2) /* or each further one would have them sorted again */
 			return -ENOSPC;
 	}
@@ -55,23 +55,23 @@ static int add_range(struct array *ranges, uint64_t offset, uint64_t end)
 }
 
 /* Otherwise its flushes are commits. Each change of the setting makes flushes wait for a commit, so nothing falls in between. */
-static bool is_logged(const struct dataset *dataset)
+bool dataset_is_logged(const struct dataset *dataset)
 {
 	return dataset->settings[SETTING_LOGBIAS] == LOGBIAS_LATENCY;
 }
 
 int dataset_flush(struct dataset *dataset)
 {
-	return is_logged(dataset) ? core_flush(dataset->owner->core) : core_commit(dataset->owner->core);
+	return dataset_is_logged(dataset) ? core_flush(dataset->owner->core) : core_commit(dataset->owner->core);
 }
 
 void dataset_changed(struct dataset *dataset, uint64_t txg, uint64_t offset, uint64_t length, uint64_t bytes)
 {
 	struct core *core = dataset->owner->core;
 
-	if (!is_logged(dataset))
+	if (!dataset_is_logged(dataset))
 		return;
-	if (add_range(&dataset->changed[txg & 1], offset, offset + length) < 0)
+	if (byte_ranges_add(&dataset->changed[txg & 1], offset, offset + length) < 0)
 		core_changed_unloggable(core, txg);
 	else
 		core_changed(core, txg, bytes + INTENT_RECORD_SIZE);
@@ -79,7 +79,7 @@ void dataset_changed(struct dataset *dataset, uint64_t txg, uint64_t offset, uin
 
 void dataset_resized(struct dataset *dataset, uint64_t txg)
 {
-	if (!is_logged(dataset))
+	if (!dataset_is_logged(dataset))
 		return;
 	dataset->resized[txg & 1] = true;
 	core_changed(dataset->owner->core, txg, INTENT_RECORD_SIZE);
@@ -90,6 +90,7 @@ void dataset_changes_forget(struct dataset *dataset, uint64_t txg)
 	array_release(&dataset->changed[txg & 1]);
 	array_init(&dataset->changed[txg & 1], sizeof(struct byte_range));
 	dataset->resized[txg & 1] = false;
+	dataset_files_forget(dataset, txg);
 }
 
 /* ---- gathering ---- */
@@ -116,7 +117,7 @@ static int gather_dataset(struct dataset *dataset, uint64_t txg, struct intent_g
 	struct array *ranges = &dataset->changed[txg & 1];
 	int status = 0;
 
-	merge(ranges);
+	byte_ranges_merge(ranges);
 	for (size_t i = 0; i < ranges->count && status == 0 && dataset->blob; i++) {
 		const struct byte_range *range = array_at(ranges, struct byte_range, i);
 		status = blob_each_change(dataset->blob, txg, range->offset, range->end - range->offset, add_piece, &gathering);
@@ -138,7 +139,7 @@ int datasets_gather(void *argument, uint64_t txg, struct intent_group *group)
 	list_for_each(node, &datasets->list) {
 		struct dataset *dataset = container_of(node, struct dataset, node);
 		if (status == 0)
-			status = gather_dataset(dataset, txg, group);
+			status = dataset->record.kind == DATASET_FILESYSTEM ? dataset_files_gather(dataset, txg, group) : gather_dataset(dataset, txg, group);
 	}
 	return status;
 }

@@ -90,14 +90,17 @@ int datasets_apply(void *argument, uint64_t txg, const struct intent_record *rec
 	struct datasets *datasets = argument;
 	struct dataset *dataset = dataset_find_id(datasets, record->objset);
 
-	if (!dataset || dataset->record.flags & DATASET_DESTROYED || dataset->record.kind != DATASET_VOLUME)
-		return -POOL_EFORMAT; /* flushes wait for the commit of a volume's creation and of its end */
+	if (!dataset || dataset->record.flags & DATASET_DESTROYED)
+		return -POOL_EFORMAT; /* flushes wait for the commit of a dataset's creation and of its end */
+	bool files = dataset->record.kind == DATASET_FILESYSTEM, has_range = record->type == INTENT_WRITE || record->type == INTENT_ZERO;
 	int status = dataset_load(dataset);
 	if (status == 0)
 		status = dataset_check(dataset);
+	if (status == 0 && files)
+		status = dataset_files_apply(dataset, txg, record);
 	if (is_damage(status))
-		return leave_out(dataset, record->offset, record->type == INTENT_RESIZE ? 0 : record->size, status);
-	if (status < 0)
+		return leave_out(dataset, has_range ? record->offset : 0, has_range ? record->size : 0, status);
+	if (status < 0 || files)
 		return status;
 	switch (record->type) {
 	case INTENT_WRITE:

@@ -8,6 +8,7 @@
 #include "libpool/format/intent_log.h"
 
 #include "libpool/base/error.h"
+#include "libpool/format/dnode.h"
 #include "libpool/format/raw_header.h"
 
 struct raw_intent_block {
@@ -126,7 +127,7 @@ void intent_record_encode(const struct intent_record *record, uint8_t *to)
 					 .offset = le64_make(record->offset),
 					 .size = le64_make(record->size) };
 	memcpy(to, &raw, sizeof(raw));
-	if (record->type != INTENT_WRITE)
+	if (!intent_has_content(record->type))
 		return;
 	memcpy(to + sizeof(raw), record->content, record->size);
 	memset(to + sizeof(raw) + record->size, 0, length - sizeof(raw) - record->size);
@@ -145,18 +146,18 @@ static int record_decode(const uint8_t *at, size_t left, struct intent_record *r
 					.object = le64_get(raw.object),
 					.offset = le64_get(raw.offset),
 					.size = le64_get(raw.size) };
-	if (le16_get(raw.type) == 0 || le16_get(raw.type) >= INTENT_TYPE_END || le16_get(raw.reserved) != 0 ||
+	if (le16_get(raw.type) == 0 || (le16_get(raw.type) >= INTENT_TYPE_END && le16_get(raw.type) != INTENT_INODE) || le16_get(raw.reserved) != 0 ||
 	    le32_get(raw.reserved_2) != 0 || record.txg == 0)
 		return -POOL_EFORMAT;
 	if (record.type == INTENT_RESIZE ? record.object != 0 || record.offset != 0 :
 					   record.size == 0 || record.size > UINT64_MAX - record.offset)
 		return -POOL_EFORMAT;
-	if (record.type == INTENT_WRITE && record.size > INTENT_PAYLOAD_MAX)
+	if (intent_has_content(record.type) && record.size > (record.type == INTENT_WRITE ? INTENT_PAYLOAD_MAX : DNODE_BONUS_MAX))
 		return -POOL_EFORMAT;
 	size_t length = intent_record_bytes(&record);
 	if (le32_get(raw.length) != length || length > left)
 		return -POOL_EFORMAT;
-	if (record.type == INTENT_WRITE) {
+	if (intent_has_content(record.type)) {
 		record.content = at + sizeof(raw);
 		if (!bytes_are_zero(record.content + record.size, length - sizeof(raw) - record.size))
 			return -POOL_EFORMAT;

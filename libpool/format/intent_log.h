@@ -6,6 +6,7 @@
 #ifndef LIBPOOL_FORMAT_INTENT_LOG_H
 #define LIBPOOL_FORMAT_INTENT_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "checksum/xxh3.h"
@@ -36,7 +37,8 @@ enum intent_record_type {
 	INTENT_WRITE = 1,  /* bytes of a blob, and their content */
 	INTENT_ZERO = 2,   /* bytes of a blob become zeros */
 	INTENT_RESIZE = 3, /* `size` is the new size of the volume */
-	INTENT_TYPE_END
+	INTENT_TYPE_END,
+	INTENT_INODE = 16, /* of a file: `content` is its bonus, `offset` the object's generation */
 };
 
 struct intent_record {
@@ -44,7 +46,7 @@ struct intent_record {
 	uint32_t objset;
 	uint64_t txg; /* that the change was made in: a commit of it contains the change */
 	uint64_t object, offset, size;
-	const uint8_t *content; /* WRITE: `size` bytes */
+	const uint8_t *content; /* WRITE, INODE: `size` bytes */
 };
 
 /* Cells of a block with so many bytes of records. */
@@ -53,10 +55,15 @@ static inline unsigned intent_block_cells(size_t payload_bytes)
 	return (unsigned)((INTENT_HEADER_SIZE + payload_bytes + CELL_SIZE - 1) / CELL_SIZE);
 }
 
+static inline bool intent_has_content(uint8_t type)
+{
+	return type == INTENT_WRITE || type == INTENT_INODE;
+}
+
 /* Bytes that a record takes. */
 static inline size_t intent_record_bytes(const struct intent_record *record)
 {
-	return INTENT_RECORD_SIZE + (record->type == INTENT_WRITE ? (record->size + 7) / 8 * 8 : 0);
+	return INTENT_RECORD_SIZE + (intent_has_content(record->type) ? (record->size + 7) / 8 * 8 : 0);
 }
 
 /*

@@ -69,13 +69,16 @@ int fs_hold_charged(struct fs *fs, uint64_t cells, const struct charge_plan *pla
 {
 	for (unsigned tries = 0;; tries++) {
 		struct space_refusal refusal = { .refused = false };
-		int status = fs_hold(fs, cells, ret_txg);
+		int status = fs_hold_untold(fs, cells, ret_txg);
 
 		if (status < 0)
 			return status;
 		status = charge_all(fs, plan, *ret_txg, &refusal);
-		if (status == 0)
+		if (status == 0) {
+			if (!plan->told)
+				filesystem_changed(fs->dataset, *ret_txg);
 			return 0;
+		}
 		bool uncertain = filesystem_is_uncertain(fs->dataset, &refusal);
 		core_release(fs->core, *ret_txg);
 		if (!uncertain || tries == CHARGE_TRIES)

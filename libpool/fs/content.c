@@ -77,6 +77,11 @@ bool content_fits_inside(const struct fs_node *node, uint64_t end)
 	return end <= INODE_INLINE_MAX && inode->inline_length == inode->size;
 }
 
+bool content_is_logged(const struct fs_node *node, uint64_t end)
+{
+	return content_fits_inside(node, end) || (!node->inode.inline_length && !blob_is_untouched(node->object));
+}
+
 uint64_t content_record(const struct fs_node *node, uint64_t end)
 {
 	if (!blob_is_untouched(node->object))

@@ -16,6 +16,8 @@ int guard_content(struct fs_node *node, uint64_t offset, uint64_t length);
 int guard_punch(struct fs_node *node, uint64_t offset, uint64_t length);
 /* What changing a range places at most, in cells: for the handle. */
 uint64_t content_cells(const struct fs_node *node, uint64_t offset, uint64_t length);
+/* Whether a write up to `end` has records in the intent log: none where content moves out of the inode, or the first record is made. */
+bool content_is_logged(const struct fs_node *node, uint64_t end);
 /* Bytes of the records that content up to `end` goes into. */
 uint64_t content_record(const struct fs_node *node, uint64_t end);
 /* Whether content up to `end` stays in the inode. */

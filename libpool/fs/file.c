@@ -85,7 +85,8 @@ static int write_piece(struct fs_node *node, uint64_t offset, size_t length, con
 {
 	struct core *core = node->fs->core;
 	struct inode_record before;
-	struct charge_plan plan = { .owner = node_owner(&node->inode), .node = node, .offset = offset, .length = length };
+	struct charge_plan plan = { .owner = node_owner(&node->inode), .node = node, .offset = offset, .length = length, .told = true };
+	uint64_t begin = offset < node->inode.size ? offset : node->inode.size; /* a gap is made zeros */
 	uint64_t txg, block = blob_block_size(node->object);
 	int status = guard_write(node, offset, length);
 
@@ -97,9 +98,14 @@ static int write_piece(struct fs_node *node, uint64_t offset, size_t length, con
 
 	if (status < 0)
 		return status;
+	bool logged = content_is_logged(node, offset + length);
+	if (!logged)
+		filesystem_changed(node->fs->dataset, txg);
 	status = node_change_begin(node, txg, &before);
 	if (status == 0)
 		status = change_done(node, txg, flags, &before, content_write(node, txg, offset, length, source));
+	if (logged)
+		filesystem_file_changed(node->fs->dataset, txg, node->object, begin, offset + length - begin);
 	if (status == 0)
 		fs_charged(&plan, txg);
 	core_release(core, txg);

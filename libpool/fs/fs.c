@@ -180,9 +180,18 @@ bool fs_is_read_only(const struct fs *fs)
 	return core_read_only(fs->core) || fs_setting(fs, SETTING_READONLY) == READONLY_ON;
 }
 
-int fs_hold(struct fs *fs, uint64_t cells, uint64_t *ret_txg)
+int fs_hold_untold(struct fs *fs, uint64_t cells, uint64_t *ret_txg)
 {
 	return fs_is_read_only(fs) ? -EROFS : core_hold(fs->core, cells, ret_txg);
+}
+
+int fs_hold(struct fs *fs, uint64_t cells, uint64_t *ret_txg)
+{
+	int status = fs_hold_untold(fs, cells, ret_txg);
+
+	if (status == 0)
+		filesystem_changed(fs->dataset, *ret_txg);
+	return status;
 }
 
 struct flush_list {
@@ -211,6 +220,7 @@ static void store_all_lazy(struct fs *fs)
 	for (size_t i = 0; i < list.count; i++) {
 		if (guard_node(list.nodes[i]) == 0 && core_hold(fs->core, ATTRIBUTE_CELLS, &txg) == 0) {
 			(void)node_store(list.nodes[i], txg);
+			filesystem_file_changed(fs->dataset, txg, list.nodes[i]->object, 0, 0);
 			core_release(fs->core, txg);
 		}
 		fs_put(list.nodes[i]);
@@ -224,7 +234,7 @@ int fs_sync(struct fs *fs)
 		return core_halted(fs->core, NULL) ? -POOL_EHALTED : 0;
 	if (!core_read_only(fs->core))
 		store_all_lazy(fs);
-	return core_commit(fs->core);
+	return filesystem_flush(fs->dataset);
 }
 
 int fs_changed(struct fs *fs)

@@ -63,6 +63,7 @@ struct charge_plan {
 	struct fs_node *node; /* content is written: this range, or NULL */
 	uint64_t offset, length;
 	uint32_t moved_kinds; /* a change of owner: those of 1 << OWNER_ that change */
+	bool told; /* by the caller: fs_hold_untold */
 	const struct charge_plan *next; /* of another owner */
 };
 /* As fs_hold, and charged: -EDQUOT, or -ENOSPC for what others have reserved. */
@@ -74,6 +75,8 @@ void fs_charged(const struct charge_plan *plan, uint64_t txg);
 #define NAME_GROWTH 16u /* cells: a directory's leaf that is cut in two, up to its root, and the links' */
 /* fs.c: as core_hold, for a change that somebody asked for. */
 int fs_hold(struct fs *fs, uint64_t cells, uint64_t *ret_txg);
+/* The same of a change that the caller tells the dataset of: fs_hold says that it has no record in the intent log. */
+int fs_hold_untold(struct fs *fs, uint64_t cells, uint64_t *ret_txg);
 bool fs_is_read_only(const struct fs *fs);
 
 /* node.c */

@@ -194,6 +194,7 @@ static void free_doomed(struct fs_node *node)
 	/* Where nothing can be written it waits, listed, for the next time that the file system is opened. */
 	if (core_hold(node->fs->core, 0, &txg) < 0)
 		return;
+	filesystem_changed(node->fs->dataset, txg);
 	node->fs->freed++;
 	number_key_encode(node->number, key);
 	if (free_node(node, txg) == 0)
@@ -208,6 +209,7 @@ static void store_lazily(struct fs_node *node)
 	if (guard_node(node) < 0 || core_hold(node->fs->core, ATTRIBUTE_CELLS, &txg) < 0)
 		return;
 	(void)node_store(node, txg);
+	filesystem_file_changed(node->fs->dataset, txg, node->object, 0, 0);
 	core_release(node->fs->core, txg);
 }
 

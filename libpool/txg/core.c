@@ -181,6 +181,11 @@ uint64_t core_committed_txg(const struct core *core)
 	return core->committed_txg;
 }
 
+uint64_t core_open_txg(const struct core *core)
+{
+	return core->open_txg;
+}
+
 uint64_t core_commit_time(const struct core *core)
 {
 	return core->uberblock.time_ns;

@@ -95,6 +95,7 @@ bool core_lacks_batches(const struct core *core);
 bool core_halted(const struct core *core, const char **ret_why);
 void core_halt(struct core *core, const char *why);
 uint64_t core_committed_txg(const struct core *core);
+uint64_t core_open_txg(const struct core *core);
 uint64_t core_commit_time(const struct core *core);
 uint64_t core_commits(const struct core *core); /* of this import */
 bool core_imported_clean(const struct core *core);
@@ -122,6 +123,8 @@ void core_release(struct core *core, uint64_t txg);
 void core_dirty(void *core, uint64_t txg, int64_t bytes);
 /* Everything whose handle was released before is durable on return. One commit serves all that wait for it. */
 int core_commit(struct core *core);
+/* Waits until this txg, which somebody commits, is durable. */
+int core_wait_committed(struct core *core, uint64_t txg);
 /*
  * The same at the price of one round of writes to the intent log: every change told by core_changed before is durable on return. Those
  * that come at the same time share a round. What the log can't take is committed.

@@ -231,7 +231,7 @@ void core_release(struct core *core, uint64_t txg)
 		rt_queue_wake_all(core->rt, &core->released);
 }
 
-static int wait_committed(struct core *core, uint64_t txg)
+int core_wait_committed(struct core *core, uint64_t txg)
 {
 	while (core->committed_txg < txg) {
 		if (core->halted || core->stopped)
@@ -252,10 +252,10 @@ int core_commit(struct core *core)
 		if (!core->syncing)
 			return 0;
 		/* All that was released before is in the one under way. */
-		return wait_committed(core, core->syncing_txg);
+		return core_wait_committed(core, core->syncing_txg);
 	}
 	core_ask(core);
-	return wait_committed(core, txg);
+	return core_wait_committed(core, txg);
 }
 
 int core_commit_forced(struct core *core)
@@ -267,7 +267,7 @@ int core_commit_forced(struct core *core)
 	uint64_t txg = core->open_txg;
 	core->touched[txg & 1] = true;
 	core_ask(core);
-	return wait_committed(core, txg);
+	return core_wait_committed(core, txg);
 }
 
 void core_states_changed(struct core *core)

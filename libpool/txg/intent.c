@@ -109,7 +109,7 @@ int core_log_add(struct intent_group *group, const struct intent_record *record)
 	int status = 0;
 
 	if (record->type != INTENT_WRITE)
-		return append(group, record);
+		return append(group, record); /* in one piece */
 	while (piece.size && status == 0) {
 		uint64_t left = piece.size, room = INTENT_PAYLOAD_MAX - INTENT_RECORD_SIZE;
 		piece.size = left < room ? left : room;

@@ -35,6 +35,8 @@ struct model {
 	struct model_entry entries[ENTRIES];
 	unsigned steps;
 	bool crashes;
+	bool writes; /* mostly, into what is there, and each is soon synced: by the intent log */
+	uint64_t groups, replayed;
 	/* What the file system was after each operation. */
 	struct hash128 history[HISTORY];
 	unsigned count, synced;
@@ -503,8 +505,12 @@ static void do_xattr(struct model *model)
 
 static void do_sync(struct model *model)
 {
+	const struct core_log_counters *counters = core_log_counters(model->world.machine->core);
+	uint64_t groups = counters->groups;
+
 	expect_done(model->world.machine, fs_sync(model->world.fs));
 	model->synced = model->count - 1;
+	model->groups += counters->groups - groups;
 }
 
 static void note(struct model *model)
@@ -515,6 +521,18 @@ static void note(struct model *model)
 
 static void one_step(struct model *model)
 {
+	if (model->writes && below(model, 12)) {
+		bool writes = below(model, 3);
+		if (writes)
+			do_write(model);
+		else if (below(model, 2))
+			do_sync(model);
+		else
+			rt_sleep(model->world.machine->rt, below(model, 6) * NS_PER_S);
+		if (writes)
+			note(model);
+		return;
+	}
 	switch (below(model, 22)) {
 	case 0 ... 4: do_make(model); break;
 	case 5 ... 6: do_remove(model); break;
@@ -583,6 +601,7 @@ static void program(struct machine *machine)
 	struct world *world = &model->world;
 
 	world_open(world, machine, 0);
+	model->replayed += core_log_counters(machine->core)->replayed;
 	world_check(world);
 	struct hash128 now = state_of(model, true);
 	if (model->crashes) {
@@ -659,6 +678,7 @@ static void random_operations(void **state)
 static void power_cuts(void **state)
 {
 	unsigned happened = 0;
+	uint64_t groups = 0, replayed = 0;
 
 	(void)state;
 	for (uint64_t seed = 1; seed <= seeds(); seed++) {
@@ -668,15 +688,18 @@ static void power_cuts(void **state)
 		machine_boot(model->world.machine, program);
 		for (unsigned cut = 0; cut < 12; cut++) {
 			struct sim_disks *set = model->world.machine->set;
+			model->writes = cut % 3;
 			sim_disks_cut_at(set, set->operations + 10 + sim_random_below(&random, 700));
 			happened += !machine_boot_mode(model->world.machine, program, SIM_CRASH_ANY);
 		}
 		machine_boot(model->world.machine, program);
+		groups += model->groups;
+		replayed += model->replayed;
 		model_free(model);
 	}
-	expect(happened >= 2 * seeds());
+	expect(happened >= 2 * seeds() && groups >= 20 * seeds() && replayed >= 20 * seeds());
 	if (getenv("FS_TEST_VERBOSE"))
-		fprintf(stderr, "%u power cuts\n", happened);
+		fprintf(stderr, "%u power cuts, %llu groups, %llu records made again\n", happened, (unsigned long long)groups, (unsigned long long)replayed);
 }
 
 int main(void)

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Syncs of file systems through the intent log: which take no commit and which do, and that what they promised is there after a power cut. Random
+ * operations under power cuts: test_model.c.
+ */
+#include "tests/unit/fs/filesystems.h"
+
+#define PIECE 4096u
+
+static struct world world;
+/* Of each file what was synced, its size and times too. */
+static struct {
+	unsigned versions[64];
+	uint64_t size;
+	struct fs_attributes all;
+} synced;
+
+static struct machine *machine_made(unsigned k, unsigned m)
+{
+	struct machine *machine = machine_new(k + m + (k > 1), 64 * MIB, k, m, k);
+
+	machine->options.commit_interval_ns = 1000 * NS_PER_S;
+	machine_boot(machine, machine_create_program);
+	return machine;
+}
+
+static void put_version(struct fs_node *node, unsigned piece, unsigned version)
+{
+	uint8_t data[PIECE];
+
+	block_fill(data, PIECE, piece, version);
+	put_bytes(&world, node, (uint64_t)piece * PIECE, data, PIECE);
+}
+
+static bool has_version(struct fs_node *node, unsigned piece, unsigned version)
+{
+	uint8_t data[PIECE];
+
+	expect_equal(get_bytes(&world, node, (uint64_t)piece * PIECE, data, PIECE), PIECE);
+	return block_is(data, PIECE, piece, version);
+}
+
+static void sync_it(void)
+{
+	expect_done(world.machine, fs_sync(world.fs));
+}
+
+/* Whether this sync is a commit. */
+static bool commits(void)
+{
+	uint64_t txg = core_committed_txg(world.machine->core), groups = core_log_counters(world.machine->core)->groups;
+
+	sync_it();
+	bool commit = core_committed_txg(world.machine->core) != txg;
+	expect(commit || core_log_counters(world.machine->core)->groups == groups + 1);
+	return commit;
+}
+
+static void cut(struct machine *machine)
+{
+	sim_disks_power_off(machine->set);
+	rt_yield(machine->rt);
+}
+
+/* ---- What a database does ---- */
+
+static void overwrite_program(struct machine *machine)
+{
+	world_open(&world, machine, 0);
+	struct fs_node *node = make(&world, world.root, "file", S_IFREG | 0644), *small = make(&world, world.root, "small", S_IFREG | 0644);
+	for (unsigned piece = 0; piece < 32; piece++)
+		put_version(node, piece, 1);
+	put_bytes(&world, small, 0, "first", 5);
+	sync_it();
+	put_version(node, 0, 2);
+	sync_it(); /* the first one makes the log */
+	for (unsigned i = 0; i < 40; i++) {
+		rt_sleep(machine->rt, NS_PER_S / 10); /* for the times */
+		put_version(node, i % 32, 3 + i);
+		synced.versions[i % 32] = 3 + i;
+		if (i % 4 == 0) {
+			put_version(node, 32 + i / 4, 3 + i); /* at its end */
+			synced.versions[32 + i / 4] = 3 + i;
+		}
+		expect(!commits());
+	}
+	put_bytes(&world, small, 2, "changed", 7); /* within the inode */
+	expect(!commits());
+	put_bytes(&world, node, 50 * PIECE + 10, "beyond", 6); /* a gap, and the end of the last record before it */
+	expect(!commits());
+	fs_put(node); /* nobody has it open any more */
+	node = look(world.root, "file");
+	synced.all = attributes(node);
+	/* Nothing changed: nothing is written. */
+	uint64_t operations = machine->set->operations;
+	sync_it();
+	expect_equal(machine->set->operations, operations);
+	put_version(node, 5, 99); /* of this nothing is promised */
+	fs_put(small);
+	fs_put(node);
+	cut(machine);
+}
+
+static void expect_synced(struct fs_node *node)
+{
+	uint8_t data[6 * PIECE], zeroes[6 * PIECE] = { 0 };
+	struct fs_attributes all = attributes(node);
+
+	for (unsigned piece = 0; piece < 42; piece++)
+		expect(has_version(node, piece, synced.versions[piece]));
+	expect_equal(get_bytes(&world, node, 42 * PIECE, data, 6 * PIECE), 6 * PIECE);
+	expect(memcmp(data, zeroes, sizeof(data)) == 0);
+	expect_equal(get_bytes(&world, node, 50 * PIECE + 10, data, PIECE), 6);
+	expect(memcmp(data, "beyond", 6) == 0);
+	expect_equal(all.size, synced.all.size);
+	expect_equal(all.changes, synced.all.changes);
+	expect(memcmp(&all.times[FS_TIME_MODIFY], &synced.all.times[FS_TIME_MODIFY], sizeof(struct fs_time)) == 0);
+}
+
+static void see_program(struct machine *machine)
+{
+	uint8_t data[16];
+
+	world_open(&world, machine, 0);
+	struct fs_node *node = look(world.root, "file"), *small = look(world.root, "small");
+	expect_synced(node);
+	expect_equal(get_bytes(&world, small, 0, data, sizeof(data)), 9);
+	expect(memcmp(data, "fichanged", 9) == 0);
+	fs_put(small);
+	fs_put(node);
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_overwrite(void **state)
+{
+	(void)state;
+	for (unsigned m = 0; m < 3; m++) {
+		struct machine *machine = machine_made(m ? 2 : 1, m);
+		machine_boot_mode(machine, overwrite_program, SIM_CRASH_NONE);
+		/* Looking changes nothing; then each import is cut in the middle of what it makes again, a few writes later. */
+		machine->read_only = true;
+		machine_boot(machine, see_program);
+		machine->read_only = false;
+		for (unsigned again = 0; again < 8; again++) {
+			sim_disks_cut_at(machine->set, machine->set->operations + 3 + again * 5);
+			if (machine_boot_mode(machine, see_program, SIM_CRASH_ANY))
+				break;
+		}
+		machine_boot(machine, see_program);
+		machine_boot(machine, see_program);
+		machine_free(machine);
+	}
+}
+
+/* ---- What has no record ---- */
+
+static void names_program(struct machine *machine)
+{
+	struct fs_set set = { .what = FS_SET_SIZE, .size = 3 * PIECE + 5 }, mode = { .what = FS_SET_MODE, .mode = 0600 };
+
+	world_open(&world, machine, 0);
+	struct fs_node *node = make(&world, world.root, "file", S_IFREG | 0644), *other;
+	for (unsigned piece = 0; piece < 8; piece++)
+		put_version(node, piece, 1);
+	sync_it();
+	put_version(node, 0, 2);
+	sync_it();
+	for (unsigned what = 0; what < 9; what++) {
+		put_version(node, 1, 10 + what);
+		expect(!commits());
+		put_version(node, 2, 10 + what);
+		switch (what) {
+		case 0: fs_put(make(&world, world.root, "new", S_IFREG | 0644)); break;
+		case 1: expect_done(machine, rename_to(world.root, "new", world.root, "renamed", 0)); break;
+		case 2: expect_done(machine, unlink_name(world.root, "renamed")); break;
+		case 3: expect_done(machine, fs_set(node, &set)); break;
+		case 4: expect_done(machine, fs_set(node, &mode)); break;
+		case 5: expect_done(machine, fs_xattr_set(node, "user.a", "value", 5, 0)); break;
+		case 6: expect_done(machine, fs_allocate(node, 3, 0, PIECE, 0)); break;
+		case 7: /* the first record of a file that had none */
+			other = make(&world, world.root, "other", S_IFREG | 0644);
+			sync_it();
+			put_version(other, 0, 1);
+			fs_put(other);
+			break;
+		default: /* content that moves out of the inode */
+			other = make(&world, world.root, "inside", S_IFREG | 0644);
+			put_bytes(&world, other, 0, "inside", 6);
+			sync_it();
+			put_version(other, 1, 1);
+			fs_put(other);
+		}
+		put_version(node, 3, 10 + what);
+		expect(commits());
+	}
+	/* More than the log is for. */
+	for (unsigned piece = 0; piece < 4000; piece++)
+		put_version(node, piece, 3);
+	expect(commits());
+	put_version(node, 0, 100);
+	expect(!commits());
+	/* With logbias=throughput each byte is written once. */
+	expect_done(machine, dataset_set(world.datasets, "fs", SETTING_LOGBIAS, &(uint8_t){ LOGBIAS_THROUGHPUT }, &machine->error));
+	sync_it();
+	put_version(node, 0, 101);
+	expect(commits());
+	fs_put(node);
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_names(void **state)
+{
+	struct machine *machine = machine_made(2, 1);
+
+	(void)state;
+	machine_boot(machine, names_program);
+	machine_free(machine);
+}
+
+/* ---- Several at a time, and commits under way ---- */
+
+struct worker {
+	struct fs_node *node;
+	unsigned first, versions[16];
+	struct rt_group *group;
+};
+
+static void worker_fiber(void *argument)
+{
+	struct worker *worker = argument;
+	struct machine *machine = world.machine;
+
+	for (unsigned i = 1; i <= 60; i++) {
+		unsigned piece = worker->first + i % 16;
+		put_version(worker->node, piece, i);
+		if (i % 5 == worker->first / 16 % 5)
+			rt_sleep(machine->rt, 100000);
+		if (i % 20 == 19)
+			expect_done(machine, core_commit_forced(machine->core));
+		sync_it();
+		worker->versions[i % 16] = i;
+	}
+	rt_group_done(machine->rt, worker->group, 0);
+}
+
+static struct worker workers[4];
+
+static void workers_program(struct machine *machine)
+{
+	struct rt_group group;
+
+	world_open(&world, machine, 14); /* parts of records */
+	struct fs_node *node = make(&world, world.root, "file", S_IFREG | 0644);
+	put_version(node, 63, 1);
+	sync_it();
+	rt_group_init(&group);
+	uint64_t commits_before = core_commits(machine->core);
+	for (unsigned i = 0; i < 4; i++) {
+		workers[i] = (struct worker){ node, i * 16, { 0 }, &group };
+		rt_group_add(&group);
+		expect_equal(rt_spawn(machine->rt, "worker", worker_fiber, &workers[i]), 0);
+	}
+	(void)rt_group_wait(machine->rt, &group);
+	/* Each group serves whoever waits. */
+	expect(core_log_counters(machine->core)->groups < 4 * 60);
+	expect(core_commits(machine->core) - commits_before < 60);
+	fs_put(node);
+	cut(machine);
+}
+
+static void see_workers(struct machine *machine)
+{
+	world_open(&world, machine, 0);
+	struct fs_node *node = look(world.root, "file");
+	for (unsigned i = 0; i < 4; i++)
+		for (unsigned piece = 0; piece < 16; piece++)
+			expect(has_version(node, i * 16 + piece, workers[i].versions[piece]));
+	fs_put(node);
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_workers(void **state)
+{
+	struct machine *machine = machine_made(2, 1);
+
+	(void)state;
+	machine_boot_mode(machine, workers_program, SIM_CRASH_NONE);
+	machine_boot(machine, see_workers);
+	machine_free(machine);
+}
+
+/* ---- Volumes beside it: their flushes don't log files that nobody syncs, and the other way round nothing is lost ---- */
+
+static void volume_program(struct machine *machine)
+{
+	uint8_t data[PIECE] = { 1 };
+
+	world_open(&world, machine, 0);
+	expect_done(machine, volume_create(world.datasets, "v", MIB, PIECE, 0, &machine->error));
+	struct volume *volume = pool_volume(machine, world.datasets, "v");
+	struct fs_node *node = make(&world, world.root, "file", S_IFREG | 0644);
+	for (unsigned piece = 0; piece < 64; piece++)
+		put_version(node, piece, 1);
+	sync_it();
+	expect_done(machine, volume_write(volume, 0, PIECE, data));
+	expect_done(machine, volume_flush(volume));
+	for (unsigned piece = 0; piece < 42; piece++)
+		put_version(node, piece, 7);
+	uint64_t cells = core_log_counters(machine->core)->cells, txg = core_committed_txg(machine->core);
+	expect_done(machine, volume_write(volume, PIECE, PIECE, data));
+	expect_done(machine, volume_flush(volume));
+	expect(core_log_counters(machine->core)->cells <= cells + 2);
+	expect(!commits());
+	/* A change of names stops the files, and not the volume. */
+	fs_put(make(&world, world.root, "new", S_IFREG | 0644));
+	expect_done(machine, volume_write(volume, 2 * PIECE, PIECE, data));
+	expect_done(machine, volume_flush(volume));
+	expect_equal(core_committed_txg(machine->core), txg);
+	fs_put(node);
+	volume_close(volume);
+	cut(machine);
+}
+
+static void see_volume(struct machine *machine)
+{
+	uint8_t data[3 * PIECE];
+
+	world_open(&world, machine, 0);
+	struct volume *volume = pool_volume(machine, world.datasets, "v");
+	struct fs_node *node = look(world.root, "file");
+	for (unsigned piece = 0; piece < 42; piece++)
+		expect(has_version(node, piece, 7));
+	expect_done(machine, volume_read(volume, 0, sizeof(data), data));
+	expect(data[0] == 1 && data[PIECE] == 1 && data[2 * PIECE] == 1);
+	fs_put(node);
+	volume_close(volume);
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_volume(void **state)
+{
+	struct machine *machine = machine_made(2, 1);
+
+	(void)state;
+	machine_boot_mode(machine, volume_program, SIM_CRASH_NONE);
+	machine_boot(machine, see_volume);
+	machine_free(machine);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_overwrite), cmocka_unit_test(test_names), cmocka_unit_test(test_workers), cmocka_unit_test(test_volume) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
