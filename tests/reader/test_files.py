@@ -19,6 +19,7 @@ import unittest
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, HERE)
+from poolcheck import space                  # noqa: E402
 from poolreader import structure            # noqa: E402
 from poolreader.files import FileSystem     # noqa: E402
 from poolreader.pointers import DATA        # noqa: E402
@@ -121,16 +122,20 @@ class Files(unittest.TestCase):
         subprocess.run([os.environ["POOLCTL"], "--no-devices", *arguments], env=self.environment, check=True, stdout=subprocess.DEVNULL,
                        timeout=300)
 
+    def mount(self, point):
+        os.mkdir(point)
+        mount = subprocess.Popen([os.environ["LIBPOOL_FUSE"], "-f", "-n", "t/fs", point], env=self.environment)
+        limit = time.monotonic() + 60
+        while not os.path.ismount(point):
+            self.assertTrue(mount.poll() is None and time.monotonic() < limit, "not mounted")
+            time.sleep(0.02)
+        return mount
+
     def fill(self):
         """What the mount shows in the end."""
         point = os.path.join(self.folder, "mount")
-        os.mkdir(point)
-        mount = subprocess.Popen([os.environ["LIBPOOL_FUSE"], "-f", "-n", "t/fs", point], env=self.environment)
+        mount = self.mount(point)
         try:
-            limit = time.monotonic() + 60
-            while not os.path.ismount(point):
-                self.assertTrue(mount.poll() is None and time.monotonic() < limit, "not mounted")
-                time.sleep(0.02)
             plant(point)
             return tree(point)
         finally:
@@ -158,8 +163,8 @@ class Files(unittest.TestCase):
     def check_space(self):
         pool = Pool(self.images)
         dataset = pool.dataset("fs", "file system")
-        sums = FileSystem(pool, dataset).space()
-        self.assertEqual(pool.space(dataset), sums | {(17, 12345): (1 << 30, 0), (19, 7): (0, 1000)})
+        sums = space.sums_of(pool, dataset)
+        self.assertEqual(space.rows_of(pool, dataset), sums | {(17, 12345): (1 << 30, 0), (19, 7): (0, 1000)})
         self.assertEqual({owner for kind, owner in sums if kind == 1}, {0, 12345})
         self.assertEqual(sums[1, 12345][1], 1)
 
@@ -172,6 +177,34 @@ class Files(unittest.TestCase):
             with open(pool.reader.disks[disk_index].image.path, "r+b") as file:
                 file.seek(structure.MIB + (unit << pool.label.au_shift) + cells[0][1] * structure.CELL)
                 file.write(os.urandom(structure.CELL))
+
+    def test_flushed(self):
+        """Changes that the intent log has and no commit."""
+        point = os.path.join(self.folder, "mount")
+        name, small = os.path.join(point, f"a/of {3 * MIB + 17}"), os.path.join(point, "a/of 191")
+        noise = random.Random(2)
+        mount = self.mount(point)
+        try:
+            for turn in range(6):
+                with open(name, "r+b") as file, open(small, "r+b") as inside:
+                    for _ in range(4):
+                        os.pwrite(file.fileno(), noise.randbytes(5000), noise.randrange(3 * MIB))
+                    os.pwrite(file.fileno(), noise.randbytes(1000 * turn), os.fstat(file.fileno()).st_size + 3000 * (turn % 2))
+                    os.pwrite(inside.fileno(), b"inside", turn)
+                    os.fsync(file.fileno())
+            wanted = facts(name, False), facts(small, False)
+        finally:
+            mount.kill()
+            mount.wait()
+            subprocess.run(["umount", "-l", point], check=True)
+        kinds = {change.kind for changes in Pool(self.images).changes.values() for change in changes}
+        self.assertLessEqual({1, 16}, kinds)
+        found, listing = self.extract(self.images[1:])
+        self.assertEqual((found[f"a/of {3 * MIB + 17}"], found["a/of 191"]), wanted)
+        self.assertFalse([path for path, entry in listing.items() if entry["lost"]])
+        self.poolctl("debug", "verify", "t")
+        again, _ = self.extract(self.images)
+        self.assertEqual(again, found)
 
     def test_files(self):
         subprocess.run([READER, "--check", *self.images], check=True, stdout=subprocess.DEVNULL, timeout=300)

@@ -5,6 +5,7 @@ import stat
 import struct
 from dataclasses import dataclass
 
+from .intent import INODE, apply
 from .objects import BLOB, TREE_KIND, Blob, Dnode, Objset, Tree
 from .pointers import DATA
 from .structure import ReaderError, expect, expect_zeros, hash128
@@ -57,22 +58,15 @@ class FileSystem:
         head = self.objset.dnode(ORPHANS)
         expect(head is not None and len(head.bonus) == 64, f"file system {self.name}: object 1 doesn't describe it")
         expect_zeros(head.bonus, 16, 64, f"file system {self.name}")
-        self.hash_key = head.bonus[:16]
+        self.hash_key, self.changes = head.bonus[:16], pool.changes.get(dataset.id, ())
 
     def inode(self, number):
-        return Inode.decode(number, self.objset.dnode(number))
-
-    def space(self):
-        """{(kind, owner): (cells, objects)}: what the rows of space by owner must say; kinds are 1 user, 2 group, 3 project."""
-        found = {}
-        for _, dnode in self.objset.all_dnodes():
-            if len(dnode.bonus) not in (12, 320):
-                continue
-            owners = struct.unpack_from("<3I", dnode.bonus, 8 if len(dnode.bonus) == 320 else 0)
-            for key in enumerate(owners, 1):
-                cells, objects = found.get(key, (0, 0))
-                found[key] = cells + dnode.cells, objects + (len(dnode.bonus) == 320)
-        return {key: sums for key, sums in found.items() if any(sums)}
+        dnode = self.objset.dnode(number)
+        for change in self.changes:
+            if (change.kind, change.object) == (INODE, number):
+                expect(dnode is not None and dnode.generation == change.offset, f"inode {number}: the intent log means another")
+                dnode.bonus = change.content
+        return Inode.decode(number, dnode)
 
     def entries(self, directory):
         """(name, (object, type)) of all entries, by their names."""
@@ -108,7 +102,9 @@ class FileSystem:
         if inode.here is not None:
             yield 0, inode.here
             return
-        for offset, block in self.pool.content(Blob(self.pool.reader, inode.dnode, DATA), inode.size, lost):
+        changes = [change for change in self.changes if change.object == inode.number and change.kind != INODE]
+        blocks = self.pool.content(Blob(self.pool.reader, inode.dnode, DATA), inode.size, lost)
+        for offset, block in apply(changes, inode.size, 1 << inode.dnode.block_shift, blocks):
             yield offset, block[:inode.size - offset]
 
     def target(self, inode):

@@ -7,12 +7,12 @@ from .structure import CELL, FormatError, LostError, check_header, expect, expec
 
 HEADER, RECORD, BLOCK_CELLS = 128, 48, 32
 FIRST, LAST = 1, 2
-WRITE, ZERO, RESIZE = 1, 2, 3
+WRITE, ZERO, RESIZE, INODE = 1, 2, 3, 16
 
 LogPlace = namedtuple("LogPlace", "generation first base_txg head row segments")
 Head = namedtuple("Head", "flags number durable used count before hash cells")
 Block = namedtuple("Block", "head records segment row")     # segment: index into the uberblock's list
-Change = namedtuple("Change", "kind txg offset size content")
+Change = namedtuple("Change", "kind txg offset size content object")     # INODE: offset is the generation
 
 
 def decode_place(data):
@@ -41,10 +41,10 @@ def decode_changes(block):
     offset = 0
     for _ in range(block.head.count):
         kind, reserved, length, txg, dataset, reserved_2, number, begin, size = struct.unpack_from("<HHIQIIQQQ", block.records, offset)
-        expect(kind in (WRITE, ZERO, RESIZE) and reserved == reserved_2 == 0 and size, "intent log: a record")
-        expect(length == RECORD + (-(-size // 8) * 8 if kind == WRITE else 0), "intent log: length of a record")
-        expect(number == begin == 0 if kind == RESIZE else number == 16, "intent log: object of a record")
-        yield dataset, Change(kind, txg, begin, size, block.records[offset + RECORD:offset + RECORD + size] if kind == WRITE else None)
+        expect(kind in (WRITE, ZERO, RESIZE, INODE) and reserved == reserved_2 == 0 and size, "intent log: a record")
+        expect(length == RECORD + (-(-size // 8) * 8 if kind in (WRITE, INODE) else 0), "intent log: length of a record")
+        expect(number == begin == 0 if kind == RESIZE else number >= 16, "intent log: object of a record")
+        yield dataset, Change(kind, txg, begin, size, block.records[offset + RECORD:offset + RECORD + size] if length > RECORD else None, number)
         offset += length
     expect(offset == len(block.records), "intent log: its records are not as long as their block")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .batches import Batch, Batches
 from .disks import Disks
-from .intent import RESIZE, IntentLog, apply
+from .intent import INODE, RESIZE, IntentLog, apply
 from .objects import BLOB, Blob, Dnode, Objset
 from .pointers import COMMIT, DATA, SEGMENT_TABLE, BlockPointer
 from .reader import Reader
@@ -114,24 +114,14 @@ class Pool:
             expect(len(dataset.name.encode()) <= 255, "catalogue: length of a path")
         expect(len({dataset.name for dataset in living.values()}) == len(living), "catalogue: a path twice")
 
-    def space(self, dataset):
-        """{(kind, owner): (cells, objects)} of its rows of space by owner, limits with their kinds."""
-        found = {}
-        for key, value in self.mos.tree(SPACE).items():
-            expect(len(key) == 9 and len(value) == 16, "space by owner: lengths of a row")
-            number, kind, owner = struct.unpack(">IBI", key)
-            expect(number >= 1 and kind in (1, 2, 3, 17, 18, 19) and any(value), "space by owner: a row")
-            if number == dataset.id:
-                found[kind, owner] = struct.unpack("<QQ", value)
-        return found
-
     def read_intent_log(self):
         """What was flushed after the commit, by dataset. A clean export leaves nothing."""
         place = self.uberblock.log
         changes = IntentLog(self.reader, place, self.guid).changes() if place else {}
         for dataset in self.datasets:
             for change in changes.get(dataset.id, ()):
-                expect(dataset.kind == "volume" and not dataset.destroyed, "intent log: a change of what is no volume")
+                expect(change.object in (0, 16) and change.kind != INODE if dataset.kind == "volume" else change.object, "intent log: an object of a record")
+                expect(not dataset.destroyed, "intent log: a change of what is destroyed")
                 if change.kind == RESIZE:
                     dataset.size = change.size
         expect(changes.keys() <= {dataset.id for dataset in self.datasets}, "intent log: a change of an unknown dataset")

@@ -20,6 +20,7 @@ static struct intent_record records[] = {
 	{ .type = INTENT_ZERO, .objset = 4, .txg = 71, .object = 16, .offset = UINT64_C(1) << 59, .size = UINT64_C(1) << 59 },
 	{ .type = INTENT_RESIZE, .objset = 4, .txg = 71, .size = 1 << 20 },
 	{ .type = INTENT_WRITE, .objset = 5, .txg = 71, .object = 16, .offset = 0, .size = 8192, .content = content },
+	{ .type = INTENT_INODE, .objset = 6, .txg = 70, .object = 33, .offset = UINT64_MAX - 320, .size = sizeof(content), .content = content },
 };
 #define RECORDS (sizeof(records) / sizeof(records[0]))
 
@@ -56,7 +57,7 @@ static int check_record(void *argument, const struct intent_record *record)
 	assert_int_equal(record->object, wanted->object);
 	assert_int_equal(record->offset, wanted->offset);
 	assert_int_equal(record->size, wanted->size);
-	if (record->type == INTENT_WRITE)
+	if (intent_has_content(record->type))
 		assert_memory_equal(record->content, wanted->content, record->size);
 	return 0;
 }
@@ -108,7 +109,7 @@ static int ignore(void *argument, const struct intent_record *record)
 {
 	(void)argument;
 	/* Whatever is told lies within the block. */
-	if (record->type == INTENT_WRITE)
+	if (intent_has_content(record->type))
 		assert_true(record->content >= raw && record->content + record->size <= raw + sizeof(raw));
 	return 0;
 }

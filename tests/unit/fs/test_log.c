@@ -3,6 +3,7 @@
  * Syncs of file systems through the intent log: which take no commit and which do, and that what they promised is there after a power cut. Random
  * operations under power cuts: test_model.c.
  */
+#include "libpool/txg/internal.h"
 #include "tests/unit/fs/filesystems.h"
 
 #define PIECE 4096u
@@ -71,19 +72,26 @@ static void overwrite_program(struct machine *machine)
 	for (unsigned piece = 0; piece < 32; piece++)
 		put_version(node, piece, 1);
 	put_bytes(&world, small, 0, "first", 5);
+	struct fs_set cut_off = { .what = FS_SET_SIZE, .size = 41 * PIECE + 10 };
+	for (unsigned piece = 32; piece < 60; piece++)
+		put_version(node, piece, 1);
+	expect_done(machine, fs_set(node, &cut_off)); /* the bytes behind the end are still in its last record */
 	sync_it();
 	put_version(node, 0, 2);
 	sync_it(); /* the first one makes the log */
+	for (unsigned piece = 32; piece < 41; piece++)
+		synced.versions[piece] = 1;
 	for (unsigned i = 0; i < 40; i++) {
 		rt_sleep(machine->rt, NS_PER_S / 10); /* for the times */
 		put_version(node, i % 32, 3 + i);
 		synced.versions[i % 32] = 3 + i;
-		if (i % 4 == 0) {
-			put_version(node, 32 + i / 4, 3 + i); /* at its end */
-			synced.versions[32 + i / 4] = 3 + i;
-		}
 		expect(!commits());
 	}
+	put_bytes(&world, node, 41 * PIECE + 1000, "gap", 3); /* in its last record */
+	expect(!commits());
+	put_version(node, 42, 50); /* at its end */
+	put_version(node, 43, 51);
+	expect(!commits());
 	put_bytes(&world, small, 2, "changed", 7); /* within the inode */
 	expect(!commits());
 	put_bytes(&world, node, 50 * PIECE + 10, "beyond", 6); /* a gap, and the end of the last record before it */
@@ -106,9 +114,12 @@ static void expect_synced(struct fs_node *node)
 	uint8_t data[6 * PIECE], zeroes[6 * PIECE] = { 0 };
 	struct fs_attributes all = attributes(node);
 
-	for (unsigned piece = 0; piece < 42; piece++)
+	for (unsigned piece = 0; piece < 41; piece++)
 		expect(has_version(node, piece, synced.versions[piece]));
-	expect_equal(get_bytes(&world, node, 42 * PIECE, data, 6 * PIECE), 6 * PIECE);
+	expect(has_version(node, 42, 50) && has_version(node, 43, 51));
+	expect_equal(get_bytes(&world, node, 41 * PIECE + 10, data, PIECE - 10), PIECE - 10);
+	expect(memcmp(data, zeroes, 990) == 0 && memcmp(data + 990, "gap", 3) == 0);
+	expect_equal(get_bytes(&world, node, 44 * PIECE, data, 6 * PIECE), 6 * PIECE);
 	expect(memcmp(data, zeroes, sizeof(data)) == 0);
 	expect_equal(get_bytes(&world, node, 50 * PIECE + 10, data, PIECE), 6);
 	expect(memcmp(data, "beyond", 6) == 0);
@@ -292,6 +303,92 @@ static void test_workers(void **state)
 	machine_free(machine);
 }
 
+/* ---- At the wrong moment ---- */
+
+struct step {
+	struct fs_node *node;
+	unsigned piece;
+	uint64_t txg; /* of its change */
+	struct rt_group group;
+};
+
+static void sync_fiber(void *argument)
+{
+	struct step *step = argument;
+
+	put_version(step->node, step->piece, 5);
+	step->txg = core_open_txg(world.machine->core);
+	sync_it();
+	rt_group_done(world.machine->rt, &step->group, 0);
+}
+
+static void commit_fiber(void *argument)
+{
+	struct step *step = argument;
+
+	expect_done(world.machine, core_commit_forced(world.machine->core));
+	rt_group_done(world.machine->rt, &step->group, 0);
+}
+
+static void begin(struct step *step, struct fs_node *node, unsigned piece, void (*fiber)(void *argument))
+{
+	*step = (struct step){ .node = node, .piece = piece };
+	rt_group_init(&step->group);
+	rt_group_add(&step->group);
+	expect_equal(rt_spawn(world.machine->rt, "step", fiber, step), 0);
+}
+
+static void moments_program(struct machine *machine)
+{
+	struct step first, second;
+	struct core *core;
+
+	world_open(&world, machine, 0);
+	core = machine->core;
+	struct fs_node *node = make(&world, world.root, "file", S_IFREG | 0644);
+	for (unsigned piece = 0; piece < 8; piece++)
+		put_version(node, piece, 1);
+	sync_it();
+	put_version(node, 0, 2);
+	sync_it();
+	/* What was changed in the txg that is being committed is in no group. */
+	put_version(node, 0, 3);
+	uint64_t txg = core_open_txg(core);
+	begin(&first, node, 0, commit_fiber);
+	while (core_open_txg(core) == txg)
+		rt_yield(machine->rt);
+	put_version(node, 1, 3);
+	expect(core_committed_txg(core) < txg);
+	sync_it();
+	expect(core_committed_txg(core) == txg);
+	(void)rt_group_wait(machine->rt, &first.group);
+	/* A change of names while one waits for the group that is to have his bytes. */
+	begin(&first, node, 2, sync_fiber);
+	while (!core->intent.writing)
+		rt_yield(machine->rt);
+	begin(&second, node, 3, sync_fiber);
+	while (second.txg == 0)
+		rt_yield(machine->rt);
+	expect(core->intent.writing);
+	fs_put(make(&world, world.root, "new", S_IFREG | 0644));
+	(void)rt_group_wait(machine->rt, &second.group);
+	expect(core_committed_txg(core) >= second.txg);
+	(void)rt_group_wait(machine->rt, &first.group);
+	expect(!core_halted(core, NULL));
+	fs_put(node);
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_moments(void **state)
+{
+	struct machine *machine = machine_made(2, 1);
+
+	(void)state;
+	machine_boot(machine, moments_program);
+	machine_free(machine);
+}
+
 /* ---- Volumes beside it: their flushes don't log files that nobody syncs, and the other way round nothing is lost ---- */
 
 static void volume_program(struct machine *machine)
@@ -353,7 +450,8 @@ static void test_volume(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_overwrite), cmocka_unit_test(test_names), cmocka_unit_test(test_workers), cmocka_unit_test(test_volume) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_overwrite), cmocka_unit_test(test_names), cmocka_unit_test(test_workers),
+					    cmocka_unit_test(test_moments), cmocka_unit_test(test_volume) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
