@@ -193,7 +193,8 @@ static int apply_inode(struct dataset *dataset, uint64_t txg, struct object *obj
 
 	if (dnode->generation != record->offset || !is_inode(record->content, record->size, &owner))
 		return -POOL_EFORMAT;
-	int status = filesystem_check_owner(dataset, &owner);
+	/* Who has what isn't needed to read files. */
+	int status = core_read_only(dataset->owner->core) ? 0 : filesystem_check_owner(dataset, &owner);
 	if (status == 0)
 		status = object_check(object);
 	return status < 0 ? status : object_set_bonus(object, txg, record->content, record->size);
@@ -229,6 +230,11 @@ int dataset_files_apply(struct dataset *dataset, uint64_t txg, const struct inte
 
 	if (record->type == INTENT_RESIZE)
 		return -POOL_EFORMAT;
+	/* Bytes behind the end of a file must not come without its new size. */
+	if (record->type == INTENT_INODE)
+		dataset->left_out = 0;
+	else if (dataset->left_out == record->object)
+		return -POOL_EDAMAGED;
 	int status = object_open(dataset->objset, record->object, &object);
 
 	/* Syncs wait for the commit of a file's creation, and nothing is logged from its end to that commit. */
@@ -244,5 +250,7 @@ int dataset_files_apply(struct dataset *dataset, uint64_t txg, const struct inte
 	else
 		status = apply_content(dataset, txg, object, record);
 	object_close(object);
+	if (status < 0 && record->type == INTENT_INODE)
+		dataset->left_out = record->object;
 	return status;
 }

@@ -51,6 +51,7 @@ struct dataset {
 	struct dataset_files files[2];
 	uint64_t unlogged_txg; /* the newest in which something changed that has no record */
 	uint64_t wanted_txg;   /* the next group is to have what this one has changed */
+	uint64_t left_out;     /* in a replay: the file whose inode couldn't be changed */
 	struct objset *objset; /* opened when needed, then kept */
 	struct object *blob;   /* volumes: the content */
 	struct rt_mutex opening;

@@ -4,6 +4,7 @@
  * operations under power cuts: test_model.c.
  */
 #include "libpool/txg/internal.h"
+#include "tests/unit/dataset/damage.h"
 #include "tests/unit/fs/filesystems.h"
 
 #define PIECE 4096u
@@ -389,6 +390,58 @@ static void test_moments(void **state)
 	machine_free(machine);
 }
 
+/* ---- A node above what was logged can't be read any more: this is left out, and nothing else ---- */
+
+static void rot_program(struct machine *machine)
+{
+	world_open(&world, machine, 12);
+	struct fs_node *bad = make(&world, world.root, "bad", S_IFREG | 0644), *good = make(&world, world.root, "good", S_IFREG | 0644);
+	for (unsigned piece = 0; piece < 100; piece++) {
+		put_version(bad, piece, 1);
+		put_version(good, piece, 1);
+	}
+	sync_it();
+	expect_done(machine, core_commit_forced(machine->core));
+	struct wanted node = { .objset = fs_record(world.fs)->id, .object = fs_number(bad), .level = 1, .type = TYPE_DATA };
+	put_version(good, 0, 2);
+	sync_it();
+	put_version(bad, 1, 2);
+	put_version(good, 1, 2);
+	expect(!commits());
+	damage(machine, world.datasets, &node);
+	fs_put(bad);
+	fs_put(good);
+	cut(machine);
+}
+
+static void see_rot(struct machine *machine)
+{
+	uint8_t data[PIECE];
+	size_t length;
+
+	world_open(&world, machine, 0);
+	struct fs_node *bad = look(world.root, "bad"), *good = look(world.root, "good");
+	expect(has_version(good, 0, 2) && has_version(good, 1, 2) && has_version(good, 2, 1));
+	expect_equal(fs_read(bad, PIECE, PIECE, data, &length), -POOL_EDAMAGED);
+	put_version(good, 3, 3);
+	sync_it();
+	expect(!core_halted(machine->core, NULL));
+	fs_put(bad);
+	fs_put(good);
+	world_close(&world);
+}
+
+static void test_rot(void **state)
+{
+	struct machine *machine = machine_made(2, 1);
+
+	(void)state;
+	machine_boot_mode(machine, rot_program, SIM_CRASH_NONE);
+	machine_boot(machine, see_rot);
+	machine_boot(machine, see_rot);
+	machine_free(machine);
+}
+
 /* ---- Volumes beside it: their flushes don't log files that nobody syncs, and the other way round nothing is lost ---- */
 
 static void volume_program(struct machine *machine)
@@ -451,7 +504,7 @@ static void test_volume(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_overwrite), cmocka_unit_test(test_names), cmocka_unit_test(test_workers),
-					    cmocka_unit_test(test_moments), cmocka_unit_test(test_volume) };
+					    cmocka_unit_test(test_moments), cmocka_unit_test(test_rot), cmocka_unit_test(test_volume) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
