@@ -102,9 +102,12 @@ static void print_manual_verb(const struct verb *verb)
 		if (verb->options >> i & 1)
 			print_manual_option(&option_descriptions[i]);
 	}
-	fputs("\\fI", stdout);
-	print_roff(verb->operands);
-	fputs("\\fR\n.br\n", stdout);
+	if (verb->operands[0]) {
+		fputs("\\fI", stdout);
+		print_roff(verb->operands);
+		fputs("\\fR\n", stdout);
+	}
+	fputs(".br\n", stdout);
 	printf("%c", toupper((unsigned char)verb->help[0]));
 	print_roff(verb->help + 1);
 	fputs(".\n", stdout);
@@ -143,12 +146,12 @@ static void print_manual(void)
 	}
 }
 
-/* Verb, operands and options, separated by tabs; an option that takes an argument ends in "=ARGUMENT". */
+/* Verb, operands ("-": none) and options, separated by tabs; an option that takes an argument ends in "=ARGUMENT". */
 static void print_completion(const struct verb *verb)
 {
 	const char *separator = "";
 
-	printf("%s\t%s\t", verb->name, verb->operands);
+	printf("%s\t%s\t", verb->name, verb->operands[0] ? verb->operands : "-");
 	for (int i = 0; i < OPTION_COUNT; i++) {
 		const struct option_description *option = &option_descriptions[i];
 

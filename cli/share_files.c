@@ -27,6 +27,11 @@ static const struct {
 /* The mount as a whole, and what clients hold is checked anew at once: others than Ganesha change the files too. */
 static void print_ganesha(FILE *out, const struct share *share)
 {
+	/* Ganesha would share the folder below, and what is written there be lost. */
+	if (!share->is_mounted) {
+		fprintf(out, "\n# Left out, as it isn't mounted at its folder: %s\n", share->dataset);
+		return;
+	}
 	fprintf(out,
 		"\nEXPORT {\n\tExport_Id = %" PRIu32 ";\n\tPath = \"%s\";\n\tPseudo = \"/%s\";\n\tProtocols = 3, 4;\n\tTransports = TCP;\n\tAccess_Type = None;\n"
 		"\tSquash = All_Squash;\n\tAttr_Expiration_Time = 0;\n\tFSAL {\n\t\tName = VFS;\n\t}\n",

@@ -131,6 +131,18 @@ static bool is_mounted(const struct share *share, const struct mount_entry *entr
 	return false;
 }
 
+static int look_at_mounts(struct shares *shares, struct libpool_error *error)
+{
+	struct mount_entry *entries = NULL;
+	size_t count = 0;
+	int code = mount_list(&entries, &count, error);
+
+	for (size_t i = 0; code == 0 && i < shares->count; i++)
+		shares->list[i]->is_mounted = is_mounted(shares->list[i], entries, count);
+	free(entries);
+	return code;
+}
+
 static int find_mount(struct call *call, struct share *share)
 {
 	struct mount_entry *entries = NULL;
@@ -187,11 +199,15 @@ static void reload(struct call *call, const struct shares *shares, const struct 
 static int apply(struct call *call, struct shares *shares)
 {
 	struct share_files files = {0};
-	int code = share_files_make(shares, &files, &call->error);
+	int code = look_at_mounts(shares, &call->error);
 	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
 
-	document_text(call->document, "pool", call->target.pool);
-	document_text(call->document, "dataset", call->target.volume);
+	if (code == 0)
+		code = share_files_make(shares, &files, &call->error);
+	if (call->target.pool[0]) {
+		document_text(call->document, "pool", call->target.pool);
+		document_text(call->document, "dataset", call->target.volume);
+	}
 	document_flag(call->document, "dry_run", dry_run);
 	if (code == 0)
 		show_files(call, &files);
@@ -290,6 +306,30 @@ int share_remove_work(struct call *call)
 	return code;
 }
 
+int share_refresh_work(struct call *call)
+{
+	struct shares *shares = calloc(1, sizeof(*shares));
+	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
+	int code = shares ? shares_load(shares, dry_run ? SHARES_SHOW : SHARES_REMOVE, &call->error) :
+			    error_set(&call->error, -ENOMEM, "no memory for the list of shares");
+	size_t left_out = 0;
+
+	if (code == 0 && (shares->lock >= 0 || dry_run))
+		code = apply(call, shares);
+	for (size_t i = 0; code == 0 && i < shares->count; i++)
+		left_out += shares->list[i]->server == SHARE_GANESHA && !shares->list[i]->is_mounted;
+	if (code == 0) {
+		document_number(call->document, "shares", shares->count);
+		document_number(call->document, "left_out", left_out);
+		document_format(call->document, "text", "%s the configuration of %zu share%s, %zu left out as not mounted", dry_run ? "Would write" : "Wrote",
+				shares->count, shares->count == 1 ? "" : "s", left_out);
+	}
+	if (shares)
+		shares_release(shares);
+	free(shares);
+	return code;
+}
+
 void share_change_print(struct call *call)
 {
 	struct json_object *files = document_get(call->document, "files"), *servers = document_get(call->document, "servers");
@@ -323,7 +363,7 @@ static void add_client(struct json_object *array, const struct share_client *cli
 	document_text(object, "security", client->security);
 }
 
-static void list_one(struct json_object *object, const struct share *share, bool mounted)
+static void list_one(struct json_object *object, const struct share *share)
 {
 	struct json_object *array = document_array(object, share->server == SHARE_SAMBA ? "users" : "clients");
 	char text[RULE_TEXT_MAX];
@@ -338,7 +378,7 @@ static void list_one(struct json_object *object, const struct share *share, bool
 	document_text(object, "name", share->server == SHARE_SAMBA ? share->name : share->server == SHARE_GANESHA ? share->dataset : share->directory);
 	document_text(object, "directory", share->directory);
 	document_text(object, "fsid", share->fsid);
-	document_text(object, "state", mounted ? "mounted" : "not mounted");
+	document_text(object, "state", share->is_mounted ? "mounted" : "not mounted");
 	for (size_t i = 0; i < share->client_count; i++)
 		add_client(array, &share->clients[i]);
 	for (size_t i = 0; i < share->user_count; i++) {
@@ -361,20 +401,18 @@ int share_list_work(struct call *call)
 {
 	struct shares *shares = calloc(1, sizeof(*shares));
 	struct json_object *array = document_array(call->document, "shares");
-	struct mount_entry *entries = NULL;
-	size_t count = 0, length = strlen(call->target.pool);
+	size_t length = strlen(call->target.pool);
 	int code = shares ? shares_load(shares, SHARES_SHOW, &call->error) : error_set(&call->error, -ENOMEM, "no memory for the list of shares");
 
 	if (code == 0)
-		code = mount_list(&entries, &count, &call->error);
+		code = look_at_mounts(shares, &call->error);
 	for (size_t i = 0; code == 0 && i < shares->count; i++) {
 		const struct share *share = shares->list[i];
 
 		if (length && (strncmp(share->dataset, call->target.pool, length) != 0 || share->dataset[length] != '/'))
 			continue;
-		list_one(document_append_object(array), share, is_mounted(share, entries, count));
+		list_one(document_append_object(array), share);
 	}
-	free(entries);
 	if (shares)
 		shares_release(shares);
 	free(shares);

@@ -137,6 +137,11 @@ const struct verb verbs[] = {
 	  .details = "Neither over nfs nor smb, if none is named. Nor does it have to be there any more.",
 	  .target = TARGET_DATASET, .options = BIT(DRY_RUN) | BIT(NAME), .check = share_remove_check, .work = share_remove_work,
 	  .print = share_change_print },
+	{ .name = "share refresh", .operands = "", .operands_min = 0, .operands_max = 0,
+	  .help = "write the configuration of servers anew",
+	  .details = "NFS-Ganesha would share the folder where a file system isn't mounted: such shares are left out, until this is done\n"
+		     "again. The service of nfs-ganesha does it before it starts.",
+	  .target = TARGET_NONE, .options = BIT(DRY_RUN), .work = share_refresh_work, .print = share_change_print },
 	{ .name = "share list", .operands = "[POOL]", .operands_min = 0, .operands_max = 1, .help = "list what this machine shares, and with whom",
 	  .target = TARGET_POOL_OPTIONAL, .options = OPTIONS_TABLE | BIT(VERBOSE), .columns = share_columns, .work = share_list_work,
 	  .print = share_list_print },

@@ -97,6 +97,7 @@ int share_add_check(struct call *call);
 int share_add_work(struct call *call);
 int share_remove_check(struct call *call);
 int share_remove_work(struct call *call);
+int share_refresh_work(struct call *call);
 void share_change_print(struct call *call);
 int share_list_work(struct call *call);
 void share_list_print(struct call *call);

@@ -70,7 +70,7 @@ class Documents(PoolctlCase):
                        "PROPERTY=VALUE...": "a=b", "PROFILE": "raid1", "DISK...": "/nowhere", "[FILE]": "/nowhere/x"}.get(word, "x")
                       for word in operands.split() if word[0] != "[" or word in ("[POOL]", "[FILE]")]
             wrong = [[*verb, "--frobnicate"], [*verb, *["x"] * 5000]]
-            if name != "share list": # which asks no pool: what isn't there shares nothing
+            if name != "share list":  # which asks no pool: what isn't there shares nothing
                 wrong.append([*verb, *filled])
             for arguments in wrong:
                 with self.subTest(arguments=arguments[:8]):

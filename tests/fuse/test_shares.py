@@ -192,6 +192,15 @@ class Shares(unittest.TestCase):
         self.assertEqual(self.share("list", "other", "-H"), "")
         self.poolctl("unmount", self.path("o ther"))
         self.assertEqual([share["state"] for share in self.shared()], ["mounted", "mounted", "not mounted"])
+        # Ganesha would share the folder below.
+        self.poolctl("unmount", self.path("home"))
+        self.assertIn("Left out", self.share("refresh", "-n", says="Would write the configuration of 3 shares, 1 left out"))
+        self.assertIn("EXPORT", read("/etc/libpool/ganesha.conf"))
+        self.share("refresh", says="Wrote")
+        self.assertNotIn("EXPORT", read("/etc/libpool/ganesha.conf"))
+        self.poolctl("mount", "t/home", self.path("home"))
+        self.share("refresh", says=" 0 left out")
+        self.assertIn("Export_Id = 1;", read("/etc/libpool/ganesha.conf"))
         # Twice, other rules, other names, numbers that stay.
         self.share("add", "t/home", "nfs", "--client", "10.0.0.0/8", code=1, says="--force")
         self.poolctl("mount", "t/other", self.path("o ther"))

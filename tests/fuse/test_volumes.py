@@ -147,6 +147,12 @@ class Volumes(unittest.TestCase):
         self.poolctl("mount", "t", "--volumes", self.path("v"), code=1, says="already")
         self.poolctl("mount", "t", "--volumes", self.path("v"), "-o", "bogus", code=1, says="bogus")
         self.unmount()
+        # By mount(8)'s helper.
+        os.symlink("poolctl", self.path("bin", "mount.fuse.libpool"))
+        subprocess.run([self.path("bin", "mount.fuse.libpool"), "t", self.path("v"), "-o", "rw,volumes,nosuid"],
+                       env={**self.environment, "LIBPOOL_DISK_PATH": self.path("disks")}, check=True)
+        self.assertEqual(sorted(os.listdir(self.path("v"))), ["home", "three", "vm"])
+        self.unmount()
 
     def test_read_only(self):
         self.poolctl("volume", "create", "t/vm", "4M")
@@ -319,7 +325,7 @@ class Volumes(unittest.TestCase):
         self.mount()
         for options in (("--direct=1", "--iodepth=16"), ("--direct=0", "--iodepth=4", "--fsync=32")):
             run("fio", "--name=verify", f"--filename={self.volume('vm')}", "--rw=randwrite", "--bsrange=4k-256k", "--bs_unaligned=0", "--ioengine=libaio",
-                "--size=48M", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", *options)
+                "--size=48M", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--verify_state_save=0", *options)
         self.unmount()
 
     def test_loop(self):
