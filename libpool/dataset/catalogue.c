@@ -145,6 +145,8 @@ static int dataset_vanish(struct dataset *dataset, struct object_sync *sync)
 	record_key(dataset->record.id, key);
 	if (status == 0)
 		status = owners_remove_rows(dataset, sync->txg);
+	if (status == -POOL_EDAMAGED || status == -POOL_EFORMAT)
+		status = 0; /* nobody gets this number again: rows that can't be read may stay */
 	if (status == 0)
 		status = tree_delete(core_mos_object(core, MOS_CATALOGUE), sync->txg, key, sizeof(key));
 	dataset->gone = status == 0;

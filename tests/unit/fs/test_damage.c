@@ -178,6 +178,26 @@ static void owners_closed_program(struct machine *machine)
 	pool_close(machine, datasets);
 }
 
+/* It can be destroyed, which has an end: nothing of it is left to be tried in each import. */
+static void owners_destroy_program(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct dataset_record *records;
+	size_t count;
+
+	expect_done(machine, filesystem_destroy(datasets, "fs", false, &machine->error));
+	for (unsigned i = 0; i < 6; i++)
+		expect_done(machine, core_commit_forced(machine->core));
+	pool_close(machine, datasets);
+	datasets = NULL;
+	expect_done(machine, machine_import(machine));
+	expect_done(machine, datasets_open(machine->core, &datasets, &machine->error));
+	expect_done(machine, filesystems_list(datasets, &records, &count));
+	expect_equal(count, 0);
+	free(records);
+	pool_close(machine, datasets);
+}
+
 static void owners_read_program(struct machine *machine)
 {
 	struct fs_check check = { 0 };
@@ -256,6 +276,8 @@ static void owners(void **state)
 	machine_boot(machine, owners_closed_program);
 	machine->read_only = true;
 	machine_boot(machine, owners_read_program);
+	machine->read_only = false;
+	machine_boot(machine, owners_destroy_program);
 	machine_free(machine);
 }
 
