@@ -14,7 +14,8 @@
 #include "libpool/format/inode.h"
 
 #define FILES_MAX 1024u
-#define LARGE_SHARE 8u /* of the log: what takes more is committed, which writes it once */
+#define LARGE_SHARE 8u /* of the log: what takes more, or more than LARGE_BYTES, is committed, which writes it once */
+#define LARGE_BYTES (UINT64_C(4) << 20)
 
 struct file_change {
 	struct hash_node hash; /* by number */
@@ -106,7 +107,7 @@ int filesystem_flush(struct dataset *dataset)
 
 		if (core_read_only(core))
 			return 0;
-		if (dataset->unlogged_txg == open || !dataset_is_logged(dataset) ||
+		if (dataset->unlogged_txg == open || !dataset_is_logged(dataset) || files->bytes > LARGE_BYTES ||
 		    (core_log_capacity(core) && files->bytes > core_log_capacity(core) / LARGE_SHARE))
 			return core_commit(core);
 		if (dataset->unlogged_txg > committed || (dataset->files[(open - 1) & 1].count && open - 1 > committed)) {
