@@ -127,10 +127,27 @@ void intent_record_encode(const struct intent_record *record, uint8_t *to)
 					 .offset = le64_make(record->offset),
 					 .size = le64_make(record->size) };
 	memcpy(to, &raw, sizeof(raw));
+	if (record->type == INTENT_PLACED)
+		memcpy(to + sizeof(raw), record->pointer.bytes, BLOCK_POINTER_SIZE);
 	if (!intent_has_content(record->type))
 		return;
 	memcpy(to + sizeof(raw), record->content, record->size);
 	memset(to + sizeof(raw) + record->size, 0, length - sizeof(raw) - record->size);
+}
+
+/* A block as it is written: of data, at its lowest level, in the txg of the change. Where it lies is for its reader to judge. */
+static bool pointer_fits(const struct intent_record *record)
+{
+	struct block_pointer pointer;
+
+	return block_pointer_decode(&record->pointer, &pointer) == 0 && block_pointer_is_placed(&pointer) && pointer.type == TYPE_DATA &&
+	       pointer.level == 0 && pointer.place == record->txg && pointer.birth == record->txg && pointer.fill == 1 &&
+	       record->size == (uint64_t)pointer.lsect * CELL_SIZE && record->offset % record->size == 0;
+}
+
+static bool type_is_known(unsigned type)
+{
+	return (type > 0 && type < INTENT_TYPE_END) || type == INTENT_INODE || type == INTENT_PLACED;
 }
 
 static int record_decode(const uint8_t *at, size_t left, struct intent_record *ret_record, size_t *ret_length)
@@ -146,7 +163,7 @@ static int record_decode(const uint8_t *at, size_t left, struct intent_record *r
 					.object = le64_get(raw.object),
 					.offset = le64_get(raw.offset),
 					.size = le64_get(raw.size) };
-	if (le16_get(raw.type) == 0 || (le16_get(raw.type) >= INTENT_TYPE_END && le16_get(raw.type) != INTENT_INODE) || le16_get(raw.reserved) != 0 ||
+	if (!type_is_known(le16_get(raw.type)) || le16_get(raw.reserved) != 0 ||
 	    le32_get(raw.reserved_2) != 0 || record.txg == 0)
 		return -POOL_EFORMAT;
 	if (record.type == INTENT_RESIZE ? record.object != 0 || record.offset != 0 :
@@ -160,6 +177,11 @@ static int record_decode(const uint8_t *at, size_t left, struct intent_record *r
 	if (intent_has_content(record.type)) {
 		record.content = at + sizeof(raw);
 		if (!bytes_are_zero(record.content + record.size, length - sizeof(raw) - record.size))
+			return -POOL_EFORMAT;
+	}
+	if (record.type == INTENT_PLACED) {
+		memcpy(record.pointer.bytes, at + sizeof(raw), BLOCK_POINTER_SIZE);
+		if (!pointer_fits(&record))
 			return -POOL_EFORMAT;
 	}
 	*ret_record = record;

@@ -10,10 +10,11 @@
 #include <stddef.h>
 
 #include "checksum/xxh3.h"
-#include "libpool/format/constants.h"
+#include "libpool/format/block_pointer.h"
 
 #define INTENT_HEADER_SIZE 128u
 #define INTENT_RECORD_SIZE 48u  /* without content */
+#define INTENT_PLACED_SIZE (INTENT_RECORD_SIZE + BLOCK_POINTER_SIZE)
 #define INTENT_BLOCK_CELLS_MAX 32u
 #define INTENT_PAYLOAD_MAX (INTENT_BLOCK_CELLS_MAX * CELL_SIZE - INTENT_HEADER_SIZE)
 
@@ -39,6 +40,7 @@ enum intent_record_type {
 	INTENT_RESIZE = 3, /* `size` is the new size of the volume */
 	INTENT_TYPE_END,
 	INTENT_INODE = 16, /* of a file: `content` is its bonus, `offset` the object's generation */
+	INTENT_PLACED = 32 /* a block of a blob, whose content lies where the pointer says: in rows that no commit describes yet */
 };
 
 struct intent_record {
@@ -47,6 +49,7 @@ struct intent_record {
 	uint64_t txg; /* that the change was made in: a commit of it contains the change */
 	uint64_t object, offset, size;
 	const uint8_t *content; /* WRITE, INODE: `size` bytes */
+	struct raw_block_pointer pointer; /* PLACED */
 };
 
 /* Cells of a block with so many bytes of records. */
@@ -63,7 +66,8 @@ static inline bool intent_has_content(uint8_t type)
 /* Bytes that a record takes. */
 static inline size_t intent_record_bytes(const struct intent_record *record)
 {
-	return INTENT_RECORD_SIZE + (intent_has_content(record->type) ? (record->size + 7) / 8 * 8 : 0);
+	return record->type == INTENT_PLACED ? INTENT_PLACED_SIZE :
+					       INTENT_RECORD_SIZE + (intent_has_content(record->type) ? (record->size + 7) / 8 * 8 : 0);
 }
 
 /*

@@ -10,7 +10,7 @@
 #include "libpool/base/error.h"
 #include "libpool/format/raw_header.h"
 
-#define SEGMENT_FLAGS_KNOWN (SEGMENT_PARTIAL | SEGMENT_HASREFS | SEGMENT_DEGRADED)
+#define SEGMENT_FLAGS_KNOWN (SEGMENT_PARTIAL | SEGMENT_HASREFS | SEGMENT_DEGRADED | SEGMENT_AHEAD)
 
 struct raw_segment_record {
 	uint8_t state;      /* 0 */

@@ -17,7 +17,12 @@
 
 /* NONE: an id never used. FREE is derived: no live cell and not OPEN, LOG or SYS. */
 enum segment_state { SEGMENT_NONE = 0, SEGMENT_OPEN = 1, SEGMENT_FULL = 2, SEGMENT_EVAC = 3, SEGMENT_LOG = 4, SEGMENT_SYS = 5 };
-enum { SEGMENT_PARTIAL = 1, SEGMENT_HASREFS = 2, SEGMENT_DEGRADED = 4 };
+enum {
+	SEGMENT_PARTIAL = 1,
+	SEGMENT_HASREFS = 2,
+	SEGMENT_DEGRADED = 4,
+	SEGMENT_AHEAD = 8 /* OPEN: behind rows_used there may be blocks that nothing but the intent log names */
+};
 
 /* Without padding: a pool has one record for every 16 MiB of data in memory. */
 struct segment_column {

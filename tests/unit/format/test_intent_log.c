@@ -21,6 +21,7 @@ static struct intent_record records[] = {
 	{ .type = INTENT_RESIZE, .objset = 4, .txg = 71, .size = 1 << 20 },
 	{ .type = INTENT_WRITE, .objset = 5, .txg = 71, .object = 16, .offset = 0, .size = 8192, .content = content },
 	{ .type = INTENT_INODE, .objset = 6, .txg = 70, .object = 33, .offset = UINT64_MAX - 320, .size = sizeof(content), .content = content },
+	{ .type = INTENT_PLACED, .objset = 5, .txg = 71, .object = 16, .offset = 32768, .size = 16384 },
 };
 #define RECORDS (sizeof(records) / sizeof(records[0]))
 
@@ -38,6 +39,9 @@ static struct intent_block block_of(unsigned count)
 	for (size_t i = 0; i < sizeof(content); i++)
 		content[i] = (uint8_t)(i * 13);
 	records[3].content = large;
+	struct block_pointer pointer = { .dva = UINT64_C(9) << 32 | 5 << 20, .place = 71, .birth = 71, .fill = 1, .lsect = 4, .psect = 4,
+					 .type = TYPE_DATA };
+	block_pointer_encode(&pointer, &records[5].pointer);
 	for (unsigned i = 0; i < count; i++) {
 		intent_record_encode(&records[i], raw + INTENT_HEADER_SIZE + block.payload_bytes);
 		block.payload_bytes += (uint32_t)intent_record_bytes(&records[i]);
@@ -59,6 +63,8 @@ static int check_record(void *argument, const struct intent_record *record)
 	assert_int_equal(record->size, wanted->size);
 	if (intent_has_content(record->type))
 		assert_memory_equal(record->content, wanted->content, record->size);
+	if (record->type == INTENT_PLACED)
+		assert_memory_equal(record->pointer.bytes, wanted->pointer.bytes, BLOCK_POINTER_SIZE);
 	return 0;
 }
 
@@ -148,6 +154,40 @@ static void test_forged(void **state)
 	assert_int_equal(intent_records_each(raw, &got, ignore, NULL), -POOL_EFORMAT);
 }
 
+/* A pointer that isn't one of a block of this size, of data, of this txg. */
+static void test_placed(void **state)
+{
+	const struct block_pointer right = { .dva = UINT64_C(9) << 32 | 5 << 20, .place = 71, .birth = 71, .fill = 1, .lsect = 4, .psect = 4,
+					     .type = TYPE_DATA };
+	struct block_pointer wrong[] = { right, right, right, right, right, right, right };
+	struct intent_block block, got;
+
+	(void)state;
+	wrong[0].type = TYPE_TREE;
+	wrong[1].level = 1;
+	wrong[2].place = 70;
+	wrong[3].birth = 72;
+	wrong[4].fill = 2;
+	wrong[5].lsect = wrong[5].psect = 8;
+	wrong[6] = (struct block_pointer){ .flags = BP_HOLE, .birth = 71, .lsect = 4, .type = TYPE_DATA };
+	for (unsigned i = 0; i <= 7; i++) {
+		uint8_t *at = raw + INTENT_HEADER_SIZE;
+		block = block_of(RECORDS);
+		for (unsigned r = 0; r < 5; r++)
+			at += intent_record_bytes(&records[r]);
+		block_pointer_encode(i < 7 ? &wrong[i] : &right, &records[5].pointer);
+		intent_record_encode(&records[5], at);
+		intent_block_encode(&block, raw);
+		assert_int_equal(intent_block_decode(raw, sizeof(raw), &pool, &got), 0);
+		assert_int_equal(intent_records_each(raw, &got, ignore, NULL), i < 7 ? -POOL_EFORMAT : 0);
+	}
+	/* Not a whole block of its size. */
+	records[5].offset += 4096;
+	block = block_of(RECORDS);
+	assert_int_equal(intent_records_each(raw, &block, ignore, NULL), -POOL_EFORMAT);
+	records[5].offset -= 4096;
+}
+
 static void refused(void (*change)(struct intent_block *block))
 {
 	struct intent_block block = block_of(2), got;
@@ -185,7 +225,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round),
 		cmocka_unit_test(test_every_bit),
-		cmocka_unit_test(test_forged),
+		cmocka_unit_test(test_forged), cmocka_unit_test(test_placed),
 		cmocka_unit_test(test_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,7 +86,7 @@ static void out_of_bounds_is_refused(void **state)
 	REFUSED(m = 4);
 	REFUSED(rows_used = 0);
 	REFUSED(rows_used = 65);
-	REFUSED(flags = 8);
+	REFUSED(flags = 16);
 	REFUSED(columns[2].disk = DISKS_MAX);
 #undef REFUSED
 }
