@@ -171,6 +171,7 @@ void alloc_segment_close(struct alloc *alloc, uint32_t id)
 	if (segment->record.state != SEGMENT_OPEN)
 		return;
 	segment->record.state = SEGMENT_FULL;
+	segment->record.flags &= (uint16_t)~SEGMENT_AHEAD;
 	alloc_segment_touch(alloc, segment);
 }
 

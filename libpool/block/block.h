@@ -9,7 +9,7 @@
 #include "libpool/base/buffer.h"
 #include "libpool/format/block_pointer.h"
 #include "libpool/rt/rt.h"
-#include "libpool/store/store.h"
+#include "libpool/store/ahead.h"
 
 struct blocks;
 
@@ -95,5 +95,10 @@ void block_write_submit(struct blocks *blocks, struct block_write *write);
  * then the store has forgotten the blocks it didn't place, placed() is not called for them, and they are the submitter's.
  */
 int block_writes_place(struct blocks *blocks, enum segment_class class);
+
+/* What will be stored of such blocks: their pointers, without addresses, and payloads. Waits for workers. 0 or -ENOMEM. */
+int block_ahead_prepare(struct blocks *blocks, struct ahead_block **aheads, size_t count);
+/* The sync has put the pointer of one that is durable where it belongs; `content` is what it has. */
+void block_ahead_take(struct blocks *blocks, struct ahead_block *ahead, struct buffer *content);
 
 #endif

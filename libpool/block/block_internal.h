@@ -33,6 +33,13 @@ struct blocks {
 };
 
 void block_writes_init(struct blocks *blocks);
+/* What will be stored of the content: fills pointer, but for the address, and payload. On a worker, or inline: touches the write only. */
+void block_write_prepare(void *write);
+/* Whether that takes less than telling a worker to. */
+bool block_write_is_quick(const struct block_write *write);
+/* What a job for it says of its time. */
+uint16_t block_write_brief_us(const struct block_write *write);
+void block_write_count(struct blocks *blocks, const struct block_write *write);
 bool block_writes_idle(const struct blocks *blocks);
 
 /* A block could not be read (told once until it clears), or could, or is gone. */

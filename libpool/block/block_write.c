@@ -34,8 +34,7 @@ static uint64_t logical_size(const struct block_write *write)
 	return (uint64_t)write->lsect * CELL_SIZE;
 }
 
-/* On a worker, or inline: touches the write only. */
-static void prepare(void *argument)
+void block_write_prepare(void *argument)
 {
 	struct block_write *write = argument;
 	struct block_pointer *pointer = &write->pointer;
@@ -79,8 +78,9 @@ static void prepared(struct rt_job *job)
 	rt_queue_wake_all(write->blocks->rt, &write->blocks->progress);
 }
 
-static void count(struct blocks_counters *counters, const struct block_write *write)
+void block_write_count(struct blocks *blocks, const struct block_write *write)
 {
+	struct blocks_counters *counters = &blocks->counters;
 	const struct block_pointer *pointer = &write->pointer;
 
 	counters->logical_bytes += logical_size(write);
@@ -114,7 +114,7 @@ static void finish(struct block_write *write)
 {
 	struct blocks *blocks = write->blocks;
 
-	count(&blocks->counters, write);
+	block_write_count(blocks, write);
 	if (write->cache && block_pointer_is_placed(&write->pointer))
 		cache_put(&blocks->cache, &write->pointer, write->data);
 	release(write);
@@ -208,13 +208,20 @@ bool block_writes_idle(const struct blocks *blocks)
 	return true;
 }
 
-/* Whether that takes less than telling a worker to. */
-static bool prepares_at_once(const struct block_write *write)
+bool block_write_is_quick(const struct block_write *write)
 {
 	if (!codec_encode_is_cheap(write->lsect, write->compression, write->allow_embed))
 		return false;
 	/* With a hash there is nothing left to do, unless all of the content has to be looked at for zeros. */
 	return write->lsect <= INLINE_CELLS_MAX || (write->data->hashed && !content_is_zero(write->data->data, CELL_SIZE));
+}
+
+uint16_t block_write_brief_us(const struct block_write *write)
+{
+	if (codec_encode_is_cheap(write->lsect, write->compression, write->allow_embed))
+		return rt_brief_us(logical_size(write));
+	bool quick = write->lsect <= QUICK_CELLS_MAX && write->compression == BLOCK_COMPRESS_AUTO;
+	return quick ? (uint16_t)(write->lsect * QUICK_CELL_US) : 0;
 }
 
 void block_write_submit(struct blocks *blocks, struct block_write *write)
@@ -230,15 +237,12 @@ void block_write_submit(struct blocks *blocks, struct block_write *write)
 	buffer_ref(write->data);
 	list_push_back(&queue->preparing, &write->node);
 	blocks->preparing_bytes += logical_size(write);
-	if (prepares_at_once(write)) {
-		prepare(write);
+	if (block_write_is_quick(write)) {
+		block_write_prepare(write);
 		write->state = PREPARED;
 	} else {
-		write->job = (struct rt_job){.function = prepare, .argument = write, .done = prepared};
-		if (codec_encode_is_cheap(write->lsect, write->compression, write->allow_embed))
-			write->job.brief_us = rt_brief_us(logical_size(write));
-		else if (write->lsect <= QUICK_CELLS_MAX && write->compression == BLOCK_COMPRESS_AUTO)
-			write->job.brief_us = (uint16_t)(write->lsect * QUICK_CELL_US);
+		write->job = (struct rt_job){.function = block_write_prepare, .argument = write, .done = prepared};
+		write->job.brief_us = block_write_brief_us(write);
 		rt_work_submit(blocks->rt, &write->job);
 	}
 	pass_on(blocks, queue);

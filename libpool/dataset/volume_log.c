@@ -97,6 +97,7 @@ void dataset_changes_forget(struct dataset *dataset, uint64_t txg)
 
 struct gathering {
 	struct intent_group *group;
+	struct dataset *dataset;
 	struct intent_record record;
 };
 
@@ -108,12 +109,19 @@ static int add_piece(void *argument, uint64_t offset, uint64_t length, const uin
 	gathering->record.offset = offset;
 	gathering->record.size = length;
 	gathering->record.content = bytes;
+	uint64_t block = UINT64_C(1) << gathering->dataset->record.block_shift;
+	if (bytes && length == block && core_log_takes_blocks(gathering->group, block)) {
+		struct ahead_block *ahead;
+		int status = blob_write_ahead(gathering->dataset->blob, gathering->record.txg, offset / block, &ahead);
+		if (status < 0 || ahead)
+			return status < 0 ? status : core_log_add_block(gathering->group, &gathering->record, ahead);
+	}
 	return core_log_add(gathering->group, &gathering->record);
 }
 
 static int gather_dataset(struct dataset *dataset, uint64_t txg, struct intent_group *group)
 {
-	struct gathering gathering = { group, { .objset = dataset->record.id, .txg = txg, .object = VOLUME_OBJECT } };
+	struct gathering gathering = { group, dataset, { .objset = dataset->record.id, .txg = txg, .object = VOLUME_OBJECT } };
 	struct array *ranges = &dataset->changed[txg & 1];
 	int status = 0;
 

@@ -311,6 +311,11 @@ static int write_data(struct plan *plan, size_t first, size_t end, struct blob_n
 		struct block_pointer before;
 
 		result = object_decode(plan->object, options.slot, 0, size_at(plan, 0), &before);
+		if (result == 0 && block->ahead && block->ahead->durable) {
+			plan_replace(plan, options.slot, options.changed, &block->ahead->pointer);
+			block_ahead_take(plan->part->home->blocks, block->ahead, block->buffer);
+			continue;
+		}
 		if (result == 0)
 			result = sync_write(plan->part->run, &options);
 	}

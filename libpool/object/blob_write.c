@@ -47,6 +47,7 @@ static int modify(struct overlay *overlay, struct dirty_block *block, const stru
 			return -ENOMEM;
 		put_block(overlay, block->number, copy); /* it is there: can't fail */
 	}
+	dirty_block_changes(block);
 	buffer_unhash(block->buffer);
 	apply(block->buffer, part);
 	return 0;

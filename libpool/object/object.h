@@ -127,6 +127,11 @@ int blob_seek(struct object *object, uint64_t offset, uint64_t limit, bool data,
  */
 typedef int blob_change_function(void *argument, uint64_t offset, uint64_t length, const uint8_t *bytes);
 int blob_each_change(struct object *object, uint64_t txg, uint64_t offset, uint64_t length, blob_change_function *visit, void *argument);
+/*
+ * A block that the open txg has written, as it is now, to be written ahead of the sync, which then takes it over unless the block
+ * was changed meanwhile: with a reference. NULL: there is no such block, or it was changed after the last time. Never waits. 0 or -ENOMEM.
+ */
+int blob_write_ahead(struct object *object, uint64_t txg, uint64_t number, struct ahead_block **ret_ahead);
 
 /* Trees. Keys are compared with memcmp, shorter first. Buffers are the caller's. */
 int tree_get(struct object *object, const void *key, size_t key_length, void *value, size_t value_capacity, size_t *ret_length); /* -ENOENT; -ERANGE with *ret_length when capacity is too small */

@@ -7,6 +7,7 @@
 
 #include "libpool/format/tree_node.h"
 #include "libpool/object/object.h"
+#include "libpool/store/ahead.h"
 
 static int compare_block(const void *key, const struct map_node *node)
 {
@@ -56,16 +57,26 @@ static int64_t change_bytes(const struct tree_change *change)
 	return (int64_t)(sizeof(*change) + change->key_length + change->value_length);
 }
 
+void dirty_block_changes(struct dirty_block *block)
+{
+	block->rewritten |= block->ahead != NULL;
+	ahead_block_unref(block->ahead);
+	block->ahead = NULL;
+}
+
+static void block_free(struct dirty_block *block)
+{
+	ahead_block_unref(block->ahead);
+	buffer_unref(block->buffer);
+	free(block);
+}
+
 void overlay_clear(struct overlay *overlay)
 {
 	struct map_node *node;
 
-	while ((node = sorted_map_pop(&overlay->blocks))) {
-		struct dirty_block *block = container_of(node, struct dirty_block, node);
-
-		buffer_unref(block->buffer);
-		free(block);
-	}
+	while ((node = sorted_map_pop(&overlay->blocks)))
+		block_free(container_of(node, struct dirty_block, node));
 	while ((node = sorted_map_pop(&overlay->ranges)))
 		free(container_of(node, struct punched_range, node));
 	while ((node = sorted_map_pop(&overlay->changes)))
@@ -94,6 +105,7 @@ int overlay_put_block(struct overlay *overlay, uint64_t number, struct buffer *b
 	struct dirty_block *block = overlay_block(overlay, number);
 
 	if (block) {
+		dirty_block_changes(block);
 		buffer_unref(block->buffer);
 		block->buffer = buffer;
 		return 0;
@@ -101,9 +113,7 @@ int overlay_put_block(struct overlay *overlay, uint64_t number, struct buffer *b
 	block = malloc(sizeof(*block));
 	if (!block)
 		return -ENOMEM;
-	block->number = number;
-	block->buffer = buffer;
-	block->charged = false;
+	*block = (struct dirty_block){ .number = number, .buffer = buffer };
 	sorted_map_insert(&overlay->blocks, &block->node, &number);
 	overlay->bytes += block_bytes(block);
 	if (!overlay->any_written || number > overlay->max_written)
@@ -123,8 +133,7 @@ static void drop_blocks(struct overlay *overlay, uint64_t first, uint64_t end)
 			break;
 		sorted_map_remove(&overlay->blocks, &block->number);
 		overlay->bytes -= block_bytes(block);
-		buffer_unref(block->buffer);
-		free(block);
+		block_free(block);
 	}
 }
 

@@ -21,11 +21,15 @@
 
 struct object;
 
+struct ahead_block;
+
 struct dirty_block {
 	struct map_node node;
 	uint64_t number;
 	struct buffer *buffer;
 	bool charged; /* whoever keeps limits knows of it */
+	struct ahead_block *ahead; /* NULL, or what is written of this very content before the sync */
+	bool rewritten;            /* such a write was in vain */
 };
 
 struct punched_range {
@@ -71,6 +75,8 @@ void overlay_free(struct overlay *overlay);
 /* Forgets all changes of content; the dnode's changes stay. */
 void overlay_clear(struct overlay *overlay);
 
+/* The content is about to change. */
+void dirty_block_changes(struct dirty_block *block);
 struct dirty_block *overlay_block(const struct overlay *overlay, uint64_t number);
 /* Puts a block in, or replaces its buffer; takes over the reference. -ENOMEM leaves all as it was, the reference too. */
 int overlay_put_block(struct overlay *overlay, uint64_t number, struct buffer *buffer);

@@ -25,6 +25,7 @@ int batch_new(struct store *store, enum segment_class class, uint32_t segment, s
 	list_init(&batch->stripes);
 	array_init(&batch->blocks, sizeof(struct summary_block));
 	array_init(&batch->unused, sizeof(struct cell_extent));
+	array_init(&batch->aheads, sizeof(struct ahead_block *));
 	rt_queue_init(&batch->encoded);
 	*ret_batch = batch;
 	return 0;
@@ -38,13 +39,16 @@ void batch_free(struct batch *batch)
 		stripe_unref(container_of(node, struct stripe, batch_node));
 	array_release(&batch->blocks);
 	array_release(&batch->unused);
+	for (size_t i = 0; i < batch->aheads.count; i++)
+		ahead_block_unref(*array_at(&batch->aheads, struct ahead_block *, i));
+	array_release(&batch->aheads);
 	free(batch);
 }
 
 unsigned batch_summary_cells(const struct batch *batch, unsigned more_rows, unsigned more_stripes, unsigned more_blocks,
 			     unsigned more_ranges)
 {
-	unsigned ranges = batch->class == CLASS_SYS ? batch->stripe_count + more_ranges : 1;
+	unsigned ranges = batch->class == CLASS_SYS || batch->ahead ? batch->stripe_count + more_ranges : 1;
 	size_t size = summary_size(ranges, batch->stripe_count + more_stripes, (uint32_t)batch->blocks.count + more_blocks, 0,
 				   (batch->rows + more_rows) * (uint32_t)(batch->k + batch->m));
 

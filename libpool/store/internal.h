@@ -2,6 +2,7 @@
 #ifndef LIBPOOL_STORE_INTERNAL_H
 #define LIBPOOL_STORE_INTERNAL_H
 
+#include "libpool/store/ahead.h"
 #include "libpool/store/store.h"
 #include "libpool/store/window.h"
 
@@ -48,6 +49,8 @@ struct write_unit {
 	unsigned held;        /* requests whose buffers the device may still use */
 	unsigned failed;      /* columns without their cells */
 	uint64_t bytes;
+	struct rt_group *group; /* waits for it */
+	struct store_ahead_write *ahead; /* until it is written; NULL: of a sync */
 	struct segment_column columns[COLUMNS_MAX];
 	struct buffer *header_cells; /* row 0: one cell for each column */
 };
@@ -69,10 +72,22 @@ struct batch {
 	unsigned encoding;    /* stripes not encoded */
 	struct rt_queue encoded;
 	struct stripe *last;   /* holds the summary */
-	/* SYS: rows kept for the summary. */
+	bool ahead;           /* written before the sync of its txg */
+	struct array aheads;  /* struct ahead_block *, of `blocks` */
+	unsigned ahead_summary_cells;
+	/* SYS, ahead: rows kept for the summary. */
 	uint16_t summary_base, summary_rows;
 	bool final;           /* described by the uberblock, not by the log */
 	struct block_pointer *ret_summary; /* final only */
+};
+
+/* A segment for blocks that are written ahead of their txg's sync. */
+struct ahead_segment {
+	uint32_t segment;
+	uint16_t row;        /* the next one; rows_used counts what is committed */
+	bool usable;         /* the last uberblock lists it */
+	bool retire;         /* takes nothing more, and is closed once all it has is committed */
+	struct batch *batch; /* that takes more; in the store's list too */
 };
 
 /* An open segment of one class and the blocks that wait for a stripe. */
@@ -113,6 +128,9 @@ struct store {
 	uint64_t last_txg; /* the last one that was */
 	struct stream streams[CLASS_COUNT];
 	struct list sys_batches;
+	struct list ahead_batches;    /* of the open txg and of the one in sync */
+	struct array ahead_segments;  /* struct ahead_segment */
+	struct array ahead_held;      /* uint32_t: left alone until what the log has is committed */
 	struct list units;
 	struct array headers_due;    /* struct header_due: not written yet */
 	struct list late_writes;     /* struct cell_write, done for their waiters but not for the device */
@@ -154,6 +172,8 @@ bool stripe_row_is_late(const struct stripe *stripe, unsigned row);
 /* unit.c */
 /* The unit takes a reference. 0 or -ENOMEM. */
 int unit_add(struct write_unit **unit, struct store *store, struct stripe *stripe, unsigned rows_max);
+/* One of its own, of a txg that may still be open: it tells `write` of its end, and leaves no record of what it lacks. */
+int unit_add_ahead(struct write_unit **unit, struct store *store, struct stripe *stripe, uint64_t txg, struct store_ahead_write *write);
 void unit_close(struct write_unit **unit);
 void unit_encoded(struct write_unit *unit);
 /* Takes back what unit_add did for a stripe that can't be filled: the pool halts, its unit is never written. */
@@ -181,6 +201,15 @@ void batch_finish(struct batch *batch, struct stripe *last);
 void batch_free(struct batch *batch);
 /* The content of the summary, into the cells of its stripe. Every stripe has its CRCs but for the rows of the summary itself. */
 int batch_build_summary(struct batch *batch, struct stripe *last, struct block_pointer *ret_pointer);
+
+/* ahead.c */
+/* The uberblock that lists the segments is durable. */
+void ahead_listed(struct store *store);
+/* Nothing more goes into the segment. True: it isn't one of these, or is no more; all it has is committed. */
+bool ahead_close(struct store *store, uint32_t segment);
+void ahead_retire(struct store *store, uint32_t segment);
+/* One that an import has found OPEN. */
+int ahead_resume(struct store *store, const struct segment *segment, bool hold);
 
 /* sys_pack.c */
 int sys_cut(struct store *store, struct stream *stream);

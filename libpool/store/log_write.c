@@ -62,6 +62,7 @@ struct log_write {
 	struct rt_group group;
 	struct log_request *requests;
 	unsigned request_count;
+	struct store_ahead_write *ahead; /* NULL: none */
 };
 
 static int start_run(struct log_write *write, const struct store_log_run *run)
@@ -90,23 +91,32 @@ static int start_run(struct log_write *write, const struct store_log_run *run)
 	return status;
 }
 
+/* All that have something of it. */
+static void disks_of(const struct log_write *write, uint64_t *ret_disks)
+{
+	memset(ret_disks, 0, BITMAP_WORDS(DISKS_MAX) * sizeof(*ret_disks));
+	if (write->ahead)
+		memcpy(ret_disks, write->ahead->disks, sizeof(write->ahead->disks));
+	for (unsigned i = 0; i < write->request_count; i++)
+		bitmap_set(ret_disks, write->requests[i].disk);
+}
+
 /* What has no FUA is flushed, each disk once. */
 static int flush_disks(struct log_write *write)
 {
 	struct store *store = write->store;
-	struct log_request *flushes = calloc(write->request_count, sizeof(*flushes));
+	uint64_t disks[BITMAP_WORDS(DISKS_MAX)];
 	unsigned count = 0;
-	int status = flushes ? 0 : -ENOMEM;
 
-	for (unsigned i = 0; i < write->request_count && status == 0; i++) {
-		uint16_t index = write->requests[i].disk;
-		bool done = false;
-		for (unsigned f = 0; f < count; f++)
-			done |= flushes[f].disk == index;
-		if (done || (store->disks[index].disk && store->disks[index].disk->info.fua))
+	disks_of(write, disks);
+	struct log_request *flushes = calloc(bitmap_count(disks, 0, DISKS_MAX) + 1, sizeof(*flushes));
+	int status = flushes ? 0 : -ENOMEM;
+	for (size_t index = bitmap_next_set(disks, 0, DISKS_MAX); index < DISKS_MAX && status == 0;
+	     index = bitmap_next_set(disks, index + 1, DISKS_MAX)) {
+		if (store->disks[index].disk && store->disks[index].disk->info.fua)
 			continue;
-		flushes[count].disk = index;
-		status = store->disks[index].disk ? flush_start(store, index, &write->group, &flushes[count].result) : -EIO;
+		flushes[count].disk = (uint16_t)index;
+		status = store->disks[index].disk ? flush_start(store, (unsigned)index, &write->group, &flushes[count].result) : -EIO;
 		count++;
 	}
 	if (write->group.pending)
@@ -117,9 +127,10 @@ static int flush_disks(struct log_write *write)
 	return status;
 }
 
-int store_log_write(struct store *store, const struct store_log_run *runs, unsigned count)
+int store_log_write(struct store *store, const struct store_log_run *runs, unsigned count, struct store_ahead_write *ahead)
 {
-	struct log_write write = { .store = store, .requests = calloc((size_t)count * SYS_COLUMNS_MAX, sizeof(struct log_request)) };
+	struct log_write write = { .store = store, .requests = calloc((size_t)count * SYS_COLUMNS_MAX, sizeof(struct log_request)),
+				   .ahead = ahead };
 	int status = write.requests ? 0 : -ENOMEM;
 
 	if (store->halted)
@@ -131,6 +142,10 @@ int store_log_write(struct store *store, const struct store_log_run *runs, unsig
 		status = start_run(&write, &runs[i]);
 	if (write.group.pending)
 		(void)rt_group_wait(store->rt, &write.group);
+	if (ahead && ahead->group.pending)
+		(void)rt_group_wait(store->rt, &ahead->group);
+	if (ahead && ahead->failed && status == 0)
+		status = -EIO;
 	for (unsigned i = 0; i < count; i++)
 		alloc_unpin(store->alloc, alloc_segment(store->alloc, runs[i].segment));
 	for (unsigned i = 0; i < write.request_count; i++) {
@@ -141,8 +156,10 @@ int store_log_write(struct store *store, const struct store_log_run *runs, unsig
 	if (status == 0)
 		status = flush_disks(&write);
 	/* A disk that failed meanwhile, by whatever it was, may have lost what it had in its cache. */
-	for (unsigned i = 0; i < write.request_count && status == 0; i++)
-		if (!disk_works(store, write.requests[i].disk))
+	uint64_t disks[BITMAP_WORDS(DISKS_MAX)];
+	disks_of(&write, disks);
+	for (unsigned index = 0; index < DISKS_MAX && status == 0; index++)
+		if (bitmap_get(disks, index) && !disk_works(store, index))
 			status = -EIO;
 	/* Another host may have taken the pool before all of it was there. */
 	if (status == 0 && !store_lease_holds(store))

@@ -374,16 +374,24 @@ bool store_close_segment(struct store *store, uint32_t segment)
 		}
 		stream_drop_segment(store, stream);
 	}
+	if (!ahead_close(store, segment))
+		return false;
 	alloc_segment_close(store->alloc, segment);
 	return true;
 }
 
-void store_resume(struct store *store)
+int store_resume(struct store *store, bool hold)
 {
 	for (uint32_t id = 0; id < alloc_segment_count(store->alloc); id++) {
 		struct segment *segment = alloc_segment(store->alloc, id);
 		if (!segment || segment->record.state != SEGMENT_OPEN || segment->record.class >= CLASS_COUNT)
 			continue;
+		if (segment->record.flags & SEGMENT_AHEAD) {
+			int status = ahead_resume(store, segment, hold);
+			if (status < 0)
+				return status;
+			continue;
+		}
 		struct stream *stream = &store->streams[segment->record.class];
 		bool whole = !(segment->record.flags & SEGMENT_DEGRADED);
 		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
@@ -397,4 +405,5 @@ void store_resume(struct store *store)
 		stream->has_segment = true;
 		stream->segment = id;
 	}
+	return 0;
 }

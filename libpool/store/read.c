@@ -205,7 +205,7 @@ static int read_block(struct store *store, const struct block_pointer *pointer, 
 	if (status == -POOL_EDAMAGED && waits)
 		return -POOL_EDEGRADED;
 	if (status == -POOL_EDAMAGED) {
-		if (flags & STORE_READ_SPECULATIVE)
+		if (flags & (STORE_READ_SPECULATIVE | STORE_READ_TENTATIVE))
 			return -POOL_ECHECKSUM;
 		store->counters.unrepairable++;
 		store_emit(store, STORE_DAMAGED, 0, 1, "a block can't be reconstructed");

@@ -32,6 +32,9 @@ int store_new(struct rt *rt, struct alloc *alloc, const struct store_options *op
 		list_init(&store->streams[i].queue);
 	}
 	list_init(&store->sys_batches);
+	list_init(&store->ahead_batches);
+	array_init(&store->ahead_segments, sizeof(struct ahead_segment));
+	array_init(&store->ahead_held, sizeof(uint32_t));
 	list_init(&store->units);
 	list_init(&store->late_writes);
 	array_init(&store->headers_due, sizeof(struct header_due));
@@ -55,6 +58,10 @@ void store_free(struct store *store)
 			batch_free(store->streams[i].batch);
 	while ((node = list_pop_front(&store->sys_batches)))
 		batch_free(container_of(node, struct batch, node));
+	while ((node = list_pop_front(&store->ahead_batches)))
+		batch_free(container_of(node, struct batch, node));
+	array_release(&store->ahead_segments);
+	array_release(&store->ahead_held);
 	units_orphan(store);
 	late_writes_orphan(store);
 	array_release(&store->headers_due);
@@ -280,6 +287,7 @@ void store_txg_begin(struct store *store, uint64_t txg)
 
 void store_txg_end(struct store *store)
 {
+	ahead_listed(store);
 	store->last_txg = store->txg;
 	store->txg = 0;
 }

@@ -99,8 +99,11 @@ void store_retire(struct store *store, enum segment_class class);
  * built in it; ask again after a commit. What the txg in sync has placed there is committed with that txg.
  */
 bool store_close_segment(struct store *store, uint32_t segment);
-/* After import: streams go on in the OPEN segments that have rows left. */
-void store_resume(struct store *store);
+/*
+ * After import: streams go on in the OPEN segments that have rows left. With `hold` those for blocks of the log (ahead.h) stay as
+ * they are, until store_ahead_release. 0 or -ENOMEM.
+ */
+int store_resume(struct store *store, bool hold);
 
 /*
  * The final batch: alloc-log block, commit block and summary in one run of rows of a SYS segment, as one
@@ -126,6 +129,7 @@ struct store_log_block {
 	struct buffer *buffer; /* from its beginning on */
 	unsigned cells;
 };
+struct store_ahead_write;
 struct store_log_run {
 	uint32_t segment;
 	uint16_t row;
@@ -137,9 +141,9 @@ bool store_log_is_whole(const struct store *store, uint32_t segment);
 /*
  * Writes all copies of all runs at the same time, with FUA, or followed by one flush of each disk without it. 0: each copy is
  * durable. Otherwise nothing is known of any, and the disks that failed have been judged. Waits; the buffers are frozen, and
- * the segments don't give up their AUs before all of it has ended.
+ * the segments don't give up their AUs before all of it has ended. `ahead`, if there is any, is part of it.
  */
-int store_log_write(struct store *store, const struct store_log_run *runs, unsigned count);
+int store_log_write(struct store *store, const struct store_log_run *runs, unsigned count, struct store_ahead_write *ahead);
 /* Bits of a map with one for each row of a segment. */
 #define STORE_ROW_WORDS BITMAP_WORDS(1u << (AU_SHIFT_MAX - CELL_SHIFT))
 /* Rows 1 and on of a LOG segment, as its columns have them. */
@@ -187,7 +191,10 @@ void store_place(struct store *store, enum segment_class class, struct store_blo
 /* Cuts the tail of the class: every queued block has its address on return. 0, or -ENOSPC / -POOL_EHALTED. May wait. */
 int store_cut(struct store *store, enum segment_class class);
 
-enum { STORE_READ_SPECULATIVE = 1 /* a mismatch is not damage yet: return -POOL_ECHECKSUM without repair */ };
+enum {
+	STORE_READ_SPECULATIVE = 1, /* a mismatch is not damage yet: return -POOL_ECHECKSUM without repair */
+	STORE_READ_TENTATIVE = 2,   /* what can't be reconstructed may never have been written: -POOL_ECHECKSUM, and nobody is told */
+};
 
 /*
  * Reads and verifies one placed block (psect cells as stored). On an error or a confirmed mismatch it

@@ -50,11 +50,14 @@ static void unit_written(struct write_unit *unit)
 
 	unit->written = true;
 	store->in_flight -= unit->bytes;
+	if (unit->ahead)
+		unit->ahead->failed += unit->failed;
 	/* A final batch may be written elsewhere; store_check_redundancy judges the one that counts. */
-	if (unit->failed > unit->m && !unit->header && !unit->final)
+	if (unit->failed > unit->m && !unit->header && !unit->final && !unit->ahead)
 		store_halt(store, "more columns of a row failed than there is parity");
 	rt_queue_wake_all(store->rt, &store->room);
-	rt_group_done(store->rt, &store->writes, 0);
+	unit->ahead = NULL;
+	rt_group_done(store->rt, unit->group, 0);
 	unit_release(unit);
 }
 
@@ -78,6 +81,8 @@ static void column_failed(struct write_unit *unit, unsigned column)
 		return;
 	}
 	unit->failed++;
+	if (unit->ahead)
+		return; /* it will be in no batch */
 	/* RESYNC: the resync may have passed these rows, or may end before the next write to them would tell. */
 	bool told = disk->state != DISK_ONLINE && disk->state != DISK_RESYNC && disk->stale_from && disk->stale_from <= unit->txg;
 	if (unit->final) {
@@ -98,6 +103,7 @@ static void column_failed(struct write_unit *unit, unsigned column)
 		for (unsigned i = 0; i < CLASS_COUNT; i++)
 			if (store->streams[i].has_segment && store->streams[i].segment == unit->segment)
 				store->streams[i].retire = true;
+		ahead_retire(store, unit->segment);
 	}
 	segment->record.flags |= SEGMENT_DEGRADED;
 	alloc_segment_touch(store->alloc, segment);
@@ -133,7 +139,8 @@ static void column_done(struct disk_io *io)
 		column_failed(unit, write->column);
 	} else if (io->result == 0) {
 		disk->consecutive_errors = 0;
-		flush_is_due(disk, unit->txg);
+		if (!io->fua)
+			flush_is_due(disk, unit->txg);
 	} else if (write->attempts < 2 && may_write(store, disk)) {
 		write->again = true; /* submitted anew when the device has let go of the request */
 		return;
@@ -182,7 +189,9 @@ static void column_submit(struct column_write *write)
 	write->io.done = column_done;
 	write->io.released = column_released;
 	write->attempts++;
-	flush_is_due(disk, unit->txg);
+	write->io.fua = unit->ahead && disk->disk->info.fua;
+	if (!write->io.fua)
+		flush_is_due(disk, unit->txg);
 	disk_submit(disk->disk, &write->io);
 }
 
@@ -233,6 +242,7 @@ static void unit_submit(struct write_unit *unit)
 	unit->submitted = true;
 	unit->outstanding = unit->held = 1; /* ours: outstanding until the end of this function, held until written */
 	if (store->halted || unit->given_up) {
+		unit->failed += unit->ahead != NULL;
 		unit_written(unit); /* it will never be committed */
 		return;
 	}
@@ -245,6 +255,8 @@ static void unit_submit(struct write_unit *unit)
 			unit->failed++;
 			continue;
 		}
+		if (unit->ahead)
+			bitmap_set(unit->ahead->disks, index);
 		struct store_disk *disk = &store->disks[index];
 		struct column_write *write = may_write(store, disk) ? calloc(1, sizeof(*write)) : NULL;
 		bool ready = write && column_iov(unit, c, write) == 0;
@@ -253,7 +265,7 @@ static void unit_submit(struct write_unit *unit)
 			if (unit->final && may_write(store, disk))
 				store_halt(store, "out of memory while writing the commit block");
 			free(write);
-			if (!store->halted)
+			if (!store->halted || unit->ahead)
 				column_failed(unit, c);
 			continue;
 		}
@@ -276,7 +288,8 @@ static struct write_unit *unit_new(struct store *store, uint32_t segment, unsign
 				     .m = (uint8_t)m, .txg = store->txg };
 	list_init(&unit->stripes);
 	list_push_back(&store->units, &unit->node);
-	rt_group_add(&store->writes);
+	unit->group = &store->writes;
+	rt_group_add(unit->group);
 	return unit;
 }
 
@@ -337,6 +350,21 @@ int unit_add(struct write_unit **unit, struct store *store, struct stripe *strip
 	stripe->unit = open;
 	list_push_back(&open->stripes, &stripe->unit_node);
 	stripe->references++;
+	return 0;
+}
+
+int unit_add_ahead(struct write_unit **unit, struct store *store, struct stripe *stripe, uint64_t txg, struct store_ahead_write *write)
+{
+	int status = unit_add(unit, store, stripe, stripe->height);
+
+	if (status < 0)
+		return status;
+	/* No sync waits for it. Nobody has waited since it was made. */
+	store->writes.pending--;
+	(*unit)->group = &write->group;
+	rt_group_add(&write->group);
+	(*unit)->ahead = write;
+	(*unit)->txg = txg;
 	return 0;
 }
 

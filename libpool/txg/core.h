@@ -12,7 +12,7 @@
 #include "libpool/format/label.h"
 #include "libpool/format/uberblock.h"
 #include "libpool/object/object.h"
-#include "libpool/store/store.h"
+#include "libpool/store/ahead.h"
 
 struct core;
 struct intent_group; /* of changes, on its way into the intent log */
@@ -145,6 +145,7 @@ struct core_log_counters {
 	uint64_t groups, blocks, cells; /* written, each copy apart from the others not counted */
 	uint64_t ns;                    /* that groups took, from gathering to the last copy */
 	uint64_t fallbacks;             /* groups that became commits */
+	uint64_t placed;                /* blocks of data written beside them, where they stay */
 	uint64_t replayed;              /* records, by this import */
 	uint64_t flushes;               /* that had something to make durable */
 	uint64_t flush_times[CORE_FLUSH_TIMES]; /* how many of them took less than 1 << i us, and at least half of that */
@@ -186,6 +187,10 @@ void core_set_watcher(struct core *core, void (*committed)(void *argument), void
 void core_set_reserve(struct core *core, unsigned per_ten_thousand);
 /* The content is copied. Negative: no memory, or more than the log takes at a time. */
 int core_log_add(struct intent_group *group, const struct intent_record *record);
+/* Whether blocks of this size may be written where they stay, so that the log needn't contain them. */
+bool core_log_takes_blocks(struct intent_group *group, uint64_t size);
+/* One of them, whole; the record is that of a ZERO of all of it. Takes the reference over, also on failure. */
+int core_log_add_block(struct intent_group *group, const struct intent_record *record, struct ahead_block *block);
 /*
  * Makes the changes again that the intent log has and the last commit lacks, in their order, as part of one txg, and commits it. Of
  * a read-only pool they are made in memory only. `apply` may wait for reads. Once, when the participant is ready; until then

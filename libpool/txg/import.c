@@ -274,7 +274,11 @@ static int import_selected(const struct core_options *options, const struct core
 	if (status == 0)
 		status = intent_load(core, discard, error);
 	if (status == 0) {
-		store_resume(core->store);
+		status = store_resume(core->store, core->intent.replay_due);
+		if (status < 0)
+			pool_error_set(error, status, "out of memory");
+	}
+	if (status == 0) {
 		alloc_space(core->alloc, &core->space);
 		if (!core->read_only)
 			status = take_over(core, selection, error);

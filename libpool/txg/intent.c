@@ -46,10 +46,15 @@ void intent_group_init(struct intent_group *group, struct core *core, size_t cel
 {
 	*group = (struct intent_group){ .core = core, .cells_max = cells_max };
 	array_init(&group->blocks, sizeof(struct intent_part));
+	array_init(&group->aheads, sizeof(struct intent_ahead));
 }
 
 void intent_group_release(struct intent_group *group)
 {
+	for (size_t i = 0; i < group->aheads.count; i++)
+		ahead_block_unref(array_at(&group->aheads, struct intent_ahead, i)->block);
+	array_release(&group->aheads);
+	array_init(&group->aheads, sizeof(struct intent_ahead));
 	parts_release(&group->blocks);
 	array_init(&group->blocks, sizeof(struct intent_part));
 	group->cells = 0;
@@ -142,7 +147,7 @@ bool intent_gather_closing(struct core *core, uint64_t txg)
 
 /* ---- writing ---- */
 
-static int write_blocks(struct core *core, struct intent_group *group)
+static int write_blocks(struct core *core, struct intent_group *group, struct store_ahead_write *ahead)
 {
 	struct store_log_run *runs = calloc(group->blocks.count, sizeof(*runs));
 	struct store_log_block *blocks = calloc(group->blocks.count, sizeof(*blocks));
@@ -160,7 +165,7 @@ static int write_blocks(struct core *core, struct intent_group *group)
 			runs[count++] = (struct store_log_run){ part->segment, part->row, 1, &blocks[i] };
 	}
 	if (status == 0)
-		status = store_log_write(core->store, runs, count);
+		status = store_log_write(core->store, runs, count, ahead);
 	free(runs);
 	free(blocks);
 	return status;
@@ -182,15 +187,13 @@ static void group_failed(struct core *core, int status, bool numbered)
 }
 
 /* To the disks; meanwhile a commit may have put another log in the place of this one. */
-static int write_placed(struct core *core, struct intent_group *group)
+static int write_placed(struct core *core, struct intent_group *group, struct store_ahead_write *ahead, uint64_t covered)
 {
 	struct intent *intent = &core->intent;
-	uint64_t generation = intent->generation, last = intent->next_sequence - 1, covered = intent->gathered;
+	uint64_t generation = intent->generation, last = intent->next_sequence - 1;
 	uint64_t began = rt_now(core->rt);
 
-	intent->writing = true;
-	int status = write_blocks(core, group);
-	intent->writing = false;
+	int status = write_blocks(core, group, ahead);
 	if (status < 0)
 		return status;
 	if (intent->generation == generation)
@@ -204,31 +207,46 @@ static int write_placed(struct core *core, struct intent_group *group)
 	return 0;
 }
 
+/* With what is written beside it. */
+static int write_gathered(struct core *core, struct intent_group *group, struct store_ahead_write *ahead, uint64_t covered, bool *ret_placed)
+{
+	int status = group->aheads.count ? intent_ahead_write(core, group, ahead) : 0;
+
+	if (status == 0)
+		status = intent_is_whole(core) ? intent_place(core, group) : -EIO;
+	*ret_placed = status == 0;
+	return status == 0 ? write_placed(core, group, ahead, covered) : status;
+}
+
 /* Everything that no group has, as one group. A failure leaves it to the commit of the open txg. */
 static void write_group(struct core *core)
 {
 	struct intent *intent = &core->intent;
 	struct intent_group group = intent->pending;
+	struct store_ahead_write ahead;
+	bool placed = false;
 
 	if (!group.core)
 		intent_group_init(&group, core, intent_capacity_cells(core) / 4);
 	intent_group_init(&intent->pending, NULL, 0);
+	store_ahead_begin(&ahead);
+	group.takes_blocks = true;
 	bool fits = intent->unlogged_bytes / CELL_SIZE <= group.cells_max;
 	int status = fits ? gather(core, core->open_txg, &group) : -ENOSPC;
-	if (status == 0 && group.blocks.count == 0) {
-		intent->durable = intent->gathered; /* nothing was changed after all */
-	} else {
-		if (status == 0)
-			status = intent_is_whole(core) ? intent_place(core, &group) : -EIO;
-		bool placed = status == 0;
-		uint64_t generation = intent->generation;
-		if (placed)
-			status = write_placed(core, &group);
-		/* What was on its way to a log that is gone is in the commit that made the next one. */
-		if (status < 0 && intent->generation == generation)
-			group_failed(core, status, placed);
-	}
+	uint64_t covered = intent->gathered, generation = intent->generation;
+	intent->writing = true;
+	intent->ahead_txg = group.aheads.count ? core->open_txg : 0;
+	if (status == 0 && group.blocks.count + group.aheads.count == 0)
+		intent->durable = covered; /* nothing was changed after all */
+	else if (status == 0)
+		status = write_gathered(core, &group, &ahead, covered, &placed);
+	store_ahead_end(core->store, &ahead, status == 0);
+	/* What was on its way to a log that is gone is in the commit that made the next one. */
+	if (status < 0 && intent->generation == generation)
+		group_failed(core, status, placed);
 	intent_group_release(&group);
+	intent->writing = false;
+	intent->ahead_txg = 0;
 	rt_queue_wake_all(core->rt, &intent->ended);
 	if (intent_pressing(core))
 		rt_queue_wake_all(core->rt, &core->sync_wake);

@@ -7,7 +7,8 @@
  * way at a time, and who comes meanwhile waits for the next, which serves them all. Changes are counted as they are
  * made; `gathered` of them are in groups, `durable` of them are on disk, in groups or by a commit.
  *
- * Files: intent.c flushes and groups; intent_place.c where blocks go and what a commit frees; intent_replay.c imports;
+ * Files: intent.c flushes and groups; intent_ahead.c data that is written beside a group; intent_place.c where blocks of the log
+ * go and what a commit frees; intent_replay.c imports;
  * intent_repair.c rows that rot.
  */
 #ifndef LIBPOOL_TXG_INTENT_H
@@ -23,9 +24,17 @@
 struct intent_group {
 	struct core *core;
 	struct array blocks; /* struct intent_part */
+	struct array aheads; /* struct intent_ahead: no record yet */
+	bool takes_blocks;   /* it is written before the sync of its txg */
 	uint64_t txg;        /* the highest of its records' */
 	size_t cells;        /* of all blocks */
 	size_t cells_max;
+};
+
+/* A block of data that may be written where it stays: its record says so, or contains it. */
+struct intent_ahead {
+	struct intent_record record;
+	struct ahead_block *block;
 };
 
 struct intent_part {
@@ -53,6 +62,10 @@ struct intent {
 	bool used;      /* there was a flush since the last commit */
 	bool switching; /* the txg in sync makes a log, or a generation */
 	bool writing;   /* a group is on its way */
+	bool ahead_wanted; /* since the last sync began, somebody had blocks to write beside a group */
+	bool ahead_refused; /* then there was no room for any segment */
+	unsigned ahead_idle; /* syncs that began without */
+	uint64_t ahead_txg; /* of the group on its way, with blocks beside it; 0: none */
 	bool replay_due; /* an import has found changes: until they are committed the log stays as it is */
 
 	uint64_t generation, next_sequence, acknowledged;
@@ -86,7 +99,19 @@ void intent_group_release(struct intent_group *group);
 /* All that the closing txg has changed and no group has goes into intent->pending; false if it has no room. */
 bool intent_gather_closing(struct core *core, uint64_t txg);
 
+/* intent_ahead.c */
+/* Places the group's blocks, begins to write them, and adds their records. Waits. Afterwards, whatever it returned: store_ahead_end. */
+int intent_ahead_write(struct core *core, struct intent_group *group, struct store_ahead_write *write);
+/* Waits for the end of a write of this txg. */
+void intent_ahead_settle(struct core *core, uint64_t txg);
+/* A commit should make the first segments. */
+bool intent_ahead_pressing(const struct core *core);
+/* Inside the txg: segments for the next ones. */
+int intent_ahead_sync(struct core *core);
+
 /* intent_place.c */
+/* So many segments are nobody's space: above the floors, and not promised to writers. */
+bool intent_has_room(const struct core *core, unsigned segments);
 /* Rows for the blocks of a group; numbers, chains and seals them. -ENOSPC: the log is full. */
 int intent_place(struct core *core, struct intent_group *group);
 /* The log is so full that a commit should free it. */

@@ -37,7 +37,7 @@ bool intent_pressing(const struct core *core)
 
 	for (unsigned i = 0; i < intent->segment_count; i++)
 		live += !is_free(core, &intent->segments[i]);
-	return intent->active && live > intent->segment_count * 3 / 4;
+	return intent_ahead_pressing(core) || (intent->active && live > intent->segment_count * 3 / 4);
 }
 
 /* Whether the blocks fit from the head on; with `take` they get their places. */
@@ -152,8 +152,7 @@ static unsigned segments_wanted(const struct core *core)
 	return count < 2 ? 2 : count > UBERBLOCK_LOG_SEGMENTS_MAX ? UBERBLOCK_LOG_SEGMENTS_MAX : (unsigned)count;
 }
 
-/* Nobody's space: above the floors, and not promised to writers. */
-static bool has_room(const struct core *core, unsigned segments)
+bool intent_has_room(const struct core *core, unsigned segments)
 {
 	const struct geometry *geometry = alloc_geometry(core->alloc);
 	uint64_t promised = core->reserved_cells[0] + core->reserved_cells[1];
@@ -169,9 +168,9 @@ static int make_segments(struct core *core)
 	unsigned wanted = segments_wanted(core);
 	int status = 0;
 
-	while (wanted > 2 && !has_room(core, wanted))
+	while (wanted > 2 && !intent_has_room(core, wanted))
 		wanted /= 2;
-	if (!has_room(core, wanted))
+	if (!intent_has_room(core, wanted))
 		return 0;
 	while (intent->new_count < wanted && status == 0) {
 		status = store_open_log(core->store, &intent->new_segments[intent->new_count]);

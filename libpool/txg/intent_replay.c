@@ -23,6 +23,7 @@ struct reading {
 	struct array torn; /* struct torn_block */
 	unsigned head, row; /* where the block would begin that comes after the last one in sequence */
 	uint64_t next;      /* its number */
+	bool ended; /* by a block beside the log that was never written as a whole: nothing follows, and nothing can be hidden */
 };
 
 /* A header that can be read, of a block of which rows can't. */
@@ -166,6 +167,110 @@ static int keep_groups(struct reading *reading, uint64_t *ret_complete)
 	return 0;
 }
 
+/* ---- blocks that lie beside the log ---- */
+
+#define VERIFY_AT_ONCE 32u
+
+struct placed_block {
+	struct block_pointer pointer;
+	size_t group;      /* of the parts: where its group begins */
+	uint64_t sequence; /* of that part */
+};
+
+struct verification {
+	struct core *core;
+	struct array blocks; /* struct placed_block, in order */
+	size_t group, next;  /* next: to be verified */
+	uint64_t sequence;
+};
+
+/* An import leaves the rows behind rows_used alone where the commit says that such blocks may be; anything else is a forgery. */
+static bool may_be_placed(const struct core *core, const struct block_pointer *pointer)
+{
+	struct dva dva = dva_unpack(pointer->dva);
+	const struct segment *segment = alloc_segment(core->alloc, dva.segment);
+
+	return segment && segment->record.state == SEGMENT_OPEN && segment->record.flags & SEGMENT_AHEAD &&
+	       dva.base >= segment->record.rows_used &&
+	       dva_valid(dva, pointer->psect, segment->record.k, alloc_geometry(core->alloc)->rows);
+}
+
+static int note_placed(void *argument, const struct intent_record *record)
+{
+	struct verification *verification = argument;
+	struct placed_block block = { .group = verification->group, .sequence = verification->sequence };
+
+	if (record->type != INTENT_PLACED || record->txg <= verification->core->uberblock.log.base_txg)
+		return 0;
+	if (block_pointer_decode(&record->pointer, &block.pointer) < 0 || !may_be_placed(verification->core, &block.pointer))
+		return -POOL_EFORMAT;
+	return array_push(&verification->blocks, &block);
+}
+
+/* 0; -POOL_ECHECKSUM: something else is there; -POOL_EDAMAGED: too little of it can be read to tell. */
+static int verify_one(void *argument, unsigned index)
+{
+	struct verification *verification = argument;
+	const struct placed_block *block = array_at(&verification->blocks, struct placed_block, verification->next + index);
+	struct dva dva = dva_unpack(block->pointer.dva);
+	struct store *store = verification->core->store;
+	struct buffer *payload = NULL;
+	int status = store_read(store, &block->pointer, STORE_READ_TENTATIVE, &payload);
+
+	buffer_unref(payload);
+	if (status == -POOL_ECHECKSUM && store_ahead_readable(store, &block->pointer) < alloc_segment(verification->core->alloc, dva.segment)->record.k)
+		return -POOL_EDAMAGED;
+	return status;
+}
+
+/* Ends the log before the first group of which a block isn't there. */
+static int verify_all(struct verification *verification, struct reading *reading, uint64_t *complete)
+{
+	struct array *parts = &reading->core->intent.replay;
+	int results[VERIFY_AT_ONCE], status = 0;
+
+	for (unsigned count = 0; verification->next < verification->blocks.count && status == 0; verification->next += count) {
+		size_t left = verification->blocks.count - verification->next;
+		count = left < VERIFY_AT_ONCE ? (unsigned)left : VERIFY_AT_ONCE;
+		run_each(reading->core->rt, "verify", count, verify_one, verification, results);
+		for (unsigned i = 0; i < count && status == 0; i++) {
+			const struct placed_block *block = array_at(&verification->blocks, struct placed_block, verification->next + i);
+			status = results[i];
+			if (status != -POOL_ECHECKSUM && status != -POOL_EDAMAGED && status != -POOL_EDEGRADED)
+				continue;
+			reading->ended = status == -POOL_ECHECKSUM;
+			if (!reading->ended)
+				reading->acknowledged = UINT64_MAX;
+			*complete = block->sequence - 1;
+			while (parts->count > block->group)
+				buffer_unref(array_at(parts, struct intent_part, --parts->count)->buffer);
+			return 0;
+		}
+	}
+	return status;
+}
+
+static int verify_placed(struct reading *reading, uint64_t *complete)
+{
+	struct verification verification = { .core = reading->core };
+	const struct array *parts = &reading->core->intent.replay;
+	int status = 0;
+
+	array_init(&verification.blocks, sizeof(struct placed_block));
+	for (size_t i = 0; i < parts->count && status == 0; i++) {
+		const struct intent_part *part = array_at(parts, struct intent_part, i);
+		if (part->block.flags & INTENT_GROUP_FIRST) {
+			verification.group = i;
+			verification.sequence = part->block.sequence;
+		}
+		status = intent_records_each(part->buffer->data, &part->block, note_placed, &verification);
+	}
+	if (status == 0)
+		status = verify_all(&verification, reading, complete);
+	array_release(&verification.blocks);
+	return status;
+}
+
 static int damaged(const struct core *core, uint64_t sequence, struct pool_error *error)
 {
 	return pool_error_set(error, -POOL_EDAMAGED,
@@ -185,10 +290,12 @@ static int read_log(struct reading *reading, struct pool_error *error)
 		status = scan_segment(reading, i);
 	if (status == 0)
 		status = keep_groups(reading, &complete);
+	if (status == 0)
+		status = verify_placed(reading, &complete);
 	if (status < 0)
 		return pool_error_set(error, status, "pool %s: its intent log can't be read: %s", core->label->name,
 				      pool_error_string(status));
-	if (reading->acknowledged > complete || !end_is_known(reading))
+	if (reading->acknowledged > complete || (!reading->ended && !end_is_known(reading)))
 		return damaged(core, complete + 1, error);
 	core->intent.replay_due = core->intent.replay.count > 0;
 	return 0;
@@ -234,6 +341,26 @@ struct replay {
 	void *argument;
 };
 
+/* Read again, so that the memory for all of them isn't needed twice. */
+static int replay_placed(struct replay *replay, const struct intent_record *record)
+{
+	struct block_owner owner = { .objset = record->objset, .object = record->object, .block = record->offset / record->size };
+	struct intent_record change = *record;
+	struct block_pointer pointer;
+	struct buffer *content;
+	int status = block_pointer_decode(&record->pointer, &pointer);
+
+	if (status == 0)
+		status = block_read(replay->core->blocks, &pointer, &owner, BLOCK_READ_NO_INSERT, NULL, NULL, &content);
+	if (status < 0)
+		return status;
+	change.type = INTENT_WRITE;
+	change.content = content->data;
+	status = replay->apply(replay->argument, replay->txg, &change);
+	buffer_unref(content);
+	return status;
+}
+
 static int replay_record(void *argument, const struct intent_record *record)
 {
 	struct replay *replay = argument;
@@ -242,7 +369,7 @@ static int replay_record(void *argument, const struct intent_record *record)
 	if (record->txg <= core->uberblock.log.base_txg)
 		return 0;
 	core->intent.counters.replayed++;
-	return replay->apply(replay->argument, replay->txg, record);
+	return record->type == INTENT_PLACED ? replay_placed(replay, record) : replay->apply(replay->argument, replay->txg, record);
 }
 
 static int replay_blocks(struct replay *replay)

@@ -189,6 +189,8 @@ static int sync_metadata(struct core *core, struct object_sync *sync)
 	if (status == 0)
 		status = objsets_sync(sync, &mos, 1);
 	static const enum segment_class classes[] = { CLASS_HOT, CLASS_COLD, CLASS_META };
+	if (status == 0)
+		status = store_ahead_finish(core->store);
 	for (unsigned i = 0; i < 3 && status == 0; i++)
 		status = store_finish(core->store, classes[i]);
 	return status;
@@ -246,10 +248,13 @@ static int sync_steps(struct core *core, uint64_t txg)
 
 	store_txg_begin(core->store, txg);
 	alloc_txg_begin(core->alloc, txg);
+	intent_ahead_settle(core, txg);
 	uberblock_prepare(core, txg, &uberblock);
 	int status = reserve_final(core, &reserved);
 	if (status == 0)
 		status = intent_sync(core);
+	if (status == 0)
+		status = intent_ahead_sync(core);
 	if (status == 0)
 		status = sync_metadata(core, &sync);
 	if (status == 0)

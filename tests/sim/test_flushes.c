@@ -37,7 +37,7 @@ struct flushes {
 	unsigned block;          /* bytes of a block of the volume */
 	bool early; /* the process dies during the import */
 	uint64_t end_ns;
-	uint64_t flushed, lost, replayed;
+	uint64_t flushed, lost, replayed, placed, placed_in_boot;
 };
 
 static struct flushes test;
@@ -69,6 +69,10 @@ static void flush(void)
 		if (acknowledged[i] > test.writers[i].durable)
 			test.writers[i].durable = acknowledged[i];
 	test.flushed++;
+	uint64_t placed = core_log_counters(test.world->core)->placed;
+
+	test.placed += placed - test.placed_in_boot;
+	test.placed_in_boot = placed;
 }
 
 static void change(struct writer *writer, uint8_t *data, bool zero)
@@ -196,6 +200,7 @@ static void body(struct world *world)
 		rt_timer_arm(world->rt, &end_timer, rt_now(world->rt) + test.end_ns);
 	world_expect(world, world_import(world, sim_random_below(&world->random, 2), &error), &error, "import");
 	test.replayed += world->log.replayed;
+	test.placed_in_boot = 0;
 	world_expect(world, volume_open(world->datasets, "v", &test.volume, &error), &error, "open");
 	check();
 	for (unsigned i = 0; i < WRITERS; i++) {
@@ -285,8 +290,9 @@ static void run(uint64_t seed, unsigned boots)
 	sim_disk_return(test.world->set->disks[1]);
 	sim_disk_return(test.world->set->disks[2]);
 	world_boot(test.world, last_body);
-	printf("ok  seed %" PRIu64 ": %u boots, %u writes, %" PRIu64 " flushes, %" PRIu64 " changes lost, %" PRIu64 " records replayed\n", seed,
-	       boots, test.number, test.flushed, test.lost, test.replayed);
+	printf("ok  seed %" PRIu64 ": %u boots, %u writes, %" PRIu64 " flushes, %" PRIu64 " changes lost, %" PRIu64 " records replayed, %" PRIu64
+	       " blocks placed beside the log\n", seed,
+	       boots, test.number, test.flushed, test.lost, test.replayed, test.placed);
 	world_free(test.world);
 }
 

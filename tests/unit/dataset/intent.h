@@ -6,7 +6,9 @@
 #include "libpool/txg/internal.h"
 #include "tests/unit/dataset/volumes.h"
 
+#ifndef BLOCK
 #define BLOCK 4096u
+#endif
 #define BLOCKS 64u
 #define LARGE 40u /* blocks of a flush that takes several blocks of the log */
 #define GEOMETRIES 4u

@@ -248,6 +248,13 @@ int block_writes_place(struct blocks *blocks, enum segment_class class)
 	return 0;
 }
 
+/* Nothing is written ahead here. */
+void block_ahead_take(struct blocks *blocks, struct ahead_block *ahead, struct buffer *content)
+{
+	(void)blocks, (void)content;
+	ahead->taken = true;
+}
+
 static inline void fake_kill(struct object_sync *sync, struct objset *objset, const struct block_pointer *pointer)
 {
 	struct blocks *blocks = sync->blocks;

@@ -148,7 +148,7 @@ static inline void world_reimport(struct world *world)
 	free(slots);
 	store_txg_begin(world->store, world->committed);
 	store_txg_end(world->store);
-	store_resume(world->store);
+	assert_int_equal(store_resume(world->store, false), 0);
 }
 
 #endif

@@ -351,7 +351,7 @@ static void flush_meanwhile(struct world *world)
 	rt_sleep(world->rt, NS_PER_MS / 1000);
 	assert_true(sim_disk_volatile_cells(world_disk(world, slow)) > 0);
 	struct store_log_run run = {log, 1, 1, &block};
-	assert_int_equal(store_log_write(world->store, &run, 1), 0);
+	assert_int_equal(store_log_write(world->store, &run, 1, NULL), 0);
 	assert_int_equal(world_disk(world, slow)->counters.injected[SIM_SLOW], 1);
 	assert_true(sim_disk_volatile_cells(world_disk(world, slow)) > 0);
 	world_commit(world);
@@ -385,10 +385,10 @@ static void lease_ends(struct world *world)
 	world_commit(world);
 	struct store_log_run run = {log, 1, 1, &block};
 	store_set_lease(world->store, rt_now(world->rt) + NS_PER_S);
-	assert_int_equal(store_log_write(world->store, &run, 1), 0);
+	assert_int_equal(store_log_write(world->store, &run, 1, NULL), 0);
 	fault_column(world, alloc_segment(world->alloc, log), 0, SIM_HANG_LATE, 1);
 	run.row++;
-	assert_int_equal(store_log_write(world->store, &run, 1), -POOL_EHALTED);
+	assert_int_equal(store_log_write(world->store, &run, 1, NULL), -POOL_EHALTED);
 	assert_true(store_halted(world->store, NULL));
 	rt_sleep(world->rt, 400 * NS_PER_S);
 	buffer_unref(buffer);
