@@ -19,6 +19,7 @@ class Checker:
         self.pool, self.reader, self.suspects = pool, pool.reader, suspects
         self.problems, self.counts = [], Counter()
         self.used = defaultdict(int)        # segment: cells that blocks take, as in Live
+        self.occupied = set()               # segments with more than summaries: others are free, whatever their columns were
         self.blocks = {}                    # (dva, place): pointer and owner
         self.live = Live(pool)
 
@@ -41,6 +42,8 @@ class Checker:
         mask = self.live.mask_of_block(pointer, segment)
         self.check(not self.used[segment.number] & mask, f"{pointer} of {owner}: cells of it belong to another block too")
         self.used[segment.number] |= mask
+        if pointer.type != SUMMARY:
+            self.occupied.add(segment.number)
         self.blocks[pointer.dva, pointer.place] = pointer, owner
 
     def read(self, pointer, level, owner, cells=None):
@@ -209,7 +212,7 @@ class Checker:
         """No AU has two segments, and each has a header that says what it is a column of."""
         taken = {}
         for number, segment in self.reader.segments.items():
-            if segment.state not in ("OPEN", "LOG", "SYS") and not self.used[number]:
+            if segment.state not in ("OPEN", "LOG", "SYS") and number not in self.occupied:
                 continue
             for column, (disk_index, unit) in enumerate(segment.columns):
                 disk = self.reader.disks.get(disk_index)

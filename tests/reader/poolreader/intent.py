@@ -3,11 +3,12 @@
 import struct
 from collections import namedtuple
 
+from .pointers import BlockPointer
 from .structure import CELL, FormatError, LostError, check_header, expect, expect_zeros, hash128
 
 HEADER, RECORD, BLOCK_CELLS = 128, 48, 32
 FIRST, LAST = 1, 2
-WRITE, ZERO, RESIZE, INODE = 1, 2, 3, 16
+WRITE, ZERO, RESIZE, INODE, PLACED = 1, 2, 3, 16, 32
 
 LogPlace = namedtuple("LogPlace", "generation first base_txg head row segments")
 Head = namedtuple("Head", "flags number durable used count before hash cells")
@@ -41,17 +42,18 @@ def decode_changes(block):
     offset = 0
     for _ in range(block.head.count):
         kind, reserved, length, txg, dataset, reserved_2, number, begin, size = struct.unpack_from("<HHIQIIQQQ", block.records, offset)
-        expect(kind in (WRITE, ZERO, RESIZE, INODE) and reserved == reserved_2 == 0 and size, "intent log: a record")
-        expect(length == RECORD + (-(-size // 8) * 8 if kind in (WRITE, INODE) else 0), "intent log: length of a record")
+        expect(kind in (WRITE, ZERO, RESIZE, INODE, PLACED) and reserved == reserved_2 == 0 and size, "intent log: a record")
+        expect(length == RECORD + {WRITE: -(-size // 8) * 8, INODE: -(-size // 8) * 8, PLACED: 64}.get(kind, 0), "intent log: length of a record")
         expect(number == begin == 0 if kind == RESIZE else number >= 16, "intent log: object of a record")
-        yield dataset, Change(kind, txg, begin, size, block.records[offset + RECORD:offset + RECORD + size] if length > RECORD else None, number)
+        content = block.records[offset + RECORD:offset + (length if kind == PLACED else RECORD + size)] if length > RECORD else None
+        yield dataset, Change(kind, txg, begin, size, BlockPointer.decode(content) if kind == PLACED else content, number)
         offset += length
     expect(offset == len(block.records), "intent log: its records are not as long as their block")
 
 
 class IntentLog:
     def __init__(self, reader, place, pool_guid):
-        self.place, self.rows, self.guid = place, reader.rows_of_unit, pool_guid
+        self.reader, self.place, self.rows, self.guid = reader, place, reader.rows_of_unit, pool_guid
         self.blocks, self.durable, self.hidden = {}, 0, set()   # hidden: where a block may lie that can't be read
         for index, number in enumerate(place.segments):
             segment = reader.segments.get(number)
@@ -78,19 +80,39 @@ class IntentLog:
                 self.durable = max(self.durable, head.durable)
                 self.blocks.setdefault(head.number, Block(head, data[HEADER:HEADER + head.used], index, row))
 
+    def content(self, change):
+        """What a block has that lies beside the log; None if it was never written as a whole."""
+        pointer = change.content
+        expect((pointer.kind, pointer.type, pointer.level, pointer.fill, pointer.place, pointer.birth, pointer.lsect * CELL)
+               == ("placed", 9, 0, 1, change.txg, change.txg, change.size) and change.offset % change.size == 0, "intent log: a pointer")
+        segment, cells, place = self.reader.find(pointer)
+        expect(segment.state == "OPEN" and segment.flags & 8 and pointer.address[1] >= segment.rows_used, "intent log: where a block lies")
+        try:
+            return self.reader.read(pointer, 9, 0)
+        except LostError:
+            if any(len(self.reader.present_cells(segment, row, place)) < segment.k for _, row in cells):
+                raise
+
+    def counts(self, group):     # whether all is there that lies beside the log
+        return all(change.kind != PLACED or change.txg <= self.place.base_txg or self.content(change)
+                   for block in group for _, change in decode_changes(block))
+
     def counting(self):
         """The blocks that count, in order. LostError: something that was promised may be lost."""
-        counted, group, number, before = [], [], self.place.first, None
+        counted, group, number, before, torn = [], [], self.place.first, None, False
         segment, row = self.place.head, self.place.row
         while block := self.blocks.get(number):
             if bool(block.head.flags & FIRST) == bool(group) or (before and block.head.before != before.head.hash):
                 break
             group.append(block)
             if block.head.flags & LAST:
+                if torn := not self.counts(group):
+                    break
                 counted, group = counted + group, []
             before, number, segment, row = block, number + 1, block.segment, block.row + block.head.cells
         following = {(segment, row)} | ({((segment + 1) % len(self.place.segments), 1)} if row + BLOCK_CELLS > self.rows else set())
-        if self.durable >= self.place.first + len(counted) or self.hidden & (following | {(*place, number) for place in following}):
+        hidden = not torn and self.hidden & (following | {(*place, number) for place in following})
+        if self.durable >= self.place.first + len(counted) or hidden:
             raise LostError(f"the intent log can't be read from block {self.place.first + len(counted)} on")
         return counted
 
@@ -100,6 +122,8 @@ class IntentLog:
         for block in self.counting():
             for dataset, change in decode_changes(block):
                 if change.txg > self.place.base_txg:
+                    self.reader.counts["blocks_beside_the_log"] += change.kind == PLACED
+                    change = change._replace(content=self.content(change)) if change.kind == PLACED else change
                     found.setdefault(dataset, []).append(change)
         return found
 

@@ -33,10 +33,8 @@ class Label(namedtuple("Label", """destroyed pool_guid disk_guid config_txg crea
             expect_zeros(data, start, end, "label")
         features = [decode_name(data[384 + 64 * place:448 + 64 * place], "feature") for place in range(feature_count)]
         disks = [cls.decode_disk(data[4096 + 40 * place:4136 + 40 * place]) for place in range(disk_count)]
-        expect(len({disk.guid for disk in disks}) == len({disk.index for disk in disks}) == disk_count,
-               "label: a disk is listed twice")
-        expect(any((disk.guid, disk.index, disk.size) == (disk_guid, index, size) for disk in disks),
-               "label: the disk itself is not listed")
+        expect(len({disk.guid for disk in disks}) == len({disk.index for disk in disks}) == disk_count, "label: a disk is listed twice")
+        expect(any((disk.guid, disk.index, disk.size) == (disk_guid, index, size) for disk in disks), "label: the disk itself is not listed")
         return cls(bool(flags & DESTROYED), pool_guid, disk_guid, config_txg, created_ns, size, index, au_shift, k, m, features,
                    decode_name(data[128:384], "label"), disks)
 

@@ -168,8 +168,7 @@ class Pool:
     def blocks(self, volume, lost):
         """(offset, content) of every block that isn't a hole; lost(offset, length, error) is called for what can't be read."""
         blob = self.blob_of(volume)
-        return apply(self.changes.get(volume.id, ()), volume.size, 1 << volume.block_shift,
-                     self.content(blob, volume.size, lost) if blob else ())
+        return apply(self.changes.get(volume.id, ()), volume.size, 1 << volume.block_shift, self.content(blob, volume.size, lost) if blob else ())
 
     def content(self, blob, size, lost):
         """The same of any blob of which so many bytes count."""

@@ -34,10 +34,9 @@ class Segment:
         what = f"record of segment {number}"
         state, kind, k, m, rows_used, flags, alloc_txg, evac_txg = struct.unpack_from("<BBBBHHQQ", data)
         expect(1 <= state < len(STATES) and kind < len(CLASSES) and 1 <= k and m <= 3 and k + m <= 16 and 1 <= rows_used <= 4096
-               and flags < 8 and alloc_txg > 0, f"{what}: out of bounds")
+               and flags < 16 and alloc_txg > 0, f"{what}: out of bounds")
         expect_zeros(data, 24, 32, what)
-        segment = cls(number, STATES[state], CLASSES[kind], k, m, rows_used, flags, decode_columns(data, 32, 16, k + m, what),
-                      alloc_txg, evac_txg)
+        segment = cls(number, STATES[state], CLASSES[kind], k, m, rows_used, flags, decode_columns(data, 32, 16, k + m, what), alloc_txg, evac_txg)
         expect(kind > 1 or k == 1, f"{what}: class {segment.kind} with k = {k}")
         expect(segment.state not in ("SYS", "LOG") or segment.kind == segment.state, f"{what}: {segment.state}, class {segment.kind}")
         used = [column if k == 1 else column[0] for column in segment.columns if column[0] != 0xFFFF]
