@@ -311,7 +311,8 @@ static void scrub_and_rebuild(struct world *world)
 	world_expect(world, engine_scrub_start(world->engine, &scrub, &error), &error, "scrub");
 	world_expect(world, engine_jobs_wait(world->engine, 0, 0), NULL, "scrub");
 	double read = (double)(sum(world).bytes_read - before) / SIM_CELL;
-	double areas = world->plan.disks * (4.0 * LABEL_COPY_SIZE + 2.0 * SYSMAP_SLOT_SIZE) / SIM_CELL; /* labels and sysmaps */
+	/* Labels, sysmaps, rings of uberblocks. */
+	double areas = world->plan.disks * (4.0 * LABEL_COPY_SIZE + 2.0 * SYSMAP_SLOT_SIZE + 2.0 * UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE) / SIM_CELL;
 
 	expect(read >= cells + areas && read <= cells * 1.01 + areas + 64, "scrub: cells read / cells of live rows", (read - areas) / cells,
 	       1.01 + 64 / cells);
