@@ -397,15 +397,19 @@ static void do_readdir(fuse_req_t request, fuse_ino_t ino, size_t size, off_t of
 	struct listing *listing = listing_of(info);
 	char *buffer = malloc(size);
 	int code = buffer ? 0 : -ENOMEM;
+	size_t used = 0;
 
 	pthread_mutex_lock(&listing->lock);
 	if (code == 0 && offset == 0)
 		code = listing_read(volumes, volume_node_of(volumes, ino), listing);
+	if (code == 0)
+		used = list(request, listing, buffer, size, offset);
+	pthread_mutex_unlock(&listing->lock);
+	/* As soon as this is answered the directory may be closed, and the listing be gone. */
 	if (code < 0)
 		fuse_reply_err(request, errno_of(code));
 	else
-		fuse_reply_buf(request, buffer, list(request, listing, buffer, size, offset));
-	pthread_mutex_unlock(&listing->lock);
+		fuse_reply_buf(request, buffer, used);
 	free(buffer);
 }
 

@@ -296,6 +296,14 @@ class Volumes(unittest.TestCase):
         os.close(descriptor)
         self.unmount()
 
+    def test_listings_side_by_side(self):
+        """A directory is closed as soon as its listing is answered."""
+        self.poolctl("volume", "create", "t/vm", "1M")
+        self.mount()
+        listers = [subprocess.Popen([sys.executable, "-c", f"import os\nfor _ in range(4000): assert os.listdir({self.path('v')!r}) == ['vm']"]) for _ in range(4)]
+        self.assertEqual([lister.wait() for lister in listers], [0] * 4)
+        self.unmount()
+
     def test_qemu_and_nbdkit(self):
         self.poolctl("volume", "create", "t/vm", "64M")
         self.poolctl("volume", "create", "t/copy", "64M", "--block-size", "64K")
