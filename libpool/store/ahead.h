@@ -61,7 +61,4 @@ int store_ahead_finish(struct store *store);
 /* Inside a txg that contains all that the log has: the segments that store_resume kept for it are closed. */
 void store_ahead_release(struct store *store);
 
-/* Of the rows that a block lies in, in the one with fewest: columns that can be read. Waits. */
-unsigned store_ahead_readable(struct store *store, const struct block_pointer *pointer);
-
 #endif

@@ -203,7 +203,12 @@ static void guess_run(void *argument)
 		for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
 			if (window->state[c][r] != CELL_UNVERIFIED)
 				guess->rows[r].known |= 1u << c;
+		/* Of too little nothing can be said, whatever the other rows hold. */
+		if (guess->rows[r].own && (unsigned)__builtin_popcount(guess->rows[r].known) > window->m)
+			guess->status = -EIO;
 	}
+	if (guess->status < 0)
+		return;
 	if (!explain_all(guess, false) && guess->status == 0 && !explain_all(guess, true) && guess->status == 0)
 		guess->status = -POOL_EDAMAGED;
 }

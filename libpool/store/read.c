@@ -200,13 +200,17 @@ static int read_block(struct store *store, const struct block_pointer *pointer, 
 	status = read_repair(store, pointer, segment, ret_payload);
 	bool waits = store_waits_for_disk(store, segment, pointer->place);
 	alloc_unpin(store->alloc, segment);
+	bool unread = status == -EIO;
+	status = unread ? -POOL_EDAMAGED : status;
 	if (status == -POOL_EDAMAGED && overdue && !waits && !again) /* it has answered meanwhile */
 		return read_block(store, pointer, flags, true, ret_payload);
 	if (status == -POOL_EDAMAGED && waits)
 		return -POOL_EDEGRADED;
 	if (status == -POOL_EDAMAGED) {
-		if (flags & (STORE_READ_SPECULATIVE | STORE_READ_TENTATIVE))
+		if (flags & STORE_READ_SPECULATIVE)
 			return -POOL_ECHECKSUM;
+		if (flags & STORE_READ_TENTATIVE)
+			return unread ? status : -POOL_ECHECKSUM;
 		store->counters.unrepairable++;
 		store_emit(store, STORE_DAMAGED, 0, 1, "a block can't be reconstructed");
 	}

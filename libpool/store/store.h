@@ -193,13 +193,15 @@ int store_cut(struct store *store, enum segment_class class);
 
 enum {
 	STORE_READ_SPECULATIVE = 1, /* a mismatch is not damage yet: return -POOL_ECHECKSUM without repair */
-	STORE_READ_TENTATIVE = 2,   /* what can't be reconstructed may never have been written: -POOL_ECHECKSUM, and nobody is told */
+	/* What can't be reconstructed may never have been written, and nobody is told. -POOL_ECHECKSUM: k cells or more of each of its rows
+	 * were read at the same time, and aren't the block. -POOL_EDAMAGED: fewer, which says nothing of the block. */
+	STORE_READ_TENTATIVE = 2,
 };
 
 /*
  * Reads and verifies one placed block (psect cells as stored). On an error or a confirmed mismatch it
  * reconstructs, heals what was wrong, and counts it against the disk. Waits.
- * 0 with one reference in *ret_payload; -POOL_ECHECKSUM (speculative only); -POOL_EDAMAGED; -POOL_EDEGRADED when it takes a disk
+ * 0 with one reference in *ret_payload; -POOL_ECHECKSUM (see the flags); -POOL_EDAMAGED; -POOL_EDEGRADED when it takes a disk
  * that doesn't answer at present: nothing says that the block is damaged; -ENOMEM.
  */
 int store_read(struct store *store, const struct block_pointer *pointer, unsigned flags, struct buffer **ret_payload);

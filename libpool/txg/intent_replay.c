@@ -170,6 +170,7 @@ static int keep_groups(struct reading *reading, uint64_t *ret_complete)
 /* ---- blocks that lie beside the log ---- */
 
 #define VERIFY_AT_ONCE 32u
+#define VERIFY_TRIES 4u
 
 struct placed_block {
 	struct block_pointer pointer;
@@ -207,19 +208,21 @@ static int note_placed(void *argument, const struct intent_record *record)
 	return array_push(&verification->blocks, &block);
 }
 
-/* 0; -POOL_ECHECKSUM: something else is there; -POOL_EDAMAGED: too little of it can be read to tell. */
+/*
+ * 0; -POOL_ECHECKSUM: something else is there; -POOL_EDAMAGED: too little of it can be read to tell. Errors may pass, so it is asked for
+ * more than once, but each answer is that of one read: cells that can be read now say nothing of those that a moment ago couldn't.
+ */
 static int verify_one(void *argument, unsigned index)
 {
 	struct verification *verification = argument;
 	const struct placed_block *block = array_at(&verification->blocks, struct placed_block, verification->next + index);
-	struct dva dva = dva_unpack(block->pointer.dva);
-	struct store *store = verification->core->store;
-	struct buffer *payload = NULL;
-	int status = store_read(store, &block->pointer, STORE_READ_TENTATIVE, &payload);
+	int status = -POOL_EDAMAGED;
 
-	buffer_unref(payload);
-	if (status == -POOL_ECHECKSUM && store_ahead_readable(store, &block->pointer) < alloc_segment(verification->core->alloc, dva.segment)->record.k)
-		return -POOL_EDAMAGED;
+	for (unsigned i = 0; i < VERIFY_TRIES && status == -POOL_EDAMAGED; i++) {
+		struct buffer *payload = NULL;
+		status = store_read(verification->core->store, &block->pointer, STORE_READ_TENTATIVE, &payload);
+		buffer_unref(payload);
+	}
 	return status;
 }
 
