@@ -302,7 +302,7 @@ int core_export(struct core *core, struct pool_error *error)
 			store_flush(core->store);
 			uberblock.rewrite++;
 			/* An import that didn't get to replaying leaves that to the next one. */
-			if (!core->intent.replay_due)
+			if (!intent_is_kept(core, core->committed_txg))
 				uberblock.flags |= UBERBLOCK_CLEAN_EXPORT;
 			intent_describe_empty(core, &uberblock.log);
 			uberblock.time_ns = rt_realtime(core->rt);

@@ -66,7 +66,8 @@ struct intent {
 	bool ahead_refused; /* then there was no room for any segment */
 	unsigned ahead_idle; /* syncs that began without */
 	uint64_t ahead_txg; /* of the group on its way, with blocks beside it; 0: none */
-	bool replay_due; /* an import has found changes: until they are committed the log stays as it is */
+	bool replay_due; /* an import has found changes, which aren't made yet; intent_is_kept */
+	uint64_t replay_txg; /* they are made in this txg: a sync under way meanwhile is of an earlier one */
 
 	uint64_t generation, next_sequence, acknowledged;
 	struct hash128 previous;
@@ -121,6 +122,11 @@ bool intent_is_whole(const struct core *core);
 size_t intent_capacity_cells(const struct core *core);
 /* The txg closes, in the step in which the next one opens. */
 void intent_close(struct core *core, uint64_t txg);
+/*
+ * The commit of txg lacks changes that an import has found: the log that has them stays as it is, with all that it names. It matters
+ * what the txg contains, not what has been done meanwhile.
+ */
+bool intent_is_kept(const struct core *core, uint64_t txg);
 /* Inside the txg: makes and releases segments, if this txg switches. */
 int intent_sync(struct core *core);
 /* What the uberblock of txg says of the log. */

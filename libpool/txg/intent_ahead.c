@@ -115,7 +115,7 @@ int intent_ahead_sync(struct core *core)
 	unsigned there = store_ahead_segments(core->store), wanted = there;
 	bool asked = intent->ahead_wanted;
 
-	if (intent->replay_due)
+	if (intent_is_kept(core, core->syncing_txg))
 		return 0;
 	store_ahead_release(core->store);
 	intent->ahead_idle = intent->ahead_wanted ? 0 : intent->ahead_idle + 1;

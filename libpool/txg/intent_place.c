@@ -117,6 +117,11 @@ static uint64_t random_generation(struct core *core)
 	return generation | 1; /* 0 means none */
 }
 
+bool intent_is_kept(const struct core *core, uint64_t txg)
+{
+	return core->intent.replay_due || txg < core->intent.replay_txg;
+}
+
 void intent_close(struct core *core, uint64_t txg)
 {
 	struct intent *intent = &core->intent;
@@ -124,7 +129,7 @@ void intent_close(struct core *core, uint64_t txg)
 
 	intent->closed = intent->changes;
 	/* An import's log is not this one's: its first commit begins a new generation. */
-	intent->switching = !intent->replay_due && (intent->segment_count || intent->wanted) &&
+	intent->switching = !intent_is_kept(core, txg) && (intent->segment_count || intent->wanted) &&
 			    (!intent->active || intent->broken || !intent_is_whole(core));
 	if (intent->switching)
 		intent->active = false;
@@ -206,7 +211,7 @@ void intent_describe(struct core *core, uint64_t txg, struct uberblock_log *log)
 {
 	const struct intent *intent = &core->intent;
 
-	if (intent->replay_due)
+	if (intent_is_kept(core, txg))
 		return;
 	if (intent->switching) {
 		*log = (struct uberblock_log){ 0 };

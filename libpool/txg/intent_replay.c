@@ -413,10 +413,12 @@ int core_replay(struct core *core, int (*apply)(void *argument, uint64_t txg, co
 		return status;
 	status = replay_blocks(&replay);
 	/* The handle holds the txg open: its commit is the first that may give up the log. */
-	if (status == 0)
+	if (status == 0) {
+		core->intent.replay_txg = replay.txg;
 		core->intent.replay_due = false;
-	else /* half of it must not be committed */
+	} else { /* half of it must not be committed */
 		core_halt(core, "the changes of the intent log can't be made again");
+	}
 	core_release(core, replay.txg);
 	if (status < 0)
 		return status;

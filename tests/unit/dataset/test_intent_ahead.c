@@ -344,11 +344,76 @@ static void test_again(void **state)
 	}
 }
 
+/* ---- A replay while an earlier txg is in its sync ---- */
+
+static struct machine *late;
+static uint64_t late_txg;
+static bool late_held;
+
+/* Keeps the sync of a txg waiting until the changes of the log are made, in the next one; the power fails between the two commits. */
+static void hold_sync(void *argument)
+{
+	struct core *core = late->core;
+
+	(void)argument;
+	rt_mutex_lock(core->rt, &core->config);
+	late_held = true;
+	while (core->intent.replay_due)
+		rt_yield(core->rt);
+	rt_mutex_unlock(core->rt, &core->config);
+	while (core->committed_txg < late_txg)
+		rt_yield(core->rt);
+	expect_equal(core->committed_txg, late_txg);
+	power_off(late);
+}
+
+static void commit_late(void *argument)
+{
+	(void)argument;
+	(void)core_commit_forced(late->core);
+}
+
+static void replay_meanwhile(struct machine *machine)
+{
+	struct datasets *datasets;
+
+	expect_done(machine, machine_import(machine));
+	late = machine;
+	late_txg = machine->core->open_txg;
+	late_held = false;
+	expect_done(machine, rt_spawn(machine->rt, "hold", hold_sync, NULL));
+	while (!late_held)
+		rt_yield(machine->rt);
+	expect_done(machine, rt_spawn(machine->rt, "commit", commit_late, NULL));
+	while (!machine->core->syncing)
+		rt_yield(machine->rt);
+	expect_equal(machine->core->syncing_txg, late_txg);
+	expect(machine->core->intent.replay_due);
+	(void)datasets_open(machine->core, &datasets, &machine->error);
+}
+
+/* What the commit of the earlier one leaves of the log is all that the next import has. */
+static void test_early_sync(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < GEOMETRIES; number++) {
+		struct log_test test;
+		struct machine *machine = machine_made(number, &test, 120);
+
+		machine_boot(machine, make_volume);
+		expect(!machine_boot_mode(machine, flush_six, SIM_CRASH_NONE));
+		expect(!machine_boot_mode(machine, replay_meanwhile, SIM_CRASH_NONE));
+		machine_boot(machine, see_flushed);
+		machine_boot(machine, see_clean);
+		machine_free(machine);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crashes), cmocka_unit_test(test_spoilt), cmocka_unit_test(test_unreadable),
-		cmocka_unit_test(test_failure), cmocka_unit_test(test_again),
+		cmocka_unit_test(test_failure), cmocka_unit_test(test_again), cmocka_unit_test(test_early_sync),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
