@@ -1,7 +1,8 @@
 /*
  * Four writers with units of their own write, zero and flush, until the process is killed or the power goes at some moment. What was
  * acknowledged before a flush began must be there, whoever flushed; and of each writer everything up to some change and nothing
- * that came later: a flush must not save a change without those that came before it.
+ * that came later: a flush must not save a change without those that came before it. While an import looks at what lies beside the log,
+ * reads of it may fail: it makes do, or refuses, and the next one has it all.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #define UNIT 16384u
 #define HISTORY 4096u /* changes of a writer in one boot */
 #define BOOTS_DEFAULT 100u
+#define BESIDE_MAX 512u
 
 struct change {
 	unsigned unit, number; /* number 0: zeros */
@@ -36,8 +38,15 @@ struct flushes {
 	unsigned number;
 	unsigned block;          /* bytes of a block of the volume */
 	bool early; /* the process dies during the import */
-	uint64_t end_ns;
-	uint64_t flushed, lost, replayed, placed, placed_in_boot;
+	bool answered; /* the process dies as soon as a flush has succeeded */
+	bool hard_to_read; /* what lies beside the log, in this import */
+	struct {
+		unsigned disk;
+		uint64_t offset;
+	} beside[BESIDE_MAX]; /* AUs with blocks beside the log, at the last flush */
+	unsigned beside_count;
+	uint64_t end_ns, end_at;
+	uint64_t flushed, lost, replayed, placed, placed_in_boot, refused, failed_reads;
 };
 
 static struct flushes test;
@@ -58,6 +67,42 @@ static void fill(uint8_t *data, unsigned unit, unsigned number)
 	}
 }
 
+/* Where an import may fail to read. */
+static void note_beside(void)
+{
+	struct alloc *alloc = core_alloc(test.world->core);
+
+	test.beside_count = 0;
+	for (uint32_t id = 0; id < alloc_segment_count(alloc); id++) {
+		const struct segment *segment = alloc_segment(alloc, id);
+
+		if (!segment || segment->record.state != SEGMENT_OPEN || !(segment->record.flags & SEGMENT_AHEAD))
+			continue;
+		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m && test.beside_count < BESIDE_MAX; c++) {
+			const struct segment_column *column = &segment->record.columns[c];
+
+			if (column->disk == DISK_ABSENT)
+				continue;
+			test.beside[test.beside_count].disk = column->disk;
+			test.beside[test.beside_count++].offset = DATA_START + ((uint64_t)column->au << test.world->plan.au_shift);
+		}
+	}
+}
+
+static bool may_fail(void *argument, const struct sim_fault_event *event)
+{
+	uint64_t au = UINT64_C(1) << test.world->plan.au_shift;
+
+	(void)argument;
+	for (unsigned i = 0; i < test.beside_count && test.hard_to_read; i++)
+		if (test.beside[i].disk == event->disk->index && event->offset >= test.beside[i].offset &&
+		    event->offset - test.beside[i].offset < au) {
+			test.failed_reads++;
+			return true;
+		}
+	return false;
+}
+
 static void flush(void)
 {
 	unsigned acknowledged[WRITERS];
@@ -69,10 +114,15 @@ static void flush(void)
 		if (acknowledged[i] > test.writers[i].durable)
 			test.writers[i].durable = acknowledged[i];
 	test.flushed++;
+	note_beside();
 	uint64_t placed = core_log_counters(test.world->core)->placed;
 
 	test.placed += placed - test.placed_in_boot;
 	test.placed_in_boot = placed;
+	if (test.answered && rt_now(test.world->rt) >= test.end_at) {
+		world_kill(test.world);
+		rt_sleep(test.world->rt, 1000 * NS_PER_S);
+	}
 }
 
 static void change(struct writer *writer, uint8_t *data, bool zero)
@@ -198,7 +248,15 @@ static void body(struct world *world)
 	end_timer = (struct rt_timer){.fire = die};
 	if (test.early)
 		rt_timer_arm(world->rt, &end_timer, rt_now(world->rt) + test.end_ns);
-	world_expect(world, world_import(world, sim_random_below(&world->random, 2), &error), &error, "import");
+	bool with_engine = sim_random_below(&world->random, 2);
+	int status = world_import(world, with_engine, &error);
+	if (status < 0 && test.hard_to_read) {
+		test.refused++;
+		world_kill(world);
+		rt_sleep(world->rt, 1000 * NS_PER_S);
+	}
+	world_expect(world, status, &error, "import");
+	test.hard_to_read = false;
 	test.replayed += world->log.replayed;
 	test.placed_in_boot = 0;
 	world_expect(world, volume_open(world->datasets, "v", &test.volume, &error), &error, "open");
@@ -209,8 +267,9 @@ static void body(struct world *world)
 		sim_random_stream(&writer->random, world->plan.seed, "writer", world->boot * WRITERS + i);
 		world_expect(world, rt_spawn(world->rt, "writer", writer_main, writer), NULL, "spawn");
 	}
-	if (!test.early)
-		rt_timer_arm(world->rt, &end_timer, rt_now(world->rt) + test.end_ns);
+	test.end_at = rt_now(world->rt) + test.end_ns;
+	if (!test.early && !test.answered)
+		rt_timer_arm(world->rt, &end_timer, test.end_at);
 	rt_sleep(world->rt, 1000 * NS_PER_S);
 }
 
@@ -268,6 +327,7 @@ static void run(uint64_t seed, unsigned boots)
 	test = (struct flushes){.world = world_new(&plan), .block = seed & 2 ? UNIT : 4096};
 	for (unsigned i = 0; i < WRITERS; i++)
 		test.writers[i].index = i;
+	test.world->set->hooks.allow_fault = may_fail;
 	world_boot(test.world, create_body);
 	world_boot(test.world, volume_body);
 	for (unsigned i = 0; i < boots; i++) {
@@ -276,6 +336,10 @@ static void run(uint64_t seed, unsigned boots)
 		test.world->doing = "writers";
 		test.early = sim_random_below(random, 4) == 0;
 		test.end_ns = sim_random_below(random, (test.early ? 15 : 150) * NS_PER_MS);
+		for (unsigned d = 0; d < plan.disks; d++)
+			test.world->set->disks[d]->rates[SIM_READ_ERROR] = (uint32_t)sim_random_between(random, 200000, 700000);
+		test.hard_to_read = sim_random_below(random, 2);
+		test.answered = sim_random_below(random, 2);
 		shuffle(random);
 		if (sim_random_below(random, 4))
 			sim_disks_cut_at(test.world->set, test.world->set->operations + sim_random_below(random, 600));
@@ -289,10 +353,11 @@ static void run(uint64_t seed, unsigned boots)
 	}
 	sim_disk_return(test.world->set->disks[1]);
 	sim_disk_return(test.world->set->disks[2]);
+	test.hard_to_read = false;
 	world_boot(test.world, last_body);
 	printf("ok  seed %" PRIu64 ": %u boots, %u writes, %" PRIu64 " flushes, %" PRIu64 " changes lost, %" PRIu64 " records replayed, %" PRIu64
-	       " blocks placed beside the log\n", seed,
-	       boots, test.number, test.flushed, test.lost, test.replayed, test.placed);
+	       " blocks placed beside the log, %" PRIu64 " reads of them failed, %" PRIu64 " imports refused\n", seed,
+	       boots, test.number, test.flushed, test.lost, test.replayed, test.placed, test.failed_reads, test.refused);
 	world_free(test.world);
 }
 
