@@ -104,7 +104,16 @@ bool store_ahead_possible(const struct store *store)
 
 unsigned store_ahead_segments(const struct store *store)
 {
-	return (unsigned)store->ahead_segments.count;
+	unsigned count = 0;
+
+	for (size_t i = 0; i < store->ahead_segments.count; i++)
+		count += !segment_at(store, i)->retire;
+	return count;
+}
+
+bool store_ahead_any(const struct store *store)
+{
+	return store->ahead_segments.count > 0;
 }
 
 static int open_one(struct store *store)
@@ -136,8 +145,12 @@ int store_ahead_keep(struct store *store, unsigned segments)
 		struct ahead_segment *segment = segment_at(store, i);
 		if (segment->retire)
 			continue;
-		if (count < segments || segment->row > 1 || has_batch(store, segment->segment)) {
+		if (count < segments) {
 			count++;
+			continue;
+		}
+		if (has_batch(store, segment->segment)) {
+			segment->retire = true;
 			continue;
 		}
 		alloc_segment_close(store->alloc, segment->segment);
@@ -456,21 +469,27 @@ static int batch_write_summary(struct store *store, struct batch *batch)
 	return 0;
 }
 
+static struct batch *batch_in_sync(const struct store *store)
+{
+	list_for_each(node, &store->ahead_batches)
+		if (container_of(node, struct batch, node)->txg == store->txg)
+			return container_of(node, struct batch, node);
+	return NULL;
+}
+
 int store_ahead_finish(struct store *store)
 {
 	for (size_t i = 0; i < store->ahead_segments.count; i++)
 		if (segment_at(store, i)->batch && segment_at(store, i)->batch->txg == store->txg)
 			batch_seal(segment_at(store, i));
-	list_for_each_safe(node, after, &store->ahead_batches) {
-		struct batch *batch = container_of(node, struct batch, node);
-		if (batch->txg != store->txg)
-			continue;
+	for (struct batch *batch; (batch = batch_in_sync(store));) {
+		list_remove(&batch->node); /* it is gone when its summary has been made, which may be now; other flushes go on meanwhile */
 		int status = batch_write_summary(store, batch);
 		if (status < 0) {
+			list_push_back(&store->ahead_batches, &batch->node);
 			store_halt(store, "out of memory while writing a batch's summary");
 			return status;
 		}
-		list_remove(&batch->node);
 	}
 	for (size_t i = store->ahead_segments.count; i-- > 0;) {
 		struct ahead_segment *segment = segment_at(store, i);

@@ -53,9 +53,12 @@ int store_ahead_place(struct store *store, uint64_t txg, struct ahead_block **bl
 /* Waits. With `keep` the blocks become durable, which they have to be; otherwise what was begun is given up, rows and all. */
 void store_ahead_end(struct store *store, struct store_ahead_write *write, bool keep);
 
-/* Inside a txg: so many segments are to be there, not counting what is full; what is more and empty is closed. -ENOMEM. */
+/* Inside a txg: so many segments are to be there, not counting what is full; what is more is closed, or takes nothing more until it is. -ENOMEM. */
 int store_ahead_keep(struct store *store, unsigned segments);
+/* That take more. */
 unsigned store_ahead_segments(const struct store *store);
+/* Whether any is there, full ones included. */
+bool store_ahead_any(const struct store *store);
 /* In the sync of a txg, when everything has taken its blocks: closes their batches. May wait. */
 int store_ahead_finish(struct store *store);
 /* Inside a txg that contains all that the log has: the segments that store_resume kept for it are closed. */

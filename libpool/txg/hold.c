@@ -300,9 +300,11 @@ void core_sync_fiber(void *argument)
 			(void)sync_txg(core, core->open_txg); /* a failure halts */
 			continue;
 		}
-		if (core->stopping)
+		if (core->stopping && !intent_ahead_is_left(core))
 			break;
-		if (core->touched[core->open_txg & 1])
+		if (core->stopping)
+			core->touched[core->open_txg & 1] = true;
+		else if (core->touched[core->open_txg & 1])
 			(void)rt_queue_wait_until(core->rt, &core->sync_wake,
 						  core->opened_ns + core->options.commit_interval_ns);
 		else

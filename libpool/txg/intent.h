@@ -107,6 +107,8 @@ int intent_ahead_write(struct core *core, struct intent_group *group, struct sto
 void intent_ahead_settle(struct core *core, uint64_t txg);
 /* A commit should make the first segments. */
 bool intent_ahead_pressing(const struct core *core);
+/* An exported pool has none of these segments: an older version may use it. True: a commit has to close some. */
+bool intent_ahead_is_left(const struct core *core);
 /* Inside the txg: segments for the next ones. */
 int intent_ahead_sync(struct core *core);
 

@@ -119,7 +119,9 @@ int intent_ahead_sync(struct core *core)
 		return 0;
 	store_ahead_release(core->store);
 	intent->ahead_idle = intent->ahead_wanted ? 0 : intent->ahead_idle + 1;
-	if (intent->ahead_wanted)
+	if (core->stopping)
+		wanted = 0;
+	else if (intent->ahead_wanted)
 		wanted = segments_wanted(core);
 	else if (intent->ahead_idle > IDLE_COMMITS_MAX)
 		wanted = 0;
@@ -132,6 +134,11 @@ int intent_ahead_sync(struct core *core)
 	int status = store_ahead_keep(core->store, wanted);
 	intent->ahead_refused = asked && store_ahead_segments(core->store) == 0;
 	return status;
+}
+
+bool intent_ahead_is_left(const struct core *core)
+{
+	return !core->intent.replay_due && store_ahead_any(core->store);
 }
 
 bool intent_ahead_pressing(const struct core *core)

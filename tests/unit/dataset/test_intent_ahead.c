@@ -409,11 +409,71 @@ static void test_early_sync(void **state)
 	}
 }
 
+/* ---- Segments that nobody needs any more ---- */
+
+static unsigned open_ahead(struct machine *machine)
+{
+	unsigned count = 0;
+
+	for (uint32_t id = 0; id < alloc_segment_count(machine->core->alloc); id++) {
+		const struct segment *segment = alloc_segment(machine->core->alloc, id);
+
+		count += segment && segment->record.state == SEGMENT_OPEN && segment->record.flags & SEGMENT_AHEAD;
+	}
+	return count;
+}
+
+static void idle_body(struct machine *machine)
+{
+	struct datasets *datasets;
+	struct log_test *test = machine->test;
+	struct volume *volume = ready_volume(machine, &datasets);
+
+	for (unsigned i = 0; i < 3; i++) {
+		write_version(machine, volume, i, ++test->count);
+		flush(machine, volume);
+	}
+	expect(placed_count(machine) > 0 && open_ahead(machine) > 0);
+	for (unsigned i = 0; i < 20; i++)
+		expect_done(machine, core_commit_forced(machine->core));
+	expect(open_ahead(machine) == 0);
+	/* Once more, and the pool is exported with rows of them in the open txg. */
+	for (unsigned i = 0; i < 3; i++) {
+		write_version(machine, volume, i, ++test->count);
+		flush(machine, volume);
+		expect_done(machine, core_commit_forced(machine->core));
+	}
+	write_version(machine, volume, 5, ++test->count);
+	flush(machine, volume);
+	expect(open_ahead(machine) > 0);
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+static void exported_body(struct machine *machine)
+{
+	expect_done(machine, machine_import(machine));
+	expect(open_ahead(machine) == 0);
+	core_abandon(machine->core);
+}
+
+static void test_idle(void **state)
+{
+	struct log_test test;
+	struct machine *machine = machine_made(1, &test, 80);
+
+	(void)state;
+	machine_boot(machine, make_volume);
+	machine_boot(machine, idle_body);
+	machine_boot(machine, exported_body);
+	machine_free(machine);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crashes), cmocka_unit_test(test_spoilt), cmocka_unit_test(test_unreadable),
-		cmocka_unit_test(test_failure), cmocka_unit_test(test_again), cmocka_unit_test(test_early_sync),
+		cmocka_unit_test(test_failure), cmocka_unit_test(test_again), cmocka_unit_test(test_early_sync), cmocka_unit_test(test_idle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
