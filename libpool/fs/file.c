@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Reading and writing files. A large change is cut into pieces with a transaction handle each, so that none holds a txg
- * open for long; in a crash each piece is there as a whole or not at all, and none without those before it.
+ * open for long; in a crash each piece is there as a whole or not at all, and none without those before it, unless the intent
+ * log has part of one that was never acknowledged (docs/decisions.md, 54).
  */
 #include "libpool/fs/content.h"
 

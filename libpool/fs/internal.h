@@ -88,7 +88,7 @@ int node_new(struct fs *fs, uint64_t txg, const struct inode_record *inode, stru
 int node_store(struct fs_node *node, uint64_t txg);
 /*
  * Around a change of one node that may fail half-way: begin makes sure that the record can be stored in txg, end stores it, or,
- * with a negative status, makes it again what it was before (which is what is stored). end returns the status.
+ * with a negative status, makes it again what it was before, but for what belongs to its names. end returns the status.
  */
 int node_change_begin(struct fs_node *node, uint64_t txg, struct inode_record *ret_before);
 int node_change_end(struct fs_node *node, uint64_t txg, const struct inode_record *before, int status);

@@ -116,12 +116,32 @@ int node_change_begin(struct fs_node *node, uint64_t txg, struct inode_record *r
 	return node_store(node, txg);
 }
 
+/*
+ * As it was, but for what a change of names may have made of it meanwhile: those hold the names of a node, not its content.
+ */
+static void restore(struct fs_node *node, const struct inode_record *before)
+{
+	struct inode_record now = node->inode;
+
+	node->inode = *before;
+	node->inode.links = now.links;
+	node->inode.link = now.link;
+	node->inode.changes = now.changes;
+	node->inode.times[FS_TIME_CHANGE] = now.times[FS_TIME_CHANGE];
+	if (node_is_directory(node)) {
+		node->inode.size = now.size;
+		node->inode.times[FS_TIME_MODIFY] = now.times[FS_TIME_MODIFY];
+	}
+}
+
 int node_change_end(struct fs_node *node, uint64_t txg, const struct inode_record *before, int status)
 {
 	if (status == 0)
 		status = node_store(node, txg);
-	if (status < 0)
-		node->inode = *before;
+	if (status < 0) {
+		restore(node, before);
+		(void)node_store(node, txg); /* a change of names may have stored half of this one */
+	}
 	return status;
 }
 

@@ -314,9 +314,90 @@ static void dnodes(void **state)
 	boot(dnodes_program);
 }
 
+/* ---- A write that fails while the file gets another name ---- */
+
+struct failing {
+	struct rt_group group;
+	struct fs_node *node;
+	int status;
+};
+
+static void write_fiber(void *argument)
+{
+	struct failing *failing = argument;
+	size_t done;
+
+	failing->status = fs_write(failing->node, 10, 5, "hello", 0, &done);
+	rt_group_done(world.machine->rt, &failing->group, 0);
+}
+
+static void begin_write(struct machine *machine, struct failing *failing)
+{
+	rt_group_init(&failing->group);
+	rt_group_add(&failing->group);
+	expect_done(machine, rt_spawn(machine->rt, "write", write_fiber, failing));
+	while (!machine->core->handles[core_open_txg(machine->core) & 1])
+		rt_yield(machine->rt);
+}
+
+static void linked_program(struct machine *machine)
+{
+	uint8_t *data = calloc(1, 65536);
+	struct failing failing;
+
+	world_open(&world, machine, 14);
+	failing.node = make(&world, world.root, "one", S_IFREG | 0644);
+	for (uint32_t i = 0; i < 65536; i++)
+		data[i] = (uint8_t)(i * 2654435761u >> 13 ^ i >> 8); /* nothing that is stored in a pointer */
+	put_bytes(&world, failing.node, 0, data, 65536);
+	expect_done(machine, fs_sync(world.fs));
+	expect_done(machine, core_commit_forced(machine->core));
+	struct wanted block = { .objset = fs_record(world.fs)->id, .object = fs_number(failing.node), .level = 0, .type = TYPE_DATA };
+	damage(machine, world.datasets, &block);
+	fs_put(look(world.root, "one")); /* the folder is in memory: the names don't wait */
+	begin_write(machine, &failing);
+	expect_done(machine, fs_link(failing.node, world.root, "two", 3));
+	expect(failing.group.pending);
+	expect(rt_group_wait(machine->rt, &failing.group) == 0 && failing.status < 0);
+	expect_equal(attributes(failing.node).links, 2);
+	expect_done(machine, unlink_name(world.root, "one"));
+	begin_write(machine, &failing);
+	expect_done(machine, fs_link(failing.node, world.root, "one", 3));
+	expect_done(machine, unlink_name(world.root, "two"));
+	(void)rt_group_wait(machine->rt, &failing.group);
+	expect_equal(attributes(failing.node).links, 1);
+	fs_put(failing.node);
+	fs_put(look(world.root, "one"));
+	goes_on(machine, world.root, "after");
+	world_check(&world);
+	world_close(&world);
+	free(data);
+}
+
+static void linked_again(struct machine *machine)
+{
+	world_open(&world, machine, 0);
+	struct fs_node *node = look(world.root, "one");
+	expect_equal(attributes(node).links, 1);
+	fs_put(node);
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_linked(void **state)
+{
+	struct machine *machine = machine_new(4, 128 * MIB, 2, 1, 7);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, linked_program);
+	machine_boot(machine, linked_again);
+	machine_free(machine);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(directory), cmocka_unit_test(file), cmocka_unit_test(dnodes), cmocka_unit_test(owners),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_linked), cmocka_unit_test(directory), cmocka_unit_test(file), cmocka_unit_test(dnodes), cmocka_unit_test(owners),
 					  cmocka_unit_test(victims) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
