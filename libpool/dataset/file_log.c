@@ -100,12 +100,13 @@ void filesystem_file_changed(struct dataset *dataset, uint64_t txg, struct objec
 int filesystem_flush(struct dataset *dataset)
 {
 	struct core *core = dataset->owner->core;
+	uint64_t newest = core_open_txg(core); /* what is changed while this waits isn't asked for */
 
 	for (;;) {
 		uint64_t open = core_open_txg(core), committed = core_committed_txg(core);
 		const struct dataset_files *files = &dataset->files[open & 1];
 
-		if (core_read_only(core))
+		if (core_read_only(core) || committed >= newest)
 			return 0;
 		if (dataset->unlogged_txg == open || !dataset_is_logged(dataset) || files->bytes > LARGE_BYTES ||
 		    (core_log_capacity(core) && files->bytes > core_log_capacity(core) / LARGE_SHARE))

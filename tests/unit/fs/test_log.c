@@ -363,6 +363,17 @@ static void moments_program(struct machine *machine)
 	sync_it();
 	expect(core_committed_txg(core) == txg);
 	(void)rt_group_wait(machine->rt, &first.group);
+	/* A commit that is under way has a new name: what comes after it can't be logged before. */
+	fs_put(make(&world, world.root, "new name", S_IFREG | 0644));
+	txg = core_open_txg(core);
+	begin(&first, node, 0, commit_fiber);
+	while (core_open_txg(core) == txg)
+		rt_yield(machine->rt);
+	put_version(node, 1, 4);
+	expect(core_committed_txg(core) < txg);
+	sync_it();
+	expect(core_committed_txg(core) == txg);
+	(void)rt_group_wait(machine->rt, &first.group);
 	/* A change of names while one waits for the group that is to have his bytes. */
 	begin(&first, node, 2, sync_fiber);
 	while (!core->intent.writing)
@@ -501,10 +512,78 @@ static void test_volume(void **state)
 	machine_free(machine);
 }
 
+/* ---- Syncs while others commit without a pause and the file changes all the time ---- */
+
+static struct {
+	struct fs_node *node;
+	bool stop;
+	uint64_t last; /* commits, then it ends whatever has become of the sync */
+} busy;
+
+static void commit_on(void *argument)
+{
+	struct core *core = world.machine->core;
+
+	while (!busy.stop) {
+		expect_done(world.machine, core_commit_forced(core));
+		busy.stop |= core_commits(core) >= busy.last;
+	}
+	rt_group_done(world.machine->rt, argument, 0);
+}
+
+static void write_on(void *argument)
+{
+	while (!busy.stop) {
+		put_version(busy.node, 1, 7);
+		rt_sleep(world.machine->rt, 20000);
+	}
+	rt_group_done(world.machine->rt, argument, 0);
+}
+
+static void busy_program(struct machine *machine)
+{
+	static void (*const fibers[])(void *) = { commit_on, commit_on, write_on };
+	struct rt_group group;
+
+	world_open(&world, machine, 0);
+	busy.node = make(&world, world.root, "file", S_IFREG | 0644);
+	for (unsigned piece = 0; piece < 4; piece++)
+		put_version(busy.node, piece, 1);
+	sync_it();
+	busy.stop = false;
+	busy.last = core_commits(machine->core) + 300;
+	rt_group_init(&group);
+	for (unsigned i = 0; i < 3; i++) {
+		rt_group_add(&group);
+		expect_done(machine, rt_spawn(machine->rt, "busy", fibers[i], &group));
+	}
+	for (unsigned i = 0; i < 6; i++) {
+		rt_sleep(machine->rt, 5000000);
+		put_version(busy.node, 0, 3);
+		uint64_t mine = core_open_txg(machine->core);
+		sync_it();
+		expect(!busy.stop && core_committed_txg(machine->core) <= mine + 1);
+	}
+	busy.stop = true;
+	(void)rt_group_wait(machine->rt, &group);
+	fs_put(busy.node);
+	world_close(&world);
+}
+
+static void test_busy(void **state)
+{
+	struct machine *machine = machine_made(2, 1);
+
+	(void)state;
+	machine_boot(machine, busy_program);
+	machine_free(machine);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_overwrite), cmocka_unit_test(test_names), cmocka_unit_test(test_workers),
-					    cmocka_unit_test(test_moments), cmocka_unit_test(test_rot), cmocka_unit_test(test_volume) };
+					    cmocka_unit_test(test_moments), cmocka_unit_test(test_rot), cmocka_unit_test(test_volume),
+					    cmocka_unit_test(test_busy) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
