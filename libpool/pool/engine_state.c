@@ -112,8 +112,8 @@ static void judge(struct engine *engine, const struct tally *tally, struct libpo
 		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s missing: %s", tally->by_state[DISK_MISSING],
 			 tally->configured, tally->by_state[DISK_MISSING] == 1 ? "is" : "are", disks);
 		bool one = tally->by_state[DISK_MISSING] == 1;
-		snprintf(info->action, sizeof(info->action), "attach %s again, or replace %s (also %s there, but %s of this pool any more): poolctl replace %.60s %s NEW",
-			 one ? "it" : "them", one ? "it" : "each", one ? "if it is" : "those that are", one ? "holds nothing" : "hold nothing", pool, disk);
+		snprintf(info->action, sizeof(info->action), "attach %s again, or replace %s (also if it is there, but blank): poolctl replace %.60s %s NEW",
+			 one ? "it" : "them", one ? "it" : "each", pool, disk);
 	} else if (tally->by_state[DISK_OFFLINE]) {
 		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s taken offline: %s", tally->by_state[DISK_OFFLINE],
 			 tally->configured, tally->by_state[DISK_OFFLINE] == 1 ? "was" : "were", disks);

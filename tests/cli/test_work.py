@@ -261,14 +261,14 @@ class Work(PoolctlCase):
         status = self.status()
         self.assertIn("2 of 6 disks are missing: ", status["problem"])
         self.assertIn(f"{disks[1]}, {disks[2]}", status["problem"])
-        self.assertEqual(status["action"], "attach them again, or replace each (also those that are there, but hold nothing of this pool any more): "
+        self.assertEqual(status["action"], "attach them again, or replace each (also if it is there, but blank): "
                          f"poolctl replace tank {disks[1]} NEW")
         with open(disks[1], "wb") as file:
             file.truncate(64 * MIB)  # there again, without anything of the pool
         self.assertIn("2 of 6 disks are missing: ", self.status()["problem"])
         self.poolctl("replace", "tank", disks[1], disks[1], "--wait")
         status = self.status()
-        self.assertEqual(status["action"], "attach it again, or replace it (also if it is there, but holds nothing of this pool any more): "
+        self.assertEqual(status["action"], "attach it again, or replace it (also if it is there, but blank): "
                          f"poolctl replace tank {disks[2]} NEW")
 
     def test_action_can_be_typed(self):
