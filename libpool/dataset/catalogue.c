@@ -65,6 +65,17 @@ void dataset_stage(struct dataset *dataset, uint64_t txg)
 	dataset->staged_dirty[txg & 1] = true;
 }
 
+/*
+ * Who has what isn't needed to read files, nor to make flushed changes of them again: what was acknowledged counts for more than rows that nobody
+ * can read any more. If they might be read with all disks, the changes wait for that.
+ */
+static bool does_without_owners(const struct dataset *dataset)
+{
+	const struct core *core = dataset->owner->core;
+
+	return core_read_only(core) || (dataset->owner->replaying && core_loss_is_certain(core));
+}
+
 /* A sync finds the objset only with its owners loaded: what it reaps before, of an earlier import, their rows wouldn't follow. */
 static int load_objset(struct dataset *dataset)
 {
@@ -74,8 +85,8 @@ static int load_objset(struct dataset *dataset)
 	struct objset *objset;
 	int status = dataset->record.kind == DATASET_FILESYSTEM ? owners_load(dataset) : 0;
 
-	if (status == -POOL_EDAMAGED && core_read_only(core))
-		status = 0; /* who has what isn't needed to read files */
+	if (status == -POOL_EDAMAGED && does_without_owners(dataset))
+		status = 0;
 	if (status == 0)
 		status = objset_open(core_rt(core), core_blocks(core), &options, &dataset->record.root, &objset);
 	if (status < 0)
@@ -93,6 +104,8 @@ int dataset_load(struct dataset *dataset)
 	rt_mutex_lock(core_rt(core), &dataset->opening);
 	if (!dataset->objset)
 		status = load_objset(dataset);
+	else if (dataset->record.kind == DATASET_FILESYSTEM && !dataset->owners && !does_without_owners(dataset))
+		status = -POOL_EDAMAGED; /* opened by the replay alone */
 	if (status == 0 && dataset->record.kind == DATASET_VOLUME && !dataset->blob && !(dataset->record.flags & DATASET_DESTROYED)) {
 		status = object_open(dataset->objset, VOLUME_OBJECT, &dataset->blob);
 		if (status == 0)
@@ -323,7 +336,9 @@ int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool
 	struct core_participant participant = { .sync = participant_sync, .committed = participant_committed,
 						.gather = datasets_gather, .argument = datasets };
 	core_set_participant(core, &participant);
+	datasets->replaying = true;
 	status = core_replay(core, datasets_apply, datasets);
+	datasets->replaying = false;
 	if (status < 0) {
 		bool is_of_missing_disks = status == -POOL_EDAMAGED && !core_loss_is_certain(core);
 		datasets_close(datasets);

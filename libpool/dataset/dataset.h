@@ -29,9 +29,10 @@ bool dataset_path_within(const char *path, const char *above);
 int datasets_open(struct core *core, struct datasets **ret_datasets, struct pool_error *error);
 /* What that left out of the flushed changes, as it lies below nodes that can't be read; the first of it. */
 struct datasets_lost {
-	uint64_t bytes;
+	uint64_t changes, bytes;
 	uint32_t dataset;
-	uint64_t offset;
+	bool is_file; /* `object` of a file system; otherwise `offset` in a volume */
+	uint64_t object, offset;
 };
 const struct datasets_lost *datasets_lost(const struct datasets *datasets);
 /* Every volume must be closed. */

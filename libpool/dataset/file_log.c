@@ -195,8 +195,8 @@ static int apply_inode(struct dataset *dataset, uint64_t txg, struct object *obj
 
 	if (dnode->generation != record->offset || !is_inode(record->content, record->size, &owner))
 		return -POOL_EFORMAT;
-	/* Who has what isn't needed to read files. */
-	int status = core_read_only(dataset->owner->core) ? 0 : filesystem_check_owner(dataset, &owner);
+	/* Without rows none of them change. */
+	int status = dataset->owners && !core_read_only(dataset->owner->core) ? filesystem_check_owner(dataset, &owner) : 0;
 	if (status == 0)
 		status = object_check(object);
 	return status < 0 ? status : object_set_bonus(object, txg, record->content, record->size);

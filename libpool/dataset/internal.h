@@ -73,6 +73,7 @@ struct volume {
 struct datasets {
 	struct core *core;
 	struct datasets_lost lost;
+	bool replaying;
 	struct list list;
 	struct dataset_settings pool_settings;
 	uint64_t charged_cells; /* of all that lie in none */

@@ -5,6 +5,8 @@
  * A node above a change that can't be read would halt the pool in the commit of the replay, and so at each import. What lies below such a
  * node is lost already, and no read gives it: so a change there is left out and told, and everything else is made. But only if
  * no later import could read the node: with a disk missing the import is refused, and the log stays.
+ *
+ * Who has what of a file system isn't needed to make changes of its files again, so rows of owners that are lost lose nothing else.
  */
 #include <errno.h>
 
@@ -15,14 +17,17 @@ static bool is_damage(int status)
 	return status == -POOL_EDAMAGED || status == -POOL_EFORMAT;
 }
 
-static int leave_out(struct dataset *dataset, uint64_t offset, uint64_t length, int status)
+/* `object`: of a file, 0 of a volume. */
+static int leave_out(struct dataset *dataset, uint64_t object, uint64_t offset, uint64_t length, int status)
 {
 	struct datasets_lost *lost = &dataset->owner->lost;
 
 	if (!core_loss_is_certain(dataset->owner->core))
 		return status;
-	if (lost->bytes == 0) {
+	if (lost->changes++ == 0) {
 		lost->dataset = dataset->record.id;
+		lost->is_file = object != 0;
+		lost->object = object;
 		lost->offset = offset;
 	}
 	lost->bytes += length;
@@ -62,7 +67,7 @@ static int apply_pieces(struct dataset *dataset, uint64_t txg, const struct inte
 		if (status == 0)
 			status = apply_range(dataset, txg, at, next - at, record->content ? record->content + (at - record->offset) : NULL);
 		if (is_damage(status))
-			status = leave_out(dataset, at, next - at, status);
+			status = leave_out(dataset, 0, at, next - at, status);
 	}
 	return status;
 }
@@ -99,7 +104,7 @@ int datasets_apply(void *argument, uint64_t txg, const struct intent_record *rec
 	if (status == 0 && files)
 		status = dataset_files_apply(dataset, txg, record);
 	if (is_damage(status))
-		return leave_out(dataset, has_range ? record->offset : 0, has_range ? record->size : 0, status);
+		return leave_out(dataset, files ? record->object : 0, has_range ? record->offset : 0, has_range ? record->size : 0, status);
 	if (status < 0 || files)
 		return status;
 	switch (record->type) {

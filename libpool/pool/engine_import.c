@@ -243,14 +243,15 @@ static void note_lost(struct engine *engine, const char *what, int result)
 static void note_unreplayed(struct engine *engine)
 {
 	const struct datasets_lost *lost = datasets_lost(engine->datasets);
-	char name[LIBPOOL_NAME_MAX + 1];
+	char name[LIBPOOL_NAME_MAX + 1], first[48];
 
-	if (!lost->bytes)
+	if (!lost->changes)
 		return;
 	dataset_name(engine->datasets, lost->dataset, name);
-	engine_eventf(engine, 2, "log.lost", name,
-		      "%llu bytes of flushed changes, from byte %llu of this volume on, are lost: they lie where it can't be read",
-		      (unsigned long long)lost->bytes, (unsigned long long)lost->offset);
+	snprintf(first, sizeof(first), lost->is_file ? "file number %llu" : "byte %llu of this volume",
+		 (unsigned long long)(lost->is_file ? lost->object : lost->offset));
+	engine_eventf(engine, 2, "log.lost", name, "%llu flushed changes, of %llu bytes, are lost: they lie where it can't be read; the first: %s",
+		      (unsigned long long)lost->changes, (unsigned long long)lost->bytes, first);
 }
 
 static int bring_up(struct engine *engine, struct pool_error *error)

@@ -453,6 +453,119 @@ static void test_rot(void **state)
 	machine_free(machine);
 }
 
+/* What lies within an inode has no bytes of its own, and is told all the same when it is lost. */
+static void rot_of_inode_program(struct machine *machine)
+{
+	world_open(&world, machine, 0);
+	struct fs_node *small = make(&world, world.root, "small", S_IFREG | 0644);
+	put_bytes(&world, small, 0, "first", 5);
+	sync_it();
+	put_bytes(&world, small, 2, "second", 6);
+	sync_it();
+	struct wanted dnodes = { .objset = fs_record(world.fs)->id, .block = fs_number(small) / DNODES_PER_BLOCK, .type = TYPE_DNODES };
+	put_bytes(&world, small, 4, "third", 5);
+	expect(!commits());
+	damage(machine, world.datasets, &dnodes);
+	fs_put(small);
+	cut(machine);
+}
+
+static void see_lost_inode(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	const struct datasets_lost *lost = datasets_lost(datasets);
+
+	expect(lost->changes == 1 && lost->bytes == 0 && lost->dataset == 1 && lost->is_file && lost->object);
+	pool_close(machine, datasets);
+}
+
+static void test_rot_of_inode(void **state)
+{
+	struct machine *machine = machine_made(2, 1);
+
+	(void)state;
+	machine_boot_mode(machine, rot_of_inode_program, SIM_CRASH_NONE);
+	machine_boot(machine, see_lost_inode);
+	machine_free(machine);
+}
+
+/* ---- Who has what can't be read any more: what was promised is made again all the same, whoever may look at it then ---- */
+
+static void rot_of_owners_program(struct machine *machine)
+{
+	world_open(&world, machine, 12);
+	struct fs_node *node = make(&world, world.root, "file", S_IFREG | 0644);
+	for (unsigned piece = 0; piece < 10; piece++)
+		put_version(node, piece, 1);
+	sync_it();
+	expect_done(machine, core_commit_forced(machine->core));
+	struct wanted rows = { .objset = 0, .object = MOS_SPACE, .level = 0, .type = TYPE_TREE };
+	put_version(node, 0, 2);
+	sync_it();
+	for (unsigned piece = 1; piece < 12; piece++)
+		put_version(node, piece, 3);
+	expect(!commits());
+	damage(machine, world.datasets, &rows);
+	fs_put(node);
+	cut(machine);
+}
+
+/* With a disk missing they might be read some day. */
+static void refuse_without_owners(struct machine *machine)
+{
+	struct datasets *datasets;
+
+	expect_done(machine, machine_import(machine));
+	expect_equal(datasets_open(machine->core, &datasets, &machine->error), -POOL_EDAMAGED);
+	expect(strstr(machine->error.text, "attach"));
+	core_stop(machine->core);
+	core_abandon(machine->core);
+}
+
+static void replay_without_owners(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct fs *fs;
+
+	expect_equal(datasets_lost(datasets)->changes, 0);
+	expect_equal(fs_open(datasets, "fs", &fs, &machine->error), -POOL_EDAMAGED);
+	machine->error = (struct pool_error){ 0 };
+	expect_done(machine, volume_create(datasets, "v", MIB, PIECE, 0, &machine->error));
+	expect_done(machine, core_commit_forced(machine->core));
+	expect_done(machine, volume_destroy(datasets, "v", &machine->error));
+	pool_close(machine, datasets);
+}
+
+static void see_without_owners(struct machine *machine)
+{
+	world_open(&world, machine, 0);
+	expect_equal(datasets_lost(world.datasets)->changes, 0);
+	struct fs_node *node = look(world.root, "file");
+	for (unsigned piece = 0; piece < 12; piece++)
+		expect(has_version(node, piece, piece ? 3 : 2));
+	expect_equal(attributes(node).size, 12 * PIECE);
+	fs_put(node);
+	world_close(&world);
+}
+
+static void test_rot_of_owners(void **state)
+{
+	struct machine *machine = machine_made(2, 1);
+
+	(void)state;
+	machine_boot_mode(machine, rot_of_owners_program, SIM_CRASH_NONE);
+	machine->read_only = true;
+	machine_boot(machine, see_without_owners);
+	machine->read_only = false;
+	machine->hidden = 1;
+	machine_boot(machine, refuse_without_owners);
+	machine->hidden = 0;
+	machine_boot(machine, replay_without_owners);
+	machine->read_only = true;
+	machine_boot(machine, see_without_owners);
+	machine_free(machine);
+}
+
 /* ---- Volumes beside it: their flushes don't log files that nobody syncs, and the other way round nothing is lost ---- */
 
 static void volume_program(struct machine *machine)
@@ -582,7 +695,8 @@ static void test_busy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_overwrite), cmocka_unit_test(test_names), cmocka_unit_test(test_workers),
-					    cmocka_unit_test(test_moments), cmocka_unit_test(test_rot), cmocka_unit_test(test_volume),
+					    cmocka_unit_test(test_moments), cmocka_unit_test(test_rot), cmocka_unit_test(test_rot_of_owners), cmocka_unit_test(test_rot_of_inode),
+					    cmocka_unit_test(test_volume),
 					    cmocka_unit_test(test_busy) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
