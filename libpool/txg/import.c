@@ -158,6 +158,18 @@ static int load_and_judge(struct core *core, const struct selection *selection, 
 	return status;
 }
 
+/* Before anything is read, as that heals: of disks with each other's labels nothing is where it seems to be. */
+static int check_exchanged(const struct core_options *options, const struct core_import *import, const struct selection *selection,
+			   struct pool_error *error)
+{
+	char text[320];
+
+	if (import->force || selection_find_exchanged(options->rt, selection, text, sizeof(text)) <= selection->label->m)
+		return 0;
+	return pool_error_set(error, -POOL_EDAMAGED, "pool %.60s: disks have the labels of others: %s; put back their first and last MiB",
+			      selection->label->name, text);
+}
+
 /* A crash in the middle of a change of the configuration, or an absence, left disks with an older label. */
 static bool labels_differ(const struct core *core, const struct selection *selection)
 {
@@ -268,6 +280,8 @@ static int import_selected(const struct core_options *options, const struct core
 	else if (status < 0)
 		pool_error_set(error, status, "pool %s: %s", core->label->name, pool_error_string(status));
 	else
+		status = check_exchanged(options, import, selection, error);
+	if (status == 0)
 		status = load_and_judge(core, selection, import->force, error);
 	/* A rewind gives up what the log has. Who insists on looking at what is left gets it without. */
 	bool discard = chosen->flags & UBERBLOCK_CLEAN_EXPORT || import->rewind_txg || (import->read_only && import->force);

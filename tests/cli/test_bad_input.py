@@ -315,6 +315,20 @@ class Images(PoolctlCase):
             self.poolctl("scrub", "tank", "--wait")
             self.poolctl("debug", "verify", "tank")
 
+    def test_more_swapped_labels_than_parity(self):
+        """Their cause is told, not only that everything is damaged, and nothing is written: put back, all is well."""
+        for one, other in ((0, 1), (1, 3), (2, 3)):
+            with self.subTest(one=one, other=other):
+                disks = self.create(f"tank{one}{other}", "raid5", self.images(4, prefix=f"s{one}{other}"))
+                data = self.volume(f"tank{one}{other}/data", size="8M", data=os.urandom(5 * MIB))
+                self.swap_labels(disks[one], disks[other])
+                before = self.checksums()
+                for command in (("import", f"tank{one}{other}"), ("volume", "read", f"tank{one}{other}/data", "out")):
+                    self.refused(*command, says=[disks[one], disks[other], "labels of others"])
+                self.assertEqual(self.checksums(), before)
+                self.swap_labels(disks[one], disks[other])
+                self.reads_back(data, f"tank{one}{other}/data")
+
     def test_label_of_the_future(self):
         disks = self.create()
         self.volume()
