@@ -109,7 +109,9 @@ void report_lost_row(struct job *job, const struct job_host *host, const struct 
 bool batch_is_gone(const struct store *store, uint32_t id, const struct batch_index *batch)
 {
 	const struct segment *segment = alloc_segment(store_alloc((struct store *)store), id);
-	const struct batch_index *now = segment ? alloc_batch_find(segment, batch->base) : NULL;
+	struct dva dva = dva_unpack(batch->summary_dva);
+	/* Its own rows stay its as long as any block of it lives; others may have been given to another batch. */
+	const struct batch_index *now = segment ? alloc_batch_find(segment, dva.base + dva.offset % dva.height) : NULL;
 
 	return !now || now->txg != batch->txg;
 }

@@ -48,7 +48,7 @@ static const struct batch_index *lost_batch_of(const struct search *search, cons
 {
 	struct dva dva = dva_unpack(pointer->dva);
 	const struct segment *segment = alloc_segment(search->alloc, dva.segment);
-	const struct batch_index *batch = segment ? alloc_batch_find(segment, dva.base) : NULL;
+	const struct batch_index *batch = segment ? alloc_batch_find(segment, dva.base + dva.offset % dva.height) : NULL;
 
 	return batch && search->batches->count ?
 		       bsearch(batch, search->batches->items, search->batches->count, sizeof(*batch), compare_lost) :

@@ -74,7 +74,7 @@ static int remake_one(struct job *job, const struct job_host *host, const struct
 	for (size_t i = 0; i < found->count; i++) {
 		const struct store_known_block *block = array_at(found, struct store_known_block, i);
 		struct dva dva = dva_unpack(block->pointer.dva);
-		if (dva.segment == segment->id && same_batch(alloc_batch_find(segment, dva.base), batch))
+		if (dva.segment == segment->id && same_batch(alloc_batch_find(segment, dva.base + dva.offset % dva.height), batch))
 			blocks[count++] = *block;
 	}
 	qsort(blocks, count, sizeof(*blocks), compare_blocks);

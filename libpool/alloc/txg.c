@@ -83,6 +83,9 @@ int alloc_txg_free(struct alloc *alloc, const struct block_pointer *pointer)
 		return -EINVAL;
 	unsigned count = dva_runs(dva, pointer->psect, runs);
 	for (unsigned i = 0; i < count; i++) {
+		const struct batch_index *batch = alloc_batch_find(segment, runs[i].row);
+		if (batch && batch->txg != pointer->place)
+			return -EINVAL; /* the rows are another block's by now */
 		int status = free_extent(alloc, segment, runs[i].column, runs[i].row, runs[i].rows);
 		if (status < 0)
 			return status;

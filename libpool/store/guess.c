@@ -244,7 +244,7 @@ static void heal_own(struct guess *guess)
 	window_heal(window, mask);
 }
 
-int read_by_guess(struct store *store, const struct block_pointer *pointer, struct buffer **ret_payload)
+int read_by_guess(struct store *store, const struct block_pointer *pointer, bool heal, struct buffer **ret_payload)
 {
 	struct dva dva = dva_unpack(pointer->dva);
 	const struct segment *segment = alloc_segment(store->alloc, dva.segment);
@@ -269,7 +269,7 @@ int read_by_guess(struct store *store, const struct block_pointer *pointer, stru
 			rt_work(store->rt, guess_run, &guess);
 			status = guess.status;
 		}
-		if (status == 0)
+		if (status == 0 && heal)
 			heal_own(&guess);
 		window_release(window);
 	}

@@ -267,13 +267,14 @@ int summary_adopt(struct store *store, uint32_t segment, const struct block_poin
 const uint8_t *summary_cell(const struct row_window *window, unsigned column, unsigned row);
 enum cell_state window_judge(const struct row_window *window, unsigned column, unsigned row);
 
-/* repair.c: reconstructs and heals; the segment is pinned. As read_by_guess. */
-int read_repair(struct store *store, const struct block_pointer *pointer, const struct segment *segment, struct buffer **ret_payload);
+/* repair.c: reconstructs, and heals if `heal` says so; the segment is pinned. As read_by_guess. */
+int read_repair(struct store *store, const struct block_pointer *pointer, const struct segment *segment, bool heal,
+		struct buffer **ret_payload);
 
 /*
  * guess.c: finds the block by trying erasures against its own checksum. 0, -ENOMEM; -POOL_EDAMAGED: what was read now, k cells or
  * more of each row, isn't the block; -EIO: of some row it was fewer.
  */
-int read_by_guess(struct store *store, const struct block_pointer *pointer, struct buffer **ret_payload);
+int read_by_guess(struct store *store, const struct block_pointer *pointer, bool heal, struct buffer **ret_payload);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libpool/base/bitmap.h"
 #include "libpool/format/dva.h"
 
 struct cell_read {
@@ -164,6 +165,27 @@ bool store_waits_for_disk(const struct store *store, const struct segment *segme
 	return false;
 }
 
+/*
+ * Whether the block's rows are its own. A reader may come with the pointer of a block that has died meanwhile, whose old cells it still
+ * finds, in part, in rows that somebody else is writing: they are wrong by that block only, and to heal them would destroy the other
+ * one. Rows with a live cell are given to nobody, and those that die under a pin stay what they are until it ends.
+ */
+static bool holds_rows(const struct store *store, const struct block_pointer *pointer, const struct segment *segment)
+{
+	struct cell_run runs[COLUMNS_MAX];
+	unsigned count = dva_runs(dva_unpack(pointer->dva), pointer->psect, runs);
+
+	if (alloc_sequence(store->alloc) == 0)
+		return true; /* an import that loads the state: what it reads is committed, and nobody writes */
+	for (unsigned i = 0; i < count; i++) {
+		size_t first = (size_t)runs[i].column * store->geometry.rows + runs[i].row;
+		const struct batch_index *batch = alloc_batch_find(segment, runs[i].row);
+		if (!segment->bits || bitmap_count(segment->bits, first, runs[i].rows) != runs[i].rows || (batch && batch->txg != pointer->place))
+			return false;
+	}
+	return true;
+}
+
 static int read_block(struct store *store, const struct block_pointer *pointer, unsigned flags, bool again, struct buffer **ret_payload)
 {
 	struct dva dva = dva_unpack(pointer->dva);
@@ -197,7 +219,7 @@ static int read_block(struct store *store, const struct block_pointer *pointer, 
 		return status;
 	bool overdue = status == -ETIMEDOUT;
 	alloc_pin(segment);
-	status = read_repair(store, pointer, segment, ret_payload);
+	status = read_repair(store, pointer, segment, holds_rows(store, pointer, segment), ret_payload);
 	bool waits = store_waits_for_disk(store, segment, pointer->place);
 	alloc_unpin(store->alloc, segment);
 	bool unread = status == -EIO;

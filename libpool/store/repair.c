@@ -17,7 +17,7 @@ static int repair_run(struct store *store, const struct segment *segment, uint64
 	return status;
 }
 
-static int read_by_summary(struct store *store, const struct block_pointer *pointer, const struct segment *segment,
+static int read_by_summary(struct store *store, const struct block_pointer *pointer, const struct segment *segment, bool heal,
 			   struct buffer **ret_payload)
 {
 	struct cell_run runs[COLUMNS_MAX];
@@ -47,7 +47,7 @@ static int read_by_summary(struct store *store, const struct block_pointer *poin
 	if (status == 0 && !payload_matches(pointer, payload->data))
 		status = -POOL_EDAMAGED;
 	for (unsigned i = 0; i < used; i++) {
-		if (status == 0)
+		if (status == 0 && heal)
 			window_heal(&windows[i], 1u << runs[i].column);
 		window_release(&windows[i]);
 	}
@@ -61,13 +61,14 @@ static int read_by_summary(struct store *store, const struct block_pointer *poin
 	return 0;
 }
 
-int read_repair(struct store *store, const struct block_pointer *pointer, const struct segment *segment, struct buffer **ret_payload)
+int read_repair(struct store *store, const struct block_pointer *pointer, const struct segment *segment, bool heal,
+		struct buffer **ret_payload)
 {
 	int status = -POOL_EDAMAGED;
 
 	if (pointer->type != TYPE_SUMMARY)
-		status = read_by_summary(store, pointer, segment, ret_payload);
+		status = read_by_summary(store, pointer, segment, heal, ret_payload);
 	if (status == 0 || status == -ENOMEM)
 		return status;
-	return read_by_guess(store, pointer, ret_payload);
+	return read_by_guess(store, pointer, heal, ret_payload);
 }
