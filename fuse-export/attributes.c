@@ -17,7 +17,7 @@ static void reply_attributes(fuse_req_t request, int code, const struct libpool_
 		return;
 	}
 	stat_fill(attributes, &stat);
-	fuse_reply_attr(request, &stat, CACHE_SECONDS);
+	fuse_reply_attr(request, &stat, cache_seconds(attributes));
 }
 
 static void do_getattr(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *info)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 
 static struct timespec time_of(const struct libpool_time *time)
 {
@@ -31,12 +32,21 @@ void stat_fill(const struct libpool_attributes *attributes, struct stat *ret_sta
 	};
 }
 
+/* What was just changed isn't on disk yet, and how much space it takes there is known only then: the kernel is to ask again. */
+double cache_seconds(const struct libpool_attributes *attributes)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec - attributes->change.seconds < FRESH_SECONDS ? FRESH_SECONDS : CACHE_SECONDS;
+}
+
 void entry_fill(const struct libpool_attributes *attributes, struct fuse_entry_param *ret_entry)
 {
 	*ret_entry = (struct fuse_entry_param){
 		.ino = ino_of(attributes->node),
 		.generation = attributes->generation,
-		.attr_timeout = CACHE_SECONDS,
+		.attr_timeout = cache_seconds(attributes),
 		.entry_timeout = CACHE_SECONDS,
 	};
 	stat_fill(attributes, &ret_entry->attr);

@@ -13,6 +13,7 @@
 
 /* Nobody else changes the file system while it is mounted: what the kernel knows stays true until it changes it. */
 #define CACHE_SECONDS 3600.0
+#define FRESH_SECONDS 10.0 /* longer than the next commit takes */
 
 struct volumes;
 
@@ -40,6 +41,7 @@ static inline struct mount *mount_of(fuse_req_t request)
 
 /* convert.c */
 void stat_fill(const struct libpool_attributes *attributes, struct stat *ret_stat);
+double cache_seconds(const struct libpool_attributes *attributes);
 void entry_fill(const struct libpool_attributes *attributes, struct fuse_entry_param *ret_entry);
 /* The errno of a negative code of the library: what has no name in errno is an error of input and output. */
 int errno_of(int64_t code);

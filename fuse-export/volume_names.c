@@ -105,7 +105,8 @@ static void fill(struct volumes *volumes, struct volume_node *node, const struct
 	if (!info)
 		return;
 	ret_stat->st_size = (off_t)info->volume_bytes;
-	ret_stat->st_blocks = (blkcnt_t)(info->used_bytes / 512);
+	/* What it uses is known as of the last commit. Never 0: tar --sparse would take it for one hole and read nothing. */
+	ret_stat->st_blocks = (blkcnt_t)(info->used_bytes / 512 + 8);
 	ret_stat->st_blksize = (blksize_t)info->block_bytes;
 }
 

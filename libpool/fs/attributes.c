@@ -3,6 +3,20 @@
 #include "libpool/fs/internal.h"
 #include "libpool/fs/content.h"
 
+/*
+ * What lies on disk, and what will: tar --sparse takes a file that has no blocks for one hole and reads nothing of it. Of what
+ * is written again nobody knows how much it will add, but the content has no more than its length.
+ */
+static uint64_t cells_in_use(const struct fs_node *node, uint64_t on_disk)
+{
+	uint64_t dirty = S_ISDIR(node->inode.mode) ? 0 : blob_dirty_cells(node->object);
+	uint64_t content = (node->inode.size + CELL_SIZE - 1) / CELL_SIZE;
+
+	if (on_disk + dirty <= content)
+		return on_disk + dirty;
+	return on_disk > content ? on_disk : content;
+}
+
 void fs_attributes(const struct fs_node *node, struct fs_attributes *ret_attributes)
 {
 	const struct inode_record *inode = &node->inode;
@@ -11,7 +25,7 @@ void fs_attributes(const struct fs_node *node, struct fs_attributes *ret_attribu
 	object_info(node->object, &dnode);
 	*ret_attributes = (struct fs_attributes){
 		.number = node->number, .generation = node->generation, .size = inode->size, .changes = inode->changes,
-		.blocks = dnode.sectors * (CELL_SIZE / 512), .mode = inode->mode, .links = inode->links, .uid = inode->uid,
+		.blocks = cells_in_use(node, dnode.sectors) * (CELL_SIZE / 512), .mode = inode->mode, .links = inode->links, .uid = inode->uid,
 		.gid = inode->gid, .project = inode->project, .device_major = inode->device_major,
 		.device_minor = inode->device_minor,
 		.block_size = S_ISREG(inode->mode) ? blob_block_size(node->object) : CELL_SIZE,

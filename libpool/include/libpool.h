@@ -591,7 +591,7 @@ struct libpool_time {
 struct libpool_attributes {
 	size_t size;
 	uint64_t node, generation;
-	uint64_t length, blocks; /* blocks: of 512 bytes, on disk */
+	uint64_t length, blocks; /* blocks: of 512 bytes, on disk; what isn't yet counts as if it weren't compressed */
 	uint64_t changes;        /* grows with every change of content or attributes */
 	uint32_t mode, links, uid, gid, project;
 	uint32_t device_major, device_minor;

@@ -68,3 +68,14 @@ void blob_charged(struct object *object, uint64_t txg, uint64_t first, uint64_t 
 			block->charged = true;
 	}
 }
+
+uint64_t blob_dirty_cells(const struct object *object)
+{
+	struct overlay *overlays[2];
+	uint64_t blocks = 0;
+
+	object_overlays(object, overlays);
+	for (int i = 0; i < 2 && overlays[i]; i++)
+		blocks += overlays[i]->blocks.count;
+	return blocks * (blob_block_size(object) / CELL_SIZE);
+}

@@ -95,6 +95,8 @@ int object_set_bonus(struct object *object, uint64_t txg, const void *bonus, siz
 uint32_t blob_block_size(const struct object *object);
 /* Whether content (not the bonus alone) has changed since the last finished sync. */
 bool object_has_changes(const struct object *object);
+/* What blocks of a blob that were written since the last finished sync have at most, in cells: those that it rewrites too. */
+uint64_t blob_dirty_cells(const struct object *object);
 /* Never written to, by any txg's change of content either. */
 bool blob_is_untouched(const struct object *object);
 /* Another block size (12 to 20) for a blob that was never written to, which any txg's change of content is: else -EBUSY. Never waits. */
