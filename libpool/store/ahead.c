@@ -190,6 +190,16 @@ void ahead_retire(struct store *store, uint32_t id)
 		segment->retire = true;
 }
 
+void ahead_disk_failed(struct store *store, unsigned index)
+{
+	for (size_t i = 0; i < store->ahead_segments.count; i++) {
+		const struct segment *segment = alloc_segment(store->alloc, segment_at(store, i)->segment);
+		for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++)
+			if (segment->record.columns[c].disk == index)
+				segment_at(store, i)->retire = true;
+	}
+}
+
 int ahead_resume(struct store *store, const struct segment *segment, bool hold)
 {
 	struct ahead_segment found = { .segment = segment->id, .row = segment->record.rows_used, .usable = true };

@@ -208,6 +208,11 @@ void ahead_listed(struct store *store);
 /* Nothing more goes into the segment. True: it isn't one of these, or is no more; all it has is committed. */
 bool ahead_close(struct store *store, uint32_t segment);
 void ahead_retire(struct store *store, uint32_t segment);
+/*
+ * Nothing comes any more into segments with a column there: when the disk is up to date again, that is so in memory before any uberblock
+ * says it, and until then an import takes for absent what is written to it.
+ */
+void ahead_disk_failed(struct store *store, unsigned index);
 /* One that an import has found OPEN. */
 int ahead_resume(struct store *store, const struct segment *segment, bool hold);
 

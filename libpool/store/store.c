@@ -132,6 +132,7 @@ void store_disk_fail(struct store *store, unsigned index, const char *why)
 			if (segment->record.columns[c].disk == index)
 				stream->retire = true;
 	}
+	ahead_disk_failed(store, index);
 }
 
 void disk_count_error(struct store *store, unsigned index, bool write)

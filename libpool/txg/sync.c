@@ -248,7 +248,6 @@ static int sync_steps(struct core *core, uint64_t txg)
 
 	store_txg_begin(core->store, txg);
 	alloc_txg_begin(core->alloc, txg);
-	intent_ahead_settle(core, txg);
 	uberblock_prepare(core, txg, &uberblock);
 	int status = reserve_final(core, &reserved);
 	if (status == 0)
@@ -306,6 +305,7 @@ int sync_txg(struct core *core, uint64_t txg)
 	intent_close(core, txg);
 	core->open_txg = txg + 1;
 	rt_queue_wake_all(core->rt, &core->changed);
+	intent_ahead_settle(core, txg); /* with a slow disk that takes a while, in which disks may come and go */
 	rt_mutex_lock(core->rt, &core->config);
 	rt_no_block_begin(core->rt);
 	int status = sync_steps(core, txg);
