@@ -51,7 +51,8 @@ void fs_touch(struct fs_node *node)
 	    now.seconds - access->seconds < RELATIVE_ACCESS_SECONDS)
 		return;
 	*access = now;
-	node->lazy = true;
+	if (!list_linked(&node->lazy))
+		list_push_back(&node->fs->lazy, &node->lazy);
 }
 
 static int change_check(const struct fs_node *node, uint64_t offset, uint64_t length)

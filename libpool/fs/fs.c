@@ -123,6 +123,7 @@ int fs_open(struct datasets *datasets, const char *name, struct fs **ret_fs, str
 	fs->rt = core_rt(fs->core);
 	fs->objset = filesystem_objset(fs->dataset);
 	rt_mutex_init(&fs->names);
+	list_init(&fs->lazy);
 	if (objset_user(fs->objset)) {
 		status = pool_error_set(error, -EBUSY, "file system %s/%s is in use", core_label(fs->core)->name, name);
 	} else {
@@ -194,38 +195,28 @@ int fs_hold(struct fs *fs, uint64_t cells, uint64_t *ret_txg)
 	return status;
 }
 
-struct flush_list {
-	struct fs_node **nodes;
-	size_t count;
-};
-
-static void note_lazy(struct hash_node *hash, void *argument)
-{
-	struct flush_list *list = argument;
-	struct fs_node *node = container_of(hash, struct fs_node, hash);
-
-	if (node->lazy && !node->dying && !node->doomed)
-		list->nodes[list->count++] = fs_ref(node);
-}
-
 /* Times of access that wait. */
 static void store_all_lazy(struct fs *fs)
 {
-	struct flush_list list = { calloc(fs->nodes.count + 1, sizeof(*list.nodes)), 0 };
+	struct array nodes;
 	uint64_t txg;
 
-	if (!list.nodes)
-		return; /* they wait for the next chance */
-	hash_table_each(&fs->nodes, note_lazy, &list);
-	for (size_t i = 0; i < list.count; i++) {
-		if (guard_node(list.nodes[i]) == 0 && core_hold(fs->core, ATTRIBUTE_CELLS, &txg) == 0) {
-			(void)node_store(list.nodes[i], txg);
-			filesystem_file_changed(fs->dataset, txg, list.nodes[i]->object, 0, 0);
+	array_init(&nodes, sizeof(struct fs_node *));
+	list_for_each(at, &fs->lazy) {
+		struct fs_node *node = container_of(at, struct fs_node, lazy);
+		if (!node->dying && !node->doomed && array_push(&nodes, &node) == 0)
+			fs_ref(node); /* without memory they wait for the next chance */
+	}
+	for (size_t i = 0; i < nodes.count; i++) {
+		struct fs_node *node = *array_at(&nodes, struct fs_node *, i);
+		if (guard_node(node) == 0 && core_hold(fs->core, ATTRIBUTE_CELLS, &txg) == 0) {
+			(void)node_store(node, txg);
+			filesystem_file_changed(fs->dataset, txg, node->object, 0, 0);
 			core_release(fs->core, txg);
 		}
-		fs_put(list.nodes[i]);
+		fs_put(node);
 	}
-	free(list.nodes);
+	array_release(&nodes);
 }
 
 int fs_sync(struct fs *fs)

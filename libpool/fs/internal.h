@@ -14,8 +14,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "libpool/base/array.h"
 #include "libpool/base/check.h"
 #include "libpool/base/hash_table.h"
+#include "libpool/base/list.h"
 #include "libpool/fs/fs.h"
 
 #define NAMES_CELLS 96u      /* what a change of names, or of attributes, places at most: nodes on the way to a few leaves */
@@ -29,6 +31,7 @@ struct fs {
 	struct object *super, *links; /* FS_OBJECT_SUPER, FS_OBJECT_LINKS */
 	struct fs_super record;
 	struct hash_table nodes;
+	struct list lazy; /* of them, those whose time of access isn't stored yet */
 	struct rt_mutex names;
 	uint64_t stored; /* inodes that were changed, so far */
 	uint64_t freed; /* nodes without a name, so far: that happens at any time */
@@ -36,6 +39,7 @@ struct fs {
 
 struct fs_node {
 	struct hash_node hash; /* by number */
+	struct list lazy;      /* in fs->lazy, or unlinked */
 	struct fs *fs;
 	struct object *object;
 	unsigned references;
@@ -44,7 +48,6 @@ struct fs_node {
 	struct rt_mutex content;
 	bool doomed; /* without a name, listed under FS_OBJECT_SUPER: freed with the last handle */
 	bool dying;  /* it is being freed */
-	bool lazy;   /* the time of access isn't stored yet */
 };
 
 static inline uint8_t fs_setting(const struct fs *fs, enum dataset_setting setting)

@@ -97,6 +97,12 @@ int node_new(struct fs *fs, uint64_t txg, const struct inode_record *inode, stru
 	return 0;
 }
 
+static void node_not_lazy(struct fs_node *node)
+{
+	if (list_linked(&node->lazy))
+		list_remove(&node->lazy);
+}
+
 int node_store(struct fs_node *node, uint64_t txg)
 {
 	struct object_owner_ids owner = node_owner(&node->inode);
@@ -106,7 +112,7 @@ int node_store(struct fs_node *node, uint64_t txg)
 	filesystem_freeing(node->fs->dataset, txg, &owner);
 	node->fs->stored++;
 	inode_encode(&node->inode, raw);
-	node->lazy = false;
+	node_not_lazy(node);
 	return object_set_bonus(node->object, txg, raw, sizeof(raw));
 }
 
@@ -238,9 +244,9 @@ void fs_put(struct fs_node *node)
 	if (!node || !POOL_CHECK(node->references > 0))
 		return;
 	/* The last one works with the handle still there, as others may come meanwhile. */
-	if (node->references == 1 && node->lazy && !node->doomed && !node->dying) {
+	if (node->references == 1 && list_linked(&node->lazy) && !node->doomed && !node->dying) {
 		store_lazily(node);
-		node->lazy = false;
+		node_not_lazy(node);
 	}
 	if (node->references == 1 && node->doomed && !node->dying) {
 		node->dying = true;
@@ -249,6 +255,7 @@ void fs_put(struct fs_node *node)
 	if (--node->references)
 		return;
 	hash_table_remove(&node->fs->nodes, &node->hash);
+	node_not_lazy(node);
 	object_close(node->object);
 	free(node);
 }

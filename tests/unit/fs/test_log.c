@@ -3,66 +3,14 @@
  * Syncs of file systems through the intent log: which take no commit and which do, and that what they promised is there after a power cut. Random
  * operations under power cuts: test_model.c.
  */
-#include "libpool/txg/internal.h"
-#include "tests/unit/dataset/damage.h"
-#include "tests/unit/fs/filesystems.h"
+#include "tests/unit/fs/log.h"
 
-#define PIECE 4096u
-
-static struct world world;
 /* Of each file what was synced, its size and times too. */
 static struct {
 	unsigned versions[64];
 	uint64_t size;
 	struct fs_attributes all;
 } synced;
-
-static struct machine *machine_made(unsigned k, unsigned m)
-{
-	struct machine *machine = machine_new(k + m + (k > 1), 64 * MIB, k, m, k);
-
-	machine->options.commit_interval_ns = 1000 * NS_PER_S;
-	machine_boot(machine, machine_create_program);
-	return machine;
-}
-
-static void put_version(struct fs_node *node, unsigned piece, unsigned version)
-{
-	uint8_t data[PIECE];
-
-	block_fill(data, PIECE, piece, version);
-	put_bytes(&world, node, (uint64_t)piece * PIECE, data, PIECE);
-}
-
-static bool has_version(struct fs_node *node, unsigned piece, unsigned version)
-{
-	uint8_t data[PIECE];
-
-	expect_equal(get_bytes(&world, node, (uint64_t)piece * PIECE, data, PIECE), PIECE);
-	return block_is(data, PIECE, piece, version);
-}
-
-static void sync_it(void)
-{
-	expect_done(world.machine, fs_sync(world.fs));
-}
-
-/* Whether this sync is a commit. */
-static bool commits(void)
-{
-	uint64_t txg = core_committed_txg(world.machine->core), groups = core_log_counters(world.machine->core)->groups;
-
-	sync_it();
-	bool commit = core_committed_txg(world.machine->core) != txg;
-	expect(commit || core_log_counters(world.machine->core)->groups == groups + 1);
-	return commit;
-}
-
-static void cut(struct machine *machine)
-{
-	sim_disks_power_off(machine->set);
-	rt_yield(machine->rt);
-}
 
 /* ---- What a database does ---- */
 
@@ -178,7 +126,7 @@ static void names_program(struct machine *machine)
 	sync_it();
 	put_version(node, 0, 2);
 	sync_it();
-	for (unsigned what = 0; what < 9; what++) {
+	for (unsigned what = 0; what < 10; what++) {
 		put_version(node, 1, 10 + what);
 		expect(!commits());
 		put_version(node, 2, 10 + what);
@@ -194,6 +142,13 @@ static void names_program(struct machine *machine)
 			other = make(&world, world.root, "other", S_IFREG | 0644);
 			sync_it();
 			put_version(other, 0, 1);
+			fs_put(other);
+			break;
+		case 8: /* a file that had no name any more goes with its last handle */
+			other = make(&world, world.root, "gone", S_IFREG | 0644);
+			put_version(other, 0, 1);
+			expect_done(machine, unlink_name(world.root, "gone"));
+			sync_it();
 			fs_put(other);
 			break;
 		default: /* content that moves out of the inode */
@@ -228,6 +183,55 @@ static void test_names(void **state)
 
 	(void)state;
 	machine_boot(machine, names_program);
+	machine_free(machine);
+}
+
+/* ---- Times of access: they wait for a sync, or for the last handle to go ---- */
+
+static struct fs_time accessed[2];
+
+static void access_program(struct machine *machine)
+{
+	world_open(&world, machine, 0);
+	expect_done(machine, dataset_set(world.datasets, "fs", SETTING_ATIME, &(uint8_t){ ATIME_ON }, &machine->error));
+	struct fs_node *held = make(&world, world.root, "held", S_IFREG | 0644), *put = make(&world, world.root, "put", S_IFREG | 0644);
+	put_version(held, 0, 1);
+	sync_it();
+	put_version(held, 0, 2);
+	sync_it();
+	rt_sleep(machine->rt, 5 * NS_PER_S);
+	fs_touch(held);
+	fs_touch(put);
+	fs_touch(held); /* once more */
+	accessed[0] = attributes(held).times[FS_TIME_ACCESS];
+	accessed[1] = attributes(put).times[FS_TIME_ACCESS];
+	fs_put(put);
+	expect(!commits());
+	uint64_t operations = machine->set->operations;
+	sync_it(); /* nothing waits any more */
+	expect_equal(machine->set->operations, operations);
+	fs_put(held);
+	cut(machine);
+}
+
+static void see_access(struct machine *machine)
+{
+	world_open(&world, machine, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct fs_node *node = look(world.root, i ? "put" : "held");
+		expect(memcmp(&attributes(node).times[FS_TIME_ACCESS], &accessed[i], sizeof(accessed[i])) == 0);
+		fs_put(node);
+	}
+	world_close(&world);
+}
+
+static void test_access(void **state)
+{
+	struct machine *machine = machine_made(2, 1);
+
+	(void)state;
+	machine_boot_mode(machine, access_program, SIM_CRASH_NONE);
+	machine_boot(machine, see_access);
 	machine_free(machine);
 }
 
@@ -401,171 +405,6 @@ static void test_moments(void **state)
 	machine_free(machine);
 }
 
-/* ---- A node above what was logged can't be read any more: this is left out, and nothing else ---- */
-
-static void rot_program(struct machine *machine)
-{
-	world_open(&world, machine, 12);
-	struct fs_node *bad = make(&world, world.root, "bad", S_IFREG | 0644), *good = make(&world, world.root, "good", S_IFREG | 0644);
-	for (unsigned piece = 0; piece < 100; piece++) {
-		put_version(bad, piece, 1);
-		put_version(good, piece, 1);
-	}
-	sync_it();
-	expect_done(machine, core_commit_forced(machine->core));
-	struct wanted node = { .objset = fs_record(world.fs)->id, .object = fs_number(bad), .level = 1, .type = TYPE_DATA };
-	put_version(good, 0, 2);
-	sync_it();
-	put_version(bad, 1, 2);
-	put_version(good, 1, 2);
-	expect(!commits());
-	damage(machine, world.datasets, &node);
-	fs_put(bad);
-	fs_put(good);
-	cut(machine);
-}
-
-static void see_rot(struct machine *machine)
-{
-	uint8_t data[PIECE];
-	size_t length;
-
-	world_open(&world, machine, 0);
-	struct fs_node *bad = look(world.root, "bad"), *good = look(world.root, "good");
-	expect(has_version(good, 0, 2) && has_version(good, 1, 2) && has_version(good, 2, 1));
-	expect_equal(fs_read(bad, PIECE, PIECE, data, &length), -POOL_EDAMAGED);
-	put_version(good, 3, 3);
-	sync_it();
-	expect(!core_halted(machine->core, NULL));
-	fs_put(bad);
-	fs_put(good);
-	world_close(&world);
-}
-
-static void test_rot(void **state)
-{
-	struct machine *machine = machine_made(2, 1);
-
-	(void)state;
-	machine_boot_mode(machine, rot_program, SIM_CRASH_NONE);
-	machine_boot(machine, see_rot);
-	machine_boot(machine, see_rot);
-	machine_free(machine);
-}
-
-/* What lies within an inode has no bytes of its own, and is told all the same when it is lost. */
-static void rot_of_inode_program(struct machine *machine)
-{
-	world_open(&world, machine, 0);
-	struct fs_node *small = make(&world, world.root, "small", S_IFREG | 0644);
-	put_bytes(&world, small, 0, "first", 5);
-	sync_it();
-	put_bytes(&world, small, 2, "second", 6);
-	sync_it();
-	struct wanted dnodes = { .objset = fs_record(world.fs)->id, .block = fs_number(small) / DNODES_PER_BLOCK, .type = TYPE_DNODES };
-	put_bytes(&world, small, 4, "third", 5);
-	expect(!commits());
-	damage(machine, world.datasets, &dnodes);
-	fs_put(small);
-	cut(machine);
-}
-
-static void see_lost_inode(struct machine *machine)
-{
-	struct datasets *datasets = pool_open(machine);
-	const struct datasets_lost *lost = datasets_lost(datasets);
-
-	expect(lost->changes == 1 && lost->bytes == 0 && lost->dataset == 1 && lost->is_file && lost->object);
-	pool_close(machine, datasets);
-}
-
-static void test_rot_of_inode(void **state)
-{
-	struct machine *machine = machine_made(2, 1);
-
-	(void)state;
-	machine_boot_mode(machine, rot_of_inode_program, SIM_CRASH_NONE);
-	machine_boot(machine, see_lost_inode);
-	machine_free(machine);
-}
-
-/* ---- Who has what can't be read any more: what was promised is made again all the same, whoever may look at it then ---- */
-
-static void rot_of_owners_program(struct machine *machine)
-{
-	world_open(&world, machine, 12);
-	struct fs_node *node = make(&world, world.root, "file", S_IFREG | 0644);
-	for (unsigned piece = 0; piece < 10; piece++)
-		put_version(node, piece, 1);
-	sync_it();
-	expect_done(machine, core_commit_forced(machine->core));
-	struct wanted rows = { .objset = 0, .object = MOS_SPACE, .level = 0, .type = TYPE_TREE };
-	put_version(node, 0, 2);
-	sync_it();
-	for (unsigned piece = 1; piece < 12; piece++)
-		put_version(node, piece, 3);
-	expect(!commits());
-	damage(machine, world.datasets, &rows);
-	fs_put(node);
-	cut(machine);
-}
-
-/* With a disk missing they might be read some day. */
-static void refuse_without_owners(struct machine *machine)
-{
-	struct datasets *datasets;
-
-	expect_done(machine, machine_import(machine));
-	expect_equal(datasets_open(machine->core, &datasets, &machine->error), -POOL_EDAMAGED);
-	expect(strstr(machine->error.text, "attach"));
-	core_stop(machine->core);
-	core_abandon(machine->core);
-}
-
-static void replay_without_owners(struct machine *machine)
-{
-	struct datasets *datasets = pool_open(machine);
-	struct fs *fs;
-
-	expect_equal(datasets_lost(datasets)->changes, 0);
-	expect_equal(fs_open(datasets, "fs", &fs, &machine->error), -POOL_EDAMAGED);
-	machine->error = (struct pool_error){ 0 };
-	expect_done(machine, volume_create(datasets, "v", MIB, PIECE, 0, &machine->error));
-	expect_done(machine, core_commit_forced(machine->core));
-	expect_done(machine, volume_destroy(datasets, "v", &machine->error));
-	pool_close(machine, datasets);
-}
-
-static void see_without_owners(struct machine *machine)
-{
-	world_open(&world, machine, 0);
-	expect_equal(datasets_lost(world.datasets)->changes, 0);
-	struct fs_node *node = look(world.root, "file");
-	for (unsigned piece = 0; piece < 12; piece++)
-		expect(has_version(node, piece, piece ? 3 : 2));
-	expect_equal(attributes(node).size, 12 * PIECE);
-	fs_put(node);
-	world_close(&world);
-}
-
-static void test_rot_of_owners(void **state)
-{
-	struct machine *machine = machine_made(2, 1);
-
-	(void)state;
-	machine_boot_mode(machine, rot_of_owners_program, SIM_CRASH_NONE);
-	machine->read_only = true;
-	machine_boot(machine, see_without_owners);
-	machine->read_only = false;
-	machine->hidden = 1;
-	machine_boot(machine, refuse_without_owners);
-	machine->hidden = 0;
-	machine_boot(machine, replay_without_owners);
-	machine->read_only = true;
-	machine_boot(machine, see_without_owners);
-	machine_free(machine);
-}
-
 /* ---- Volumes beside it: their flushes don't log files that nobody syncs, and the other way round nothing is lost ---- */
 
 static void volume_program(struct machine *machine)
@@ -695,8 +534,7 @@ static void test_busy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_overwrite), cmocka_unit_test(test_names), cmocka_unit_test(test_workers),
-					    cmocka_unit_test(test_moments), cmocka_unit_test(test_rot), cmocka_unit_test(test_rot_of_owners), cmocka_unit_test(test_rot_of_inode),
-					    cmocka_unit_test(test_volume),
+					    cmocka_unit_test(test_moments), cmocka_unit_test(test_access), cmocka_unit_test(test_volume),
 					    cmocka_unit_test(test_busy) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
