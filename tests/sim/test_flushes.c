@@ -2,7 +2,8 @@
  * Four writers with units of their own write, zero and flush, until the process is killed or the power goes at some moment. What was
  * acknowledged before a flush began must be there, whoever flushed; and of each writer everything up to some change and nothing
  * that came later: a flush must not save a change without those that came before it. While an import looks at what lies beside the log,
- * reads of it may fail: it makes do, or refuses, and the next one has it all.
+ * reads of it may fail: it makes do, or refuses, and the next one has it all. Meanwhile an administrator takes disks offline, brings them back and replaces
+ * them, so that columns move, and are made again, while blocks lie beside the log.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #define HISTORY 4096u /* changes of a writer in one boot */
 #define BOOTS_DEFAULT 100u
 #define BESIDE_MAX 512u
+#define VICTIMS 2u /* disks that may be away: as many as the profile bears */
 
 struct change {
 	unsigned unit, number; /* number 0: zeros */
@@ -46,7 +48,9 @@ struct flushes {
 	} beside[BESIDE_MAX]; /* AUs with blocks beside the log, at the last flush */
 	unsigned beside_count;
 	uint64_t end_ns, end_at;
-	uint64_t flushed, lost, replayed, placed, placed_in_boot, refused, failed_reads;
+	/* Simulated disks that may be away or offline, and what takes their place; 0: nothing does. */
+	unsigned victims[VICTIMS], incoming[VICTIMS];
+	uint64_t flushed, lost, replayed, placed, placed_in_boot, refused, failed_reads, offline, online, replaced;
 };
 
 static struct flushes test;
@@ -233,6 +237,67 @@ static void check(void)
 	free(data);
 }
 
+/* ---- the administrator ---- */
+
+static void replace(unsigned which)
+{
+	struct sim_disk *old = test.world->set->disks[test.victims[which]];
+	struct pool_error error = {0};
+
+	for (unsigned i = 0; i < VICTIMS; i++)
+		if (test.incoming[i] || !test.world->set->disks[test.victims[i]]->present)
+			return;
+	if (test.world->set->count == 20)
+		return;
+	struct sim_disk *new = sim_disks_add(test.world->set, old->size);
+	struct libpool_replace_options options = {.size = sizeof(options), .old_disk = old->path, .new_disk = new->path};
+
+	test.incoming[which] = new->index;
+	test.world->retired |= 1u << new->index; /* until it is part of the pool */
+	test.replaced += engine_disk_replace(test.world->engine, &options, &error) == 0;
+}
+
+static void administrator_main(void *argument)
+{
+	struct pool_error error = {0};
+	struct sim_random random;
+
+	(void)argument;
+	sim_random_stream(&random, test.world->plan.seed, "administrator", test.world->boot);
+	for (;;) {
+		rt_sleep(test.world->rt, sim_random_below(&random, 5 * NS_PER_MS));
+		unsigned which = (unsigned)sim_random_below(&random, VICTIMS);
+		const struct sim_disk *disk = test.world->set->disks[test.victims[which]];
+		uint64_t choice = sim_random_below(&random, 8);
+
+		if (!disk->present)
+			continue;
+		if (choice < 3)
+			test.offline += engine_disk_offline(test.world->engine, disk->path, false, &error) == 0;
+		else if (choice < 7)
+			test.online += engine_disk_online(test.world->engine, disk->path, disk->path, false, &error) == 0;
+		else
+			replace(which);
+		error = (struct pool_error){0};
+	}
+}
+
+/* Who has replaced whom by now. */
+static void settle_victims(void)
+{
+	for (unsigned i = 0; i < VICTIMS; i++) {
+		if (!test.incoming[i])
+			continue;
+		world_note_members(test.world);
+		if (test.world->retired >> test.incoming[i] & 1) {
+			test.incoming[i] = 0; /* it never was */
+		} else if (test.world->retired >> test.victims[i] & 1) {
+			test.victims[i] = test.incoming[i];
+			test.incoming[i] = 0;
+		}
+	}
+}
+
 static void die(struct rt_timer *timer)
 {
 	(void)timer;
@@ -257,6 +322,7 @@ static void body(struct world *world)
 	}
 	world_expect(world, status, &error, "import");
 	test.hard_to_read = false;
+	settle_victims();
 	test.replayed += world->log.replayed;
 	test.placed_in_boot = 0;
 	world_expect(world, volume_open(world->datasets, "v", &test.volume, &error), &error, "open");
@@ -267,6 +333,8 @@ static void body(struct world *world)
 		sim_random_stream(&writer->random, world->plan.seed, "writer", world->boot * WRITERS + i);
 		world_expect(world, rt_spawn(world->rt, "writer", writer_main, writer), NULL, "spawn");
 	}
+	if (with_engine)
+		world_expect(world, rt_spawn(world->rt, "administrator", administrator_main, NULL), NULL, "spawn");
 	test.end_at = rt_now(world->rt) + test.end_ns;
 	if (!test.early && !test.answered)
 		rt_timer_arm(world->rt, &end_timer, test.end_at);
@@ -303,10 +371,12 @@ static void volume_body(struct world *world)
 /* Disks that somebody else holds for a while: the pool is imported without them. */
 static void shuffle(struct sim_random *random)
 {
-	unsigned away = sim_random_below(random, 3) ? 0 : (unsigned)sim_random_below(random, 4);
+	unsigned away = sim_random_below(random, 3) ? 0 : (unsigned)sim_random_below(random, 1u << VICTIMS);
 
-	for (unsigned i = 0; i < 2; i++) {
-		struct sim_disk *disk = test.world->set->disks[i + 1];
+	for (unsigned i = 0; i < VICTIMS; i++)
+		away = test.incoming[i] ? 0 : away; /* columns are in both */
+	for (unsigned i = 0; i < VICTIMS; i++) {
+		struct sim_disk *disk = test.world->set->disks[test.victims[i]];
 
 		if (away >> i & 1 && disk->present)
 			sim_disk_vanish(disk, SIM_CRASH_ALL);
@@ -324,7 +394,8 @@ static void run(uint64_t seed, unsigned boots)
 		plan.disk_bytes[i] = 64 * MIB;
 		plan.fua[i] = seed & 1;
 	}
-	test = (struct flushes){.world = world_new(&plan), .block = seed & 2 ? UNIT : 4096};
+	test = (struct flushes){.world = world_new(&plan), .block = seed % 4 == 1 ? 4096 : UNIT,
+				.victims = {1, 2}};
 	for (unsigned i = 0; i < WRITERS; i++)
 		test.writers[i].index = i;
 	test.world->set->hooks.allow_fault = may_fail;
@@ -336,7 +407,7 @@ static void run(uint64_t seed, unsigned boots)
 		test.world->doing = "writers";
 		test.early = sim_random_below(random, 4) == 0;
 		test.end_ns = sim_random_below(random, (test.early ? 15 : 150) * NS_PER_MS);
-		for (unsigned d = 0; d < plan.disks; d++)
+		for (unsigned d = 0; d < test.world->set->count; d++)
 			test.world->set->disks[d]->rates[SIM_READ_ERROR] = (uint32_t)sim_random_between(random, 200000, 700000);
 		test.hard_to_read = sim_random_below(random, 2);
 		test.answered = sim_random_below(random, 2);
@@ -351,13 +422,17 @@ static void run(uint64_t seed, unsigned boots)
 		else if (end == WORLD_ENDED)
 			world_fail(test.world, "the boot ended by itself");
 	}
-	sim_disk_return(test.world->set->disks[1]);
-	sim_disk_return(test.world->set->disks[2]);
+	for (unsigned i = 0; i < VICTIMS; i++)
+		if (!test.world->set->disks[test.victims[i]]->present)
+			sim_disk_return(test.world->set->disks[test.victims[i]]);
 	test.hard_to_read = false;
 	world_boot(test.world, last_body);
 	printf("ok  seed %" PRIu64 ": %u boots, %u writes, %" PRIu64 " flushes, %" PRIu64 " changes lost, %" PRIu64 " records replayed, %" PRIu64
-	       " blocks placed beside the log, %" PRIu64 " reads of them failed, %" PRIu64 " imports refused\n", seed,
-	       boots, test.number, test.flushed, test.lost, test.replayed, test.placed, test.failed_reads, test.refused);
+	       " blocks placed beside the log, %" PRIu64 " reads of them failed, %" PRIu64 " imports refused; disks: %" PRIu64 " times offline, %" PRIu64
+	       " online, %" PRIu64 " replaced\n", seed, boots, test.number, test.flushed, test.lost, test.replayed, test.placed, test.failed_reads,
+	       test.refused, test.offline, test.online, test.replaced);
+	if ((test.block == UNIT) != (test.placed > 0))
+		world_fail(test.world, "blocks of %u bytes: %" PRIu64 " placed beside the log", test.block, test.placed);
 	world_free(test.world);
 }
 
