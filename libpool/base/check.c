@@ -7,15 +7,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static _Thread_local struct {
-	void (*handler)(void *arg, const char *file, int line, const char *expression);
-	void *arg;
-} current;
+static _Thread_local struct check_handler current;
 
 void pool_check_set_handler(void (*handler)(void *arg, const char *file, int line, const char *expression), void *arg)
 {
-	current.handler = handler;
-	current.arg = arg;
+	current = (struct check_handler){handler, arg};
+}
+
+struct check_handler pool_check_replace_handler(struct check_handler handler)
+{
+	struct check_handler before = current;
+
+	current = handler;
+	return before;
 }
 
 void pool_check_failed(const char *file, int line, const char *expression)

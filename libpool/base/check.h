@@ -20,8 +20,15 @@
 
 #include <stdbool.h>
 
+struct check_handler {
+	void (*handler)(void *arg, const char *file, int line, const char *expression); /* NULL: abort */
+	void *arg; /* passed through */
+};
+
 /* Installs the calling thread's handler; NULL goes back to abort. The argument is passed through. */
 void pool_check_set_handler(void (*handler)(void *arg, const char *file, int line, const char *expression), void *arg);
+/* The same, for a while: returns the one from before, which is to be put back. */
+struct check_handler pool_check_replace_handler(struct check_handler handler);
 
 /* Reports a broken invariant to the thread's handler. Returns if the handler does; aborts without one. */
 void pool_check_failed(const char *file, int line, const char *expression) __attribute__((cold));

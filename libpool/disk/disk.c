@@ -51,6 +51,7 @@ static void abandon(struct disk_io *io, int result)
 {
 	rt_timer_cancel(io->disk->rt, &io->timer);
 	io->disk->in_flight--;
+	rt_io_ended(io->disk->rt);
 	++*abandoned(io);
 	io->result = result;
 	io->overdue = result == -ETIMEDOUT;
@@ -84,6 +85,7 @@ void disk_submit(struct disk *disk, struct disk_io *io)
 	io->timer = (struct rt_timer){.fire = slice_ended};
 	list_push_back(&disk->requests, &io->node);
 	disk->in_flight++;
+	rt_io_began(disk->rt);
 	arm_slice(io, io->submitted_ns);
 	disk->ops->submit(disk, io);
 }
@@ -135,6 +137,7 @@ void disk_complete(struct disk_io *io, int result)
 	} else {
 		rt_timer_cancel(disk->rt, &io->timer);
 		disk->in_flight--;
+		rt_io_ended(disk->rt);
 		io->result = result;
 		io->finished = true;
 		io->done(io); /* may free the io if nothing is called for its release */

@@ -3,10 +3,12 @@
  *
  * WHAT A HOST CAN RELY ON
  *   Threads      Every function may be called from any thread at any time, until its handle has been closed; calls block until
- *                they are done unless said otherwise. Each open pool has one engine thread and some worker threads of its own (struct libpool_host), and short-lived ones for what may block, as opening a
- *                disk. A call needs no more than 64 KiB of the caller's stack.
- *   Signals      All threads of the library block all signals: they go to the host's. No handler is installed, no call
- *                is interrupted by a signal. SIGPIPE is never raised.
+ *                they are done unless said otherwise. Each open pool has one engine thread and some worker threads of its own (struct
+ *                libpool_host), and short-lived ones for what may block, as opening a disk. Calls on volumes and file systems do the engine's
+ *                work themselves while its thread sleeps: a thread that is stopped in the middle of one stops the pool, and one of low
+ *                priority delays it. A call needs no more than 64 KiB of the caller's stack.
+ *   Signals      All threads of the library block all signals: they go to the host's; a thread that does the engine's work blocks
+ *                them, and its cancellation, meanwhile. No handler is installed, no call is interrupted by a signal. SIGPIPE is never raised.
  *   Process      The library never exits, prints, changes limits, the locale, the working directory or the environment, and
  *                keeps nothing global. Any number of pools are independent of each other.
  *   Fork         In a child none of the parent's handles may be used, not even to close them; it may exec or exit, and

@@ -261,7 +261,7 @@ int fs_call(struct fs_call *call, int (*function)(struct fs_call *call), bool ch
 		return -EROFS;
 	call->function = function;
 	call->changes = changes;
-	return api_run(call->handle->pool, NULL, run_call, call, NULL);
+	return api_run_here(call->handle->pool, NULL, run_call, call);
 }
 
 static int on_node(struct fs_call *call)

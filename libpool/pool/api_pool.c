@@ -71,17 +71,34 @@ static void call_fiber(struct api_request *request)
 		tell_halted(request->thread->engine, &call->error);
 }
 
+typedef void start_function(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request));
+
+static int run(struct call *call, struct libpool_volume *volume, start_function *start)
+{
+	int result = call->pool ? api_begin(call->pool, volume) : -EINVAL;
+
+	if (result < 0)
+		return result;
+	start(call->pool->thread, &call->request, call_fiber);
+	result = api_wait(&call->request);
+	api_end(call->pool, volume);
+	return result;
+}
+
 int api_run(struct libpool_pool *pool, struct libpool_volume *volume, api_function *function, void *arguments,
 	    struct libpool_error *ret_error)
 {
 	struct call call = {.pool = pool, .function = function, .arguments = arguments};
-	int result = pool ? api_begin(pool, volume) : -EINVAL;
+	int result = run(&call, volume, api_post);
 
-	if (result < 0)
-		return api_error(ret_error, result, NULL);
-	result = api_call(pool->thread, &call.request, call_fiber);
-	api_end(pool, volume);
 	return api_error(ret_error, result, &call.error);
+}
+
+int api_run_here(struct libpool_pool *pool, struct libpool_volume *volume, api_function *function, void *arguments)
+{
+	struct call call = {.pool = pool, .function = function, .arguments = arguments};
+
+	return run(&call, volume, api_start);
 }
 
 void api_run_close(struct libpool_pool *pool, api_function *function, void *handle)

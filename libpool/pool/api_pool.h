@@ -41,6 +41,8 @@ typedef int api_function(struct libpool_pool *pool, struct engine *engine, void 
 /* Runs it in the engine, on behalf of the pool or of one of its volumes. Error text included. */
 int api_run(struct libpool_pool *pool, struct libpool_volume *volume, api_function *function, void *arguments,
 	    struct libpool_error *ret_error);
+/* The same for a request for content or names, whose first leg the calling thread may run (api_start). */
+int api_run_here(struct libpool_pool *pool, struct libpool_volume *volume, api_function *function, void *arguments);
 /*
  * The same for what closes the handle of a dataset, and doesn't fail: the engine no longer refers to it afterwards, as when the
  * pool was closed, and the handle with it.

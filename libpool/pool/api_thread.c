@@ -254,14 +254,45 @@ static void request_run(struct rt_message *message)
 	sem_post(&request->done);
 }
 
-void api_post(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request))
+static void prepare(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request))
 {
 	request->message.run = request_run;
 	request->thread = thread;
 	request->function = function;
 	request->result = 0;
 	sem_init(&request->done, 0, 0);
+}
+
+void api_post(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request))
+{
+	prepare(thread, request, function);
 	rt_post(thread->rt, &request->message);
+}
+
+/* As the engine's thread: no signal's handler runs on the small stack of a fiber, nothing ends the thread, and a broken invariant halts the pool. */
+void api_start(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request))
+{
+	sigset_t all, before;
+	int result = -EBUSY, cancellation;
+
+	prepare(thread, request, function);
+	if (rt_may_run_here(thread->rt)) {
+		struct check_handler handler = pool_check_replace_handler((struct check_handler){check_failed, thread});
+
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &before);
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellation);
+		result = rt_run_here(thread->rt, "request", request_fiber, request);
+		pthread_setcancelstate(cancellation, NULL);
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+		pool_check_replace_handler(handler);
+	}
+	if (result == -EBUSY) {
+		rt_post(thread->rt, &request->message);
+	} else if (result < 0) {
+		request->result = result;
+		sem_post(&request->done);
+	}
 }
 
 /* One processor is left to whoever does the work. */
@@ -281,6 +312,10 @@ int api_wait(struct api_request *request)
 	struct api_thread *thread = request->thread;
 	struct spin_wait wait;
 
+	if (sem_trywait(&request->done) == 0) {
+		sem_destroy(&request->done);
+		return request->result;
+	}
 	spin_begin(&wait, &thread->spin);
 	if (!spin_for(thread, request, &wait))
 		while (sem_wait(&request->done) < 0 && errno == EINTR)

@@ -52,6 +52,8 @@ int api_thread_start(const struct libpool_host *host, struct api_thread **ret_th
 void api_thread_stop(struct api_thread *thread);
 
 void api_post(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request));
+/* The same; what of it needs no waiting is done by the calling thread, if the engine sleeps. The function may change nothing but content and names. */
+void api_start(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request));
 int api_wait(struct api_request *request);
 /* Posts and waits. */
 int api_call(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request));

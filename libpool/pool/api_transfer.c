@@ -52,7 +52,7 @@ static int start(struct part *part)
 	if (result < 0)
 		return result;
 	part->posted = true;
-	api_post(part->piece.volume->pool->thread, &part->request, part_fiber);
+	(part->piece.end == part->piece.limit ? api_start : api_post)(part->piece.volume->pool->thread, &part->request, part_fiber);
 	return 0;
 }
 
@@ -143,7 +143,7 @@ static int transfer_nothing(struct libpool_volume *volume, uint64_t offset)
 {
 	struct place place = {volume, offset};
 
-	return volume ? api_run(volume->pool, volume, run_check, &place, NULL) : -EINVAL;
+	return volume ? api_run_here(volume->pool, volume, run_check, &place) : -EINVAL;
 }
 
 int libpool_volume_read(libpool_volume *volume, uint64_t offset, size_t length, void *buffer)
@@ -168,7 +168,7 @@ static int change(struct libpool_volume *volume, api_function *function, struct 
 {
 	if (!volume)
 		return -EINVAL;
-	return volume->read_only ? -EROFS : api_run(volume->pool, volume, function, range, NULL);
+	return volume->read_only ? -EROFS : api_run_here(volume->pool, volume, function, range);
 }
 
 static int run_zero(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
@@ -211,7 +211,7 @@ static int run_flush(struct libpool_pool *pool, struct engine *engine, void *dat
 
 int libpool_volume_flush(libpool_volume *volume)
 {
-	return volume ? api_run(volume->pool, volume, run_flush, volume, NULL) : -EINVAL;
+	return volume ? api_run_here(volume->pool, volume, run_flush, volume) : -EINVAL;
 }
 
 static int run_seek(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
@@ -225,7 +225,7 @@ static int run_seek(struct libpool_pool *pool, struct engine *engine, void *data
 int libpool_volume_seek(libpool_volume *volume, uint64_t offset, int data, uint64_t *ret_offset)
 {
 	struct range range = {volume, offset, 0, data != 0};
-	int result = volume && ret_offset ? api_run(volume->pool, volume, run_seek, &range, NULL) : -EINVAL;
+	int result = volume && ret_offset ? api_run_here(volume->pool, volume, run_seek, &range) : -EINVAL;
 
 	if (result == 0)
 		*ret_offset = range.length;

@@ -5,10 +5,20 @@
  * whole and reverses. Only the thread that finds the stack empty wakes the engine: the others know that
  * this one has done so or is about to, and the engine takes their messages with the first. The engine may run the last
  * message and end while its poster is still on the way to wake it: `posting` keeps the rt until all of them are through.
+ *
+ * While the engine sleeps, nothing in it can run but what comes from outside. So who comes with a request may be the engine for its first leg,
+ * instead of waking a thread and waiting for it: of a request that is served from memory that is all. Others who come meanwhile post theirs, and it does
+ * them, too. It looks for messages once more after it has given the engine back, and who posts looks whether it is borrowed after that: so one of them
+ * sees the other.
  */
+#include <errno.h>
 #include <sched.h>
 
 #include "libpool/rt/scheduler.h"
+
+/* How much a thread that has borrowed the engine does for others who came meanwhile, before its own thread takes over. */
+#define BORROWED_ROUNDS 4
+#define BORROWED_SWITCHES 16
 
 void rt_post(struct rt *rt, struct rt_message *message)
 {
@@ -18,11 +28,53 @@ void rt_post(struct rt *rt, struct rt_message *message)
 	newest = atomic_load_explicit(&rt->messages, memory_order_relaxed);
 	do {
 		message->next = newest;
-	} while (!atomic_compare_exchange_weak_explicit(&rt->messages, &newest, message, memory_order_acq_rel,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak(&rt->messages, &newest, message));
 	if (!newest)
-		rt->env->ops->wake(rt->env);
+		(rt->env->ops->wake_for_message ? rt->env->ops->wake_for_message : rt->env->ops->wake)(rt->env);
 	atomic_fetch_sub_explicit(&rt->posting, 1, memory_order_release); /* the last that is touched */
+}
+
+bool rt_may_run_here(struct rt *rt)
+{
+	return rt->env->ops->lends && rt->env->ops->lends(rt->env);
+}
+
+/* Whether there is something that only the engine's thread can go on with. */
+static bool busy(const struct rt *rt, uint64_t submitted)
+{
+	return rt->stopping || rt->runnable_count > 0 || rt->yielded_count > 0 || rt->submitted != submitted;
+}
+
+static void run_messages_of_others(struct rt *rt)
+{
+	messages_run(rt);
+	for (int i = 0; i < BORROWED_SWITCHES && rt->runnable_count > 0 && !rt->stopping; i++)
+		fiber_run_next(rt);
+}
+
+int rt_run_here(struct rt *rt, const char *name, fiber_function *function, void *argument)
+{
+	const struct pool_env_ops *ops = rt->env->ops;
+	int result = -EBUSY;
+
+	if (!ops->borrow)
+		return result;
+	atomic_fetch_add_explicit(&rt->posting, 1, memory_order_relaxed);
+	if (ops->borrow(rt->env)) {
+		uint64_t submitted = rt->submitted;
+
+		result = rt_spawn(rt, name, function, argument);
+		if (result == 0)
+			fiber_run_next(rt);
+		for (int round = 0; round < BORROWED_ROUNDS && !busy(rt, submitted) && atomic_load(&rt->messages); round++)
+			run_messages_of_others(rt);
+		ops->give_back(rt->env, busy(rt, submitted), rt->timers.top ? rt->timers.top->at_ns : UINT64_MAX);
+		/* Who posted while the engine was borrowed may have left the rest to us. */
+		if (atomic_load(&rt->messages))
+			ops->wake(rt->env);
+	}
+	atomic_fetch_sub_explicit(&rt->posting, 1, memory_order_release); /* the last that is touched */
+	return result;
 }
 
 void posts_end(struct rt *rt)
@@ -92,5 +144,22 @@ void rt_work_brief(struct rt *rt, void (*function)(void *argument), void *argume
 
 void rt_work_submit(struct rt *rt, struct rt_job *job)
 {
+	rt->submitted++;
 	rt->env->ops->work(rt->env, job);
+}
+
+void rt_io_began(struct rt *rt)
+{
+	rt->submitted++;
+	rt->in_flight++;
+}
+
+void rt_io_ended(struct rt *rt)
+{
+	rt->in_flight--;
+}
+
+unsigned rt_io_in_flight(const struct rt *rt)
+{
+	return rt->in_flight;
 }

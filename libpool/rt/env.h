@@ -62,6 +62,17 @@ struct pool_env_ops {
 	void (*wait)(struct pool_env *env, uint64_t until_ns);
 	/* Ends a wait. Any thread. */
 	void (*wake)(struct pool_env *env);
+	/* The same for a message, which whoever has borrowed the engine finds before it gives it back, or right after. NULL: as wake. */
+	void (*wake_for_message)(struct pool_env *env);
+	/*
+	 * Any thread but the engine's: takes the engine over while it waits; everything that is called "in the engine's thread" may be called
+	 * by this one then, but for `wait` and what the sources do. False if it isn't waiting, or another has it. NULL: never.
+	 */
+	bool (*borrow)(struct pool_env *env);
+	/* Whether that is worth a try. Any thread. */
+	bool (*lends)(struct pool_env *env);
+	/* Ends that. The engine's thread goes on if it has something to do (`busy`), or had not slept until `until_ns`. */
+	void (*give_back)(struct pool_env *env, bool busy, uint64_t until_ns);
 	/*
 	 * Forget all jobs: those that have not begun never run, those that run are waited for, done is called
 	 * for none. NULL if jobs never run in another thread. Called by rt_abandon.

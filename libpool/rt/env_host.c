@@ -1,6 +1,9 @@
 /*
  * The environment of a real process.
  *
+ * `turn` belongs to who runs the engine: its own thread, or, while that waits, a thread that has borrowed it. The thread gives the turn away before it
+ * waits and takes it again before it touches anything. It says first that it is awake, so that nobody borrows any more, and then waits for the turn.
+ *
  * Sleeping and waking: `state` is AWAKE while the engine runs, SLEEPING while it is in ppoll, NOTIFIED
  * once somebody called wake since the engine last looked. wake sets NOTIFIED first and writes to the
  * eventfd only if it replaced SLEEPING, so an engine that runs costs its callers no system call; the
@@ -13,6 +16,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -31,7 +35,8 @@
 /* What is run at once by an engine that has other things to do: to make a worker do it takes as long. */
 #define CHEAP_US 5u
 
-enum { AWAKE, SLEEPING, NOTIFIED };
+/* LOOKING: as SLEEPING, but it sees itself when somebody calls wake. LENT: it was one of these, and another thread has borrowed it. */
+enum { AWAKE, LOOKING, SLEEPING, LENT, NOTIFIED };
 
 struct env_host {
 	struct pool_env env;
@@ -41,6 +46,10 @@ struct env_host {
 	struct list *next_source; /* the walk of poll_sources, so that callbacks may remove any source */
 	int event_descriptor;
 	atomic_int state;
+	sem_t turn;
+	/* Belong to the turn: how long the engine's thread wants to wait, and the state from before it was lent. */
+	uint64_t until_ns;
+	int lent_state;
 	struct spin spin;
 };
 
@@ -122,15 +131,21 @@ static void host_source_remove(struct pool_env *env, struct rt_source *source)
 	list_remove(&source->node);
 }
 
+static void write_event(struct env_host *host)
+{
+	uint64_t one = 1;
+
+	while (write(host->event_descriptor, &one, sizeof(one)) < 0 && errno == EINTR)
+		continue;
+}
+
+/* Of an engine that is lent, who has borrowed it sees the notice. */
 static void host_wake(struct pool_env *env)
 {
 	struct env_host *host = host_of(env);
-	uint64_t one = 1;
 
-	if (atomic_exchange(&host->state, NOTIFIED) != SLEEPING)
-		return;
-	while (write(host->event_descriptor, &one, sizeof(one)) < 0 && errno == EINTR)
-		continue;
+	if (atomic_exchange(&host->state, NOTIFIED) == SLEEPING)
+		write_event(host);
 }
 
 static void wake_by_worker(void *argument)
@@ -153,40 +168,116 @@ static int poll_sources(struct env_host *host)
 	return completions;
 }
 
-/* Until something is readable or the time has come. */
-static void sleep_until(struct env_host *host, uint64_t until_ns)
+static bool host_lends(struct pool_env *env)
 {
-	struct pollfd descriptors[DESCRIPTORS_MAX];
-	nfds_t count = 1;
-	uint64_t now = clock_ns(CLOCK_MONOTONIC);
-	/* Nothing else would tell that memory is no longer needed. */
-	if (slab_kept() > SLAB_KEEP && until_ns > now + SLAB_SETTLE_NS)
-		until_ns = now + SLAB_SETTLE_NS;
-	slab_settle(now);
-	uint64_t duration = until_ns > now ? until_ns - now : 0;
-	bool forever = until_ns == UINT64_MAX;
+	int state = atomic_load(&host_of(env)->state);
 
+	return state == SLEEPING || state == LOOKING;
+}
+
+static bool host_borrow(struct pool_env *env)
+{
+	struct env_host *host = host_of(env);
+
+	if (!host_lends(env) || sem_trywait(&host->turn) < 0)
+		return false;
+	host->lent_state = atomic_load(&host->state);
+	while (host->lent_state == SLEEPING || host->lent_state == LOOKING)
+		if (atomic_compare_exchange_weak(&host->state, &host->lent_state, LENT))
+			return true;
+	sem_post(&host->turn);
+	return false;
+}
+
+static void host_give_back(struct pool_env *env, bool busy, uint64_t until_ns)
+{
+	struct env_host *host = host_of(env);
+	bool slept = host->lent_state == SLEEPING;
+	int state = LENT;
+
+	if (busy || until_ns < host->until_ns)
+		state = atomic_exchange(&host->state, NOTIFIED);
+	else if (atomic_compare_exchange_strong(&host->state, &state, host->lent_state))
+		slept = false; /* and goes on with it */
+	sem_post(&host->turn);
+	if (slept && state != AWAKE)
+		write_event(host);
+}
+
+static void host_wake_for_message(struct pool_env *env)
+{
+	if (atomic_load(&host_of(env)->state) != LENT)
+		host_wake(env);
+}
+
+/* What the engine sleeps on: itself first, then its sources. */
+static nfds_t descriptors_of(struct env_host *host, struct pollfd *descriptors, bool *ret_crowded)
+{
+	nfds_t count = 1;
+
+	*ret_crowded = false;
 	descriptors[0] = (struct pollfd){.fd = host->event_descriptor, .events = POLLIN};
 	list_for_each(node, &host->sources) {
 		struct rt_source *source = container_of(node, struct rt_source, node);
 
 		if (source->descriptor < 0)
 			continue;
-		if (count == DESCRIPTORS_MAX) {
-			duration = !forever && duration < CROWDED_SLEEP_NS ? duration : CROWDED_SLEEP_NS;
-			forever = false;
+		*ret_crowded = count == DESCRIPTORS_MAX;
+		if (*ret_crowded)
 			break;
-		}
 		descriptors[count++] = (struct pollfd){.fd = source->descriptor, .events = POLLIN};
 	}
-	struct timespec timeout = {.tv_sec = (time_t)(duration / NS_PER_S), .tv_nsec = (long)(duration % NS_PER_S)};
-	uint64_t notified;
+	return count;
+}
 
-	if (!forever && duration == 0)
+static bool still_waits(struct env_host *host)
+{
+	int state = atomic_load_explicit(&host->state, memory_order_relaxed);
+
+	return state == LOOKING || state == LENT;
+}
+
+/*
+ * Until something is readable, somebody calls wake, or the time has come; others may borrow the engine meanwhile. If `wait` is given, it looks for a
+ * while before it sleeps.
+ */
+static void sleep_until(struct env_host *host, uint64_t until_ns, struct spin_wait *wait)
+{
+	struct pollfd descriptors[DESCRIPTORS_MAX];
+	int awake = AWAKE, looking = LOOKING;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), notified;
+	bool crowded;
+	nfds_t count = descriptors_of(host, descriptors, &crowded);
+
+	/* Nothing else would tell that memory is no longer needed. */
+	if (slab_kept() > SLAB_KEEP && until_ns > now + SLAB_SETTLE_NS)
+		until_ns = now + SLAB_SETTLE_NS;
+	slab_settle(now);
+	if (crowded && until_ns > now + CROWDED_SLEEP_NS)
+		until_ns = now + CROWDED_SLEEP_NS;
+	host->until_ns = until_ns;
+	if (until_ns <= now || !atomic_compare_exchange_strong(&host->state, &awake, wait ? LOOKING : SLEEPING))
 		return;
-	if (ppoll(descriptors, count, forever ? NULL : &timeout, NULL) > 0 && descriptors[0].revents &&
-	    read(host->event_descriptor, &notified, sizeof(notified)) < 0)
-		POOL_CHECK(errno == EAGAIN || errno == EINTR);
+	sem_post(&host->turn);
+	while (wait && still_waits(host) && spin_again(wait))
+		continue;
+	if (!wait || atomic_compare_exchange_strong(&host->state, &looking, SLEEPING)) {
+		bool forever = until_ns == UINT64_MAX;
+		uint64_t duration = 0;
+
+		if (wait)
+			now = clock_ns(CLOCK_MONOTONIC);
+		if (until_ns > now)
+			duration = until_ns - now;
+		struct timespec timeout = {.tv_sec = (time_t)(duration / NS_PER_S), .tv_nsec = (long)(duration % NS_PER_S)};
+
+		if (ppoll(descriptors, count, forever ? NULL : &timeout, NULL) > 0 && descriptors[0].revents &&
+		    read(host->event_descriptor, &notified, sizeof(notified)) < 0)
+			POOL_CHECK(errno == EAGAIN || errno == EINTR);
+	}
+	atomic_exchange(&host->state, AWAKE); /* from here on nobody borrows */
+	while (sem_wait(&host->turn) < 0 && errno == EINTR)
+		continue;
 }
 
 /* Whether somebody has called wake, which is then forgotten: what is posted after it sets NOTIFIED again. */
@@ -227,7 +318,6 @@ static void host_wait(struct pool_env *env, uint64_t until_ns)
 	struct env_host *host = host_of(env);
 	bool notified = take_notice(host);
 	struct spin_wait wait;
-	int awake = AWAKE;
 
 	if (poll_sources(host) > 0 || notified || until_ns == 0) {
 		if (!workers_help(host->workers, CHEAP_US))
@@ -236,10 +326,13 @@ static void host_wait(struct pool_env *env, uint64_t until_ns)
 	}
 	if (workers_help(host->workers, UINT_MAX))
 		return;
+	/* Without anything on its way only other threads can bring something, and they may want to borrow the engine. */
+	bool idle = rt_io_in_flight(env->rt) == 0 && workers_pending(host->workers) == 0;
+
 	spin_begin(&wait, &host->spin);
-	if (!look_again(host, &wait, until_ns)) {
-		if (sources_may_sleep(host) && atomic_compare_exchange_strong(&host->state, &awake, SLEEPING))
-			sleep_until(host, until_ns);
+	if (idle || !look_again(host, &wait, until_ns)) {
+		if (sources_may_sleep(host))
+			sleep_until(host, until_ns, idle ? &wait : NULL);
 		atomic_exchange(&host->state, AWAKE);
 		poll_sources(host);
 	}
@@ -263,6 +356,10 @@ static const struct pool_env_ops host_ops = {
 	.source_remove = host_source_remove,
 	.wait = host_wait,
 	.wake = host_wake,
+	.wake_for_message = host_wake_for_message,
+	.borrow = host_borrow,
+	.lends = host_lends,
+	.give_back = host_give_back,
 	.work_cancel = host_work_cancel,
 };
 
@@ -276,6 +373,7 @@ int env_host_new(unsigned workers, struct pool_env **ret_env)
 	host->env.ops = &host_ops;
 	host->worker_count = workers;
 	list_init(&host->sources);
+	sem_init(&host->turn, 0, 0);
 	host->event_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	result = host->event_descriptor < 0 ? -errno : 0;
 	if (result == 0)
@@ -297,6 +395,7 @@ void env_host_free(struct pool_env *env)
 	struct env_host *host = host_of(env);
 
 	workers_free(host->workers);
+	sem_destroy(&host->turn);
 	close(host->event_descriptor);
 	free(host);
 }

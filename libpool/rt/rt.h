@@ -159,6 +159,20 @@ unsigned rt_parallelism(struct rt *rt);
  * The call may return after the message ran: a message may end the engine, rt_abandon and rt_free wait for calls under way.
  */
 void rt_post(struct rt *rt, struct rt_message *message);
+/*
+ * Any thread but the engine's: starts a fiber, and runs it in the calling thread until it waits for the first time or ends, if the engine
+ * sleeps. From its first wait on it is the engine's like any other. 0; -ENOMEM; -EBUSY: the engine isn't asleep. The function may
+ * change neither disks nor anything else that belongs to the engine's thread itself, and no function may keep errno, or whatever else a thread has of its
+ * own, over a wait. For a request that is most often served from memory: it
+ * costs no change of threads then.
+ */
+int rt_run_here(struct rt *rt, const char *name, fiber_function *function, void *argument);
+/* Whether it is worth a try, that is the engine seems to sleep. */
+bool rt_may_run_here(struct rt *rt);
+/* A request to a disk has gone out, or nobody waits for it any more. */
+void rt_io_began(struct rt *rt);
+void rt_io_ended(struct rt *rt);
+unsigned rt_io_in_flight(const struct rt *rt);
 
 /*
  * While a fiber is marked, waiting for anything but I/O, workers and fiber locks is a broken invariant

@@ -197,6 +197,11 @@ static void fiber_run(struct rt *rt, struct fiber *fiber)
 	}
 }
 
+void fiber_run_next(struct rt *rt)
+{
+	fiber_run(rt, take_runnable(rt));
+}
+
 /* Only timers that were armed before this turn: one that arms itself in the past must not stop the loop. */
 static void timers_fire(struct rt *rt)
 {
@@ -219,7 +224,7 @@ static void turn(struct rt *rt)
 	messages_run(rt);
 	timers_fire(rt);
 	for (int i = 0; i < TURN_SWITCHES && rt->runnable_count > 0 && !rt->stopping; i++)
-		fiber_run(rt, take_runnable(rt));
+		fiber_run_next(rt);
 	list_splice_back(&rt->runnable, &rt->yielded);
 	rt->runnable_count += rt->yielded_count;
 	rt->yielded_count = 0;

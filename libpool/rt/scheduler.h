@@ -42,7 +42,9 @@ struct rt {
 	uint64_t turns;
 	bool stopping;
 	_Atomic(struct rt_message *) messages; /* newest first */
-	atomic_uint posting; /* threads inside of rt_post */
+	atomic_uint posting; /* threads inside of rt_post and rt_run_here */
+	uint64_t submitted;  /* jobs and disk requests so far */
+	unsigned in_flight;  /* disk requests that are waited for */
 };
 
 /* The running fiber, after checking that there is one; NULL outside fibers. */
@@ -51,9 +53,11 @@ struct fiber *fiber_current(struct rt *rt);
 void fiber_block(struct rt *rt, struct fiber *fiber);
 /* A waiting fiber whose node is unlinked becomes runnable; its deadline is cancelled. */
 void fiber_ready(struct rt *rt, struct fiber *fiber);
+/* Runs one runnable fiber until it waits or ends. */
+void fiber_run_next(struct rt *rt);
 /* Runs what other threads posted. */
 void messages_run(struct rt *rt);
-/* Waits until nobody is inside of rt_post any more. */
+/* Waits until nobody is inside of rt_post or rt_run_here any more. */
 void posts_end(struct rt *rt);
 
 #endif

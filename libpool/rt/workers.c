@@ -30,6 +30,7 @@ struct workers {
 	atomic_bool broken;           /* broken_check is valid */
 	sem_t work;                   /* not a condition: glibc's signal sleeps while an earlier one is on its way */
 	atomic_uint brief_us;         /* of all in `brief`; changed under the lock */
+	unsigned pending;             /* engine only */
 
 	pthread_mutex_t lock; /* for all below */
 	pthread_cond_t quiet;
@@ -186,6 +187,7 @@ void workers_submit(struct workers *workers, struct rt_job *job)
 	bool brief = job->brief_us > 0 && workers->count > 0;
 	unsigned before_us = 0;
 
+	workers->pending++;
 	pthread_mutex_lock(&workers->lock);
 	if (brief) {
 		list_push_back(&workers->brief, &job->node);
@@ -216,6 +218,7 @@ bool workers_help(struct workers *workers, unsigned microseconds)
 	if (!job)
 		return false;
 	job->function(job->argument);
+	workers->pending--;
 	job->done(job);
 	return true;
 }
@@ -245,6 +248,7 @@ static int run_inline(struct workers *workers)
 		struct rt_job *job = container_of(node, struct rt_job, node);
 
 		job->function(job->argument);
+		workers->pending--;
 		job->done(job);
 		count++;
 	}
@@ -280,14 +284,21 @@ int workers_deliver(struct workers *workers)
 		struct rt_job *job = container_of(oldest, struct rt_job, node);
 
 		oldest = oldest->next;
+		workers->pending--;
 		job->done(job); /* may free the job or submit it again */
 		count++;
 	}
 	return count;
 }
 
+unsigned workers_pending(const struct workers *workers)
+{
+	return workers->pending;
+}
+
 void workers_cancel(struct workers *workers)
 {
+	workers->pending = 0;
 	pthread_mutex_lock(&workers->lock);
 	list_init(&workers->queued);
 	list_init(&workers->brief);

@@ -24,6 +24,8 @@ bool workers_help(struct workers *workers, unsigned microseconds);
 void workers_rouse(struct workers *workers);
 /* Calls done of each job that has run, in the order of their ends. Returns how many. */
 int workers_deliver(struct workers *workers);
+/* In the engine: jobs that have been submitted and not delivered. */
+unsigned workers_pending(const struct workers *workers);
 /* Drops all jobs, delivered to nobody; waits for those that run. */
 void workers_cancel(struct workers *workers);
 

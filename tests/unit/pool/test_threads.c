@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/time.h>
 
 #define VOLUME_BYTES (16 * MIB)
 #define REGION (VOLUME_BYTES / 2) /* of each thread: two threads share a volume */
@@ -270,6 +271,56 @@ static void test_signals(void **state)
 	bench_end(&bench);
 }
 
+static char *stack_bottom, *stack_top;
+static volatile sig_atomic_t signals, strays;
+
+static void on_alarm(int signal)
+{
+	char here;
+
+	(void)signal;
+	signals++;
+	strays += &here < stack_bottom || &here >= stack_top;
+}
+
+/* Also while the calling thread does the engine's work: a handler may need more stack than a fiber has. */
+static void test_handlers_keep_off_fibers(void **state)
+{
+	struct bench bench;
+	libpool_pool *pool;
+	libpool_volume *volume;
+	pthread_attr_t attributes;
+	void *bottom;
+	size_t size;
+	static char data[4096];
+	struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART}, before;
+	struct itimerval each = {.it_interval.tv_usec = 100, .it_value.tv_usec = 100}, never = {0};
+
+	(void)state;
+	pthread_getattr_np(pthread_self(), &attributes);
+	pthread_attr_getstack(&attributes, &bottom, &size);
+	pthread_attr_destroy(&attributes);
+	stack_bottom = bottom;
+	stack_top = stack_bottom + size;
+	bench_begin(&bench, 2, 64 * MIB);
+	OK(bench_create(&bench, "tank", "raid1", 0, 2));
+	OK(bench_import(&bench, "tank", &pool));
+	OK(bench_volume(&bench, pool, "v", MIB, 4096));
+	OK(libpool_volume_open(pool, "v", NULL, &volume, &bench.error));
+	OK(libpool_volume_write(volume, 0, sizeof(data), data));
+	sigaction(SIGALRM, &action, &before);
+	setitimer(ITIMER_REAL, &each, NULL);
+	while (signals < 500)
+		for (int i = 0; i < 100; i++)
+			OK(libpool_volume_read(volume, 0, sizeof(data), data));
+	setitimer(ITIMER_REAL, &never, NULL);
+	sigaction(SIGALRM, &before, NULL);
+	assert_int_equal(strays, 0);
+	OK(libpool_volume_close(volume));
+	OK(libpool_close(pool, &bench.error));
+	bench_end(&bench);
+}
+
 static int fail_check(struct libpool_pool *pool, struct engine *engine, void *arguments, struct pool_error *error)
 {
 	(void)pool, (void)engine, (void)arguments, (void)error;
@@ -325,6 +376,7 @@ int main(void)
 		cmocka_unit_test(test_two_volumes), cmocka_unit_test(test_two_pools), cmocka_unit_test(test_close_under_load),
 		cmocka_unit_test(test_abandon_under_load), cmocka_unit_test(test_invariant),
 		cmocka_unit_test(test_signals),
+		cmocka_unit_test(test_handlers_keep_off_fibers),
 	};
 
 	return cmocka_run_group_tests_name("pool_threads", tests, NULL, NULL);
