@@ -56,8 +56,11 @@ static void drain(struct scrub *scrub)
 		rt_queue_wait(scrub->host->rt, &scrub->ended);
 }
 
-static void account_rows(struct scrub *scrub, const struct row_window *window, unsigned rows)
+static void account_rows(struct scrub *scrub, const struct segment *segment, const struct row_window *window, unsigned rows)
 {
+	unsigned there = (unsigned)__builtin_popcount(columns_in_service(scrub->store, segment));
+
+	scrub->job->unchecked += (uint64_t)rows * (window->k + window->m - there);
 	job_account(scrub->job, scrub->host, (uint64_t)rows * (window->k + window->m) * CELL_SIZE);
 }
 
@@ -71,7 +74,7 @@ static void window_fiber(void *argument)
 		status = settle_window(scrub->job, scrub->host, &task->window);
 	if (status < 0)
 		scrub->error = status;
-	account_rows(scrub, &task->window, task->rows);
+	account_rows(scrub, task->segment, &task->window, task->rows);
 	window_release(&task->window);
 	summary_put(scrub->store, task->summary);
 	struct segment *segment = task->segment;
@@ -192,7 +195,7 @@ static int scrub_summary_piece(struct scrub *scrub, const struct segment_plan *p
 	} else if (status == -POOL_EDAMAGED || status == -ENOENT) {
 		status = lose_summary(scrub, segment->id, batch);
 	}
-	account_rows(scrub, window, rows);
+	account_rows(scrub, segment, window, rows);
 	window_release(window);
 	free(window);
 	if (status < 0)

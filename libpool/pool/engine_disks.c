@@ -218,17 +218,23 @@ static int open_returning(struct engine *engine, struct returning *returning, un
 	return read_newest(engine, returning, error);
 }
 
-/* Whether the disk is where it was last, which may be in no folder that is searched. */
-static bool is_at_last_path(struct engine *engine, unsigned index)
+/*
+ * Whether the disk is where it was last, which may be in no folder that is searched. *ret_unlabelled: something is there, and it carries no label
+ * at all any more.
+ */
+static bool is_at_last_path(struct engine *engine, unsigned index, bool *ret_unlabelled)
 {
 	const char *path = engine_disk_path(engine, index);
 	struct label *label = NULL;
 	struct disk *disk;
-	bool result;
 
+	*ret_unlabelled = false;
 	if (!path[0] || engine->provider->ops->open(engine->provider, engine->rt, path, DISK_OPEN_READ_ONLY, &disk, NULL) < 0)
 		return false;
-	result = core_label_read(disk, &label) == 0 && guid_equal(&label->disk, &store_disk(core_store(engine->core), index)->guid);
+	int status = core_label_read(disk, &label);
+	bool result = status == 0 && guid_equal(&label->disk, &store_disk(core_store(engine->core), index)->guid);
+
+	*ret_unlabelled = status == -ENOENT || status == -POOL_EFORMAT;
 	free(label);
 	disk_close(disk);
 	return result;
@@ -240,11 +246,12 @@ static int locate(struct engine *engine, const char *path, struct returning *ret
 	const struct guid *guid = &store_disk(core_store(engine->core), returning->index)->guid;
 	struct search search;
 	char text[LIBPOOL_PATH_MAX];
+	bool unlabelled = false;
 	int result;
 
 	if (path && strlen(path) >= sizeof(returning->path))
 		return pool_error_set(error, -ENAMETOOLONG, "the path of the disk is too long");
-	if ((path && path[0]) || is_at_last_path(engine, returning->index)) {
+	if ((path && path[0]) || is_at_last_path(engine, returning->index, &unlabelled)) {
 		snprintf(returning->path, sizeof(returning->path), "%s",
 			 path && path[0] ? path : engine_disk_path(engine, returning->index));
 		return 0;
@@ -261,6 +268,9 @@ static int locate(struct engine *engine, const char *path, struct returning *ret
 	search_release(&search);
 	if (result < 0) {
 		engine_disk_text(engine, returning->index, text, sizeof(text));
+		if (unlabelled)
+			return pool_error_set(error, result, "pool %s: disk %s is where it was last and carries no label any more: replace it",
+					      disks_pool_name(engine), text);
 		return pool_error_set(error, result, "pool %s: disk %s was not found: name its path", disks_pool_name(engine), text);
 	}
 	return 0;

@@ -23,7 +23,7 @@ static void describe(const struct engine_host *host, const struct search_pool *p
 		found->in_use |= pool->disks[i]->in_use;
 	for (unsigned i = 0; i < config->disk_count; i++)
 		if (config->disks[i].state != DISK_REMOVED)
-			found->raw_bytes += config->disks[i].size;
+			found->raw_bytes += (uint64_t)disk_au_count(config->disks[i].size, config->au_shift) << config->au_shift;
 	if (pool->newest) {
 		found->clean = (pool->newest->flags & UBERBLOCK_CLEAN_EXPORT) != 0;
 		found->other_host = !found->clean && !guid_equal(&pool->newest->host, &host->core.host);

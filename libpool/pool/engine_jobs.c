@@ -163,6 +163,9 @@ static void fill(struct engine *engine, struct job *job, struct libpool_job *ret
 	jobs_describe_disk(engine, job, ret_job->object, sizeof(ret_job->object));
 	if (job->state == JOB_FAILED)
 		snprintf(ret_job->text, sizeof(ret_job->text), "%s", jobs_failure_text(job->error));
+	else if (job->kind == JOB_SCRUB && job->unchecked)
+		snprintf(ret_job->text, sizeof(ret_job->text), "%s%llu cells were not checked: no disk that is there has them",
+			 job->deep ? "with all trees; " : "", (unsigned long long)job->unchecked);
 	else if (job->kind == JOB_SCRUB && job->deep)
 		snprintf(ret_job->text, sizeof(ret_job->text), "with all trees");
 	else if (job->kind == JOB_REBUILD && job->target != DISK_ABSENT)

@@ -54,6 +54,8 @@ struct core_disk_found {
 	struct disk *disk; /* opened by the caller */
 	struct label *label;
 };
+/* Allocation units of a disk: what lies between its labels. */
+uint32_t disk_au_count(uint64_t disk_size, unsigned au_shift);
 /* Reads the best label of an open disk: 0, -ENOENT (none), -POOL_EFEATURE (with *ret_label), -POOL_EFORMAT (one that is damaged in all copies). Allocates. */
 int core_label_read(struct disk *disk, struct label **ret_label);
 /* The newest valid uberblock on a disk, in any slot; -ENOENT. */

@@ -89,7 +89,6 @@ bool sys_capacity_suffices(unsigned k, unsigned m, unsigned au_shift, uint64_t a
 
 /* labels.c */
 uint64_t label_area_offset(uint64_t disk_size, unsigned area);
-uint32_t disk_au_count(uint64_t disk_size, unsigned au_shift);
 /* Writes the label of every open configured disk: copy 0 in both areas, flush, copy 1, flush. */
 int labels_write(struct core *core);
 bool disk_is_writable(const struct store_disk *disk);

@@ -311,6 +311,37 @@ class Work(PoolctlCase):
         self.poolctl("replace", "tank", "d2", disks[1], "--force")
         self.verify()
 
+    def test_scrub_without_a_disk(self):
+        """What could not be looked at is told, and not taken for sound."""
+        disks = self.create("tank", "raid5", self.images(4))
+        data = self.volume()
+        self.poolctl("offline", "tank", disks[2])
+        text = self.document("scrub", "tank", "--wait")["jobs"][-1]["text"]
+        self.assertIn("cells were not checked", text)
+        self.assertIn("cells were not checked", self.poolctl("scrub", "tank", "--wait"))
+        self.poolctl("online", "tank", disks[2])
+        self.assertEqual(self.document("scrub", "tank", "--wait")["jobs"][-1]["text"], "")
+        self.reads_back(data)
+
+    def test_raw_size(self):
+        """The same figure wherever it is shown: what lies between the labels."""
+        disks = self.images(3)
+        raw = self.document("create", "tank", "raid5", *disks)["raw_bytes"]
+        self.assertEqual(self.document("list")["pools"][0]["raw_bytes"], raw)
+        self.import_pool()
+        self.assertEqual(self.document("list")["pools"][0]["raw_bytes"], raw)
+        self.assertEqual(self.status()["raw_bytes"], raw)
+        self.export_pool()
+
+    def test_online_of_an_erased_disk(self):
+        disks = self.create("tank", "raid5", self.images(4))
+        self.poolctl("offline", "tank", disks[1])
+        self.image("d1")
+        for name in ("#1", disks[1]):
+            self.refused("online", "tank", name, says=["no label", "replace"], changes=True)
+        os.unlink(disks[1])
+        self.refused("online", "tank", "#1", says="not found", changes=True)
+
     def test_offline_and_online(self):
         disks = self.create()
         data = self.volume()
