@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 #define FOREVER UINT64_MAX
@@ -378,12 +379,34 @@ static void test_descriptor(void **state)
 	end(scene);
 }
 
+static atomic_int reaper; /* the thread that reaps, or is about to */
+
 static void *reap_forever(void *argument)
 {
 	struct libpool_completion completion;
 	struct scene *scene = argument;
 
+	atomic_store(&reaper, gettid());
 	return (void *)(intptr_t)libpool_queue_reap(scene->queue, &completion, 1, FOREVER);
+}
+
+/* A queue that is closed may not be called any more: so the thread must be inside, and asleep there, which nobody hurries it to on a busy machine. */
+static void await_sleeping_reaper(void)
+{
+	unsigned asleep = 0;
+
+	while (asleep < 3) {
+		char path[64], state = 0;
+		FILE *file;
+
+		usleep(3000);
+		snprintf(path, sizeof(path), "/proc/self/task/%d/stat", atomic_load(&reaper));
+		file = atomic_load(&reaper) ? fopen(path, "re") : NULL;
+		asleep = file && fscanf(file, "%*d (%*[^)]) %c", &state) == 1 && state == 'S' ? asleep + 1 : 0;
+		if (file)
+			fclose(file);
+	}
+	atomic_store(&reaper, 0);
 }
 
 /* Closing the queue with requests under way, completions that nobody takes, and threads that wait. */
@@ -403,7 +426,7 @@ static void test_close_queue(void **state)
 			requests[i] = request(scene, i % 9 == 8 ? LIBPOOL_FLUSH : i % 2 ? LIBPOOL_WRITE : LIBPOOL_READ, i % 9 == 8 ? 0 : i * 16384,
 					      i % 9 == 8 ? 0 : 16384, data[i]);
 		assert_int_equal(pthread_create(&waiter, NULL, reap_forever, scene), 0);
-		usleep(10000);
+		await_sleeping_reaper();
 		if (round % 2 == 0)
 			assert_int_equal(libpool_queue_submit(scene->queue, requests, 64), 64);
 		usleep(round * 500);
