@@ -208,7 +208,7 @@ class Demonstration:
         time.sleep(0.5)
         print(f"$ kill -9 {self.tray}", flush=True)
         os.kill(self.tray, signal.SIGKILL)
-        self.compare(self.files[::10])
+        self.compare(self.files[::20])
         stop.set()
         writer.join()
         if wrong or not written:
@@ -224,7 +224,7 @@ class Demonstration:
             if client.read(name) != content:
                 fail(name)
         client.close()
-        self.compare(self.files[1::10])
+        self.compare(self.files[1::20])
 
     def stop(self):
         for server in reversed(self.servers):
