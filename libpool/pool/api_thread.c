@@ -256,7 +256,7 @@ static void request_run(struct rt_message *message)
 
 static void prepare(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request))
 {
-	request->message.run = request_run;
+	request->message = (struct rt_message){.run = request_run};
 	request->thread = thread;
 	request->function = function;
 	request->result = 0;
@@ -288,6 +288,7 @@ void api_start(struct api_thread *thread, struct api_request *request, void (*fu
 		pool_check_replace_handler(handler);
 	}
 	if (result == -EBUSY) {
+		request->message.anywhere = true;
 		rt_post(thread->rt, &request->message);
 	} else if (result < 0) {
 		request->result = result;

@@ -18,7 +18,6 @@
 
 /* How much a thread that has borrowed the engine does for others who came meanwhile, before its own thread takes over. */
 #define BORROWED_ROUNDS 4
-#define BORROWED_SWITCHES 16
 
 void rt_post(struct rt *rt, struct rt_message *message)
 {
@@ -39,16 +38,66 @@ bool rt_may_run_here(struct rt *rt)
 	return rt->env->ops->lends && rt->env->ops->lends(rt->env);
 }
 
+void posts_end(struct rt *rt)
+{
+	while (atomic_load_explicit(&rt->posting, memory_order_acquire) > 0)
+		sched_yield();
+}
+
+/* From the stack to the end of those that have been taken. */
+static void take_messages(struct rt *rt)
+{
+	if (!atomic_load_explicit(&rt->messages, memory_order_relaxed))
+		return;
+	struct rt_message *newest = atomic_exchange(&rt->messages, NULL), *oldest = NULL, *last = newest;
+
+	while (newest) {
+		struct rt_message *next = newest->next;
+
+		newest->next = oldest;
+		oldest = newest;
+		newest = next;
+	}
+	*rt->taken_end = oldest;
+	rt->taken_end = &last->next;
+}
+
+static struct rt_message *next_message(struct rt *rt)
+{
+	struct rt_message *message = rt->taken;
+
+	rt->taken = message->next;
+	if (!rt->taken)
+		rt->taken_end = &rt->taken;
+	return message; /* run may free it */
+}
+
+void messages_run(struct rt *rt)
+{
+	take_messages(rt);
+	while (rt->taken) {
+		struct rt_message *message = next_message(rt);
+
+		message->run(message);
+	}
+}
+
 /* Whether there is something that only the engine's thread can go on with. */
 static bool busy(const struct rt *rt, uint64_t submitted)
 {
-	return rt->stopping || rt->runnable_count > 0 || rt->yielded_count > 0 || rt->submitted != submitted;
+	return rt->stopping || rt->taken || rt->runnable_count > 0 || rt->yielded_count > 0 || rt->submitted != submitted;
 }
 
+/* Up to one that is for the engine's thread; of fibers, only those that the messages spawn: others that they wake aren't for this thread. */
 static void run_messages_of_others(struct rt *rt)
 {
-	messages_run(rt);
-	for (int i = 0; i < BORROWED_SWITCHES && rt->runnable_count > 0 && !rt->stopping; i++)
+	take_messages(rt);
+	while (rt->taken && rt->taken->anywhere) {
+		struct rt_message *message = next_message(rt);
+
+		message->run(message);
+	}
+	for (size_t count = rt->runnable_count; count > 0 && !rt->stopping; count--)
 		fiber_run_next(rt);
 }
 
@@ -75,34 +124,6 @@ int rt_run_here(struct rt *rt, const char *name, fiber_function *function, void 
 	}
 	atomic_fetch_sub_explicit(&rt->posting, 1, memory_order_release); /* the last that is touched */
 	return result;
-}
-
-void posts_end(struct rt *rt)
-{
-	while (atomic_load_explicit(&rt->posting, memory_order_acquire) > 0)
-		sched_yield();
-}
-
-void messages_run(struct rt *rt)
-{
-	if (!atomic_load_explicit(&rt->messages, memory_order_relaxed))
-		return;
-	struct rt_message *newest = atomic_exchange_explicit(&rt->messages, NULL, memory_order_acq_rel);
-	struct rt_message *oldest = NULL;
-
-	while (newest) {
-		struct rt_message *next = newest->next;
-
-		newest->next = oldest;
-		oldest = newest;
-		newest = next;
-	}
-	while (oldest) {
-		struct rt_message *next = oldest->next; /* run may free it */
-
-		oldest->run(oldest);
-		oldest = next;
-	}
 }
 
 struct waiting_job {

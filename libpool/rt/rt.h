@@ -70,6 +70,8 @@ struct rt_group {
 /* A message from another thread: `run` is called in the engine's thread, outside any fiber. */
 struct rt_message {
 	struct rt_message *next; /* private */
+	/* Its run may be called by a thread that has borrowed the engine, and so may what it spawns, as for rt_run_here. */
+	bool anywhere;
 	void (*run)(struct rt_message *message);
 };
 

@@ -26,6 +26,7 @@ int rt_new(struct pool_env *env, struct rt **ret_rt)
 	list_init(&rt->idle);
 	list_init(&rt->runnable);
 	list_init(&rt->yielded);
+	rt->taken_end = &rt->taken;
 	env->rt = rt;
 	*ret_rt = rt;
 	return 0;

@@ -42,6 +42,7 @@ struct rt {
 	uint64_t turns;
 	bool stopping;
 	_Atomic(struct rt_message *) messages; /* newest first */
+	struct rt_message *taken, **taken_end; /* not run yet, oldest first */
 	atomic_uint posting; /* threads inside of rt_post and rt_run_here */
 	uint64_t submitted;  /* jobs and disk requests so far */
 	unsigned in_flight;  /* disk requests that are waited for */

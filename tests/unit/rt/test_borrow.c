@@ -231,6 +231,81 @@ static void test_wakes_a_fiber(void **state)
 	test_end(&test);
 }
 
+struct posted {
+	struct rt_message message;
+	struct test *test;
+	bool wakes;
+	pid_t ran; /* the thread */
+	pid_t woken;
+};
+
+static void wake_fiber(void *argument)
+{
+	rt_queue_wake_all(((struct test *)argument)->rt, &((struct test *)argument)->queue);
+}
+
+static void note_thread(struct rt_message *message)
+{
+	struct posted *posted = container_of(message, struct posted, message);
+
+	posted->ran = gettid();
+	if (posted->wakes)
+		assert_int_equal(rt_spawn(posted->test->rt, "waker", wake_fiber, posted->test), 0);
+}
+
+static struct posted posted[4];
+
+static void wait_for_waker(void *argument)
+{
+	struct test *test = ((struct request *)argument)->test;
+
+	test->rounds++;
+	rt_queue_wait(test->rt, &test->queue);
+	posted[0].woken = gettid();
+}
+
+static void *call_waiter(void *argument)
+{
+	struct request request;
+
+	call(argument, wait_for_waker, &request);
+	return NULL;
+}
+
+static void post_some(void *argument)
+{
+	struct request *request = argument;
+
+	for (unsigned i = 0; i < 4; i++) {
+		posted[i] = (struct posted){.message = {.run = note_thread, .anywhere = i != 2}, .test = request->test, .wakes = i == 1};
+		rt_post(request->test->rt, &posted[i].message);
+	}
+}
+
+/* What others post meanwhile is done in the same thread if it may be, in order; what it wakes is the engine's. */
+static void test_messages_of_others(void **state)
+{
+	struct test test;
+	struct request request;
+	pthread_t thread;
+
+	(void)state;
+	test_begin(&test, 1);
+	assert_int_equal(pthread_create(&thread, NULL, call_waiter, &test), 0);
+	do
+		call(&test, read_rounds, &request);
+	while (test.count == 0);
+	call_here(&test, post_some, &request);
+	pthread_join(thread, NULL);
+	call(&test, read_rounds, &request); /* after all of them */
+	assert_int_equal(posted[0].ran, gettid());
+	assert_int_equal(posted[1].ran, gettid());
+	assert_int_equal(posted[2].ran, test.id);
+	assert_int_equal(posted[3].ran, test.id);
+	assert_int_equal(posted[0].woken, test.id);
+	test_end(&test);
+}
+
 static void some_of_all(void *argument)
 {
 	struct request *request = argument;
@@ -324,6 +399,7 @@ int main(void)
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_goes_on),
 		cmocka_unit_test(test_wakes_a_fiber),
+		cmocka_unit_test(test_messages_of_others),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_never),
 		cmocka_unit_test(test_not_running),
