@@ -95,6 +95,8 @@ void filesystem_file_changed(struct dataset *dataset, uint64_t txg, struct objec
 		return;
 	}
 	files->bytes += length + 2 * INTENT_RECORD_SIZE + DNODE_BONUS_MAX;
+	if (files->bytes > LARGE_BYTES) /* a sync would commit it: what has changed need not be kept any longer */
+		filesystem_changed(dataset, txg);
 }
 
 int filesystem_flush(struct dataset *dataset)
@@ -108,7 +110,7 @@ int filesystem_flush(struct dataset *dataset)
 
 		if (core_read_only(core) || committed >= newest)
 			return 0;
-		if (dataset->unlogged_txg == open || !dataset_is_logged(dataset) || files->bytes > LARGE_BYTES ||
+		if (dataset->unlogged_txg == open || !dataset_is_logged(dataset) ||
 		    (core_log_capacity(core) && files->bytes > core_log_capacity(core) / LARGE_SHARE))
 			return core_commit(core);
 		if (dataset->unlogged_txg > committed || (dataset->files[(open - 1) & 1].count && open - 1 > committed)) {

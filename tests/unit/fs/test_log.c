@@ -3,6 +3,8 @@
  * Syncs of file systems through the intent log: which take no commit and which do, and that what they promised is there after a power cut. Random
  * operations under power cuts: test_model.c.
  */
+#include "libpool/dataset/internal.h"
+#include "libpool/fs/internal.h"
 #include "tests/unit/fs/log.h"
 
 /* Of each file what was synced, its size and times too. */
@@ -161,7 +163,12 @@ static void names_program(struct machine *machine)
 		put_version(node, 3, 10 + what);
 		expect(commits());
 	}
-	/* More than the log is for. */
+	/* More than the log is for: a commit will have it, so nobody keeps where it is. */
+	put_version(node, 1, 30);
+	expect_equal(world.fs->dataset->files[core_open_txg(machine->core) & 1].count, 1);
+	put_bytes(&world, node, 64 * MIB, "behind a gap", 12);
+	expect_equal(world.fs->dataset->files[core_open_txg(machine->core) & 1].count, 0);
+	expect(commits());
 	for (unsigned piece = 0; piece < 4000; piece++)
 		put_version(node, piece, 3);
 	expect(commits());
