@@ -59,7 +59,7 @@ static int64_t change_bytes(const struct tree_change *change)
 
 void dirty_block_changes(struct dirty_block *block)
 {
-	block->rewritten |= block->ahead != NULL;
+	block->rewritten |= block->ahead && !block->ahead->logged;
 	ahead_block_unref(block->ahead);
 	block->ahead = NULL;
 }

@@ -35,6 +35,13 @@ struct ahead_block *ahead_block_new(struct buffer *data)
 	return block;
 }
 
+void ahead_block_is_logged(struct ahead_block *block)
+{
+	buffer_unref(block->payload);
+	block->payload = NULL;
+	block->logged = true;
+}
+
 static void drop_content(struct ahead_block *block)
 {
 	buffer_unref(block->data);

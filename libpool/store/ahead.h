@@ -27,6 +27,7 @@ struct ahead_block {
 	struct buffer *payload;
 	/* Set by the store. */
 	bool durable; /* with all its columns */
+	bool logged;  /* it has no place: the log has it */
 	/* Set by the sync of its txg; without it nobody has the block, and its cells hold nothing. */
 	bool taken;
 };
@@ -34,6 +35,8 @@ struct ahead_block {
 /* With one reference; takes one to data. NULL without memory. */
 struct ahead_block *ahead_block_new(struct buffer *data);
 void ahead_block_unref(struct ahead_block *block);
+/* The log has its content instead: what would have been stored is memory that nobody counts. */
+void ahead_block_is_logged(struct ahead_block *block);
 
 struct store_ahead_write {
 	struct rt_group group; /* the columns on their way */

@@ -117,6 +117,8 @@ int intent_ahead_sync(struct core *core);
 bool intent_has_room(const struct core *core, unsigned segments);
 /* Rows for the blocks of a group; numbers, chains and seals them. -ENOSPC: the log is full. */
 int intent_place(struct core *core, struct intent_group *group);
+/* Whether the group will have its rows with so many further records. */
+bool intent_has_place(const struct core *core, const struct intent_group *group, size_t records, size_t record_bytes);
 /* The log is so full that a commit should free it. */
 bool intent_pressing(const struct core *core);
 /* Every segment has all the copies that it can have. */

@@ -66,6 +66,8 @@ static int add_records(struct intent_group *group)
 			ahead->record.content = ahead->block->data->data;
 		}
 		status = core_log_add(group, &ahead->record);
+		if (!pointer->dva)
+			ahead_block_is_logged(ahead->block);
 	}
 	return status;
 }
@@ -86,6 +88,9 @@ int intent_ahead_write(struct core *core, struct intent_group *group, struct sto
 	for (size_t i = 0; i < count && status == 0; i++)
 		if (blocks[i]->payload)
 			blocks[placed++] = blocks[i];
+	/* Before anything goes to where it would stay: what is given up there takes its segment with it. */
+	if (status == 0 && !intent_has_place(core, group, placed, INTENT_PLACED_SIZE))
+		status = -ENOSPC;
 	if (status == 0)
 		status = store_ahead_place(core->store, blocks[0]->txg, blocks, placed, write);
 	free(blocks);

@@ -40,34 +40,70 @@ bool intent_pressing(const struct core *core)
 	return intent_ahead_pressing(core) || (intent->active && live > intent->segment_count * 3 / 4);
 }
 
-/* Whether the blocks fit from the head on; with `take` they get their places. */
-static bool walk(struct core *core, struct intent_group *group, bool take)
+/* From the head on. */
+struct ring_walk {
+	unsigned head, row, entered;
+};
+
+/* Past the next block, if there is room for it. */
+static bool step(const struct core *core, struct ring_walk *walk, size_t payload_bytes)
+{
+	const struct intent *intent = &core->intent;
+	unsigned cells = intent_block_cells(payload_bytes);
+
+	if (walk->row + cells > rows_of_segment(core) + 1) {
+		walk->head = (walk->head + 1) % intent->segment_count;
+		walk->row = 1;
+		/* Not into what is needed, nor into what this group began with. */
+		if (!is_free(core, &intent->segments[walk->head]) || ++walk->entered == intent->segment_count)
+			return false;
+	}
+	walk->row += cells;
+	return true;
+}
+
+/* Whether the blocks fit; with `take` they get their places. */
+static bool walk_blocks(struct core *core, struct intent_group *group, bool take)
 {
 	struct intent *intent = &core->intent;
-	unsigned head = intent->head, row = intent->row, rows = rows_of_segment(core) + 1, entered = 0;
+	struct ring_walk walk = { intent->head, intent->row, 0 };
 
 	for (size_t i = 0; i < group->blocks.count; i++) {
 		struct intent_part *part = array_at(&group->blocks, struct intent_part, i);
-		unsigned cells = intent_block_cells(part->block.payload_bytes);
-		if (row + cells > rows) {
-			head = (head + 1) % intent->segment_count;
-			row = 1;
-			/* Not into what is needed, nor into what this group began with. */
-			if (!is_free(core, &intent->segments[head]) || ++entered == intent->segment_count)
-				return false;
-		}
-		if (take) {
-			part->segment = intent->segments[head].id;
-			part->row = (uint16_t)row;
-			intent->segments[head].txg = group->txg;
-		}
-		row += cells;
+		if (!step(core, &walk, part->block.payload_bytes))
+			return false;
+		if (!take)
+			continue;
+		part->segment = intent->segments[walk.head].id;
+		part->row = (uint16_t)(walk.row - intent_block_cells(part->block.payload_bytes));
+		intent->segments[walk.head].txg = group->txg;
 	}
 	if (take) {
-		intent->head = head;
-		intent->row = (uint16_t)row;
+		intent->head = walk.head;
+		intent->row = (uint16_t)walk.row;
 	}
 	return true;
+}
+
+bool intent_has_place(const struct core *core, const struct intent_group *group, size_t records, size_t record_bytes)
+{
+	struct ring_walk walk = { core->intent.head, core->intent.row, 0 };
+	size_t payload = 0;
+
+	for (size_t i = 0; i < group->blocks.count; i++) {
+		payload = array_at(&group->blocks, struct intent_part, i)->block.payload_bytes;
+		if (i + 1 < group->blocks.count && !step(core, &walk, payload))
+			return false;
+	}
+	for (size_t i = 0; i < records; i++) {
+		if (payload + record_bytes > INTENT_PAYLOAD_MAX) {
+			if (!step(core, &walk, payload))
+				return false;
+			payload = 0;
+		}
+		payload += record_bytes;
+	}
+	return payload == 0 || step(core, &walk, payload);
 }
 
 int intent_place(struct core *core, struct intent_group *group)
@@ -75,11 +111,11 @@ int intent_place(struct core *core, struct intent_group *group)
 	struct intent *intent = &core->intent;
 	struct intent_extent extent = { intent->next_sequence, group->txg, 0, 0 };
 
-	if (!walk(core, group, false))
+	if (!walk_blocks(core, group, false))
 		return -ENOSPC;
 	if (array_reserve(&intent->extents, intent->extents.count + 1) < 0)
 		return -ENOMEM;
-	(void)walk(core, group, true);
+	(void)walk_blocks(core, group, true);
 	const struct intent_part *first = array_at(&group->blocks, struct intent_part, 0);
 	while (intent->segments[extent.head].id != first->segment)
 		extent.head++;

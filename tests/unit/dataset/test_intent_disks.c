@@ -289,10 +289,82 @@ static void test_slow(void **state)
 	}
 }
 
+/* ---- A log without room, and blocks that find none beside it ---- */
+
+static void full_program(struct machine *machine)
+{
+	struct datasets *datasets;
+	struct log_test *test = machine->test;
+	struct volume *volume = ready_volume(machine, &datasets);
+	struct intent *intent = &machine->core->intent;
+	uint32_t id = ahead_segment(machine)->id;
+	uint64_t fallbacks = core_log_counters(machine->core)->fallbacks;
+
+	write_version(machine, volume, 0, ++test->count);
+	flush(machine, volume);
+	uint64_t before = placed(machine);
+	/* All of it is needed until the next commit. */
+	intent->row = (uint16_t)alloc_geometry(machine->core->alloc)->rows;
+	for (unsigned i = 0; i < intent->segment_count; i++)
+		intent->segments[i].txg = machine->core->open_txg;
+	write_version(machine, volume, 1, ++test->count);
+	flush(machine, volume);
+	expect_equal(core_log_counters(machine->core)->fallbacks, fallbacks + 1);
+	expect_equal(placed(machine), before);
+	/* Nothing was begun that would have to be given up. */
+	expect(is_ahead(alloc_segment(machine->core->alloc, id)));
+	flush_few(machine, volume);
+	expect(placed(machine) > before);
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+/* One cell of the two that a row has: the log contains it. When it is written again there is no reason not to place it. */
+static void small_program(struct machine *machine)
+{
+	struct datasets *datasets;
+	struct log_test *test = machine->test;
+	struct volume *volume = ready_volume(machine, &datasets);
+	uint64_t before;
+	uint8_t data[BLOCK] = { 0 };
+
+	expect_done(machine, dataset_set(datasets, "v", SETTING_COMPRESSION, &(uint8_t){ BLOCK_COMPRESS_AUTO }, &machine->error));
+	flush_little(machine, volume);
+	before = placed(machine);
+	block_fill(data, 2048, 3, 77);
+	expect_done(machine, volume_write(volume, 3 * BLOCK, BLOCK, data));
+	expect_done(machine, volume_flush(volume));
+	expect_equal(placed(machine), before);
+	for (unsigned i = 0; i < 2; i++) { /* once in a txg */
+		sim_random_fill(&test->random, data, BLOCK);
+		expect_done(machine, volume_write(volume, 3 * BLOCK, BLOCK, data));
+		expect_done(machine, volume_flush(volume));
+		expect_equal(placed(machine), before + 1);
+	}
+	write_version(machine, volume, 3, 5);
+	flush(machine, volume);
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+static void test_room(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct log_test test;
+		struct machine *machine = machine_made(TWO_AND_TWO, &test, 50);
+
+		machine_boot(machine, make_volume);
+		machine_boot(machine, i ? small_program : full_program);
+		machine_boot(machine, see_clean);
+		machine_free(machine);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_online), cmocka_unit_test(test_returned), cmocka_unit_test(test_close),
-					    cmocka_unit_test(test_slow) };
+					    cmocka_unit_test(test_slow), cmocka_unit_test(test_room) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
