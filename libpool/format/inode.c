@@ -46,7 +46,8 @@ struct raw_super {
 	uint8_t hash_key[16];  /* 0 */
 	uint8_t case_mode;     /* 16 */
 	uint8_t normalization; /* 17 */
-	uint8_t reserved[46];  /* 18 */
+	uint8_t unicode[3];    /* 18 */
+	uint8_t reserved[43];  /* 21 */
 };
 _Static_assert(sizeof(struct raw_super) == FS_SUPER_SIZE, "on disk");
 
@@ -198,6 +199,7 @@ void fs_super_encode(const struct fs_super *super, uint8_t ret_raw[FS_SUPER_SIZE
 	struct raw_super raw = { .case_mode = super->case_mode, .normalization = super->normalization };
 
 	memcpy(raw.hash_key, super->hash_key, sizeof(raw.hash_key));
+	memcpy(raw.unicode, super->unicode, sizeof(raw.unicode));
 	memcpy(ret_raw, &raw, sizeof(raw));
 }
 
@@ -209,8 +211,11 @@ int fs_super_decode(const uint8_t *raw_bytes, size_t size, struct fs_super *ret_
 		return -POOL_EFORMAT;
 	memcpy(&raw, raw_bytes, sizeof(raw));
 	/* Ways to compare names that this version doesn't know. */
-	if (raw.case_mode || raw.normalization || !bytes_are_zero(raw.reserved, sizeof(raw.reserved)))
+	if (raw.case_mode >= FS_CASE_COUNT || raw.normalization >= FS_NORMALIZATION_COUNT || !bytes_are_zero(raw.reserved, sizeof(raw.reserved)))
 		return -POOL_EFEATURE;
+	if (bytes_are_zero(raw.unicode, sizeof(raw.unicode)) != (!raw.case_mode && !raw.normalization))
+		return -POOL_EFORMAT;
+	memcpy(ret_super->unicode, raw.unicode, sizeof(raw.unicode));
 	memcpy(ret_super->hash_key, raw.hash_key, sizeof(raw.hash_key));
 	ret_super->case_mode = raw.case_mode;
 	ret_super->normalization = raw.normalization;

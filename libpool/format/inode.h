@@ -90,9 +90,17 @@ size_t xattr_key_encode(const char *name, unsigned part, uint8_t ret_key[XATTR_K
 #define FS_SUPER_SIZE 64u
 struct fs_super {
 	uint8_t hash_key[16]; /* names are hashed with it */
-	uint8_t case_mode;    /* 0: as they are */
-	uint8_t normalization; /* 0: none */
+	uint8_t case_mode;    /* FS_CASE_ */
+	uint8_t normalization; /* FS_NORMALIZATION_ */
+	uint8_t unicode[3];    /* the newest version of Unicode by which names are compared; zeroes if names are bytes */
 };
+enum { FS_CASE_SENSITIVE, FS_CASE_INSENSITIVE, FS_CASE_COUNT };
+enum { FS_NORMALIZATION_NONE, FS_NORMALIZATION_D, FS_NORMALIZATION_KD, FS_NORMALIZATION_COUNT };
+/* Whether names are compared as they are, whatever they are. */
+static inline bool fs_names_are_bytes(const struct fs_super *super)
+{
+	return super->case_mode == FS_CASE_SENSITIVE && super->normalization == FS_NORMALIZATION_NONE;
+}
 void fs_super_encode(const struct fs_super *super, uint8_t ret_raw[FS_SUPER_SIZE]);
 int fs_super_decode(const uint8_t *raw, size_t size, struct fs_super *ret_super);
 

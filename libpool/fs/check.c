@@ -207,6 +207,28 @@ static int note_entry(struct checker *checker, struct seen *directory, uint64_t 
 	return status == -ENOENT ? 0 : status;
 }
 
+/* A name is found by its cookie only, and by one spelling as by another. */
+static void judge_name(struct checker *checker, struct fs_node *directory, uint64_t cookie, const struct directory_entry *entry)
+{
+	struct directory_entry other;
+	struct name_key key, other_key;
+	uint64_t before;
+
+	if (name_key_make(checker->fs, entry->name, entry->name_length, &key) < 0) {
+		violation(checker, "directory %llu has the name %s, which isn't one here", (unsigned long long)directory->number, entry->name);
+		return;
+	}
+	uint64_t first = directory_first_cookie(checker->fs, &key), mask = (UINT64_C(1) << DIRECTORY_COLLISION_BITS) - 1;
+	if ((cookie & ~mask) != first) {
+		violation(checker, "directory %llu has the name %s where it can't be found", (unsigned long long)directory->number, entry->name);
+		return;
+	}
+	for (before = first - 1; directory_next(directory->object, before, &before, &other) == 0 && before < cookie;)
+		if (name_key_make(checker->fs, other.name, other.name_length, &other_key) == 0 && name_key_equal(&key, &other_key))
+			violation(checker, "directory %llu has the name %s twice, the other as %s", (unsigned long long)directory->number, entry->name,
+				  other.name);
+}
+
 static int walk_directory(struct checker *checker, struct seen *directory)
 {
 	struct directory_entry entry;
@@ -216,6 +238,8 @@ static int walk_directory(struct checker *checker, struct seen *directory)
 
 	while (status == 0) {
 		status = directory_next(node->object, cookie, &cookie, &entry);
+		if (status == 0)
+			judge_name(checker, node, cookie, &entry);
 		if (status == 0)
 			status = note_entry(checker, directory, cookie, &entry);
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Directories: trees of entries by cookie. A cookie is 55 bits of the name's hash under a key of the file system, and 8
+ * Directories: trees of entries by cookie. A cookie is 55 bits of the hash of the name, or of what names are compared by
+ * (fold.c), under a key of the file system, and 8
  * bits that tell names of one hash apart; it doesn't change as long as the entry is there, so that a listing can go on
  * from it at any time, also after a restart.
  */
@@ -10,6 +11,13 @@
 #include "libpool/base/endian.h"
 
 #define COLLISIONS (1u << DIRECTORY_COLLISION_BITS)
+
+void directory_entry_rename(struct directory_entry *entry, const char *name, size_t length)
+{
+	memcpy(entry->name, name, length);
+	entry->name[length] = 0;
+	entry->name_length = (uint8_t)length;
+}
 
 int directory_name_check(const char *name, size_t length)
 {
@@ -24,13 +32,12 @@ int directory_name_check(const char *name, size_t length)
 	return 0;
 }
 
-/* The lowest cookie that names of this hash have. */
-static uint64_t first_cookie(const struct fs *fs, const char *name, size_t length)
+uint64_t directory_first_cookie(const struct fs *fs, const struct name_key *key)
 {
 	struct hash128 hash;
 	le64 low;
 
-	xxh3_128_context(fs->record.hash_key, sizeof(fs->record.hash_key), name, length, &hash);
+	xxh3_128_context(fs->record.hash_key, sizeof(fs->record.hash_key), key->bytes, key->length, &hash);
 	memcpy(&low, hash.bytes, sizeof(low));
 	uint64_t bits = le64_get(low) >> 9;
 	return (bits ? bits : 1) << DIRECTORY_COLLISION_BITS;
@@ -50,13 +57,27 @@ int directory_next(struct object *object, uint64_t cookie, uint64_t *ret_cookie,
 	return status;
 }
 
+/* Whether the entry has this key: who compares names as bytes need not work out its. */
+static bool has_key(const struct fs *fs, const struct directory_entry *entry, const struct name_key *key)
+{
+	struct name_key other;
+
+	if (fs_names_are_bytes(&fs->record))
+		return entry->name_length == key->length && memcmp(entry->name, key->bytes, key->length) == 0;
+	return name_key_make(fs, entry->name, entry->name_length, &other) == 0 && name_key_equal(&other, key);
+}
+
 /*
  * Looks through the names of one hash. 0 with the entry; -ENOENT, and then *ret_cookie is free for it, or 0 if none is.
  */
 static int search(struct fs_node *directory, const char *name, size_t length, uint64_t *ret_cookie, struct directory_entry *ret_entry)
 {
-	uint64_t first = first_cookie(directory->fs, name, length), at = first - 1, wanted = first;
+	struct name_key key;
+	int made = name_key_make(directory->fs, name, length, &key);
 
+	if (made < 0)
+		return made;
+	uint64_t first = directory_first_cookie(directory->fs, &key), at = first - 1, wanted = first;
 	*ret_cookie = 0;
 	for (;;) {
 		uint64_t cookie;
@@ -67,7 +88,7 @@ static int search(struct fs_node *directory, const char *name, size_t length, ui
 			*ret_cookie = wanted < first + COLLISIONS ? wanted : 0;
 			return -ENOENT;
 		}
-		if (ret_entry->name_length == length && memcmp(ret_entry->name, name, length) == 0) {
+		if (has_key(directory->fs, ret_entry, &key)) {
 			*ret_cookie = cookie;
 			return 0;
 		}
@@ -98,9 +119,9 @@ int directory_set(struct fs_node *directory, uint64_t txg, uint64_t cookie, cons
 
 int directory_add(struct fs_node *directory, uint64_t txg, uint64_t cookie, const char *name, size_t length, const struct fs_node *node)
 {
-	struct directory_entry entry = { .name_length = (uint8_t)length };
+	struct directory_entry entry = { 0 };
 
-	memcpy(entry.name, name, length);
+	directory_entry_rename(&entry, name, length);
 	int status = directory_set(directory, txg, cookie, &entry, node);
 	if (status == 0)
 		directory->inode.size++;

@@ -12,7 +12,7 @@ struct filling {
 static int make_super(const struct filling *filling, struct objset *objset, uint64_t txg)
 {
 	struct object_create_options options = { .number = FS_OBJECT_SUPER, .kind = DNODE_TREE };
-	struct fs_super super = { 0 };
+	struct fs_super super = { .case_mode = filling->options->case_mode, .normalization = filling->options->normalization };
 	uint8_t raw[FS_SUPER_SIZE];
 	struct object *object;
 	int status = object_create(objset, txg, &options, &object);
@@ -20,6 +20,8 @@ static int make_super(const struct filling *filling, struct objset *objset, uint
 	if (status < 0)
 		return status;
 	rt_env(filling->rt)->ops->random(rt_env(filling->rt), super.hash_key, sizeof(super.hash_key));
+	if (!fs_names_are_bytes(&super))
+		unicode_version(super.unicode);
 	fs_super_encode(&super, raw);
 	status = object_set_bonus(object, txg, raw, sizeof(raw));
 	object_close(object);
@@ -64,6 +66,8 @@ int fs_create(struct datasets *datasets, const char *name, const struct fs_creat
 {
 	struct filling filling = { datasets_rt(datasets), options };
 
+	if (options->case_mode >= FS_CASE_COUNT || options->normalization >= FS_NORMALIZATION_COUNT)
+		return pool_error_set(error, -EINVAL, "file system %s: there is no such way to compare names", name);
 	return filesystem_create(datasets, name, &options->settings, fill, &filling, error);
 }
 
@@ -78,6 +82,51 @@ static int open_objects(struct fs *fs)
 		return status == -ENOENT ? -POOL_EFORMAT : status;
 	object_info(fs->super, &dnode);
 	return fs_super_decode(dnode.bonus, dnode.bonus_length, &fs->record);
+}
+
+int fs_peek(struct datasets *datasets, const char *name, struct fs_super *ret_super, struct pool_error *error)
+{
+	struct dataset *dataset;
+	struct object *object;
+	struct dnode dnode;
+	int status = filesystem_open(datasets, name, &dataset, error);
+
+	if (status < 0)
+		return status;
+	struct core *core = filesystem_core(dataset);
+	status = object_open(filesystem_objset(dataset), FS_OBJECT_SUPER, &object);
+	if (status == 0) {
+		object_info(object, &dnode);
+		object_close(object);
+		status = fs_super_decode(dnode.bonus, dnode.bonus_length, ret_super);
+	}
+	filesystem_close(dataset);
+	return status < 0 ? pool_error_set(error, status, "file system %s/%s can't be read: %s", core_label(core)->name, name,
+					   pool_error_string(status)) : 0;
+}
+
+/* From now on names may have what this library's version of Unicode has, and an older library must not open the file system. */
+static int raise_version(struct fs *fs)
+{
+	uint8_t version[3], raw[FS_SUPER_SIZE];
+	uint64_t txg;
+
+	unicode_version(version);
+	int order = fs_names_are_bytes(&fs->record) ? 0 : memcmp(fs->record.unicode, version, sizeof(version));
+	if (order > 0)
+		return -POOL_EFEATURE;
+	if (order == 0 || fs_is_read_only(fs))
+		return 0;
+	int status = guard_unnamed(fs, UINT64_MAX);
+	if (status == 0)
+		status = fs_hold(fs, ATTRIBUTE_CELLS, &txg);
+	if (status < 0)
+		return status;
+	memcpy(fs->record.unicode, version, sizeof(version));
+	fs_super_encode(&fs->record, raw);
+	status = object_set_bonus(fs->super, txg, raw, sizeof(raw));
+	core_release(fs->core, txg);
+	return status;
 }
 
 /* What had no name at the last end, however that came: handles are gone, so it is freed. */
@@ -129,6 +178,8 @@ int fs_open(struct datasets *datasets, const char *name, struct fs **ret_fs, str
 	} else {
 		objset_set_user(fs->objset, fs);
 		status = open_objects(fs);
+		if (status == 0)
+			status = raise_version(fs);
 		if (status == 0 && !core_read_only(fs->core))
 			status = free_unnamed(fs);
 		if (status < 0) {

@@ -30,8 +30,11 @@ struct fs_node; /* an inode in use; handles are counted, and those of one number
 struct fs_create_options {
 	struct dataset_settings settings;
 	uint32_t mode, uid, gid; /* of the root directory; mode without type, 0: 0755 */
+	uint8_t case_mode, normalization; /* how names are compared, for ever: FS_CASE_, FS_NORMALIZATION_ */
 };
 int fs_create(struct datasets *datasets, const char *name, const struct fs_create_options *options, struct pool_error *error);
+/* What the file system keeps of itself, whether it is open or not. Waits. */
+int fs_peek(struct datasets *datasets, const char *name, struct fs_super *ret_super, struct pool_error *error);
 /* One struct fs for each open dataset: who opens one that is open already gets -EBUSY. Frees what a crash left without a name. */
 int fs_open(struct datasets *datasets, const char *name, struct fs **ret_fs, struct pool_error *error);
 /* Every node must have been put. */
@@ -92,7 +95,11 @@ struct fs_new {
 	const char *target; /* symbolic links */
 };
 
-/* Name lengths in bytes; names are any bytes but 0 and '/', 1 to 255 of them: -ENAMETOOLONG, -EINVAL; "." and ".." are refused. */
+/*
+ * Name lengths in bytes; names are any bytes but 0 and '/', 1 to 255 of them: -ENAMETOOLONG, -EINVAL; "." and ".." are refused. Where
+ * names aren't compared as bytes, those that are no UTF-8, or have characters that aren't assigned, are -EILSEQ. A name stays as it
+ * was given; a rename to another spelling of itself changes it.
+ */
 int fs_lookup(struct fs_node *directory, const char *name, size_t length, struct fs_node **ret_node);
 /* The directory that a directory is in; the root's is itself. -ESTALE for one that was removed. */
 int fs_parent(struct fs_node *directory, struct fs_node **ret_node);

@@ -105,6 +105,19 @@ static inline bool node_is_directory(const struct fs_node *node)
 	return S_ISDIR(node->inode.mode);
 }
 
+/* fold.c: what names are compared by. It depends on nothing but the name and the file system's record, as long as that is read by a
+ * library that knows its version of Unicode. */
+#define NAME_KEY_MAX 4096u
+struct name_key {
+	size_t length;
+	uint8_t bytes[NAME_KEY_MAX];
+};
+/* -EILSEQ: the file system compares names as text, and this is none, or has characters that aren't assigned. */
+int name_key_make(const struct fs *fs, const char *name, size_t length, struct name_key *ret_key);
+bool name_key_equal(const struct name_key *left, const struct name_key *right);
+/* This library's version of Unicode. */
+void unicode_version(uint8_t ret_version[3]);
+
 /* directory.c: entries, with no regard to what they name. The caller holds `names` for changes. */
 int directory_name_check(const char *name, size_t length);
 /* -ENOENT: then *ret_cookie is what the name would get, 0 if it can't be had. */
@@ -114,6 +127,10 @@ int directory_add(struct fs_node *directory, uint64_t txg, uint64_t cookie, cons
 /* What the entry names instead. */
 int directory_set(struct fs_node *directory, uint64_t txg, uint64_t cookie, const struct directory_entry *entry, const struct fs_node *node);
 int directory_remove(struct fs_node *directory, uint64_t txg, uint64_t cookie);
+/* The lowest cookie that names of this key's hash have. */
+uint64_t directory_first_cookie(const struct fs *fs, const struct name_key *key);
+/* The entry in RAM gets another spelling of its name. */
+void directory_entry_rename(struct directory_entry *entry, const char *name, size_t length);
 int directory_is_empty(struct fs_node *directory); /* 1, 0, or an error */
 int directory_next(struct object *object, uint64_t cookie, uint64_t *ret_cookie, struct directory_entry *ret_entry);
 

@@ -386,13 +386,19 @@ static int is_below(struct fs_node *directory, const struct fs_node *node)
 	return status < 0 ? status : below;
 }
 
+/* Both are the same entry, by names that count as one: it gets the other spelling. */
+static bool is_respelling(const struct target *from, const struct target *to)
+{
+	return from->node && to->node && from->directory == to->directory && from->cookie == to->cookie;
+}
+
 static int rename_check(const struct target *from, const struct target *to, unsigned flags)
 {
 	bool exchange = flags & FS_RENAME_EXCHANGE;
 
 	if (!from->node || (exchange && !to->node))
 		return -ENOENT;
-	if (to->node && flags & FS_RENAME_NOREPLACE)
+	if (to->node && flags & FS_RENAME_NOREPLACE && !(is_respelling(from, to) && !fs_names_are_bytes(&to->directory->fs->record)))
 		return -EEXIST;
 	if (!to->node && !to->cookie)
 		return -ENOSPC;
@@ -442,11 +448,23 @@ static int exchange(struct target *from, struct target *to, uint64_t txg)
 	return status < 0 ? status : move_link(to->node, txg, to, from);
 }
 
+static int respell(struct target *from, const struct target *to, uint64_t txg)
+{
+	directory_entry_rename(&from->entry, to->name, to->length);
+	int status = directory_set(from->directory, txg, from->cookie, &from->entry, from->node);
+
+	node_changed(from->node, false);
+	return status < 0 ? status : node_store(from->node, txg);
+}
+
 static int move(struct target *from, struct target *to, uint64_t txg)
 {
 	int status;
 
+	if (is_respelling(from, to))
+		return respell(from, to, txg);
 	if (to->node) {
+		directory_entry_rename(&to->entry, to->name, to->length);
 		status = directory_set(to->directory, txg, to->cookie, &to->entry, from->node);
 		if (status == 0)
 			status = drop_name(to->node, txg, to->directory->number, to->cookie);
@@ -475,8 +493,10 @@ int fs_rename(const struct fs_place *from, const struct fs_place *to, unsigned f
 	if (status < 0)
 		return status;
 	status = rename_check(&targets[0], &targets[1], flags);
+	bool respells = status == 0 && is_respelling(&targets[0], &targets[1]) && !(flags & FS_RENAME_EXCHANGE) &&
+			(targets[0].entry.name_length != to->length || memcmp(targets[0].entry.name, to->name, to->length) != 0);
 	/* Two names of one file: nothing to do. */
-	if (status < 0 || targets[0].node == targets[1].node) {
+	if (status < 0 || (targets[0].node == targets[1].node && !respells)) {
 		names_end(fs, targets, 2);
 		return status;
 	}

@@ -121,6 +121,8 @@ static void make_files(struct engine *engine)
 
 	for (unsigned i = 0; i < 2; i++) {
 		struct fs *fs;
+		options.case_mode = i ? FS_CASE_INSENSITIVE : FS_CASE_SENSITIVE;
+		options.normalization = i ? FS_NORMALIZATION_D : FS_NORMALIZATION_NONE;
 		EXPECT_DONE(fs_create(engine_datasets(engine), names[i], &options, &error));
 		EXPECT_DONE(fs_open(engine_datasets(engine), names[i], &fs, &error));
 		image_make_files(fs);

@@ -114,7 +114,25 @@ static void super(void **state)
 	assert_int_equal(fs_super_decode(raw, sizeof(raw), &back), 0);
 	assert_memory_equal(back.hash_key, super.hash_key, 16);
 	assert_int_equal(fs_super_decode(raw, sizeof(raw) - 1, &back), -POOL_EFORMAT);
-	raw[16] = 1;
+	/* Ways to compare names, and only they, have a version of Unicode. */
+	raw[18] = 15;
+	assert_int_equal(fs_super_decode(raw, sizeof(raw), &back), -POOL_EFORMAT);
+	raw[16] = FS_CASE_INSENSITIVE;
+	raw[17] = FS_NORMALIZATION_KD;
+	assert_int_equal(fs_super_decode(raw, sizeof(raw), &back), 0);
+	assert_int_equal(back.case_mode, FS_CASE_INSENSITIVE);
+	assert_int_equal(back.normalization, FS_NORMALIZATION_KD);
+	assert_int_equal(back.unicode[0], 15);
+	raw[18] = 0;
+	assert_int_equal(fs_super_decode(raw, sizeof(raw), &back), -POOL_EFORMAT);
+	raw[18] = 15;
+	raw[17] = FS_NORMALIZATION_COUNT;
+	assert_int_equal(fs_super_decode(raw, sizeof(raw), &back), -POOL_EFEATURE);
+	raw[16] = FS_CASE_COUNT;
+	raw[17] = 0;
+	assert_int_equal(fs_super_decode(raw, sizeof(raw), &back), -POOL_EFEATURE);
+	raw[16] = FS_CASE_INSENSITIVE;
+	raw[21] = 1;
 	assert_int_equal(fs_super_decode(raw, sizeof(raw), &back), -POOL_EFEATURE);
 }
 
