@@ -41,6 +41,8 @@
 	X(BLOCK_SIZE, "block-size", 0, SIZE, "SIZE", "4K to 128K, a power of two; 16K if not given")              \
 	X(RECORD_SIZE, "record-size", 0, SIZE, "SIZE", "4K to 1M, a power of two; by the use of each file if not given") \
 	X(COMPRESSION, "compression", 0, TEXT, "HOW", "off, auto or zstd-1 to zstd-19")                           \
+	X(CASESENSITIVITY, "casesensitivity", 0, TEXT, "HOW", "sensitive, or insensitive: upper and lower case are one name") \
+	X(NORMALIZATION, "normalization", 0, TEXT, "FORM", "none, formD or formKD: spellings in Unicode that are one name") \
 	X(FOLLOW, "follow", 'f', FLAG, NULL, "go on with what comes, until interrupted")                            \
 	X(WATCH, "watch", 0, FLAG, NULL, "again every two seconds, until interrupted")                            \
 	X(SOCKET, "socket", 0, TEXT, "PATH", "serve this socket instead of the one that poolctl looks for")       \

@@ -51,6 +51,10 @@ int dataset_create_work(struct call *call)
 		document_number(params, "record_bytes", call->options.number[OPTION_RECORD_SIZE]);
 	if (options_have(&call->options, OPTION_COMPRESSION))
 		document_text(params, "compression", call->options.text[OPTION_COMPRESSION]);
+	if (options_have(&call->options, OPTION_CASESENSITIVITY))
+		document_text(params, "casesensitivity", call->options.text[OPTION_CASESENSITIVITY]);
+	if (options_have(&call->options, OPTION_NORMALIZATION))
+		document_text(params, "normalization", call->options.text[OPTION_NORMALIZATION]);
 	return tell(call, call_ask(call, "dataset.create", params), "Would create", "Created");
 }
 

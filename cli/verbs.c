@@ -97,7 +97,7 @@ const struct verb verbs[] = {
 	  .help = "create a file system",
 	  .details = "DATASET is a name, or a path such as home/anna: it lies in the file system home then, which must exist.",
 	  .target = TARGET_DATASET, .open = OPEN_WRITE, .changes = true,
-	  .options = BIT(DRY_RUN) | BIT(RECORD_SIZE) | BIT(COMPRESSION), .check = dataset_create_check, .work = dataset_create_work,
+	  .options = BIT(DRY_RUN) | BIT(RECORD_SIZE) | BIT(COMPRESSION) | BIT(CASESENSITIVITY) | BIT(NORMALIZATION), .check = dataset_create_check, .work = dataset_create_work,
 	  .print = print_text },
 	{ .name = "dataset destroy", .operands = "POOL/DATASET", .operands_min = 1, .operands_max = 1,
 	  .help = "destroy a file system and all files in it",

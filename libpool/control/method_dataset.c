@@ -54,6 +54,8 @@ int run_dataset_create(struct invocation *invocation)
 		.size = sizeof(options),
 		.record_bytes = (uint32_t)record,
 		.compression = parameter_text(invocation, "compression"),
+		.casesensitivity = parameter_text(invocation, "casesensitivity"),
+		.normalization = parameter_text(invocation, "normalization"),
 		.dry_run = parameter_flag(invocation, "dry_run"),
 	};
 	int code;

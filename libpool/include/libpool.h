@@ -533,6 +533,9 @@ struct libpool_fs_options {
 	const char *compression; /* as of volumes */
 	uint32_t mode, uid, gid; /* of the root directory; mode 0: 0755 */
 	uint32_t dry_run;        /* as of volumes */
+	/* How names are compared, for ever; NULL or "": as bytes, whatever they are. Else they are UTF-8 (-EILSEQ), and stay as they are given. */
+	const char *casesensitivity; /* "sensitive"; "insensitive": case doesn't count */
+	const char *normalization;   /* "none"; "formD": neither do other spellings of the same characters; "formKD": nor compatible ones */
 };
 LIBPOOL_API int libpool_fs_create(libpool_pool *pool, const char *name, const struct libpool_fs_options *options, struct libpool_error *error);
 struct libpool_fs_destroy_options {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libpool/pool/setting_text.h"
 #include "libpool/pool/text.h"
 
 struct create_arguments {
@@ -42,6 +43,16 @@ static int take_options(const char *name, const struct libpool_fs_options *optio
 	if (compression && compression[0] && !compression_parse(compression, &ret_options->settings.values[SETTING_COMPRESSION]))
 		return pool_error_set(error, -EINVAL, "file system %.100s: compression '%.40s' is none of off, auto, zstd-1 to zstd-19", name,
 				      compression);
+	int case_mode = text_find(case_texts, FS_CASE_COUNT, options->casesensitivity);
+	if (case_mode < 0)
+		return pool_error_set(error, -EINVAL, "file system %.100s: casesensitivity '%.40s' is none of sensitive, insensitive", name,
+				      options->casesensitivity);
+	int normalization = text_find(normalization_texts, FS_NORMALIZATION_COUNT, options->normalization);
+	if (normalization < 0)
+		return pool_error_set(error, -EINVAL, "file system %.100s: normalization '%.40s' is none of none, formD, formKD", name,
+				      options->normalization);
+	ret_options->case_mode = (uint8_t)case_mode;
+	ret_options->normalization = (uint8_t)normalization;
 	if (options->mode & ~07777u)
 		return pool_error_set(error, -EINVAL, "file system %.100s: %o is no mode of a directory", name, options->mode);
 	return 0;

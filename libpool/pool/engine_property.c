@@ -319,6 +319,25 @@ static int get_type(const struct subject *subject, char *ret_value)
 	return 0;
 }
 
+/* Fixed when it was created. One that is damaged doesn't hide the other properties. */
+static int get_case(const struct subject *subject, char *ret_value)
+{
+	struct fs_super super;
+	int result = fs_peek(subject->engine->datasets, subject->dataset->name, &super, NULL);
+
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", result < 0 ? "-" : case_texts[super.case_mode]);
+	return 0;
+}
+
+static int get_normalization(const struct subject *subject, char *ret_value)
+{
+	struct fs_super super;
+	int result = fs_peek(subject->engine->datasets, subject->dataset->name, &super, NULL);
+
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", result < 0 ? "-" : normalization_texts[super.normalization]);
+	return 0;
+}
+
 static int get_checksum(const struct subject *subject, char *ret_value)
 {
 	(void)subject;
@@ -406,6 +425,8 @@ static const struct property filesystem_properties[] = {
 	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created},
 	{"type", NULL, NULL, NULL, get_type, "Volume or file system.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"checksum", NULL, NULL, NULL, get_checksum, "Of every block; there is no other in this version.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"casesensitivity", NULL, NULL, NULL, get_case, "Whether upper and lower case make two names, fixed when it was created: sensitive or insensitive.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"normalization", NULL, NULL, NULL, get_normalization, "Which spellings in Unicode make one name, fixed when it was created: none, formD, formKD.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
 };
 

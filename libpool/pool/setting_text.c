@@ -23,6 +23,19 @@ const struct setting_text setting_texts[SETTING_COUNT] = {
 			     "latency, throughput"},
 };
 
+const char *const case_texts[FS_CASE_COUNT] = {"sensitive", "insensitive"};
+const char *const normalization_texts[FS_NORMALIZATION_COUNT] = {"none", "formD", "formKD"};
+
+int text_find(const char *const *texts, unsigned count, const char *text)
+{
+	if (!text || !text[0])
+		return 0;
+	for (unsigned i = 0; i < count; i++)
+		if (strcmp(texts[i], text) == 0)
+			return (int)i;
+	return -1;
+}
+
 static bool is_list(enum dataset_setting setting)
 {
 	return setting != SETTING_COMPRESSION && setting != SETTING_RECORDSIZE;

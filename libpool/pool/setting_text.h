@@ -7,12 +7,17 @@
 #include <stddef.h>
 
 #include "libpool/format/dataset_record.h"
+#include "libpool/format/inode.h"
 
 struct setting_text {
 	const char *name, *help;
 	const char *values; /* with ", " between; those of one whose values aren't a list are described */
 };
 extern const struct setting_text setting_texts[SETTING_COUNT];
+
+/* How names of a file system are compared: FS_CASE_, FS_NORMALIZATION_. -1: there is no such value; the first for "" and NULL. */
+extern const char *const case_texts[FS_CASE_COUNT], *const normalization_texts[FS_NORMALIZATION_COUNT];
+int text_find(const char *const *texts, unsigned count, const char *text);
 
 /* False for what is no value. */
 bool setting_parse(enum dataset_setting setting, const char *text, uint8_t *ret_value);
