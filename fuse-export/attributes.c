@@ -157,6 +157,15 @@ static void do_ioctl(fuse_req_t request, fuse_ino_t ino, unsigned command, void 
  * exports(5) takes it as fsid=, and preload/fsid.c makes of it the number that Ganesha looks for.
  */
 #define FSID_NAME "system.libpool.fsid"
+#define CASE_NAME "system.libpool.casesensitivity" /* the property: who shares the file system has to know */
+
+/* NULL: none of these. */
+static const char *own_attribute(const struct mount *mount, const char *name)
+{
+	if (strcmp(name, FSID_NAME) == 0)
+		return mount->fsid;
+	return strcmp(name, CASE_NAME) == 0 ? mount->casesensitivity : NULL;
+}
 
 /* The namespaces that Linux knows: it asks a FUSE file system for any name. 0 or why not. */
 static int xattr_name_check(const char *name)
@@ -178,7 +187,7 @@ static void do_setxattr(fuse_req_t request, fuse_ino_t ino, const char *name, co
 {
 	uint32_t known = (flags & 1 ? LIBPOOL_XATTR_CREATE : 0u) | (flags & 2 ? LIBPOOL_XATTR_REPLACE : 0u);
 
-	int code = strcmp(name, FSID_NAME) == 0 ? -EPERM : xattr_name_check(name);
+	int code = own_attribute(mount_of(request), name) ? -EPERM : xattr_name_check(name);
 
 	reply_code(request, code < 0 ? code : libpool_fs_setxattr(mount_of(request)->fs, node_of(ino), name, value, size, known));
 }
@@ -199,11 +208,11 @@ static void do_getxattr(fuse_req_t request, fuse_ino_t ino, const char *name, si
 	char *value;
 	int64_t length;
 
-	if (strcmp(name, FSID_NAME) == 0) {
-		const struct mount *mount = mount_of(request);
+	const char *own = own_attribute(mount_of(request), name);
 
-		length = (int64_t)strlen(mount->fsid);
-		reply_bytes(request, size && (int64_t)size < length ? -ERANGE : length, mount->fsid, size);
+	if (own) {
+		length = (int64_t)strlen(own);
+		reply_bytes(request, size && (int64_t)size < length ? -ERANGE : length, own, size);
 		return;
 	}
 	value = size ? malloc(size) : NULL;
@@ -250,7 +259,7 @@ static void do_listxattr(fuse_req_t request, fuse_ino_t ino, size_t size)
 
 static void do_removexattr(fuse_req_t request, fuse_ino_t ino, const char *name)
 {
-	int code = strcmp(name, FSID_NAME) == 0 ? -EPERM : xattr_name_check(name);
+	int code = own_attribute(mount_of(request), name) ? -EPERM : xattr_name_check(name);
 
 	reply_code(request, code < 0 ? code : libpool_fs_removexattr(mount_of(request)->fs, node_of(ino), name));
 }

@@ -41,13 +41,22 @@ double cache_seconds(const struct libpool_attributes *attributes)
 	return now.tv_sec - attributes->change.seconds < FRESH_SECONDS ? FRESH_SECONDS : CACHE_SECONDS;
 }
 
-void entry_fill(const struct libpool_attributes *attributes, struct fuse_entry_param *ret_entry)
+/*
+ * The kernel takes names for bytes: what it knows of one spelling it doesn't know of another, when that is created, renamed or
+ * removed. So it is to ask each time where there are several.
+ */
+double name_seconds(const struct mount *mount)
+{
+	return mount->has_spellings ? 0 : CACHE_SECONDS;
+}
+
+void entry_fill(const struct mount *mount, const struct libpool_attributes *attributes, struct fuse_entry_param *ret_entry)
 {
 	*ret_entry = (struct fuse_entry_param){
 		.ino = ino_of(attributes->node),
 		.generation = attributes->generation,
 		.attr_timeout = cache_seconds(attributes),
-		.entry_timeout = CACHE_SECONDS,
+		.entry_timeout = name_seconds(mount),
 	};
 	stat_fill(attributes, &ret_entry->attr);
 }
@@ -75,7 +84,7 @@ void reply_node(fuse_req_t request, int code, const struct libpool_attributes *a
 		fuse_reply_err(request, errno_of(code));
 		return;
 	}
-	entry_fill(attributes, &entry);
+	entry_fill(mount_of(request), attributes, &entry);
 	/* Who asked is gone: the kernel will not forget what it never got. */
 	if (fuse_reply_entry(request, &entry) == -ENOENT)
 		(void)libpool_fs_forget(mount_of(request)->fs, attributes->node, 1);

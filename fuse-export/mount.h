@@ -21,6 +21,8 @@ struct mount {
 	libpool_fs *fs;
 	struct volumes *volumes; /* instead of a file system */
 	char fsid[37];		 /* the file system's UUID, as text */
+	char casesensitivity[16]; /* the property */
+	bool has_spellings;	 /* a node may be found by names that no folder has */
 };
 
 /* Between the kernel's node ids and numbers of nodes: the same but for the root, which the kernel calls 1. */
@@ -41,8 +43,10 @@ static inline struct mount *mount_of(fuse_req_t request)
 
 /* convert.c */
 void stat_fill(const struct libpool_attributes *attributes, struct stat *ret_stat);
+/* How long a name may be known. */
+double name_seconds(const struct mount *mount);
 double cache_seconds(const struct libpool_attributes *attributes);
-void entry_fill(const struct libpool_attributes *attributes, struct fuse_entry_param *ret_entry);
+void entry_fill(const struct mount *mount, const struct libpool_attributes *attributes, struct fuse_entry_param *ret_entry);
 /* The errno of a negative code of the library: what has no name in errno is an error of input and output. */
 int errno_of(int64_t code);
 /* Replies with 0 or the error. */

@@ -68,6 +68,21 @@ static int find_fsid(struct mounts *mounts, const char *dataset, struct session 
 	return code < 0 ? mount_fail(error, code, "the UUID of %s can't be read: %s", session->source, libpool_strerror(code)) : 0;
 }
 
+/* How it compares names. */
+static int find_names(struct mounts *mounts, const char *dataset, struct mount *mount, struct libpool_error *error)
+{
+	struct libpool_property casesensitivity = LIBPOOL_INIT(libpool_property), normalization = LIBPOOL_INIT(libpool_property);
+	int code = libpool_property_get(mounts->pool, dataset, "casesensitivity", &casesensitivity, error);
+
+	if (code == 0)
+		code = libpool_property_get(mounts->pool, dataset, "normalization", &normalization, error);
+	if (code < 0)
+		return code;
+	snprintf(mount->casesensitivity, sizeof(mount->casesensitivity), "%.15s", casesensitivity.value);
+	mount->has_spellings = strcmp(casesensitivity.value, "sensitive") != 0 || strcmp(normalization.value, "none") != 0;
+	return 0;
+}
+
 static int add_one(struct mounts *mounts, const char *dataset, struct point *point, const struct mount_options *options, struct libpool_error *error)
 {
 	struct libpool_open_options open = {.size = sizeof(open), .read_only = options->read_only};
@@ -91,6 +106,8 @@ static int add_one(struct mounts *mounts, const char *dataset, struct point *poi
 				  libpool_fs_open(mounts->pool, dataset, &open, &session->mount.fs, error);
 	if (code == 0 && session->mount.fs)
 		code = find_fsid(mounts, dataset, session, error);
+	if (code == 0 && session->mount.fs)
+		code = find_names(mounts, dataset, &session->mount, error);
 	if (code == 0)
 		code = session_mount(session, point->directory, options, error);
 	if (code == 0) {

@@ -24,7 +24,7 @@ static void do_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 	else
 		code = libpool_fs_lookup(mount->fs, directory, name, &attributes);
 	if (code == -ENOENT) {
-		struct fuse_entry_param none = {.entry_timeout = CACHE_SECONDS};
+		struct fuse_entry_param none = {.entry_timeout = name_seconds(mount)};
 
 		fuse_reply_entry(request, &none);
 		return;
@@ -101,7 +101,7 @@ static void do_create(fuse_req_t request, fuse_ino_t parent, const char *name, m
 		fuse_reply_err(request, errno_of(code));
 		return;
 	}
-	entry_fill(&attributes, &entry);
+	entry_fill(mount, &attributes, &entry);
 	info->keep_cache = 1;
 	if (fuse_reply_create(request, &entry, info) == -ENOENT)
 		(void)libpool_fs_forget(mount->fs, attributes.node, 1);
@@ -207,10 +207,10 @@ static bool add_dots(struct listing *listing, off_t *offset)
 	return true;
 }
 
-static void entry_of(const struct libpool_entry *from, struct fuse_entry_param *ret_entry)
+static void entry_of(const struct mount *mount, const struct libpool_entry *from, struct fuse_entry_param *ret_entry)
 {
 	if (from->held) {
-		entry_fill(&from->attributes, ret_entry);
+		entry_fill(mount, &from->attributes, ret_entry);
 		return;
 	}
 	*ret_entry = (struct fuse_entry_param){0}; /* without a look-up */
@@ -229,7 +229,7 @@ static bool add_batch(struct listing *listing, struct libpool_entry *entries, of
 	for (int i = 0; i < count; i++) {
 		struct fuse_entry_param entry;
 
-		entry_of(&entries[i], &entry);
+		entry_of(listing->mount, &entries[i], &entry);
 		room = room && add(listing, entries[i].name, &entry, (off_t)entries[i].cookie);
 		if (room)
 			*offset = (off_t)entries[i].cookie;

@@ -99,14 +99,14 @@ def set_project(path, project):
 class Pool:
     """A pool on files, and one file system of it, mounted at `point`."""
 
-    def __init__(self, profile="raid6", disks=6, megabytes=512):
+    def __init__(self, profile="raid6", disks=6, megabytes=512, dataset=()):
         self.folder = tempfile.mkdtemp(prefix="libpool-fuse-")
         self.point = os.path.join(self.folder, "mount")
         os.mkdir(self.point)
         self.environment = dict(os.environ, LIBPOOL_DISK_PATH=self.folder, LIBPOOL_RUN_PATH=os.path.join(self.folder, "run"))
         self.disks = [os.path.join(self.folder, f"d{i}") for i in range(disks)]
         self.poolctl("create", "t", profile, *self.disks, "--create-size", f"{megabytes}M")
-        self.poolctl("dataset", "create", "t/fs")
+        self.poolctl("dataset", "create", "t/fs", *dataset)
         self.process = None
 
     def poolctl(self, *arguments, code=0):

@@ -33,16 +33,22 @@ class PosixTest(unittest.TestCase):
         finally:
             shutil.rmtree(folder)
 
-    def test_mount(self):
-        pool = Pool()
+    def on_mount(self, dataset, *arguments):
+        pool = Pool(dataset=dataset)
         try:
             os.chmod(pool.folder, 0o755)
             pool.mount()
-            self.run_suite(pool.point)
+            self.run_suite(*arguments, pool.point)
             pool.stop()
             self.assertIn("0 violations, 0 damaged", pool.verify())
         finally:
             pool.end()
+
+    def test_mount(self):
+        self.on_mount(())
+
+    def test_mount_without_case(self):
+        self.on_mount(("--casesensitivity", "insensitive", "--normalization", "formD"), "--caseless")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The POSIX suite: posix [--native] FOLDER [TEST]... Exit code 0 if every check passed. */
+/* The POSIX suite: posix [--native|--caseless] FOLDER [TEST]... Exit code 0 if every check passed. */
 #include "tests/fuse/posix/check.h"
 
 #include <ftw.h>
@@ -12,7 +12,7 @@
 #define TEST_SECONDS_MAX 300u /* a test that hangs is one that fails */
 #define FAILURES_SHOWN	 20u
 
-bool native;
+bool native, caseless;
 static char subject[256];
 /* Shared with the processes of the tests. */
 static struct { unsigned passed, failed; } *counts;
@@ -163,12 +163,13 @@ int main(int argc, char **argv)
 	int at = 1;
 	unsigned ran = 0;
 
-	if (at < argc && strcmp(argv[at], "--native") == 0) {
-		native = true;
+	if (at < argc && (strcmp(argv[at], "--native") == 0 || strcmp(argv[at], "--caseless") == 0)) {
+		native = argv[at][2] == 'n';
+		caseless = !native;
 		at++;
 	}
 	if (at >= argc) {
-		fprintf(stderr, "usage: posix [--native] FOLDER [TEST]...\n");
+		fprintf(stderr, "usage: posix [--native|--caseless] FOLDER [TEST]...\n");
 		return 2;
 	}
 	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -26,6 +26,8 @@ struct test {
 
 /* What native file systems don't all have isn't asked of them. */
 extern bool native;
+/* Names are text in which case doesn't count. */
+extern bool caseless;
 
 bool check_true(bool passed, const char *file, int line, const char *text);
 bool check_equal(long long expected, long long actual, const char *file, int line, const char *text);
