@@ -105,6 +105,9 @@ static void print_samba(FILE *out, const struct shares *shares, const struct sha
 		"\toplocks = %s\n\tlevel2 oplocks = %s\n\tea support = yes\n\tstore dos attributes = yes\n\tmap archive = no\n\tmap hidden = no\n\tmap readonly = no\n"
 		"\tmap system = no\n\tinherit acls = yes\n\tstrict sync = yes\n\twide links = no\n\troot preexec = mountpoint -q \"%s\"\n\troot preexec close = yes\n",
 		alone ? "no" : "yes", alone ? "yes" : "no", alone ? "yes" : "no", share->directory);
+	/* The file system finds a name however it is spelled: Samba need not read whole folders for it. */
+	if (share->is_caseless)
+		fputs("\tcase sensitive = yes\n\tpreserve case = yes\n\tshort preserve case = yes\n", out);
 }
 
 /* ---- files ---- */

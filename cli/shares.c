@@ -125,6 +125,7 @@ static int share_read(struct json_object *object, struct share *share, struct li
 	snprintf(share->directory, sizeof(share->directory), "%s", document_get_text(object, "directory"));
 	snprintf(share->fsid, sizeof(share->fsid), "%s", document_get_text(object, "fsid"));
 	snprintf(share->name, sizeof(share->name), "%s", document_get_text(object, "name"));
+	share->is_caseless = json_object_get_boolean(document_get(object, "case_insensitive"));
 	share->export_id = (uint32_t)document_get_number(object, "export_id");
 	code = read_members(share, document_get(object, "clients"), share_add_client, error);
 	if (code == 0)
@@ -145,6 +146,8 @@ static struct json_object *share_object(const struct share *share)
 		document_number(object, "export_id", share->export_id);
 	if (share->server == SHARE_SAMBA)
 		document_text(object, "name", share->name);
+	if (share->is_caseless)
+		document_flag(object, "case_insensitive", true);
 	members = document_array(object, share->server == SHARE_SAMBA ? "users" : "clients");
 	for (size_t i = 0; i < share->client_count; i++) {
 		share_client_write(&share->clients[i], text);

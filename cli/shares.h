@@ -26,6 +26,7 @@ struct share {
 	char fsid[40];		       /* the file system's UUID */
 	uint32_t export_id;	       /* in Ganesha's handles; 0: not of Ganesha */
 	char name[SHARE_NAME_MAX + 1]; /* of SMB */
+	bool is_caseless;	       /* upper and lower case are one name there */
 	bool is_mounted;	       /* not kept: as it is now */
 	struct share_client clients[MEMBERS_MAX];
 	size_t client_count;

@@ -12,6 +12,7 @@
 #include "cli/share_files.h"
 #include "cli/verbs.h"
 
+#define CASE_ATTRIBUTE "system.libpool.casesensitivity"
 #define FSID_ATTRIBUTE "system.libpool.fsid" /* of each file system that is mounted: see libpool-fuse(8) */
 
 const struct column share_columns[] = {
@@ -121,6 +122,15 @@ static int read_fsid(const char *directory, char ret_fsid[40])
 	return length > 0 && share_fsid_is_valid(ret_fsid);
 }
 
+static bool read_caseless(const char *directory)
+{
+	char text[40];
+	ssize_t length = getxattr(directory, CASE_ATTRIBUTE, text, sizeof(text) - 1);
+
+	text[length > 0 ? length : 0] = '\0';
+	return strcmp(text, "insensitive") == 0;
+}
+
 static bool is_mounted(const struct share *share, const struct mount_entry *entries, size_t count)
 {
 	char fsid[40];
@@ -159,6 +169,7 @@ static int find_mount(struct call *call, struct share *share)
 	free(entries);
 	if (!share->directory[0])
 		return error_set(&call->error, -ENOENT, "share add: %s isn't mounted: 'poolctl mount %s FOLDER' first", share->dataset, share->dataset);
+	share->is_caseless = read_caseless(share->directory);
 	return share_directory_check(share->directory, &call->error);
 }
 

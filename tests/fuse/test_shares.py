@@ -396,6 +396,21 @@ class Shares(unittest.TestCase):
         os.mkdir(self.path("received"))
         self.smb("anna", f"recurse on; prompt off; lcd {self.path('received')}; mget tree")
         subprocess.run(["diff", "-r", self.path("tree"), self.path("received/tree")], check=True)
+        # Where the file system finds names by itself, Samba asks it, and clients see them as they were given.
+        self.poolctl("dataset", "create", "t/names", "--casesensitivity", "insensitive", "--normalization", "formD")
+        self.poolctl("mount", "t/names", self.path("o ther"))
+        os.chmod(self.path("o ther"), 0o777)
+        self.share("add", "t/names", "smb", "--name", "names", "--valid-users", "anna")
+        parameters = subprocess.run(["testparm", "-s", "--section-name=names", "/etc/samba/smb.conf"], capture_output=True, text=True, check=True).stdout
+        self.assertIn("case sensitive = Yes", parameters)
+        self.assertNotIn("case sensitive = Yes", subprocess.run(["testparm", "-s", "--section-name=home", "/etc/samba/smb.conf"], capture_output=True,
+                                                                text=True, check=True).stdout)
+        self.smb("anna", "put local Mixed; get mIXED back; mkdir D; cd d; put local \u00c4; cd ..; rename mixed Other", share="names")
+        self.assertTrue(filecmp.cmp(self.path("back"), self.path("local"), shallow=False))
+        self.assertEqual(sorted(os.listdir(self.path("o ther"))), ["D", "Other"])
+        self.smb("anna", "del OTHER; get d/A\u0308 back", share="names")
+        self.assertEqual(os.listdir(self.path("o ther")), ["D"])
+        self.share("remove", "t/names", "smb")
         # Who may, and who may not.
         self.assertIn("DENIED", self.smb("berta", "put local no", code=1))
         self.smb("berta", "get file back")
