@@ -19,7 +19,7 @@ import unittest
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, HERE)
-from poolcheck import space                  # noqa: E402
+from poolcheck import names, space           # noqa: E402
 from poolreader import structure            # noqa: E402
 from poolreader.files import FileSystem     # noqa: E402
 from poolreader.pointers import DATA        # noqa: E402
@@ -122,9 +122,9 @@ class Files(unittest.TestCase):
         subprocess.run([os.environ["POOLCTL"], "--no-devices", *arguments], env=self.environment, check=True, stdout=subprocess.DEVNULL,
                        timeout=300)
 
-    def mount(self, point):
+    def mount(self, point, dataset="fs"):
         os.mkdir(point)
-        mount = subprocess.Popen([os.environ["LIBPOOL_FUSE"], "-f", "-n", "t/fs", point], env=self.environment)
+        mount = subprocess.Popen([os.environ["LIBPOOL_FUSE"], "-f", "-n", f"t/{dataset}", point], env=self.environment)
         limit = time.monotonic() + 60
         while not os.path.ismount(point):
             self.assertTrue(mount.poll() is None and time.monotonic() < limit, "not mounted")
@@ -167,6 +167,34 @@ class Files(unittest.TestCase):
         self.assertEqual(space.rows_of(pool, dataset), sums | {(17, 12345): (1 << 30, 0), (19, 7): (0, 1000)})
         self.assertEqual({owner for kind, owner in sums if kind == 1}, {0, 12345})
         self.assertEqual(sums[1, 12345][1], 1)
+        self.assertEqual(names.check_cookies(pool, dataset), len(self.wanted) - 1)
+
+    def test_spellings(self):
+        """Names that are compared by more than their bytes."""
+        point = os.path.join(self.folder, "names")
+        given = ["README", "stra\u00dfe", "A\u0308rger", "\u212b", "\ufb01le", "\uff21", "x\u00b2", "\u03c2", "\u03b1\u0345\u0301", "\u0130", "\u13a0", "\u3392",
+                 "\uac00", "\u1e69", "\u0390" * 100, "\ufdfa" * 85, "file"]
+        for case in ("sensitive", "insensitive"):
+            for form in ("none", "formD", "formKD"):
+                name = f"{case}-{form}"
+                self.poolctl("dataset", "create", f"t/{name}", "--casesensitivity", case, "--normalization", form)
+                mount = self.mount(point, name)
+                try:
+                    for one in given:
+                        write(os.path.join(point, one), os.fsencode(one))
+                    listed = sorted(os.listdir(point))
+                finally:
+                    mount.terminate()
+                    self.assertEqual(mount.wait(timeout=60), 0)
+                    os.rmdir(point)
+                # The ligature is compatible with its letters, and folds to them.
+                self.assertEqual(listed, sorted(set(given) - ({"file"} if case == "insensitive" or form == "formKD" else set())))
+                pool = Pool(self.images)
+                self.assertEqual(names.check_cookies(pool, pool.dataset(name, "file system")), len(listed))
+                target = os.path.join(self.folder, "extracted")
+                subprocess.run([READER, "--files", name, "--output", target, *self.images], stdout=subprocess.DEVNULL, timeout=300, check=True)
+                self.assertEqual(sorted(os.listdir(target)), listed)
+                shutil.rmtree(target)
 
     def spoil(self, number):
         """Block 1 of a file, on all disks."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .intent import INODE, apply
 from .objects import BLOB, TREE_KIND, Blob, Dnode, Objset, Tree
 from .pointers import DATA
-from .structure import ReaderError, expect, expect_zeros, hash128
+from .structure import ReaderError, expect, expect_zeros
 
 ORPHANS, FURTHER_NAMES, ROOT = 1, 2, 16
 PART = 2048
@@ -57,8 +57,9 @@ class FileSystem:
         self.objset = Objset(pool.reader, dataset.objset, dataset.id)
         head = self.objset.dnode(ORPHANS)
         expect(head is not None and len(head.bonus) == 64, f"file system {self.name}: object 1 doesn't describe it")
-        expect_zeros(head.bonus, 16, 64, f"file system {self.name}")
-        self.hash_key, self.changes = head.bonus[:16], pool.changes.get(dataset.id, ())
+        expect_zeros(head.bonus, 21, 64, f"file system {self.name}")
+        (self.case, self.form), self.hash_key, self.changes = head.bonus[16:18], head.bonus[:16], pool.changes.get(dataset.id, ())
+        expect(self.case < 2 and self.form < 3 and any(head.bonus[18:21]) == any(head.bonus[16:18]), f"file system {self.name}: how names are compared")
 
     def inode(self, number):
         dnode = self.objset.dnode(number)
@@ -74,11 +75,9 @@ class FileSystem:
         for key, value in Tree(self.pool.reader, directory.dnode).items():
             what = f"directory {directory.number}"
             expect(len(key) == 8 and len(value) > 8, f"{what}: lengths of an entry")
-            cookie, = struct.unpack(">Q", key)
             kind, length, name = value[6], value[7], value[8:]
             expect(len(name) == length and name not in (b".", b"..") and not set(name) & {0, 47}, f"{what}: a name")
-            part = int.from_bytes(hash128(self.hash_key, name)[:8], "little") >> 9
-            expect(cookie >> 8 == (part or 1) and name not in found, f"{what}: the cookie of {name!r}")
+            expect(name not in found, f"{what}: {name!r} twice")
             found[name] = int.from_bytes(value[:6], "little"), kind
         expect(len(found) == directory.size, f"directory {directory.number}: {len(found)} entries, not {directory.size}")
         return sorted(found.items())
