@@ -40,6 +40,7 @@ int host_mailbox_new(struct rt *rt, struct host_mailbox **ret_mailbox)
 	pthread_cond_init(&mailbox->fewer_threads, NULL);
 	list_init(&mailbox->mails);
 	mailbox->rt = rt;
+	mailbox->engine = pthread_self();
 	mailbox->references = 1;
 	mailbox->source.poll = mailbox_poll;
 	mailbox->source.descriptor = -1; /* wakes instead */
@@ -125,6 +126,25 @@ static void *thread_main(void *argument)
 	return NULL;
 }
 
+/*
+ * Processors and policy as the engine's thread has them: a request may be started by a thread of the host, and a disk's threads live on when that is
+ * done. The lock is held.
+ */
+static void take_scheduling(pthread_attr_t *attributes, const struct host_mailbox *mailbox)
+{
+	struct sched_param parameters;
+	cpu_set_t processors;
+	int policy;
+
+	if (!mailbox->rt || pthread_equal(mailbox->engine, pthread_self()))
+		return;
+	if (pthread_getaffinity_np(mailbox->engine, sizeof(processors), &processors) == 0)
+		pthread_attr_setaffinity_np(attributes, sizeof(processors), &processors);
+	if (pthread_getschedparam(mailbox->engine, &policy, &parameters) == 0 && pthread_attr_setschedpolicy(attributes, policy) == 0 &&
+	    pthread_attr_setschedparam(attributes, &parameters) == 0)
+		pthread_attr_setinheritsched(attributes, PTHREAD_EXPLICIT_SCHED);
+}
+
 int host_thread_start(struct host_mailbox *mailbox, void (*function)(void *argument), void *argument)
 {
 	struct thread_start *start = malloc(sizeof(*start));
@@ -136,16 +156,21 @@ int host_thread_start(struct host_mailbox *mailbox, void (*function)(void *argum
 	if (!start)
 		return -EAGAIN;
 	*start = (struct thread_start){mailbox, function, argument};
-	pthread_mutex_lock(&mailbox->lock);
-	mailbox->references++;
-	mailbox->threads++;
-	pthread_mutex_unlock(&mailbox->lock);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attributes, 1 << 20);
+	pthread_mutex_lock(&mailbox->lock);
+	mailbox->references++;
+	mailbox->threads++;
+	take_scheduling(&attributes, mailbox);
+	pthread_mutex_unlock(&mailbox->lock);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	result = pthread_create(&thread, &attributes, thread_main, start);
+	if (result == EPERM) { /* a policy that only the host itself may set */
+		pthread_attr_setinheritsched(&attributes, PTHREAD_INHERIT_SCHED);
+		result = pthread_create(&thread, &attributes, thread_main, start);
+	}
 	pthread_attr_destroy(&attributes);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (result == 0)

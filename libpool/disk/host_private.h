@@ -25,6 +25,7 @@ struct host_mailbox {
 	pthread_cond_t fewer_threads;
 	struct list mails;
 	struct rt *rt; /* NULL: the engine is gone */
+	pthread_t engine; /* while rt is set */
 	unsigned references, threads;
 	struct rt_source source;
 };

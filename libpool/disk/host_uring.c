@@ -316,7 +316,9 @@ void uring_unregister_file(struct uring *uring, int slot)
 
 	if (slot < 0)
 		return;
-	io_uring_register_files_update(&uring->ring, (unsigned)slot, &none, 1);
+	/* A slot that the kernel keeps must not be given to another file. */
+	if (!POOL_CHECK(io_uring_register_files_update(&uring->ring, (unsigned)slot, &none, 1) == 1))
+		return;
 	uring->slots_used[slot / 64] &= ~(UINT64_C(1) << slot % 64);
 }
 

@@ -8,7 +8,7 @@
  *                work themselves while its thread sleeps: a thread that is stopped in the middle of one stops the pool, and one of low
  *                priority delays it. A call needs no more than 64 KiB of the caller's stack.
  *   Signals      All threads of the library block all signals: they go to the host's; a thread that does the engine's work blocks
- *                them, and its cancellation, meanwhile. No handler is installed, no call is interrupted by a signal. SIGPIPE is never raised.
+ *                them meanwhile. No thread may be cancelled (pthread_cancel) inside a call. No handler is installed, no call is interrupted by a signal. SIGPIPE is never raised.
  *   Process      The library never exits, prints, changes limits, the locale, the working directory or the environment, and
  *                keeps nothing global. Any number of pools are independent of each other.
  *   Fork         In a child none of the parent's handles may be used, not even to close them; it may exec or exit, and

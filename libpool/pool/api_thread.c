@@ -269,11 +269,11 @@ void api_post(struct api_thread *thread, struct api_request *request, void (*fun
 	rt_post(thread->rt, &request->message);
 }
 
-/* As the engine's thread: no signal's handler runs on the small stack of a fiber, nothing ends the thread, and a broken invariant halts the pool. */
+/* As the engine's thread: no signal's handler runs on the small stack of a fiber, and a broken invariant halts the pool. */
 void api_start(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request))
 {
 	sigset_t all, before;
-	int result = -EBUSY, cancellation;
+	int result = -EBUSY;
 
 	prepare(thread, request, function);
 	if (rt_may_run_here(thread->rt)) {
@@ -281,9 +281,7 @@ void api_start(struct api_thread *thread, struct api_request *request, void (*fu
 
 		sigfillset(&all);
 		pthread_sigmask(SIG_SETMASK, &all, &before);
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellation);
 		result = rt_run_here(thread->rt, "request", request_fiber, request);
-		pthread_setcancelstate(cancellation, NULL);
 		pthread_sigmask(SIG_SETMASK, &before, NULL);
 		pool_check_replace_handler(handler);
 	}

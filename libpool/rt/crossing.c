@@ -14,10 +14,12 @@
 #include <errno.h>
 #include <sched.h>
 
+#include "libpool/base/check.h"
+
 #include "libpool/rt/scheduler.h"
 
 /* How much a thread that has borrowed the engine does for others who came meanwhile, before its own thread takes over. */
-#define BORROWED_ROUNDS 4
+#define BORROWED_ROUNDS 2
 
 void rt_post(struct rt *rt, struct rt_message *message)
 {
@@ -85,7 +87,7 @@ void messages_run(struct rt *rt)
 /* Whether there is something that only the engine's thread can go on with. */
 static bool busy(const struct rt *rt, uint64_t submitted)
 {
-	return rt->stopping || rt->taken || rt->runnable_count > 0 || rt->yielded_count > 0 || rt->submitted != submitted;
+	return rt->stopping || rt->fiber_count == 0 || rt->taken || rt->runnable_count > 0 || rt->yielded_count > 0 || rt->submitted != submitted;
 }
 
 /* Up to one that is for the engine's thread; of fibers, only those that the messages spawn: others that they wake aren't for this thread. */
@@ -112,10 +114,11 @@ int rt_run_here(struct rt *rt, const char *name, fiber_function *function, void 
 	if (ops->borrow(rt->env)) {
 		uint64_t submitted = rt->submitted;
 
-		result = rt_spawn(rt, name, function, argument);
+		if (POOL_CHECK(rt->runnable_count == 0)) /* it would not have slept */
+			result = rt_spawn(rt, name, function, argument);
 		if (result == 0)
 			fiber_run_next(rt);
-		for (int round = 0; round < BORROWED_ROUNDS && !busy(rt, submitted) && atomic_load(&rt->messages); round++)
+		for (int round = 0; round < BORROWED_ROUNDS && !busy(rt, submitted) && atomic_load(&rt->messages) && ops->may_keep(rt->env); round++)
 			run_messages_of_others(rt);
 		ops->give_back(rt->env, busy(rt, submitted), rt->timers.top ? rt->timers.top->at_ns : UINT64_MAX);
 		/* Who posted while the engine was borrowed may have left the rest to us. */

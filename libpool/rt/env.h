@@ -71,6 +71,8 @@ struct pool_env_ops {
 	bool (*borrow)(struct pool_env *env);
 	/* Whether that is worth a try. Any thread. */
 	bool (*lends)(struct pool_env *env);
+	/* Whether somebody who has borrowed it may keep it a little longer: the engine's thread doesn't want it. */
+	bool (*may_keep)(struct pool_env *env);
 	/* Ends that. The engine's thread goes on if it has something to do (`busy`), or had not slept until `until_ns`. */
 	void (*give_back)(struct pool_env *env, bool busy, uint64_t until_ns);
 	/*

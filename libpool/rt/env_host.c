@@ -189,6 +189,11 @@ static bool host_borrow(struct pool_env *env)
 	return false;
 }
 
+static bool host_may_keep(struct pool_env *env)
+{
+	return atomic_load(&host_of(env)->state) == LENT;
+}
+
 static void host_give_back(struct pool_env *env, bool busy, uint64_t until_ns)
 {
 	struct env_host *host = host_of(env);
@@ -244,7 +249,7 @@ static bool still_waits(struct env_host *host)
 static void sleep_until(struct env_host *host, uint64_t until_ns, struct spin_wait *wait)
 {
 	struct pollfd descriptors[DESCRIPTORS_MAX];
-	int awake = AWAKE, looking = LOOKING;
+	int awake = AWAKE, looking = LOOKING, unread = 0;
 	uint64_t now = clock_ns(CLOCK_MONOTONIC), notified;
 	bool crowded;
 	nfds_t count = descriptors_of(host, descriptors, &crowded);
@@ -256,16 +261,18 @@ static void sleep_until(struct env_host *host, uint64_t until_ns, struct spin_wa
 	if (crowded && until_ns > now + CROWDED_SLEEP_NS)
 		until_ns = now + CROWDED_SLEEP_NS;
 	host->until_ns = until_ns;
-	if (until_ns <= now || !atomic_compare_exchange_strong(&host->state, &awake, wait ? LOOKING : SLEEPING))
+	bool looks = wait && spin_again(wait);
+
+	if (until_ns <= now || !atomic_compare_exchange_strong(&host->state, &awake, looks ? LOOKING : SLEEPING))
 		return;
 	sem_post(&host->turn);
-	while (wait && still_waits(host) && spin_again(wait))
+	while (looks && still_waits(host) && spin_again(wait))
 		continue;
-	if (!wait || atomic_compare_exchange_strong(&host->state, &looking, SLEEPING)) {
+	if (!looks || atomic_compare_exchange_strong(&host->state, &looking, SLEEPING)) {
 		bool forever = until_ns == UINT64_MAX;
 		uint64_t duration = 0;
 
-		if (wait)
+		if (looks)
 			now = clock_ns(CLOCK_MONOTONIC);
 		if (until_ns > now)
 			duration = until_ns - now;
@@ -273,11 +280,12 @@ static void sleep_until(struct env_host *host, uint64_t until_ns, struct spin_wa
 
 		if (ppoll(descriptors, count, forever ? NULL : &timeout, NULL) > 0 && descriptors[0].revents &&
 		    read(host->event_descriptor, &notified, sizeof(notified)) < 0)
-			POOL_CHECK(errno == EAGAIN || errno == EINTR);
+			unread = errno;
 	}
 	atomic_exchange(&host->state, AWAKE); /* from here on nobody borrows */
 	while (sem_wait(&host->turn) < 0 && errno == EINTR)
 		continue;
+	POOL_CHECK(unread == 0 || unread == EAGAIN || unread == EINTR);
 }
 
 /* Whether somebody has called wake, which is then forgotten: what is posted after it sets NOTIFIED again. */
@@ -359,6 +367,7 @@ static const struct pool_env_ops host_ops = {
 	.wake_for_message = host_wake_for_message,
 	.borrow = host_borrow,
 	.lends = host_lends,
+	.may_keep = host_may_keep,
 	.give_back = host_give_back,
 	.work_cancel = host_work_cancel,
 };

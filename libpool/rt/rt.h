@@ -1,7 +1,7 @@
 /*
- * The engine's scheduler: stackful fibers in one thread. A fiber runs until it waits; nothing else of
+ * The engine's scheduler: stackful fibers in one thread at a time. A fiber runs until it waits; nothing else of
  * the engine runs meanwhile, so state needs no locks between waits. Every function is for the engine's
- * thread, except rt_post.
+ * thread, except rt_post, rt_run_here and rt_may_run_here; what is run by rt_run_here is in it for the time being.
  *
  * The loop goes in turns: run the messages posted, fire the timers that are due, run fibers until none is
  * runnable (or some hundreds have run, or those left have yielded), let the environment poll its sources.
