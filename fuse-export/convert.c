@@ -38,7 +38,7 @@ double cache_seconds(const struct libpool_attributes *attributes)
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec - attributes->change.seconds < FRESH_SECONDS ? FRESH_SECONDS : CACHE_SECONDS;
+	return attributes->change.seconds > now.tv_sec - (int64_t)FRESH_SECONDS ? FRESH_SECONDS : CACHE_SECONDS;
 }
 
 /*

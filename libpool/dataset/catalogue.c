@@ -151,7 +151,9 @@ static int dataset_vanish(struct dataset *dataset, struct object_sync *sync)
 {
 	struct core *core = dataset->owner->core;
 	uint8_t key[4];
-	int status = dataset->objset ? objset_walk(dataset->objset, kill_visited, sync) : 0;
+	/* Of a file system that is lost all of the content is in there still: that isn't for one sync. */
+	bool is_whole = dataset->lost && dataset->record.kind == DATASET_FILESYSTEM;
+	int status = dataset->objset && !is_whole ? objset_walk(dataset->objset, kill_visited, sync) : 0;
 
 	if (status == -POOL_EDAMAGED)
 		status = 0; /* what can't be read can't be freed: its cells stay until a deep scrub finds them */

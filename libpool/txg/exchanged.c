@@ -84,3 +84,17 @@ unsigned selection_find_exchanged(struct rt *rt, const struct selection *selecti
 	free(exchange);
 	return count;
 }
+
+unsigned selection_count_absent(const struct selection *selection)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < selection->count; i++) {
+		const struct member *member = &selection->members[i];
+		const struct uberblock_state *state = selection_state_of(selection->chosen, member->config->index);
+		bool is_behind = member->diverged || !member->newest || (state && state->stale_from);
+
+		count += !member->fresh && (!member->found || is_behind);
+	}
+	return count;
+}

@@ -163,8 +163,14 @@ static int check_exchanged(const struct core_options *options, const struct core
 			   struct pool_error *error)
 {
 	char text[320];
+	unsigned exchanged;
 
-	if (import->force || selection_find_exchanged(options->rt, selection, text, sizeof(text)) <= selection->label->m)
+	/* Who insists, as after a crash of another host, may look, but not write. */
+	if (import->force && import->read_only)
+		return 0;
+	exchanged = selection_find_exchanged(options->rt, selection, text, sizeof(text));
+	/* Those that aren't there, or lack something, are as good as wrong. */
+	if (!exchanged || exchanged + selection_count_absent(selection) <= selection->label->m)
 		return 0;
 	return pool_error_set(error, -POOL_EDAMAGED, "pool %.60s: disks have the labels of others: %s; put back their first and last MiB",
 			      selection->label->name, text);
@@ -255,8 +261,13 @@ static int import_selected(const struct core_options *options, const struct core
 	bool clean = chosen->flags & UBERBLOCK_CLEAN_EXPORT && chosen->txg == selection->highest_txg && !import->rewind_txg;
 	uint64_t first_txg = clean ? chosen->txg + 1 : selection->highest_txg + TXG_REWIND_GAP + chosen->rewrite;
 	struct core *core;
-	int status = core_new(options, selection->label, &core);
+	int status = check_exchanged(options, import, selection, error); /* of all disks: one with a larger one's label seems to have shrunk */
 
+	if (status < 0) {
+		heartbeat_stop(heartbeat);
+		return status;
+	}
+	status = core_new(options, selection->label, &core);
 	if (status < 0) {
 		heartbeat_stop(heartbeat);
 		return pool_error_set(error, status, "pool %s: out of memory", selection->label->name);
@@ -279,8 +290,6 @@ static int import_selected(const struct core_options *options, const struct core
 			       core->label->name, 1u << (core->label->au_shift - 10));
 	else if (status < 0)
 		pool_error_set(error, status, "pool %s: %s", core->label->name, pool_error_string(status));
-	else
-		status = check_exchanged(options, import, selection, error);
 	if (status == 0)
 		status = load_and_judge(core, selection, import->force, error);
 	/* A rewind gives up what the log has. Who insists on looking at what is left gets it without. */

@@ -44,6 +44,8 @@ void selection_release(struct selection *selection);
 const struct uberblock_state *selection_state_of(const struct uberblock *uberblock, unsigned index);
 /* How many disks have the label of another one that is there, and which, for people. */
 unsigned selection_find_exchanged(struct rt *rt, const struct selection *selection, char *ret_text, size_t size);
+/* Disks that aren't there, or lack something of what is chosen. */
+unsigned selection_count_absent(const struct selection *selection);
 /* The txgs that one can go back to, for people. */
 void selection_list_known(const struct selection *selection, char *ret_text, size_t size);
 

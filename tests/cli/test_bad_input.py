@@ -323,11 +323,36 @@ class Images(PoolctlCase):
                 data = self.volume(f"tank{one}{other}/data", size="8M", data=os.urandom(5 * MIB))
                 self.swap_labels(disks[one], disks[other])
                 before = self.checksums()
-                for command in (("import", f"tank{one}{other}"), ("volume", "read", f"tank{one}{other}/data", "out")):
+                for command in (("import", f"tank{one}{other}"), ("import", f"tank{one}{other}", "--force"),
+                                ("volume", "read", f"tank{one}{other}/data", "out")):
                     self.refused(*command, says=[disks[one], disks[other], "labels of others"])
                 self.assertEqual(self.checksums(), before)
                 self.swap_labels(disks[one], disks[other])
                 self.reads_back(data, f"tank{one}{other}/data")
+
+    def test_swapped_labels_and_a_missing_disk(self):
+        """Two wrong ones and one that isn't there are three, also where one is larger than the other's label says."""
+        for larger in (False, True):
+            with self.subTest(larger=larger):
+                name = f"six{int(larger)}"
+                images = self.images(6, prefix=name)
+                if larger:
+                    with open(images[1], "r+b") as file:
+                        file.truncate(96 * MIB)
+                disks = self.create(name, "raid6", images)
+                data = self.volume(f"{name}/data", size="8M", data=os.urandom(5 * MIB))
+                self.swap_labels(disks[1], disks[3])
+                away = os.path.join(self.run_path, "elsewhere")
+                os.makedirs(away, exist_ok=True)
+                os.rename(disks[4], os.path.join(away, "disk"))
+                before = self.checksums()
+                for command in (("import", name), ("import", name, "--force")):
+                    self.refused(*command, says=[disks[1], disks[3], "labels of others"])
+                self.assertEqual(self.checksums(), before)
+                self.swap_labels(disks[1], disks[3])
+                self.reads_back(data, f"{name}/data")
+                os.rename(os.path.join(away, "disk"), disks[4])
+                self.reads_back(data, f"{name}/data")
 
     def test_label_of_the_future(self):
         disks = self.create()
