@@ -58,7 +58,8 @@ const struct verb verbs[] = {
 	{ .name = "scrub", .operands = "POOL", .operands_min = 1, .operands_max = 1,
 	  .help = "read everything, repair what is damaged",
 	  .details = "Starts a scrub, or goes on with a paused one. Where the pool is imported the command returns at once,\n"
-		     "unless --wait is given. Exits with 3 when it has waited and damage remains.",
+		     "unless --wait is given. Exits with 3 when it has waited and damage remains.\n"
+		     "With disks missing it says how much could not be checked: cells that no disk in service has.",
 	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true,
 	  .options = BIT(WAIT) | BIT(PAUSE) | BIT(STOP) | BIT(DEEP) | BIT(LIMIT), .check = scrub_check, .work = scrub_work, .finish = scrub_finish,
 	  .print = print_text },
