@@ -343,7 +343,8 @@ class Postgres:
         self.run("initdb", "-D", self.data, "--data-checksums", "-A", "trust", "-E", "UTF8", "--locale", "C")
         with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as file:
             file.write(f"listen_addresses = ''\nunix_socket_directories = '{self.socket}'\nshared_buffers = 16MB\nmax_wal_size = 64MB\n"
-                       "checkpoint_timeout = 30s\nfull_page_writes = on\n")
+                       "checkpoint_timeout = 30s\nfull_page_writes = on\n"
+                       "dynamic_shared_memory_type = mmap\n")  # in its own folder: what is killed leaves nothing on the machine
 
     def start(self):
         # The server keeps its standard output.
