@@ -316,8 +316,11 @@ void uring_unregister_file(struct uring *uring, int slot)
 
 	if (slot < 0)
 		return;
-	/* A slot that the kernel keeps must not be given to another file. */
-	if (!POOL_CHECK(io_uring_register_files_update(&uring->ring, (unsigned)slot, &none, 1) == 1))
+	int result = io_uring_register_files_update(&uring->ring, (unsigned)slot, &none, 1);
+
+	POOL_CHECK(result != -EEXIST); /* not the ring's own thread */
+	/* A slot that the kernel keeps, as for want of memory, must not be given to another file. */
+	if (result != 1)
 		return;
 	uring->slots_used[slot / 64] &= ~(UINT64_C(1) << slot % 64);
 }
