@@ -6,6 +6,7 @@
  * The header of an allocation unit names the disk that it was written to. Those of units that nobody has used again since may be of a disk that
  * was here before, so a disk counts only if all that were found name another one that is there as well and isn't what its own label says either.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,8 @@ static int find_name(void *argument, unsigned index)
 	unsigned found = 0;
 	int status = 0;
 
+	if (member->found && !buffer)
+		return -ENOMEM;
 	for (uint32_t au = 0; buffer && au < count && au < HEADERS_TRIED && found < HEADERS_WANTED && status == 0; au++) {
 		struct au_header header;
 		status = disk_read(member->found->disk, DATA_START + ((uint64_t)au << label->au_shift), CELL_SIZE, buffer, 0);
@@ -60,20 +63,21 @@ static const struct member *other_of(const struct exchange *exchange, unsigned i
 	return NULL;
 }
 
-unsigned selection_find_exchanged(struct rt *rt, const struct selection *selection, char *ret_text, size_t size)
+int selection_find_exchanged(struct rt *rt, const struct selection *selection, char *ret_text, size_t size)
 {
 	struct exchange *exchange = calloc(1, sizeof(*exchange));
-	int status[DISKS_MAX];
-	unsigned count = 0;
+	int status[DISKS_MAX], count = 0;
+	bool no_memory = false;
 	size_t used = 0;
 
 	ret_text[0] = 0;
 	if (!exchange)
-		return 0;
+		return -ENOMEM;
 	exchange->selection = selection;
 	run_each(rt, "headers", selection->count, find_name, exchange, status);
 	for (unsigned i = 0; i < selection->count; i++) {
 		const struct member *other = other_of(exchange, i);
+		no_memory |= status[i] == -ENOMEM;
 		if (!other)
 			continue;
 		if (used < size)
@@ -82,7 +86,7 @@ unsigned selection_find_exchanged(struct rt *rt, const struct selection *selecti
 		count++;
 	}
 	free(exchange);
-	return count;
+	return no_memory ? -ENOMEM : count;
 }
 
 unsigned selection_count_absent(const struct selection *selection)

@@ -163,14 +163,16 @@ static int check_exchanged(const struct core_options *options, const struct core
 			   struct pool_error *error)
 {
 	char text[320];
-	unsigned exchanged;
+	int exchanged;
 
 	/* Who insists, as after a crash of another host, may look, but not write. */
 	if (import->force && import->read_only)
 		return 0;
 	exchanged = selection_find_exchanged(options->rt, selection, text, sizeof(text));
+	if (exchanged < 0)
+		return pool_error_set(error, exchanged, "pool %s: out of memory", selection->label->name);
 	/* Those that aren't there, or lack something, are as good as wrong. */
-	if (!exchanged || exchanged + selection_count_absent(selection) <= selection->label->m)
+	if (!exchanged || (unsigned)exchanged + selection_count_absent(selection) <= selection->label->m)
 		return 0;
 	return pool_error_set(error, -POOL_EDAMAGED, "pool %.60s: disks have the labels of others: %s; put back their first and last MiB",
 			      selection->label->name, text);
