@@ -32,6 +32,7 @@
 #define THREADS_MAX 64
 
 #define WARM_BYTES (512 * MIB) /* as much as may be dirty */
+#define WARM_THREADS 16u       /* so many that it is */
 #define LABEL_SPAN (8 * MIB) /* labels are within this much of both ends of a disk */
 
 enum phase { PHASE_WRITE, PHASE_OVERWRITE, PHASE_READ, PHASE_RANDOM, PHASE_DEEP, PHASE_SYNC, PHASE_SCRUB, PHASE_MISSING, PHASE_COUNT };
@@ -371,7 +372,7 @@ static void warm_up(libpool_pool *pool, const struct options *options)
 	create_volume(pool, "warm", warm.bytes, options);
 	libpool_volume *volume = open_volume(pool, "warm");
 	for (unsigned run = 0; run < 2; run++)
-		(void)run_clients(volume, &warm, PHASE_WRITE, options->threads, &cores);
+		(void)run_clients(volume, &warm, PHASE_WRITE, WARM_THREADS, &cores);
 	libpool_volume_close(volume);
 }
 
