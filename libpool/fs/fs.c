@@ -105,27 +105,40 @@ int fs_peek(struct datasets *datasets, const char *name, struct fs_super *ret_su
 					   pool_error_string(status)) : 0;
 }
 
-/* From now on names may have what this library's version of Unicode has, and an older library must not open the file system. */
-static int raise_version(struct fs *fs)
+/* What a newer library has named may not be a name here: it can be read, under the names that are, and nothing can be named. */
+static int check_version(const struct fs *fs, const char *name, struct pool_error *error)
 {
-	uint8_t version[3], raw[FS_SUPER_SIZE];
-	uint64_t txg;
+	const uint8_t *known = fs->record.unicode;
+	uint8_t own[3];
 
-	unicode_version(version);
-	int order = fs_names_are_bytes(&fs->record) ? 0 : memcmp(fs->record.unicode, version, sizeof(version));
-	if (order > 0)
-		return -POOL_EFEATURE;
-	if (order == 0 || fs_is_read_only(fs))
+	unicode_version(own);
+	if (fs_names_are_bytes(&fs->record) || memcmp(known, own, sizeof(own)) <= 0 || core_read_only(fs->core))
 		return 0;
-	int status = guard_unnamed(fs, UINT64_MAX);
+	return pool_error_set(error, -POOL_EFEATURE,
+			      "file system %s/%s has names by Unicode %u.%u.%u, and this version of libpool knows %u.%u.%u: import the pool read-only to read it",
+			      core_label(fs->core)->name, name, known[0], known[1], known[2], own[0], own[1], own[2]);
+}
+
+bool fs_has_older_names(const struct fs *fs)
+{
+	uint8_t own[3];
+
+	unicode_version(own);
+	return !fs_names_are_bytes(&fs->record) && memcmp(fs->record.unicode, own, sizeof(own)) < 0;
+}
+
+int fs_raise_version(struct fs *fs, uint64_t txg)
+{
+	struct fs_super raised = fs->record;
+	uint8_t raw[FS_SUPER_SIZE];
+
+	if (!fs_has_older_names(fs))
+		return 0;
+	unicode_version(raised.unicode);
+	fs_super_encode(&raised, raw);
+	int status = object_set_bonus(fs->super, txg, raw, sizeof(raw));
 	if (status == 0)
-		status = fs_hold(fs, ATTRIBUTE_CELLS, &txg);
-	if (status < 0)
-		return status;
-	memcpy(fs->record.unicode, version, sizeof(version));
-	fs_super_encode(&fs->record, raw);
-	status = object_set_bonus(fs->super, txg, raw, sizeof(raw));
-	core_release(fs->core, txg);
+		fs->record = raised;
 	return status;
 }
 
@@ -178,15 +191,15 @@ int fs_open(struct datasets *datasets, const char *name, struct fs **ret_fs, str
 	} else {
 		objset_set_user(fs->objset, fs);
 		status = open_objects(fs);
-		if (status == 0)
-			status = raise_version(fs);
-		if (status == 0 && !core_read_only(fs->core))
+		bool refused = status == 0 && check_version(fs, name, error) < 0;
+		if (status == 0 && !refused && !core_read_only(fs->core))
 			status = free_unnamed(fs);
-		if (status < 0) {
+		if (status < 0)
 			pool_error_set(error, status, "file system %s/%s can't be opened: %s", core_label(fs->core)->name, name,
 				       pool_error_string(status));
+		if (status < 0 || refused) {
 			fs_close(fs);
-			return status;
+			return refused ? -POOL_EFEATURE : status;
 		}
 		*ret_fs = fs;
 		return 0;

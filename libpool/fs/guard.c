@@ -47,6 +47,11 @@ int guard_unnamed(struct fs *fs, uint64_t number)
 	return tree_check(fs->super, key, sizeof(key));
 }
 
+int guard_version(struct fs *fs)
+{
+	return fs_has_older_names(fs) ? object_check(fs->super) : 0;
+}
+
 int guard_entry(struct fs_node *directory, uint64_t cookie, struct fs_node *node)
 {
 	struct inode_link link = { directory->number, cookie };

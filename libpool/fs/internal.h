@@ -81,6 +81,12 @@ int fs_hold(struct fs *fs, uint64_t cells, uint64_t *ret_txg);
 /* The same of a change that the caller tells the dataset of: fs_hold says that it has no record in the intent log. */
 int fs_hold_untold(struct fs *fs, uint64_t cells, uint64_t *ret_txg);
 bool fs_is_read_only(const struct fs *fs);
+/*
+ * The version of Unicode in the record is that of the newest library that has made a name, since that name may have what older ones
+ * don't know. So it is raised in the txg of a name, and by nothing else: opening a file system writes nothing.
+ */
+bool fs_has_older_names(const struct fs *fs);
+int fs_raise_version(struct fs *fs, uint64_t txg); /* the caller has guard_version's consent */
 
 /* node.c */
 /* Opens number's object and its record. */
@@ -142,6 +148,7 @@ int links_remove(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_
 int guard_node(struct fs_node *node);
 int guard_new(struct fs *fs, const struct object_owner_ids *owner);
 int guard_unnamed(struct fs *fs, uint64_t number);
+int guard_version(struct fs *fs); /* of a change that makes a name */
 int guard_entry(struct fs_node *directory, uint64_t cookie, struct fs_node *node);
 int guard_xattrs(struct fs_node *node, const char *name);
 /* Of a change of owner, in which its extended attributes go along. */

@@ -162,8 +162,10 @@ static int make_node(struct fs *fs, struct fs_node *directory, struct acl_list *
 
 static int make_entry(struct target *target, uint64_t txg, struct fs_node *node)
 {
-	int status = directory_add(target->directory, txg, target->cookie, target->name, target->length, node);
+	int status = fs_raise_version(node->fs, txg);
 
+	if (status == 0)
+		status = directory_add(target->directory, txg, target->cookie, target->name, target->length, node);
 	if (status == 0)
 		status = links_add(node, txg, target->directory->number, target->cookie);
 	if (status == 0)
@@ -208,6 +210,8 @@ int fs_make(struct fs_node *directory, const char *name, size_t length, const st
 		status = guard_targets(fs, &target, 1);
 	if (status == 0)
 		status = guard_new(fs, &plan.owner);
+	if (status == 0)
+		status = guard_version(fs);
 	if (status == 0)
 		status = fs_hold_charged(fs, NAMES_CELLS, &plan, &txg);
 	if (status == 0) {
@@ -283,6 +287,8 @@ int fs_link(struct fs_node *node, struct fs_node *directory, const char *name, s
 		status = guard_entry(directory, target.cookie, node);
 	if (status == 0)
 		status = guard_unnamed(fs, node->number);
+	if (status == 0)
+		status = guard_version(fs);
 	struct charge_plan plan = { .owner = node_owner(&directory->inode), .cells = NAME_GROWTH };
 	if (status == 0)
 		status = fs_hold_charged(fs, NAMES_CELLS, &plan, &txg);
@@ -459,8 +465,10 @@ static int respell(struct target *from, const struct target *to, uint64_t txg)
 
 static int move(struct target *from, struct target *to, uint64_t txg)
 {
-	int status;
+	int status = fs_raise_version(from->node->fs, txg);
 
+	if (status < 0)
+		return status;
 	if (is_respelling(from, to))
 		return respell(from, to, txg);
 	if (to->node) {
@@ -505,6 +513,8 @@ int fs_rename(const struct fs_place *from, const struct fs_place *to, unsigned f
 		status = guard_entry(to->directory, targets[1].cookie, targets[0].node);
 	if (status == 0 && targets[1].node)
 		status = guard_entry(from->directory, targets[0].cookie, targets[1].node);
+	if (status == 0)
+		status = guard_version(fs);
 	/* One that replaces another, or trades places, has its entry already. */
 	struct charge_plan plan = { .owner = node_owner(&to->directory->inode), .cells = targets[1].node ? 0 : NAME_GROWTH };
 	if (status == 0)

@@ -379,47 +379,179 @@ static void test_forged(void **state)
 
 /* ---- versions of Unicode ---- */
 
-static int open_with_version(const uint8_t version[3])
+static const uint8_t older[3] = { 9, 0, 0 }, newer[3] = { 250, 0, 0 };
+
+/* As another library would have written it. */
+static void record_version(const uint8_t version[3])
 {
 	struct fs_super super = world.fs->record;
 	uint8_t raw[FS_SUPER_SIZE];
 	uint64_t txg;
-	struct machine *machine = world.machine;
 
 	memcpy(super.unicode, version, 3);
 	fs_super_encode(&super, raw);
 	expect_equal(fs_hold(world.fs, NAMES_CELLS, &txg), 0);
 	expect_equal(object_set_bonus(world.fs->super, txg, raw, sizeof(raw)), 0);
-	core_release(machine->core, txg);
+	core_release(world.machine->core, txg);
+}
+
+static int open_with_version(const uint8_t version[3])
+{
+	record_version(version);
 	fs_put(world.root);
 	fs_close(world.fs);
-	return fs_open(world.datasets, "fs", &world.fs, &machine->error);
+	return fs_open(world.datasets, "fs", &world.fs, &world.machine->error);
+}
+
+static bool is_recorded(const uint8_t version[3])
+{
+	struct fs_super super;
+
+	expect_done(world.machine, fs_peek(world.datasets, "fs", &super, &world.machine->error));
+	return memcmp(super.unicode, version, 3) == 0 && memcmp(world.fs->record.unicode, version, 3) == 0;
+}
+
+/* What this library may have put into it an older one must not take for something else: `name` has put something. */
+static void raises(int (*name)(void))
+{
+	uint8_t own[3];
+
+	unicode_version(own);
+	expect_equal(open_with_version(older), 0);
+	expect_done(world.machine, fs_root(world.fs, &world.root));
+	expect(is_recorded(older));
+	expect_equal(name(), 0);
+	expect(is_recorded(own));
+}
+
+static int make_file_named(void) { return make_fails(world.root, "made", S_IFREG | 0644); }
+static int make_directory_named(void) { return make_fails(world.root, "folder", S_IFDIR | 0755); }
+static int move_named(void) { return rename_to(world.root, "made", world.root, "moved", 0); }
+static int respell_named(void) { return rename_to(world.root, "moved", world.root, "MOVED", 0); }
+static int link_named(void)
+{
+	struct fs_node *node = look(world.root, "moved");
+	int status = fs_link(node, world.root, "linked", 6);
+
+	fs_put(node);
+	return status;
 }
 
 static void version_program(struct machine *machine)
 {
-	static const uint8_t older[3] = { 9, 0, 0 }, newer[3] = { 250, 0, 0 };
+	static int (*const names[])(void) = { make_file_named, make_directory_named, move_named, respell_named, link_named };
 	uint8_t own[3];
-	struct fs_super super;
 
 	unicode_version(own);
 	expect(own[0] >= 14);
 	open_world(machine);
-	expect(memcmp(world.fs->record.unicode, own, 3) == 0);
-	/* What this library may put into it an older one must not take for something else. */
+	expect(is_recorded(own));
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		raises(names[i]);
+	/* What makes no name leaves it. */
 	expect_equal(open_with_version(older), 0);
-	expect(memcmp(world.fs->record.unicode, own, 3) == 0);
-	expect_done(machine, fs_peek(world.datasets, "fs", &super, &machine->error));
-	expect(memcmp(super.unicode, own, 3) == 0);
 	expect_done(machine, fs_root(world.fs, &world.root));
+	expect_equal(rename_to(world.root, "moved", world.root, "linked", FS_RENAME_EXCHANGE), 0);
+	expect_equal(unlink_name(world.root, "linked"), 0);
+	expect_equal(make_file_named(), 0);
+	expect_equal(make_file_named(), -EEXIST);
+	world_check(&world);
 	expect_equal(open_with_version(newer), -POOL_EFEATURE);
+	/* Which versions these are. */
+	expect(strstr(machine->error.text, "250.0.0") && strstr(machine->error.text, "knows"));
 	pool_close(machine, world.datasets);
+}
+
+/* As after an upgrade of the library: nothing of a file system that is only read is written, and opening it needs no room. */
+static void older_program(struct machine *machine)
+{
+	open_world(machine);
+	make_file("file");
+	record_version(older);
+	world_close(&world);
+}
+
+static void read_only_program(struct machine *machine)
+{
+	uint64_t writes = machine->set->operations;
+
+	open_world(machine);
+	expect(number_of("FILE"));
+	expect_equal(make_fails(world.root, "other", S_IFREG | 0644), -EROFS);
+	expect(is_recorded(older));
+	world_close(&world);
+	expect_equal(machine->set->operations, writes);
+}
+
+static void newer_program(struct machine *machine)
+{
+	open_world(machine);
+	record_version(newer);
+	world_close(&world);
+}
+
+static void newer_read_program(struct machine *machine)
+{
+	open_world(machine);
+	expect(number_of("FILE"));
+	world_close(&world);
+}
+
+/* Without any room that could be written to. */
+static void full_program(struct machine *machine)
+{
+	struct fs_node *node;
+	size_t written;
+	int status = 0;
+
+	open_world(machine);
+	node = make(&world, world.root, "filler", S_IFREG | 0644);
+	record_version(older);
+	uint8_t *data = malloc(MIB);
+	struct sim_random random;
+	uint64_t at = 0, txg;
+	sim_random_seed(&random, 1);
+	sim_random_fill(&random, data, MIB);
+	/* What the last writes didn't need after all is free again with the commit. */
+	for (size_t length = MIB; (status = core_hold(machine->core, ATTRIBUTE_CELLS, &txg)) == 0; length = length > 4096 ? length / 4 : 4096) {
+		core_release(machine->core, txg);
+		while ((status = fs_write(node, at, length, data, 0, &written)) == 0)
+			at += written;
+		expect_equal(status, -ENOSPC);
+		expect_done(machine, core_commit_forced(machine->core));
+	}
+	expect_equal(status, -ENOSPC);
+	free(data);
+	fs_put(node);
+	world_close(&world);
+	open_world(machine);
+	expect(number_of("FILLER"));
+	expect_equal(unlink_name(world.root, "filler"), 0);
+	world_check(&world);
+	world_close(&world);
 }
 
 static void test_version(void **state)
 {
+	struct machine *machine = machine_new(2, 512 * MIB, 1, 1, 1);
+
 	(void)state;
 	boot(version_program, FS_CASE_INSENSITIVE, FS_NORMALIZATION_D);
+	case_mode = FS_CASE_INSENSITIVE;
+	normalization = FS_NORMALIZATION_D;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, older_program);
+	machine->read_only = true;
+	machine_boot(machine, read_only_program);
+	machine->read_only = false;
+	machine_boot(machine, newer_program);
+	machine->read_only = true;
+	machine_boot(machine, newer_read_program);
+	machine_free(machine);
+	machine = machine_new(2, 64 * MIB, 1, 1, 1);
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, full_program);
+	machine_free(machine);
 }
 
 int main(void)
