@@ -398,13 +398,18 @@ static bool is_respelling(const struct target *from, const struct target *to)
 	return from->node && to->node && from->directory == to->directory && from->cookie == to->cookie;
 }
 
+static bool has_spelling(const struct directory_entry *entry, const struct target *target)
+{
+	return entry->name_length == target->length && memcmp(entry->name, target->name, target->length) == 0;
+}
+
 static int rename_check(const struct target *from, const struct target *to, unsigned flags)
 {
 	bool exchange = flags & FS_RENAME_EXCHANGE;
 
 	if (!from->node || (exchange && !to->node))
 		return -ENOENT;
-	if (to->node && flags & FS_RENAME_NOREPLACE && !(is_respelling(from, to) && !fs_names_are_bytes(&to->directory->fs->record)))
+	if (to->node && flags & FS_RENAME_NOREPLACE && !(is_respelling(from, to) && !has_spelling(&from->entry, to)))
 		return -EEXIST;
 	if (!to->node && !to->cookie)
 		return -ENOSPC;
@@ -502,7 +507,7 @@ int fs_rename(const struct fs_place *from, const struct fs_place *to, unsigned f
 		return status;
 	status = rename_check(&targets[0], &targets[1], flags);
 	bool respells = status == 0 && is_respelling(&targets[0], &targets[1]) && !(flags & FS_RENAME_EXCHANGE) &&
-			(targets[0].entry.name_length != to->length || memcmp(targets[0].entry.name, to->name, to->length) != 0);
+			!has_spelling(&targets[0].entry, &targets[1]);
 	/* Two names of one file: nothing to do. */
 	if (status < 0 || (targets[0].node == targets[1].node && !respells)) {
 		names_end(fs, targets, 2);
@@ -515,8 +520,9 @@ int fs_rename(const struct fs_place *from, const struct fs_place *to, unsigned f
 		status = guard_entry(from->directory, targets[0].cookie, targets[1].node);
 	if (status == 0)
 		status = guard_version(fs);
-	/* One that replaces another, or trades places, has its entry already. */
-	struct charge_plan plan = { .owner = node_owner(&to->directory->inode), .cells = targets[1].node ? 0 : NAME_GROWTH };
+	/* One that replaces another, or trades places, has its entry already, which only a longer spelling makes larger. */
+	bool grows = !targets[1].node || (!(flags & FS_RENAME_EXCHANGE) && to->length > targets[1].entry.name_length);
+	struct charge_plan plan = { .owner = node_owner(&to->directory->inode), .cells = grows ? NAME_GROWTH : 0 };
 	if (status == 0)
 		status = fs_hold_charged(fs, NAMES_CELLS, &plan, &txg);
 	if (status == 0) {

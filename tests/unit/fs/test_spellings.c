@@ -2,7 +2,11 @@
 /* File systems that compare names by more than their bytes: case, and normal forms of Unicode. */
 #include "tests/unit/fs/filesystems.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "libpool/fs/internal.h"
+#include "libpool/rt/fiber_context.h"
 
 static struct world world;
 static uint8_t case_mode, normalization;
@@ -248,6 +252,10 @@ static void rename_program(struct machine *machine)
 	expect(strcmp(listing(), "ReadMe|") == 0);
 	expect_equal(rename_to(world.root, "readme", world.root, "README", FS_RENAME_NOREPLACE), 0);
 	expect(strcmp(listing(), "README|") == 0);
+	/* It is there just so. */
+	expect_equal(rename_to(world.root, "README", world.root, "README", FS_RENAME_NOREPLACE), -EEXIST);
+	expect_equal(rename_to(world.root, "readme", world.root, "README", FS_RENAME_NOREPLACE), -EEXIST);
+	expect_equal(rename_to(world.root, "README", world.root, "README", 0), 0);
 	expect_equal(rename_to(world.root, "readme", world.root, "ReadMe", FS_RENAME_EXCHANGE), 0);
 	expect(strcmp(listing(), "README|") == 0);
 	expect_equal(number_of("readme"), number);
@@ -292,6 +300,79 @@ static void test_rename(void **state)
 	(void)state;
 	boot(rename_program, FS_CASE_INSENSITIVE, FS_NORMALIZATION_NONE);
 	boot(rename_program, FS_CASE_INSENSITIVE, FS_NORMALIZATION_D);
+}
+
+/* ---- the room that a spelling takes ---- */
+
+static void longer_program(struct machine *machine)
+{
+	open_world(machine);
+	make_file("stra\u00dfe");
+	make_file("\u00df");
+	make_file("kkk");
+	make_file("x");
+	make_file("y");
+	expect_done(machine, core_commit_forced(machine->core));
+	/* Nobody has any room left. */
+	expect_equal(dataset_set_limit(world.datasets, "fs", LIMIT_QUOTA, 4096, false, &machine->error), 0);
+	expect_equal(make_fails(world.root, "other", S_IFREG | 0644), -EDQUOT);
+	expect_equal(rename_to(world.root, "strasse", world.root, "STRASSE", 0), 0);
+	expect_equal(rename_to(world.root, "strasse", world.root, "Stra\u00dfe", 0), 0);
+	expect_equal(rename_to(world.root, "x", world.root, "ss", 0), 0);
+	expect_equal(rename_to(world.root, "kkk", world.root, "KKK", 0), 0);
+	/* One that takes more bytes may cut the directory's node in two: here a K that takes three. */
+	expect_equal(rename_to(world.root, "kkk", world.root, "\u212a\u212a\u212a", 0), -EDQUOT);
+	expect_equal(rename_to(world.root, "y", world.root, "\u212a\u212a\u212a", 0), -EDQUOT);
+	expect_equal(rename_to(world.root, "y", world.root, "\u212a\u212a\u212a", FS_RENAME_EXCHANGE), 0);
+	expect(strstr(listing(), "Stra\u00dfe|") && strstr(listing(), "ss|") && strstr(listing(), "KKK|"));
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_longer(void **state)
+{
+	(void)state;
+	boot(longer_program, FS_CASE_INSENSITIVE, FS_NORMALIZATION_D);
+}
+
+/* ---- the room that keys take on the stack of a fiber ---- */
+
+/* Pages of it that were ever used. */
+static size_t stack_used(void)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)&page & ~(page - 1);
+	unsigned char resident = 1;
+	size_t used = 0;
+
+	/* Below lies what the stack hasn't reached, at last a page that nobody can. */
+	for (; resident & 1; at -= page, used += page)
+		expect_equal(mincore((void *)at, page, &resident), 0);
+	return used;
+}
+
+static void deep_program(struct machine *machine)
+{
+	char longest[2][256];
+
+	for (unsigned i = 0; i < 85; i++)
+		memcpy(longest[0] + 3 * i, "\ufdfa", 3);
+	longest[0][255] = 0;
+	memcpy(longest[1], longest[0], 256);
+	memcpy(longest[1], "abc", 3);
+	open_world(machine);
+	make_file(longest[0]);
+	expect_equal(rename_to(world.root, longest[0], world.root, longest[1], 0), 0);
+	make_file(longest[0]);
+	expect_equal(rename_to(world.root, longest[0], world.root, longest[1], 0), 0);
+	world_check(&world);
+	expect(stack_used() <= FIBER_STACK_SIZE / 4 * 3);
+	world_close(&world);
+}
+
+static void test_deep(void **state)
+{
+	(void)state;
+	boot(deep_program, FS_CASE_INSENSITIVE, FS_NORMALIZATION_KD);
 }
 
 /* ---- what somebody else has written ---- */
@@ -558,6 +639,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pairs), cmocka_unit_test(test_refused), cmocka_unit_test(test_any), cmocka_unit_test(test_rename), cmocka_unit_test(test_forged),
+		cmocka_unit_test(test_longer), cmocka_unit_test(test_deep),
 		cmocka_unit_test(test_version),
 	};
 
