@@ -11,6 +11,12 @@ target_compile_options(pool_options INTERFACE
   -Wall -Wextra -Wshadow -Wpointer-arith -Wundef -Wvla -Wwrite-strings
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition>
   -fno-strict-aliasing -fno-common)
+# The stack of a fiber ends with one page without access: a larger frame must not reach beyond it unnoticed.
+include(CheckCCompilerFlag)
+check_c_compiler_flag(-fstack-clash-protection POOL_HAS_STACK_CLASH_PROTECTION)
+if(POOL_HAS_STACK_CLASH_PROTECTION)
+  target_compile_options(pool_options INTERFACE -fstack-clash-protection)
+endif()
 if(POOL_WERROR)
   target_compile_options(pool_options INTERFACE -Werror)
 endif()

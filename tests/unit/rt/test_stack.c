@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -174,9 +175,27 @@ static void use_too_much(void *argument)
 	_exit(use_stack(100) == 100 ? 1 : 2);
 }
 
-static void test_guard_page(void **state)
+/* A frame of which only the far end is written to: it reaches beyond the page without access, into what lies there. */
+static int use_large_frame(size_t at)
 {
-	(void)state;
+	volatile char frame[FIBER_STACK_SIZE + 32 * 1024];
+
+	frame[at] = 1;
+	return frame[at];
+}
+
+static void overstep(void *argument)
+{
+	char *page = (char *)((uintptr_t)&argument & ~(uintptr_t)4095);
+
+	/* Be it mapped already or not, it can be written to. */
+	for (char *at = page - FIBER_STACK_SIZE - 64 * 1024; at < page - FIBER_STACK_SIZE - 8192; at += 4096)
+		(void)mmap(at, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	_exit(use_large_frame(argument ? 100 : 0) ? 1 : 2);
+}
+
+static void expect_fault(void (*body)(void *argument))
+{
 #if defined(POOL_TSAN) || defined(POOL_ASAN)
 	skip();
 #endif
@@ -189,13 +208,25 @@ static void test_guard_page(void **state)
 
 		setrlimit(RLIMIT_CORE, &no_core);
 		signal(SIGSEGV, SIG_DFL); /* cmocka's handler has no stack to run on */
-		rt_run(test->rt, use_too_much, test);
+		rt_run(test->rt, body, test);
 		_exit(3);
 	}
 	assert_true(child > 0);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGSEGV);
+}
+
+static void test_guard_page(void **state)
+{
+	(void)state;
+	expect_fault(use_too_much);
+}
+
+static void test_large_frame(void **state)
+{
+	(void)state;
+	expect_fault(overstep);
 }
 
 int main(void)
@@ -205,6 +236,7 @@ int main(void)
 		cmocka_unit_test(test_abandoned_stacks_go),
 		cmocka_unit_test(test_deep_stack),
 		cmocka_unit_test(test_guard_page),
+		cmocka_unit_test(test_large_frame),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
