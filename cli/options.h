@@ -54,7 +54,7 @@
 	X(SERVER, "server", 0, TEXT, "SERVER", "nfs: ganesha (if not given) or kernel")                           \
 	X(NAME, "name", 0, TEXT, "NAME", "smb: what clients call the share")                                      \
 	X(VALID_USERS, "valid-users", 0, TEXT, "USER,...", "smb: who may reach it: USER, @GROUP, either with :ro behind it") \
-	X(MOUNT_OPTIONS, "options", 'o', TEXT, "OPTION,...", "ro, nosuid, remount and others: see libpool-fuse(8)")
+	X(MOUNT_OPTIONS, "options", 'o', TEXT, "OPTION,...", "ro, nosuid, nochildren, remount and others: see libpool-fuse(8)")
 /* clang-format on */
 
 enum option_kind {

@@ -57,7 +57,7 @@ static void help(void)
 	     "  -d, --folder DIR   also search this folder for file-backed disks\n"
 	     "  -n, --no-devices   don't look at block devices\n"
 	     "      --force        also a pool last used by another host\n"
-	     "  -o OPTIONS         ro, allow_other, nonempty, nosuid ...: see the manual\n"
+	     "  -o OPTIONS         ro, allow_other, nonempty, nochildren, nosuid ...: see the manual\n"
 	     "  -h, --help         this text\n"
 	     "      --version      the version of libpool");
 }

@@ -197,11 +197,14 @@ int mounts_add(struct mounts *mounts, const char *dataset, const char *directory
 	struct session *before = mounts->first;
 	if (mounts->closing)
 		code = mount_fail(error, -ESHUTDOWN, "pool %s is being exported", mounts->pool_name);
+	if (code == 0 && options->nochildren && (!dataset[0] || options->volumes))
+		code = mount_fail(error, -EINVAL, options->volumes ? "nochildren is for file systems, not for volumes" :
+				  "with nochildren nothing of pool %s is mounted by its name alone: name a file system", mounts->pool_name);
 	if (code == 0 && (dataset[0] || options->volumes)) {
 		code = add_at(mounts, dataset, directory, options, error);
 		count = code == 0;
 	}
-	if (code == 0 && !options->volumes)
+	if (code == 0 && !options->volumes && !options->nochildren)
 		code = add_children(mounts, dataset, directory, options, &count, error);
 	if (code == 0 && count == 0)
 		code = mount_fail(error, -ENOENT, "pool %s has no file systems: make one with poolctl dataset create", mounts->pool_name);

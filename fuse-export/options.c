@@ -50,7 +50,7 @@ static bool take_own(struct mount_options *options, const char *option)
 		{"ro", &options->read_only, true},	    {"rw", &options->read_only, false},
 		{"allow_other", &options->allow_other, true}, {"noallow_other", &options->allow_other, false},
 		{"nonempty", &options->nonempty, true},	    {"remount", &options->remount, true},
-		{"volumes", &options->volumes, true},
+		{"volumes", &options->volumes, true},	    {"nochildren", &options->nochildren, true},
 	};
 
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {

@@ -15,6 +15,7 @@ struct mount_options {
 	bool privileged;      /* root mounts: device files and set-id bits have a meaning */
 	bool nonempty;        /* the directory may have something in it, which is then hidden */
 	bool volumes;	      /* volumes as files, instead of file systems */
+	bool nochildren;      /* without what lies in the dataset */
 	bool remount;
 	unsigned long flags;  /* MS_; without MS_RDONLY */
 	unsigned long named;  /* those, MS_RDONLY too, that an option speaks of: a remount leaves the others as they are */

@@ -29,6 +29,15 @@ _poolctl_datasets() {
 	[[ $current != */* ]] || "${program[@]}" dataset list "${current%%/*}" -H -o name 2>/dev/null
 }
 
+# Behind the last comma.
+_poolctl_mount_options() {
+	local before=""
+	[[ $current != *,* ]] || before=${current%,*},
+	_poolctl_offer "$(printf "$before%s\n" ro rw nonempty nochildren remount allow_other noallow_other \
+		suid nosuid dev nodev exec noexec sync async atime noatime diratime nodiratime)"
+	compopt -o nospace
+}
+
 # What one word of the synopsis stands for.
 _poolctl_operand() {
 	case ${1//[\[\].]/} in
@@ -84,6 +93,10 @@ _poolctl() {
 	done
 	if [[ -z $verb ]]; then
 		_poolctl_offer "$(printf '%s\n' "${_poolctl_lines[@]%%$'\t'*}" | sed -n "s/^${words[0]} //p")"
+		return
+	fi
+	if [[ $verb == mount && ($previous == -o || $previous == --options) ]]; then
+		_poolctl_mount_options
 		return
 	fi
 	if [[ $current == -* ]]; then

@@ -134,6 +134,22 @@ class Mounts(unittest.TestCase):
             subprocess.run(["umount", self.path("b", name)], check=True)
         self.ended()
 
+    def test_without_children(self):
+        self.poolctl("mount", "t/home", self.path("a"), "-o", "nochildren,noatime")
+        self.assertEqual(self.sources(), {"a": "t/home"})
+        self.assertEqual(os.listdir(self.path("a")), [])
+        # Each elsewhere, one with what lies in it.
+        self.poolctl("mount", "t/home/anna", self.path("b"))
+        self.assertEqual(self.sources(), {"a": "t/home", "b": "t/home/anna", "b/deep": "t/home/anna/deep"})
+        # As mount(8) hands back what is in fstab.
+        self.poolctl("mount", "t/home", self.path("a"), "-o", "remount,nochildren,ro")
+        self.assertIn("ro", self.mounted()["a"][1])
+        for what, more, says in (("t", (), "name a file system"), ("t/other", ("--volumes",), "not for volumes")):
+            self.poolctl("mount", what, self.path("c d"), "-o", "nochildren", *more, code=1, says=says)
+        self.assertEqual(len(self.mounted()), 3)
+        self.poolctl("unmount", "t")
+        self.ended()
+
     def test_replaced_point(self):
         """The owner of a file system has put something else where a file system within it is mounted."""
         self.poolctl("mount", "t/home", self.path("a"))
