@@ -56,7 +56,11 @@ void entry_fill(const struct mount *mount, const struct libpool_attributes *attr
 		.ino = ino_of(attributes->node),
 		.generation = attributes->generation,
 		.attr_timeout = cache_seconds(attributes),
-		.entry_timeout = name_seconds(mount),
+		/*
+		 * Of a folder the kernel has one name only, and gives that up when it learns another: it knows which names are gone. Asked each time, it
+		 * would take away what is mounted beneath as soon as a question isn't answered.
+		 */
+		.entry_timeout = S_ISDIR(attributes->mode) ? CACHE_SECONDS : name_seconds(mount),
 	};
 	stat_fill(attributes, &ret_entry->attr);
 }

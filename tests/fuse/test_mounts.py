@@ -150,6 +150,39 @@ class Mounts(unittest.TestCase):
         self.poolctl("unmount", "t")
         self.ended()
 
+    def test_spellings(self):
+        """The kernel doesn't ask for a folder again by the name it knows it by, and never takes it for one it isn't."""
+        self.poolctl("dataset", "create", "t/names", "--casesensitivity", "insensitive")
+        self.poolctl("mount", "t/names", self.path("a"))
+        os.mkdir(self.path("a/Folder"))
+        os.mkdir(self.path("a/Folder/In"))
+        write(self.path("a/file"))
+        opens = "import os, sys; os.open(sys.argv[1], os.O_PATH)"
+        os.close(os.open(self.path("a/Folder/In"), os.O_PATH))
+        pid = self.document("mount", "t/other", self.path("b"))["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            asked = subprocess.run([sys.executable, "-c", opens, self.path("a/Folder/In")], timeout=20, check=False)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        self.assertEqual(asked.returncode, 0)
+        # Other spellings, in any order: what was known by the first is known no more.
+        number = os.stat(self.path("a/Folder/In")).st_ino
+        self.assertEqual(os.stat(self.path("a/FOLDER/in")).st_ino, number)
+        os.rename(self.path("a/folder/IN"), self.path("a/other"))
+        for name in ("a/Folder/In", "a/FOLDER/in", "a/folder/IN"):
+            self.assertFalse(os.path.exists(self.path(name)), name)
+        self.assertEqual(os.stat(self.path("a/OTHER")).st_ino, number)
+        os.rmdir(self.path("a/Folder"))
+        self.assertFalse(os.path.exists(self.path("a/FOLDER")))
+        write(self.path("a/FOLDER"))
+        self.assertTrue(os.path.isfile(self.path("a/Folder")))
+        os.rename(self.path("a/Other"), self.path("a/third"))
+        os.rename(self.path("a/FILE"), self.path("a/other"))
+        self.assertTrue(os.path.isfile(self.path("a/OTHER")) and os.path.isdir(self.path("a/THIRD")))
+        self.poolctl("unmount", "t")
+        self.ended()
+
     def test_replaced_point(self):
         """The owner of a file system has put something else where a file system within it is mounted."""
         self.poolctl("mount", "t/home", self.path("a"))
