@@ -93,7 +93,7 @@ static int put_uberblock(const struct store_disk *slot, struct uberblock *uberbl
 }
 
 /*
- * Onto a disk that no other label names yet: the last uberblock, which proves that it is of this history, then its label.
+ * Onto a disk that no other label names yet: that it is no other one any more, the last uberblock, which proves that it is of this history, then its label.
  * A disk that is named by others but blank, after a crash in between, would count as one more that is lost.
  */
 static int introduce(struct core *core, unsigned index)
@@ -104,6 +104,8 @@ static int introduce(struct core *core, unsigned index)
 	struct buffer *buffer = buffer_new(LABEL_COPY_SIZE);
 	int status = label && uberblock && buffer ? 0 : -ENOMEM;
 
+	if (status == 0)
+		status = exchange_forget_names(slot->disk, slot->size, core->label->au_shift);
 	if (status == 0) {
 		*uberblock = core->uberblock;
 		status = put_uberblock(slot, uberblock);

@@ -162,7 +162,7 @@ static int load_and_judge(struct core *core, const struct selection *selection, 
 static int check_exchanged(const struct core_options *options, const struct core_import *import, const struct selection *selection,
 			   struct pool_error *error)
 {
-	char text[320];
+	char text[400];
 	int exchanged;
 
 	/* Who insists, as after a crash of another host, may look, but not write. */
@@ -174,7 +174,7 @@ static int check_exchanged(const struct core_options *options, const struct core
 	/* Those that aren't there, or lack something, are as good as wrong. */
 	if (!exchanged || (unsigned)exchanged + selection_count_absent(selection) <= selection->label->m)
 		return 0;
-	return pool_error_set(error, -POOL_EDAMAGED, "pool %.60s: disks have the labels of others: %s; put back their first and last MiB",
+	return pool_error_set(error, -POOL_EDAMAGED, "pool %.60s: disks have the labels of others: %s; put back what is wrong",
 			      selection->label->name, text);
 }
 

@@ -100,6 +100,10 @@ static inline bool disk_error_is_of_medium(int error)
 /* One copy as this disk has to have it; `scratch` is the caller's. */
 void label_image(const struct core *core, const struct store_disk *disk, unsigned area, unsigned copy, struct label *scratch,
 		 uint8_t *ret_raw);
+/* The better copy in one area of a disk of that size, by itself: 0, -ENOENT or -POOL_EFORMAT: none, or why it can't be read. */
+int label_read_area(struct disk *disk, unsigned area, uint64_t disk_size, struct label *ret_label);
+/* exchanged.c: on a disk that is no part of the pool yet, what would name it as another one that it was before. Not flushed. */
+int exchange_forget_names(struct disk *disk, uint64_t disk_size, unsigned au_shift);
 const struct label_disk *label_find_index(const struct label *label, unsigned index);
 
 /* each.c */

@@ -187,3 +187,19 @@ int core_label_read(struct disk *disk, struct label **ret_label)
 	buffer_unref(search.buffer);
 	return status;
 }
+
+int label_read_area(struct disk *disk, unsigned area, uint64_t disk_size, struct label *ret_label)
+{
+	struct label_search search = { .disk = disk, .label = malloc(sizeof(*search.label)),
+				       .buffer = buffer_new(2 * LABEL_COPY_SIZE), .result = -ENOENT };
+	int status = search.label && search.buffer ? search_area(&search, area, label_area_offset(disk_size, area)) : -ENOMEM;
+
+	if (status == 0)
+		status = search.result;
+	if (status == 0)
+		*ret_label = *search.best;
+	free(search.best);
+	free(search.label);
+	buffer_unref(search.buffer);
+	return status;
+}

@@ -42,7 +42,10 @@ int selection_make(const struct core_options *options, const struct core_import 
 void selection_release(struct selection *selection);
 /* What an uberblock says of a disk; NULL: it is ONLINE. */
 const struct uberblock_state *selection_state_of(const struct uberblock *uberblock, unsigned index);
-/* How many disks have the label of another one that is there, and which, for people; or -ENOMEM. */
+/*
+ * Which disks have the label of another one, for people, and how many of them selection_count_absent doesn't count; or
+ * -ENOMEM.
+ */
 int selection_find_exchanged(struct rt *rt, const struct selection *selection, char *ret_text, size_t size);
 /* Disks that aren't there, or lack something of what is chosen. */
 unsigned selection_count_absent(const struct selection *selection);

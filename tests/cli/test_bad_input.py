@@ -354,6 +354,28 @@ class Images(PoolctlCase):
                 os.rename(os.path.join(away, "disk"), disks[4])
                 self.reads_back(data, f"{name}/data")
 
+    def test_swapped_labels_of_which_one_is_there(self):
+        """The pool lacks one disk and has a wrong one, which is more than raid5 bears: nothing is written."""
+        disks = self.create(profile="raid5", disks=self.images(4))
+        data = self.volume(size="8M", data=os.urandom(5 * MIB))
+        self.swap_labels(disks[0], disks[2])
+        away = os.path.join(self.run_path, "disk")
+        for gone, left in ((0, 2), (2, 0)):
+            os.rename(disks[gone], away)
+            before = self.checksums()
+            for command in (("import", "tank"), ("import", "tank", "--force"), ("volume", "read", "tank/data", "out"),
+                            ("volume", "create", "tank/v", "1M"), ("scrub", "tank", "--wait"), ("status", "tank", "--check")):
+                says = [disks[left], f"disk #{left}, which isn't there", "first and last MiB"]
+                if command[0] == "status":
+                    shown = self.poolctl(*command, code=2)
+                    self.assertTrue(all(part in shown for part in says), shown)
+                else:
+                    self.refused(*command, says=says)
+            self.assertEqual(self.checksums(), before)
+            os.rename(away, disks[gone])
+        self.swap_labels(disks[0], disks[2])
+        self.reads_back(data)
+
     def test_label_of_the_future(self):
         disks = self.create()
         self.volume()
