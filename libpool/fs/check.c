@@ -37,9 +37,9 @@ struct checker {
 	struct fs_check *result;
 	struct hash_table seen;
 	uint64_t freed;   /* fs->freed at the beginning: what changes it disturbs the check of what has no name */
-	bool undisturbed;
+	bool undisturbed, still; /* still: no inode was changed either, in all that time */
 	struct usage usage; /* as the walk finds it */
-	uint64_t stored;    /* fs->stored at the beginning, and what was committed then */
+	uint64_t stored;    /* fs->stored before the commit at the beginning, and what was committed by it */
 	uint64_t commits;
 };
 
@@ -289,7 +289,7 @@ static int note_listed(struct checker *checker)
 		struct seen *seen = status == 0 ? find(checker, number) : NULL;
 		if (seen)
 			seen->listed = true;
-		else if (status == 0 && checker->fs->freed == checker->freed)
+		else if (status == 0 && checker->fs->freed == checker->freed && checker->fs->stored == checker->stored)
 			violation(checker, "inode %llu waits to be freed and isn't there", (unsigned long long)number);
 	}
 	return status == -ENOENT ? 0 : status;
@@ -304,7 +304,8 @@ static void judge(struct hash_node *hash, void *argument)
 	if (seen->is_attributes && !seen->mode)
 		goto out;
 	if (!seen->mode) {
-		if (!checker->result->damaged)
+		/* Attributes that are made meanwhile come behind the inode they belong to. */
+		if (!checker->result->damaged && checker->still)
 			violation(checker, "object %llu is neither an inode nor attributes of one", number);
 		goto out;
 	}
@@ -338,11 +339,11 @@ int fs_check(struct fs *fs, struct fs_check *ret_check)
 		hash_table_release(&checker.seen);
 		return -ENOMEM;
 	}
-	/* Sums are of what is committed. */
+	rt_mutex_lock(fs->rt, &fs->names);
+	/* Sums are of what is committed: what is changed from here on disturbs the check of them, during the commit too. */
+	checker.stored = fs->stored;
 	if (!core_read_only(fs->core))
 		(void)core_commit(fs->core);
-	rt_mutex_lock(fs->rt, &fs->names);
-	checker.stored = fs->stored;
 	checker.commits = core_commits(fs->core);
 	int status = each_object(&checker, note_inode);
 	if (status == 0)
@@ -363,6 +364,7 @@ int fs_check(struct fs *fs, struct fs_check *ret_check)
 	if (status < 0)
 		ret_check->damaged++; /* what is missing is no violation then */
 	checker.undisturbed = fs->freed == checker.freed;
+	checker.still = checker.undisturbed && fs->stored == checker.stored;
 	hash_table_each(&checker.seen, judge, &checker);
 	hash_table_release(&checker.seen);
 	rt_mutex_unlock(fs->rt, &fs->names);

@@ -15,6 +15,7 @@
 #include "scrub/verify.h"
 #include "tests/sim/admin.h"
 #include "tests/sim/content.h"
+#include "tests/sim/files.h"
 
 #define NAMES 6u
 
@@ -392,12 +393,13 @@ static void do_reopen(struct client *client, struct model_volume *volume)
 
 void clients_commit(struct world *world, bool forced)
 {
-	uint64_t begin = model_now(&world->model);
+	uint64_t begin = model_now(&world->model), files_begin = files_now(world);
 	int result = forced ? core_commit_forced(world->core) : core_commit(world->core);
 
 	if (result)
 		fail_call(world, "commit", NULL, 0, 0, result, NULL);
 	model_durable(&world->model, NULL, begin);
+	files_durable(world, files_begin);
 	world->statistics.commits++;
 }
 

@@ -7,6 +7,7 @@
 #include "tests/sim/admin.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/files.h"
 #include "tests/sim/images.h"
 #include "tests/sim/watch.h"
 
@@ -63,6 +64,7 @@ static void open_pool(struct world *world, bool with_engine)
 	world_note_members(world);
 	world->doing = "recovery";
 	clients_recover(world, sim_random_below(&world->random, 3) == 0);
+	files_recover(world);
 }
 
 static void close_pool(struct world *world)
@@ -72,12 +74,14 @@ static void close_pool(struct world *world)
 
 	world->doing = "close";
 	clients_close_volumes(world);
-	uint64_t begin = model_now(&world->model);
+	files_close(world);
+	uint64_t begin = model_now(&world->model), files_begin = files_now(world);
 	int result = world_export(world, &error);
 
 	if (result)
 		world_fail(world, "export: %s: %s (%s)", pool_error_string(result), error.text, why ? why : "");
 	model_durable(&world->model, NULL, begin);
+	files_durable(world, files_begin);
 }
 
 static void history_body(struct world *world)
@@ -91,7 +95,9 @@ static void history_body(struct world *world)
 		faults_start(world);
 		admin_start(world);
 	}
+	files_start(world);
 	clients_run(world, world->plan.clients, world->plan.operations);
+	files_wait(world);
 	world->clients_active = false;
 	admin_wait(world);
 	world->doing = "end";
@@ -101,6 +107,7 @@ static void history_body(struct world *world)
 		break;
 	case END_ABANDON:
 		clients_close_volumes(world);
+		files_close(world);
 		world_abandon(world);
 		break;
 	case END_KILL:
@@ -119,8 +126,10 @@ static void after_boot(struct world *world, enum world_end end, bool alive)
 	world->clients_active = false;
 	if (end == WORLD_POWER_CUT)
 		world_power_cut(world, SIM_CRASH_ANY);
-	if (end != WORLD_ENDED || !alive)
+	if (end != WORLD_ENDED || !alive) {
 		model_crash(&world->model);
+		files_crash(world);
+	}
 }
 
 /* One boot that may be cut at any write. */
@@ -183,6 +192,7 @@ static void final_body(struct world *world)
 	world->doing = "last check";
 	admin_verify(world, VERIFY_FULL);
 	clients_check_all(world);
+	files_check_all(world);
 	close_pool(world);
 }
 
@@ -193,6 +203,7 @@ static void expect_body(struct world *world)
 	clients_check_all(world);
 	images_expect(world);
 	clients_close_volumes(world);
+	files_close(world);
 	world_abandon(world);
 }
 

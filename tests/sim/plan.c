@@ -96,6 +96,18 @@ void plan_draw(struct plan *plan, uint64_t seed)
 	draw_faults(plan);
 }
 
+void plan_draw_files(struct plan *plan)
+{
+	struct sim_random random;
+
+	sim_random_stream(&random, plan->seed, "filesystems", 0);
+	plan->filesystems = (unsigned)sim_random_between(&random, 1, PLAN_FILESYSTEMS_MAX);
+	plan->lanes = (unsigned)sim_random_between(&random, 1, PLAN_LANES_MAX);
+	/* They have the pool to themselves now and then. */
+	if (sim_random_below(&random, 3) == 0)
+		plan->clients = 0;
+}
+
 void plan_print(const struct plan *plan, FILE *stream)
 {
 	fprintf(stream, "seed %" PRIu64 ": %u disks, %u+%u, AU %u KiB, cache %" PRIu64 " KiB, commit %" PRIu64 " ms, dirty %" PRIu64
@@ -103,6 +115,8 @@ void plan_print(const struct plan *plan, FILE *stream)
 		plan->seed, plan->disks, plan->k, plan->m, 1u << (plan->au_shift - 10), plan->cache_limit / KIB,
 		plan->commit_interval_ns / NS_PER_MS, plan->dirty_limit / KIB, plan->boots, plan->clients, plan->operations,
 		plan->fifo ? ", fifo" : "", plan->buggify ? ", buggify" : "", plan->administrated ? ", administrated" : "");
+	if (plan->filesystems)
+		fprintf(stream, ", %u file systems x %u lanes", plan->filesystems, plan->lanes);
 	for (unsigned fault = 0; fault < SIM_FAULT_COUNT; fault++) {
 		if (plan->fault_kinds >> fault & 1)
 			fprintf(stream, ", %s", sim_fault_name((enum sim_fault)fault));

@@ -11,6 +11,9 @@
 
 #include "tests/sim/simdisk.h"
 
+#define PLAN_FILESYSTEMS_MAX 2u
+#define PLAN_LANES_MAX 3u
+
 /* Faults that leave damage which nobody is told of. */
 #define PLAN_SILENT_FAULTS \
 	(1u << SIM_WRITE_LOST | 1u << SIM_WRITE_MISDIRECTED | 1u << SIM_FLUSH_LIE | 1u << SIM_ROT | 1u << SIM_UNREADABLE)
@@ -33,9 +36,12 @@ struct plan {
 	uint32_t fault_kinds;          /* bits of 1 << enum sim_fault that this seed injects; 0: none */
 	bool administrated;            /* scrubs, offline, online and replace happen while clients run */
 	bool heals;                    /* faults are repaired and checked now and then, so that others may follow */
+	unsigned filesystems, lanes;   /* clients of files, in each file system; 0: volumes only */
 };
 
 void plan_draw(struct plan *plan, uint64_t seed);
+/* File systems besides, and so another history. */
+void plan_draw_files(struct plan *plan);
 void plan_print(const struct plan *plan, FILE *stream);
 
 #endif

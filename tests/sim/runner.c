@@ -101,7 +101,7 @@ static void failed(struct runner *runner, const struct child *child, const char 
 	runner->failures++;
 	printf("FAILED seed %" PRIu64 ": %s\n", child->seed, how);
 	show_errors(child->errors);
-	printf("  replay: %s --seed %" PRIu64 "\n", runner->options->program, child->seed);
+	printf("  replay: %s%s --seed %" PRIu64 "\n", runner->options->program, runner->options->arguments, child->seed);
 	fflush(stdout);
 	if (runner->options->stop_at_failure)
 		runner->stopping = true;

@@ -10,7 +10,7 @@ struct runner_result {
 };
 
 struct runner_options {
-	const char *program; /* for the command that replays a seed */
+	const char *program, *arguments; /* for the command that replays a seed */
 	uint64_t first, last;
 	unsigned jobs;
 	bool twice, stop_at_failure;

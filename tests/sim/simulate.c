@@ -4,6 +4,7 @@
  *	simulate --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]    one
  *	simulate --seeds A..B [--jobs N] [--twice] [--stop]                              many; prints those that fail, and how to replay them
  *
+ * --files: with file systems, and clients of their files; another history than without, and not for --images.
  * --images: instead of the last repair, writes the disks and what they must contain into the folder (tests/sim/images.h).
  * --until STEP: clients begin no operation from that one on. --twice: every seed must give the same events again. --stop: at the first that fails.
  * Exit code: 0, or 1 if a seed failed, 2 for wrong arguments.
@@ -21,7 +22,7 @@
 struct settings {
 	uint64_t first, last, until;
 	unsigned jobs;
-	bool one, trace, log, aborts, twice, stops;
+	bool one, trace, log, aborts, twice, stops, files;
 	const char *images;
 };
 
@@ -32,6 +33,8 @@ static void run_seed(uint64_t seed, struct runner_result *ret_result)
 	struct plan plan;
 
 	plan_draw(&plan, seed);
+	if (settings.files)
+		plan_draw_files(&plan);
 	struct world *world = world_new(&plan);
 
 	world->until = settings.until;
@@ -54,8 +57,8 @@ static void run_seed(uint64_t seed, struct runner_result *ret_result)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: simulate --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]\n"
-			"       simulate --seeds A..B [--jobs N] [--twice] [--stop]\n");
+	fprintf(stderr, "usage: simulate [--files] --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]\n"
+			"       simulate [--files] --seeds A..B [--jobs N] [--twice] [--stop]\n");
 	return 2;
 }
 
@@ -65,7 +68,7 @@ static bool parse(int argc, char **argv)
 		{"seed", required_argument, NULL, 's'}, {"seeds", required_argument, NULL, 'S'}, {"jobs", required_argument, NULL, 'j'},
 		{"until", required_argument, NULL, 'u'}, {"trace", no_argument, NULL, 't'},     {"log", no_argument, NULL, 'l'},
 		{"abort", no_argument, NULL, 'a'},      {"twice", no_argument, NULL, '2'},      {"stop", no_argument, NULL, 'x'},
-		{"images", required_argument, NULL, 'i'},
+		{"images", required_argument, NULL, 'i'}, {"files", no_argument, NULL, 'f'},
 		{0},
 	};
 	int option;
@@ -98,6 +101,9 @@ static bool parse(int argc, char **argv)
 		case 'i':
 			settings.images = optarg;
 			break;
+		case 'f':
+			settings.files = true;
+			break;
 		case '2':
 			settings.twice = true;
 			break;
@@ -108,7 +114,7 @@ static bool parse(int argc, char **argv)
 			return false;
 		}
 	}
-	return given && optind == argc && (settings.one || !settings.images) && settings.first <= settings.last && settings.jobs;
+	return given && optind == argc && ((settings.one && !settings.files) || !settings.images) && settings.first <= settings.last && settings.jobs;
 }
 
 int main(int argc, char **argv)
@@ -122,6 +128,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	struct runner_options options = {.program = argv[0],
+					 .arguments = settings.files ? " --files" : "",
 					 .first = settings.first,
 					 .last = settings.last,
 					 .jobs = settings.jobs,

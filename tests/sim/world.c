@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/sim/files.h"
+
 #define BOOT_LIMIT_NS (UINT64_C(5000) * NS_PER_S)
 
 static const char killed[] = "process killed";
@@ -31,11 +33,13 @@ struct world *world_new(const struct plan *plan)
 	}
 	sim_random_stream(&world->random, plan->seed, "world", 0);
 	model_init(&world->model);
+	world->files = files_new(plan);
 	return world;
 }
 
 void world_free(struct world *world)
 {
+	files_free(world->files);
 	model_release(&world->model);
 	sim_disks_free(world->set);
 	sim_env_free(world->sim);

@@ -14,7 +14,7 @@
 #define WORLD_STATISTICS(X) \
 	X(boots) X(crashes) X(exports) X(imports_degraded) X(operations) X(reads) X(commits) X(no_space) X(faults) X(heals) \
 	X(admin) X(verifies) X(scrubs) X(cells_repaired) \
-	X(device_writes) X(blocks_checked) X(log_groups) X(log_fallbacks) X(log_replayed)
+	X(device_writes) X(blocks_checked) X(log_groups) X(log_fallbacks) X(log_replayed) X(syncs) X(fs_checks)
 
 struct world_statistics {
 #define WORLD_STATISTIC(name) uint64_t name;
@@ -27,6 +27,7 @@ struct world {
 	struct sim_env *sim;
 	struct sim_disks *set;
 	struct model model;
+	struct files *files; /* file systems and their models; NULL: there are none */
 	struct sim_random random;
 	struct world_statistics statistics;
 	unsigned boot;
