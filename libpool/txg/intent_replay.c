@@ -353,7 +353,11 @@ static int replay_placed(struct replay *replay, const struct intent_record *reco
 	struct buffer *content;
 	int status = block_pointer_decode(&record->pointer, &pointer);
 
-	if (status == 0)
+	if (status < 0)
+		return status;
+	/* It was there a moment ago, if only just: what a power cut took from one disk isn't healed yet. So errors that pass are waited for here too. */
+	status = -POOL_EDAMAGED;
+	for (unsigned i = 0; i < VERIFY_TRIES && status == -POOL_EDAMAGED; i++)
 		status = block_read(replay->core->blocks, &pointer, &owner, BLOCK_READ_NO_INSERT, NULL, NULL, &content);
 	if (status < 0)
 		return status;
