@@ -241,6 +241,52 @@ static void allocation_memory(struct world *world)
 	finish(world, volume);
 }
 
+/* A volume more, and then commits that bring each page of the allocation state to the disks. */
+static void add_volume(struct world *world, const char *name, uint64_t bytes)
+{
+	struct pool_error error = {0};
+	struct volume *volume;
+	uint8_t *data = sim_allocate(block_bytes);
+
+	world_expect(world, volume_create(world->datasets, name, bytes, block_bytes, BLOCK_COMPRESS_OFF, &error), &error, "create volume");
+	world_expect(world, volume_open(world->datasets, name, &volume, &error), &error, "open volume");
+	fill(world, volume, bytes);
+	for (unsigned i = 0; i < 100; i++) {
+		world_expect(world, volume_write(volume, 0, block_bytes, data), NULL, "write");
+		world_expect(world, core_commit(world->core), NULL, "commit");
+	}
+	free(data);
+	volume_close(volume);
+}
+
+static uint64_t import_reads_of(struct world *world)
+{
+	struct pool_error error = {0};
+	uint64_t before = sum(world).bytes_read;
+
+	world_expect(world, world_export(world, &error), &error, "export");
+	import(world);
+	return sum(world).bytes_read - before;
+}
+
+/* What an import reads for the data that is there, beside what it reads of any pool: labels, uberblocks, recent logs. */
+static void import_reads(struct world *world)
+{
+	uint64_t bytes = 1024 * MIB;
+	struct pool_error error = {0};
+
+	import(world);
+	add_volume(world, "few", bytes / 2);
+	uint64_t few = import_reads_of(world);
+	add_volume(world, "many", bytes);
+	uint64_t many = import_reads_of(world);
+	double per_tib = ((double)many - (double)few) / (double)bytes * 1048576;
+
+	printf("import reads %" PRIu64 " KiB, %" PRIu64 " KiB with 1 GiB more\n", few / 1024, many / 1024);
+	expect(per_tib <= 64, "import: MiB read / TiB of data", per_tib, 64);
+	world_expect(world, world_export(world, &error), &error, "export");
+}
+
 static void random_reads(struct world *world)
 {
 	uint64_t bytes = 64 * MIB;
@@ -519,7 +565,7 @@ static void flushes(struct world *world)
 
 static void run(uint32_t size, void (*body)(struct world *world))
 {
-	struct world *world = machine(body == allocation_memory ? 65536 * MIB : body == long_run ? 64 * MIB : 8192 * MIB);
+	struct world *world = machine(body == allocation_memory || body == import_reads ? 65536 * MIB : body == long_run ? 64 * MIB : 8192 * MIB);
 
 	block_bytes = size;
 	if (body == long_run)
@@ -555,6 +601,7 @@ int main(void)
 	run(0, small_files);
 	run(16384, long_run);
 	run(131072, allocation_memory);
+	run(16384, import_reads);
 	run(4096, flushes);
 	run(16384, flushes);
 	disks_have_fua = false;
