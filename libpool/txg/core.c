@@ -223,6 +223,8 @@ void core_space(struct core *core, struct space *ret_space)
 
 void core_set_participant(struct core *core, const struct core_participant *participant)
 {
+	while (!participant && core->syncing)
+		rt_queue_wait(core->rt, &core->changed);
 	core->participant = participant ? *participant : (struct core_participant){ 0 };
 }
 

@@ -182,6 +182,7 @@ struct core_participant {
 	int (*gather)(void *argument, uint64_t txg, struct intent_group *group);
 	void *argument;
 };
+/* NULL: nobody is. Waits for the end of a commit under way then, also of one that failed: after that nobody calls what was there before. */
 void core_set_participant(struct core *core, const struct core_participant *participant);
 /* Called after each commit, in the fiber that commits: must not wait. NULL: nobody is. */
 void core_set_watcher(struct core *core, void (*committed)(void *argument), void *argument);
