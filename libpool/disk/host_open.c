@@ -204,6 +204,7 @@ static int fill_info(const char *path, unsigned flags, struct host_opened *opene
 
 		opened->may_block = may_block_submission(type);
 		opened->in_memory = type == TMPFS_MAGIC;
+		opened->had_name = status.st_nlink > 0;
 		info->size = (uint64_t)status.st_size;
 		info->physical_block = 4096;
 		info->rotational = sysfs_number(status.st_dev, "queue/rotational", 0);

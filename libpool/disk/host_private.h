@@ -72,7 +72,8 @@ struct host_disk {
 	struct host_mailbox *mailbox;
 	int descriptor, slot; /* slot: of the ring's registered files, or -1 */
 	bool locked;
-	bool may_block, in_memory; /* see host_opened */
+	bool may_block, in_memory, had_name; /* see host_opened */
+	bool check_stuck; /* a look at it hasn't come back */
 	pthread_mutex_t forget_lock; /* for disk.requests, once the engine is gone */
 	struct host_workers *workers; /* NULL until the first request that needs a thread */
 };
@@ -109,6 +110,10 @@ void host_memory_submit(struct host_disk *disk, struct disk_io *io);
  */
 void host_memory_end(struct host *host);
 
+/* ---- host_check.c ---- */
+
+int host_check(struct disk_provider *provider, struct disk *disk);
+
 /* ---- host_uring.c ---- */
 
 /* -errno if the kernel refuses. The ring belongs to the thread that polls it first. */
@@ -127,6 +132,7 @@ struct host_opened {
 	bool locked;
 	bool may_block; /* a file whose file system isn't known never to block a submission: threads do its I/O */
 	bool in_memory; /* a file whose content is in RAM: the rt's workers do its I/O */
+	bool had_name;  /* of a file: it can lose it */
 	struct disk_info info;
 };
 

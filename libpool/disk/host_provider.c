@@ -152,6 +152,7 @@ static int host_provider_open(struct disk_provider *provider, struct rt *rt, con
 	disk->locked = open->opened.locked;
 	disk->may_block = open->opened.may_block;
 	disk->in_memory = open->opened.in_memory;
+	disk->had_name = open->opened.had_name;
 	open->opened.descriptor = -1;
 	disk->slot = host->uring ? uring_register_file(host->uring, disk->descriptor) : -1;
 	pthread_mutex_init(&disk->forget_lock, NULL);
@@ -290,6 +291,7 @@ static const struct disk_provider_ops host_provider_ops = {
 	.open = host_provider_open,
 	.probe = host_provider_probe,
 	.candidates = host_provider_candidates,
+	.check = host_check,
 };
 
 /* ---- life ---- */

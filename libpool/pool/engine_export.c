@@ -15,6 +15,7 @@ void engine_stop_background(struct engine *engine)
 	jobs_stop(engine);
 	engine->stopping = true;
 	rt_queue_wake_all(engine->rt, &engine->keeper_wake);
+	rt_queue_wake_all(engine->rt, &engine->watch_wake);
 	if (engine->fibers.pending)
 		(void)rt_group_wait(engine->rt, &engine->fibers);
 }

@@ -203,6 +203,7 @@ static int engine_new(const struct engine_host *host, struct core *core, struct 
 	array_init(&engine->damage, sizeof(struct damage_entry));
 	rt_group_init(&engine->fibers);
 	rt_queue_init(&engine->keeper_wake);
+	rt_queue_init(&engine->watch_wake);
 	rt_mutex_init(&engine->history_lock);
 	rt_mutex_init(&engine->disks_lock);
 	list_init(&engine->users);
@@ -275,6 +276,8 @@ static int bring_up(struct engine *engine, struct pool_error *error)
 		return result;
 	note_unreplayed(engine);
 	result = keeper_start(engine);
+	if (result == 0)
+		result = disks_watch_start(engine);
 	if (result == 0)
 		result = jobs_open(engine);
 	if (result == -ENOMEM)

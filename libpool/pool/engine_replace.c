@@ -125,7 +125,9 @@ static int check_names(struct engine *engine, const struct libpool_replace_optio
 {
 	if (!options->new_disk || !options->new_disk[0])
 		return pool_error_set(error, -EINVAL, "pool %s: no new disk is named", disks_pool_name(engine));
-	if (!strcmp(engine_disk_path(engine, old), options->new_disk) && store_disk(core_store(engine->core), old)->disk)
+	/* A failed one may be a file that was deleted, and the path of another by now. If it is the disk itself it is in use. */
+	if (!strcmp(engine_disk_path(engine, old), options->new_disk) && store_disk(core_store(engine->core), old)->disk &&
+	    store_disk(core_store(engine->core), old)->state != DISK_FAULTY)
 		return pool_error_set(error, -EINVAL, "pool %s: %s can't replace itself: name another disk", disks_pool_name(engine),
 				      options->new_disk);
 	if (jobs_replacing(engine, old))

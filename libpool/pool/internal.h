@@ -39,6 +39,7 @@ struct engine {
 	/* The keeper carries what was noted without waiting (events, damage, paths of disks) to the MOS. */
 	struct rt_queue keeper_wake;
 	bool keeper_asked;
+	struct rt_queue watch_wake; /* at the end */
 
 	/* One sequence for events and history. */
 	uint64_t sequence;
@@ -83,6 +84,10 @@ void engine_stop_background(struct engine *engine);
 
 int keeper_start(struct engine *engine);
 void keeper_ask(struct engine *engine);
+
+/* ---- engine_watch.c ---- */
+
+int disks_watch_start(struct engine *engine);
 /* Whether the MOS can be changed now. */
 bool engine_is_writable(struct engine *engine);
 /* One put (or with value NULL: delete) in a transaction of its own. */

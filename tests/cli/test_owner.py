@@ -188,6 +188,49 @@ class Life(Owner):
             thread.join(TIME_LIMIT)
         self.assertFalse(thread.is_alive())
 
+    def test_disks_that_lose_their_name(self):
+        """A file that is deleted, replaced or cut short under its owner fails, also if nobody asks for anything that is on it."""
+        disks = self.create(profile="raid7", disks=self.images(6))
+        data = self.volume()
+        self.import_pool()
+        before = self.checksums()
+        time.sleep(6)
+        self.assertEqual(self.checksums(), before, "an idle pool was written to")
+        os.remove(disks[1])
+        os.replace(self.image("other"), disks[3])
+        os.truncate(disks[4], 32 * MIB)
+        self.wait_for(lambda: "3 of 6 disks have failed" in (self.status()["problem"] or ""), "three disks have failed")
+        pool = self.status()
+        self.assertEqual([disk["state"] for disk in pool["disks"]], ["online", "faulty", "online", "faulty", "faulty", "online"])
+        self.assertTrue(all(disk in pool["problem"] for disk in (disks[1], disks[3], disks[4])), pool["problem"])
+        self.assertIn(f"poolctl replace tank {disks[1]} NEW", pool["action"])
+        texts = {event["object"]: event["text"] for event in self.document("events", "tank")["events"] if event["kind"] == "disk.faulty"}
+        self.assertEqual({disk: texts[disk].split(",")[0] for disk in texts},
+                         {disks[1]: "its file was deleted", disks[3]: "its file was deleted", disks[4]: "it is smaller than it was"})
+        self.reads_back(data)
+        self.refused("replace", "tank", disks[0], disks[0], says="replace itself", changes=True)
+        os.truncate(disks[4], 64 * MIB)
+        self.refused("replace", "tank", disks[4], disks[4], "--force", says="in use", changes=True)
+        self.image("d1")
+        for old, new in ((disks[1], disks[1]), (disks[3], disks[3]), (disks[4], self.image("new"))):
+            self.poolctl("replace", "tank", old, new, "--wait")
+        self.assertEqual(self.status()["state"], "healthy")
+        self.reads_back(data)
+        self.export_pool()
+        self.assertEqual(self.status()["state"], "healthy")
+        self.reads_back(data)
+
+    def test_only_disk_loses_its_name(self):
+        """Nothing more is acknowledged that nobody will ever read; what is there can be copied from it."""
+        disks = self.create(profile="single", disks=self.images(1))
+        data = self.volume(size="8M", data=os.urandom(5 * MIB))
+        self.import_pool()
+        os.remove(disks[0])
+        self.wait_for(lambda: self.status()["state"] != "healthy", "it is told")
+        self.wait_for(lambda: self.run_poolctl("volume", "create", "tank/v", "1M").returncode, "nothing more is written")
+        self.reads_back(data)
+        self.run_poolctl("export", "tank")
+
     def test_owner_is_named(self):
         self.create(profile="raid1", disks=self.images(2))
         pid = self.import_pool()
