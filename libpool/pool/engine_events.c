@@ -88,7 +88,7 @@ static void store_event(void *argument, enum store_event event, unsigned disk, u
 	} kinds[] = {
 		[STORE_DISK_FAULTY] = {"disk.faulty", ERROR, true},   [STORE_HEALED] = {"data.healed", WARNING, true},
 		[STORE_DAMAGED] = {"data.damaged", ERROR, false},     [STORE_STALE] = {"data.stale", WARNING, true},
-		[STORE_HALT] = {"pool.halted", ERROR, false},
+		[STORE_HALT] = {"pool.halted", ERROR, false},         [STORE_LEAKED] = {"space.leaked", WARNING, false},
 	};
 	struct engine *engine = argument;
 	char object[LIBPOOL_NAME_MAX + 1] = "";
@@ -100,7 +100,7 @@ static void store_event(void *argument, enum store_event event, unsigned disk, u
 		engine_disk_text(engine, disk, object, sizeof(object));
 	else
 		snprintf(object, sizeof(object), "%s", core_label(engine->core)->name);
-	if ((event == STORE_HEALED || event == STORE_STALE || event == STORE_DAMAGED) &&
+	if ((event == STORE_HEALED || event == STORE_STALE || event == STORE_DAMAGED || event == STORE_LEAKED) &&
 	    is_repetition(engine, kinds[event].kind, object))
 		return;
 	if (count)

@@ -96,6 +96,11 @@ void store_emit(struct store *store, enum store_event event, unsigned disk, uint
 		store->event(store->event_argument, event, disk, count, text);
 }
 
+void store_tell_leak(struct store *store, uint64_t cells)
+{
+	store_emit(store, STORE_LEAKED, 0, cells, "metadata contradicts itself: what was to be freed isn't in use, and stays as it is");
+}
+
 struct store_disk *store_disk(struct store *store, unsigned index)
 {
 	return index < DISKS_MAX ? &store->disks[index] : NULL;

@@ -55,7 +55,7 @@ void store_set_lease(struct store *store, uint64_t until_ns);
 bool store_lease_holds(struct store *store);
 
 /* Told of things that people want to know. Engine thread; must not wait. */
-enum store_event { STORE_DISK_FAULTY, STORE_HEALED, STORE_DAMAGED, STORE_STALE, STORE_HALT };
+enum store_event { STORE_DISK_FAULTY, STORE_HEALED, STORE_DAMAGED, STORE_STALE, STORE_HALT, STORE_LEAKED };
 typedef void store_event_function(void *argument, enum store_event event, unsigned disk, uint64_t count, const char *text);
 
 int store_new(struct rt *rt, struct alloc *alloc, const struct store_options *options, struct store **ret_store);
@@ -63,6 +63,8 @@ int store_new(struct rt *rt, struct alloc *alloc, const struct store_options *op
 void store_free(struct store *store);
 struct rt *store_rt(struct store *store);
 struct alloc *store_alloc(struct store *store);
+/* Cells that were to be freed, and can't be: they aren't in use, or aren't that block's. */
+void store_tell_leak(struct store *store, uint64_t cells);
 void store_set_event_callback(struct store *store, store_event_function *function, void *argument);
 const struct store_counters *store_counters(const struct store *store);
 

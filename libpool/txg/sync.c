@@ -33,11 +33,16 @@ void core_kill(struct object_sync *sync, struct objset *objset, const struct blo
 	if (!block_pointer_is_placed(pointer))
 		return;
 	int status = alloc_txg_free(core->alloc, pointer);
-	if (status < 0) {
+	/*
+	 * Nothing of another block is freed then, and who made the contradiction is long gone: a pool that halted here would halt at
+	 * each import, as soon as it goes on with what it was doing. Where contradictions are looked for it is one.
+	 */
+	if (status == -EINVAL && !core->options.check_every_txg)
+		store_tell_leak(core->store, pointer->psect);
+	else if (status < 0)
 		core_halt(core, status == -ENOMEM ? "out of memory while freeing" : "a block was freed that is not live");
-		return;
-	}
-	block_forget(core->blocks, pointer);
+	if (status == 0 || status == -EINVAL)
+		block_forget(core->blocks, pointer);
 }
 
 struct map_change {
