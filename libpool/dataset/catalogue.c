@@ -67,13 +67,15 @@ void dataset_stage(struct dataset *dataset, uint64_t txg)
 
 /*
  * Who has what isn't needed to read files, nor to make flushed changes of them again: what was acknowledged counts for more than rows that nobody
- * can read any more. If they might be read with all disks, the changes wait for that.
+ * can read any more. If they might be read with all disks, the changes wait for that; rows that make no sense stay so.
  */
-static bool does_without_owners(const struct dataset *dataset)
+static bool does_without_owners(const struct dataset *dataset, int status)
 {
 	const struct core *core = dataset->owner->core;
 
-	return core_read_only(core) || (dataset->owner->replaying && core_loss_is_certain(core));
+	if (status != -POOL_EDAMAGED && status != -POOL_EFORMAT)
+		return false;
+	return core_read_only(core) || (dataset->owner->replaying && (status == -POOL_EFORMAT || core_loss_is_certain(core)));
 }
 
 /* A sync finds the objset only with its owners loaded: what it reaps before, of an earlier import, their rows wouldn't follow. */
@@ -85,7 +87,7 @@ static int load_objset(struct dataset *dataset)
 	struct objset *objset;
 	int status = dataset->record.kind == DATASET_FILESYSTEM ? owners_load(dataset) : 0;
 
-	if (status == -POOL_EDAMAGED && does_without_owners(dataset))
+	if (does_without_owners(dataset, status))
 		status = 0;
 	if (status == 0)
 		status = objset_open(core_rt(core), core_blocks(core), &options, &dataset->record.root, &objset);
@@ -104,7 +106,7 @@ int dataset_load(struct dataset *dataset)
 	rt_mutex_lock(core_rt(core), &dataset->opening);
 	if (!dataset->objset)
 		status = load_objset(dataset);
-	else if (dataset->record.kind == DATASET_FILESYSTEM && !dataset->owners && !does_without_owners(dataset))
+	else if (dataset->record.kind == DATASET_FILESYSTEM && !dataset->owners && !does_without_owners(dataset, -POOL_EDAMAGED))
 		status = -POOL_EDAMAGED; /* opened by the replay alone */
 	if (status == 0 && dataset->record.kind == DATASET_VOLUME && !dataset->blob && !(dataset->record.flags & DATASET_DESTROYED)) {
 		status = object_open(dataset->objset, VOLUME_OBJECT, &dataset->blob);

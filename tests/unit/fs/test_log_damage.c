@@ -95,6 +95,20 @@ static void test_rot_of_inode(void **state)
 
 /* ---- Who has what can't be read any more: what was promised is made again all the same, whoever may look at it then ---- */
 
+static bool malformed; /* not lost: nobody knows what it means */
+
+static void put_malformed_row(struct machine *machine)
+{
+	struct space_row row = { .dataset = fs_record(world.fs)->id, .kind = OWNER_PROJECT, .id = 77 };
+	uint8_t key[SPACE_KEY_SIZE];
+	uint64_t txg;
+
+	space_key_encode(&row, key);
+	expect_done(machine, core_hold(machine->core, 16, &txg));
+	expect_done(machine, tree_put(core_mos_object(machine->core, MOS_SPACE), txg, key, sizeof(key), "?", 1));
+	core_release(machine->core, txg);
+}
+
 static void rot_of_owners_program(struct machine *machine)
 {
 	world_open(&world, machine, 12);
@@ -102,6 +116,8 @@ static void rot_of_owners_program(struct machine *machine)
 	for (unsigned piece = 0; piece < 10; piece++)
 		put_version(node, piece, 1);
 	sync_it();
+	if (malformed)
+		put_malformed_row(machine);
 	expect_done(machine, core_commit_forced(machine->core));
 	struct wanted rows = { .objset = 0, .object = MOS_SPACE, .level = 0, .type = TYPE_TREE };
 	put_version(node, 0, 2);
@@ -109,7 +125,8 @@ static void rot_of_owners_program(struct machine *machine)
 	for (unsigned piece = 1; piece < 12; piece++)
 		put_version(node, piece, 3);
 	expect(!commits());
-	damage(machine, world.datasets, &rows);
+	if (!malformed)
+		damage(machine, world.datasets, &rows);
 	fs_put(node);
 	cut(machine);
 }
@@ -168,6 +185,21 @@ static void test_rot_of_owners(void **state)
 	machine->read_only = true;
 	machine_boot(machine, see_without_owners);
 	machine_free(machine);
+}
+
+/* No disk could help: the replay doesn't wait for one. */
+static void test_malformed_owners(void **state)
+{
+	struct machine *machine = machine_made(2, 1);
+
+	(void)state;
+	malformed = true;
+	machine_boot_mode(machine, rot_of_owners_program, SIM_CRASH_NONE);
+	machine_boot(machine, replay_without_owners);
+	machine->read_only = true;
+	machine_boot(machine, see_without_owners);
+	machine_free(machine);
+	malformed = false;
 }
 
 static uint64_t live_cells(struct machine *machine)
@@ -263,7 +295,7 @@ static void test_forged(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rot), cmocka_unit_test(test_rot_of_inode), cmocka_unit_test(test_rot_of_owners), cmocka_unit_test(test_destroy_without_owners),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rot), cmocka_unit_test(test_rot_of_inode), cmocka_unit_test(test_rot_of_owners), cmocka_unit_test(test_malformed_owners), cmocka_unit_test(test_destroy_without_owners),
 					    cmocka_unit_test(test_forged) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
