@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/errors.h"
 #include "cli/options.h"
@@ -89,30 +90,38 @@ static int take(int option, const char *argument, struct options *options, struc
 	return 0;
 }
 
-/* getopt returned '?' or ':': says which option it was. */
+/* The word in which getopt met a digit for an option: it stays there if more characters follow. */
+static const char *negative_number(char **argv)
+{
+	const char *before = optind > 1 ? argv[optind - 1] : "", *here = argv[optind];
+
+	if (before[0] == '-' && before[1] == optopt && !before[2])
+		return before;
+	return here && here[0] == '-' && here[1] == optopt ? here : "-...";
+}
+
+/* getopt returned '?' or ':': says which option it was. The verb "poolctl" is none: what stands before one. */
 static int refuse(int code, char **argv, const char *verb, struct libpool_error *error)
 {
 	const char *seen = optind > 1 ? argv[optind - 1] : "";
 	int option = option_of(optopt, 0);
+	char whose[48] = "", help[48] = "";
 
+	if (strcmp(verb, "poolctl") != 0) {
+		snprintf(whose, sizeof(whose), "%s: ", verb);
+		snprintf(help, sizeof(help), " %s", verb);
+	}
 	if (code == ':') {
 		if (optopt >= LONG_ONLY || option < 0)
-			return error_set(error, -EINVAL,
-					 "%s: option '%s' needs an argument: see poolctl help %s", verb, seen,
-					 verb);
-		return error_set(error, -EINVAL, "%s: option '-%c' needs an argument: see poolctl help %s",
-				 verb, optopt, verb);
+			return error_set(error, -EINVAL, "%soption '%s' needs an argument: see poolctl help%s", whose, seen, help);
+		return error_set(error, -EINVAL, "%soption '-%c' needs an argument: see poolctl help%s", whose, optopt, help);
 	}
 	if (isdigit(optopt))
-		return error_set(error, -EINVAL,
-				 "%s: a negative number ('-%c...') makes no sense here: give a positive one",
-				 verb, optopt);
+		return error_set(error, -EINVAL, "%sa negative number ('%.40s') makes no sense here: give a positive one", whose,
+				 negative_number(argv));
 	if (optopt > 0 && optopt < LONG_ONLY)
-		return error_set(error, -EINVAL, "%s: unknown option '-%c': see poolctl help %s", verb,
-				 optopt, verb);
-	return error_set(error, -EINVAL,
-			 "%s: option '%s' is unknown, ambiguous or takes no argument: see poolctl help %s",
-			 verb, seen, verb);
+		return error_set(error, -EINVAL, "%sunknown option '-%c': see poolctl help%s", whose, optopt, help);
+	return error_set(error, -EINVAL, "%soption '%s' is unknown, ambiguous or takes no argument: see poolctl help%s", whose, seen, help);
 }
 
 int options_parse(int argc, char **argv, bool stop_at_operand, uint64_t allowed, const char *verb,

@@ -269,8 +269,10 @@ static int locate(struct engine *engine, const char *path, struct returning *ret
 	if (result < 0) {
 		engine_disk_text(engine, returning->index, text, sizeof(text));
 		if (unlabelled)
-			return pool_error_set(error, result, "pool %s: disk %s is where it was last and carries no label any more: replace it",
-					      disks_pool_name(engine), text);
+			return pool_error_set(error, result,
+					      "pool %s: what is now at %s, where disk #%u was, carries no label: if that is the disk it was "
+					      "erased, so replace it; if the disk is elsewhere name its path",
+					      disks_pool_name(engine), engine_disk_path(engine, returning->index), returning->index);
 		return pool_error_set(error, result, "pool %s: disk %s was not found: name its path", disks_pool_name(engine), text);
 	}
 	return 0;

@@ -22,6 +22,9 @@ class Arguments(PoolctlCase):
                              ("ten", "not a number"), ("10Q", "'Q'"), ("10GB", "'GB'"), ("0x10", "'x10'"), ("1e9", "'e9'")):
             with self.subTest(size=size):
                 self.refused("volume", "create", "tank/v", size, says=reason, code=2)
+        self.refused("--frobnicate", "list", says="poolctl: option '--frobnicate' is unknown", code=2)
+        for number in ("-5", "-5G", "-1.5T"):
+            self.refused("volume", "create", "tank/v", number, says=f"negative number ('{number}')", code=2)
         self.assertEqual(self.poolctl("volume", "list", "tank", "-H"), "")
         self.poolctl("volume", "create", "tank/v", "1M")
         self.refused("volume", "resize", "tank/v", "0", says="zero", code=2)
@@ -281,6 +284,7 @@ class Images(PoolctlCase):
         self.poolctl("status", "tank", "--check", code=1)
         self.reads_back(data)
         self.assertEqual(self.checksums(), before)
+        self.refused("online", "tank", "#1", says=[disks[1], "disk #1", "carries no label", "erased", "name its path"], changes=True)
         self.image("d2")
         before = self.checksums()
         self.poolctl("status", "tank", "--check", code=2)
