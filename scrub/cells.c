@@ -41,8 +41,7 @@ uint32_t columns_in_service(struct store *store, const struct segment *segment)
 	return mask;
 }
 
-/* Of a disk that hangs nothing is known: what it has isn't wrong, and not lost. */
-static uint32_t columns_that_answer(struct store *store, const struct segment *segment)
+uint32_t columns_that_answer(struct store *store, const struct segment *segment)
 {
 	uint32_t mask = columns_in_service(store, segment);
 
@@ -53,6 +52,14 @@ static uint32_t columns_that_answer(struct store *store, const struct segment *s
 			mask &= ~(1u << c);
 	}
 	return mask;
+}
+
+unsigned cells_unchecked(struct store *store, const struct segment *segment, const struct row_window *window)
+{
+	uint32_t columns = (UINT32_C(1) << (window->k + window->m)) - 1, silent = columns & ~columns_that_answer(store, segment);
+
+	return window_count(window, columns, CELL_UNREAD) + window_count(window, columns, CELL_ABSENT) +
+	       window_count(window, silent, CELL_UNREADABLE);
 }
 
 const struct summary_block *block_at(const struct summary *summary, unsigned column, unsigned row, uint64_t *ret_dva)

@@ -75,6 +75,10 @@ unsigned plan_window(const struct segment_plan *plan, const struct row_piece *pi
 uint32_t columns_in_state(const struct row_window *window, enum cell_state state);
 /* Columns whose disk takes part: ONLINE or RESYNC. */
 uint32_t columns_in_service(struct store *store, const struct segment *segment);
+/* Those of them whose disk doesn't hang: of one that does nothing is known, what it has isn't wrong, and not lost. */
+uint32_t columns_that_answer(struct store *store, const struct segment *segment);
+/* Of a window whose columns in service were read: cells that nobody could look at, as no disk that is there and answers has them. */
+unsigned cells_unchecked(struct store *store, const struct segment *segment, const struct row_window *window);
 /*
  * The columns of the mask were read: solves and heals what is wrong, checks parity that has no CRC, counts in the job,
  * reports what is lost. 0 or -ENOMEM.

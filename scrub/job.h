@@ -41,7 +41,7 @@ struct job {
 	uint64_t throttle_ns;      /* monotonic: what is done so far is paid for by then */
 	uint64_t rate_ns, rate_done, rate; /* sampled */
 	unsigned unsaved;          /* segments since the last save */
-	uint64_t unchecked;        /* scrub: cells of columns that no disk in service has */
+	uint64_t unchecked;        /* scrub: cells that no disk has which is there and answers */
 	int error;                 /* why it FAILED */
 	struct array *told;        /* uint64_t: addresses of lost blocks that the host was told of; NULL: not kept */
 };

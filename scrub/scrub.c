@@ -56,11 +56,8 @@ static void drain(struct scrub *scrub)
 		rt_queue_wait(scrub->host->rt, &scrub->ended);
 }
 
-static void account_rows(struct scrub *scrub, const struct segment *segment, const struct row_window *window, unsigned rows)
+static void account_rows(struct scrub *scrub, const struct row_window *window, unsigned rows)
 {
-	unsigned there = (unsigned)__builtin_popcount(columns_in_service(scrub->store, segment));
-
-	scrub->job->unchecked += (uint64_t)rows * (window->k + window->m - there);
 	job_account(scrub->job, scrub->host, (uint64_t)rows * (window->k + window->m) * CELL_SIZE);
 }
 
@@ -70,11 +67,12 @@ static void window_fiber(void *argument)
 	struct scrub *scrub = task->scrub;
 	int status = window_read(&task->window, columns_in_service(scrub->store, task->segment));
 
+	scrub->job->unchecked += cells_unchecked(scrub->store, task->segment, &task->window);
 	if (status == 0)
 		status = settle_window(scrub->job, scrub->host, &task->window);
 	if (status < 0)
 		scrub->error = status;
-	account_rows(scrub, task->segment, &task->window, task->rows);
+	account_rows(scrub, &task->window, task->rows);
 	window_release(&task->window);
 	summary_put(scrub->store, task->summary);
 	struct segment *segment = task->segment;
@@ -93,7 +91,8 @@ static void header_fiber(void *argument)
 	struct segment_column column = segment->record.columns[task->column];
 	int status = store_check_au_header(scrub->store, segment, task->column);
 
-	if (status < 0 && status != -ENOMEM && columns_in_service(scrub->store, segment) >> task->column & 1) {
+	/* Of one that doesn't answer nothing is known. */
+	if (status < 0 && status != -ENOMEM && columns_that_answer(scrub->store, segment) >> task->column & 1) {
 		job->errors_found++;
 		if (store_write_au_header(scrub->store, segment, task->column, column,
 					  scrub->host->committed(scrub->host->argument) + 1) == 0)
@@ -182,6 +181,7 @@ static int scrub_summary_piece(struct scrub *scrub, const struct segment_plan *p
 	}
 	unsigned rows = plan_window(plan, piece, scrub->store, segment, summary, window);
 	int status = rows ? window_read(window, columns_in_service(scrub->store, segment)) : 0;
+	scrub->job->unchecked += rows ? cells_unchecked(scrub->store, segment, window) : 0;
 	if (status == 0 && rows && !summary) {
 		status = window_find_summary(window, batch, &summary);
 		if (status == -POOL_EDAMAGED)
@@ -195,7 +195,7 @@ static int scrub_summary_piece(struct scrub *scrub, const struct segment_plan *p
 	} else if (status == -POOL_EDAMAGED || status == -ENOENT) {
 		status = lose_summary(scrub, segment->id, batch);
 	}
-	account_rows(scrub, segment, window, rows);
+	account_rows(scrub, window, rows);
 	window_release(window);
 	free(window);
 	if (status < 0)

@@ -164,7 +164,7 @@ static void fill(struct engine *engine, struct job *job, struct libpool_job *ret
 	if (job->state == JOB_FAILED)
 		snprintf(ret_job->text, sizeof(ret_job->text), "%s", jobs_failure_text(job->error));
 	else if (job->kind == JOB_SCRUB && job->unchecked)
-		snprintf(ret_job->text, sizeof(ret_job->text), "%s%llu cells were not checked: no disk that is there has them",
+		snprintf(ret_job->text, sizeof(ret_job->text), "%s%llu cells were not checked: no disk that is there and answers has them",
 			 job->deep ? "with all trees; " : "", (unsigned long long)job->unchecked);
 	else if (job->kind == JOB_SCRUB && job->deep)
 		snprintf(ret_job->text, sizeof(ret_job->text), "with all trees");

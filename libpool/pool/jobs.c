@@ -120,7 +120,7 @@ static void tell_end(struct engine *engine, const struct job *job)
 	if (job->state == JOB_FINISHED)
 		snprintf(text, sizeof(text), "%llu errors found, %llu cells repaired, %llu could not be%s",
 			 (unsigned long long)job->errors_found, (unsigned long long)job->cells_repaired,
-			 (unsigned long long)job->cells_unrepaired, job->unchecked ? "; not all of its disks were there" : "");
+			 (unsigned long long)job->cells_unrepaired, job->unchecked ? "; not all of its disks were there, up to date and answering" : "");
 	else if (job->state == JOB_FAILED)
 		snprintf(text, sizeof(text), "%s", jobs_failure_text(job->error));
 	else

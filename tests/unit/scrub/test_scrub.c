@@ -632,6 +632,68 @@ static void test_disk_that_hangs(void **state)
 	}
 }
 
+/* ---- what nobody could look at ---- */
+
+/* Cells of live rows on a disk; those from `since` on. */
+static uint64_t live_on(struct world *world, unsigned disk, uint64_t since)
+{
+	uint64_t count = 0;
+
+	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++) {
+		const struct segment *segment = bench_segment(world, id);
+		for (unsigned c = 0; segment && c < (unsigned)segment->record.k + segment->record.m; c++)
+			for (unsigned row = 1; segment->record.columns[c].disk == disk && row < world->geometry.rows; row++) {
+				const struct batch_index *batch = alloc_batch_find(segment, row);
+				count += bench_row_is_live(world, segment, row) && (batch ? batch->txg : segment->record.alloc_txg) >= since;
+			}
+	}
+	return count;
+}
+
+static uint64_t scrub_unchecked(struct bench *bench)
+{
+	bench_job(bench, JOB_SCRUB);
+	assert_int_equal(scrub_run(&bench->job, &bench->host), 0);
+	assert_int_equal(bench->job.errors_found, 0);
+	return bench->job.unchecked;
+}
+
+static void unchecked_body(struct world *world)
+{
+	struct store_disk *disk = store_disk(world->store, 1);
+	struct bench bench;
+
+	bench_init(&bench, world);
+	bench_fill(&bench, 12, 60);
+	assert_int_equal(scrub_unchecked(&bench), 0);
+	/* What a disk lacks that came back, of the newer half and of all. */
+	for (unsigned part = 0; part < 2; part++) {
+		disk->state = DISK_RESYNC;
+		disk->stale_from = part ? 1 : 7;
+		uint64_t expected = live_on(world, 1, disk->stale_from);
+		assert_true(expected > 0 && (part || expected < live_on(world, 1, 0)));
+		assert_int_equal(scrub_unchecked(&bench), expected);
+	}
+	disk->state = DISK_ONLINE;
+	disk->stale_from = 0;
+	/* What one has that doesn't answer. */
+	sim_disk_set_hanging(world_disk(world, 2), true);
+	assert_int_equal(scrub_unchecked(&bench), live_on(world, 2, 0));
+	sim_disk_set_hanging(world_disk(world, 2), false);
+	sim_disk_release_hung(world_disk(world, 2), true);
+	bench_release(&bench);
+}
+
+static void test_unchecked(void **state)
+{
+	struct world_options options = {.k = 3, .m = 2, .disks = 6, .seed = 31, .unchecked = true};
+	struct world *world = world_new(&options);
+
+	(void)state;
+	world_run(world, unchecked_body);
+	world_free(world);
+}
+
 /* ---- the record ---- */
 
 static void test_record(void **state)
@@ -679,7 +741,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_cell_once), cmocka_unit_test(test_once_without_a_disk), cmocka_unit_test(test_repair),
-		cmocka_unit_test(test_loss),	       cmocka_unit_test(test_life),		   cmocka_unit_test(test_disk_that_hangs), cmocka_unit_test(test_beside_writers),
+		cmocka_unit_test(test_loss),	       cmocka_unit_test(test_life),		   cmocka_unit_test(test_disk_that_hangs), cmocka_unit_test(test_unchecked), cmocka_unit_test(test_beside_writers),
 		cmocka_unit_test(test_record),	       cmocka_unit_test(test_lost_summary),
 	};
 
