@@ -123,6 +123,17 @@ static void copy_text(char *to, size_t size, const char *from)
 	snprintf(to, size, "%s", from ? from : "");
 }
 
+/* Two loop devices over one file are one disk, unless they are of different parts of it. */
+static void loop_serial(dev_t device, char *ret_serial, size_t size)
+{
+	char file[512], offset[24];
+	struct stat status;
+
+	if (sysfs_read(device, "loop/backing_file", file, sizeof(file)) && sysfs_read(device, "loop/offset", offset, sizeof(offset)) &&
+	    stat(file, &status) == 0)
+		snprintf(ret_serial, size, "loop:%x:%x:%ju+%s", major(status.st_dev), minor(status.st_dev), (uintmax_t)status.st_ino, offset);
+}
+
 /* The name that stays when cables are moved: udev's serial number or WWN, else what the driver says. */
 static void device_serial(dev_t device, char *ret_serial, size_t size)
 {
@@ -138,6 +149,8 @@ static void device_serial(dev_t device, char *ret_serial, size_t size)
 	for (unsigned i = 0; i < 3 && !ret_serial[0]; i++)
 		if (sysfs_read(device, attributes[i], text, sizeof(text)))
 			copy_text(ret_serial, size, text);
+	if (!ret_serial[0])
+		loop_serial(device, ret_serial, size);
 	if (ret_serial[0] && sysfs_read(device, "partition", number, sizeof(number))) {
 		size_t length = strlen(ret_serial);
 

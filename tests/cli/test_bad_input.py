@@ -198,6 +198,22 @@ class Disks(PoolctlCase):
             self.assertEqual(result.returncode, 1)
             self.assertIn(b"mounted", result.stderr)
 
+    @unittest.skipUnless(os.geteuid() == 0 and os.path.exists("/dev/loop-control"), "needs root and loop devices")
+    def test_twice_the_same_by_loop_devices(self):
+        """Of one file; two parts of one are two."""
+        disk = self.image("both", 128)
+        devices = []
+        for options in ([], [], ["--sizelimit", "67108864"], ["--offset", "67108864"]):
+            try:
+                devices.append(subprocess.run(["losetup", "--find", "--show", *options, disk], check=True, capture_output=True,
+                                              text=True).stdout.strip())
+            except subprocess.CalledProcessError:
+                self.skipTest("losetup is refused")
+            self.addCleanup(subprocess.run, ["losetup", "-d", devices[-1]], check=False)
+        self.refused("create", "tank", "raid1", devices[0], devices[1], says=[devices[0], devices[1], "the same disk"])
+        self.refused("create", "tank", "raid1", devices[0], disk, "--force", says="loop device")
+        self.poolctl("create", "tank", "raid1", devices[2], devices[3], "-n")
+
     def test_read_only(self):
         disks = self.create("tank", "raid1", self.images(2))
         self.volume(data=b"hello")
