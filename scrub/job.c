@@ -151,7 +151,8 @@ struct raw_job {
 	le64 cells_repaired;           /* 48 */
 	le64 cells_unrepaired;         /* 56 */
 	le64 started_ns, ended_ns;     /* 64 */
-	uint8_t reserved1[48];         /* 80 */
+	le64 unchecked;                /* 80 */
+	uint8_t reserved1[40];         /* 88 */
 };
 _Static_assert(sizeof(struct raw_job) == JOB_RECORD_SIZE, "on disk");
 
@@ -169,7 +170,7 @@ void job_encode(const struct job *job, uint8_t *ret_raw)
 			       .total_bytes = le64_make(job->total_bytes), .done_bytes = le64_make(job->done_bytes),
 			       .errors_found = le64_make(job->errors_found), .cells_repaired = le64_make(job->cells_repaired),
 			       .cells_unrepaired = le64_make(job->cells_unrepaired), .started_ns = le64_make(job->started_ns),
-			       .ended_ns = le64_make(job->ended_ns) };
+			       .ended_ns = le64_make(job->ended_ns), .unchecked = le64_make(job->unchecked) };
 
 	memcpy(ret_raw, &raw, sizeof(raw));
 }
@@ -214,6 +215,7 @@ int job_decode(const uint8_t *key, size_t key_size, const uint8_t *data, size_t 
 	job.cells_unrepaired = le64_get(raw.cells_unrepaired);
 	job.started_ns = le64_get(raw.started_ns);
 	job.ended_ns = le64_get(raw.ended_ns);
+	job.unchecked = le64_get(raw.unchecked);
 	*ret_job = job;
 	rt_queue_init(&ret_job->wake);
 	return 0;

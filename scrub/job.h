@@ -33,6 +33,7 @@ struct job {
 	uint64_t total_bytes, done_bytes;
 	uint64_t errors_found;     /* cells: wrong or unreadable, or (rebuild) that could not be made */
 	uint64_t cells_repaired, cells_unrepaired;
+	uint64_t unchecked;        /* scrub: cells that no disk has which is there and answers */
 	uint64_t started_ns, ended_ns; /* real time */
 
 	/* Of this run. */
@@ -41,7 +42,6 @@ struct job {
 	uint64_t throttle_ns;      /* monotonic: what is done so far is paid for by then */
 	uint64_t rate_ns, rate_done, rate; /* sampled */
 	unsigned unsaved;          /* segments since the last save */
-	uint64_t unchecked;        /* scrub: cells that no disk has which is there and answers */
 	int error;                 /* why it FAILED */
 	struct array *told;        /* uint64_t: addresses of lost blocks that the host was told of; NULL: not kept */
 };

@@ -319,6 +319,7 @@ class Work(PoolctlCase):
         text = self.document("scrub", "tank", "--wait")["jobs"][-1]["text"]
         self.assertIn("cells were not checked", text)
         self.assertIn("cells were not checked", self.poolctl("scrub", "tank", "--wait"))
+        self.assertIn("cells were not checked", self.poolctl("status", "tank")) # another import
         self.poolctl("online", "tank", disks[2])
         self.assertEqual(self.document("scrub", "tank", "--wait")["jobs"][-1]["text"], "")
         self.reads_back(data)

@@ -713,6 +713,7 @@ static void test_record(void **state)
 	job.errors_found = 9;
 	job.cells_repaired = 8;
 	job.cells_unrepaired = 1;
+	job.unchecked = 44;
 	job.started_ns = 1000;
 	job.ended_ns = 2000;
 	job_encode(&job, raw);
@@ -721,6 +722,7 @@ static void test_record(void **state)
 	assert_int_equal(job_decode(key, sizeof(key), raw, sizeof(raw), &back), 0);
 	assert_int_equal(back.id, job.id);
 	assert_int_equal(back.target, DISK_ABSENT);
+	assert_int_equal(back.unchecked, 44);
 	job_encode(&back, again);
 	assert_memory_equal(raw, again, sizeof(raw));
 
@@ -729,7 +731,7 @@ static void test_record(void **state)
 	static const struct {
 		unsigned at;
 		uint8_t value;
-	} wrong[] = {{0, 2}, {2, 0}, {2, 4}, {3, 0}, {3, 6}, {4, 2}, {5, 1}, {9, 9}, {11, 3}, {15, 2}, {80, 1}, {127, 1}};
+	} wrong[] = {{0, 2}, {2, 0}, {2, 4}, {3, 0}, {3, 6}, {4, 2}, {5, 1}, {9, 9}, {11, 3}, {15, 2}, {88, 1}, {127, 1}};
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		memcpy(again, raw, sizeof(raw));
 		again[wrong[i].at] = wrong[i].value;
