@@ -120,6 +120,38 @@ static int output_failed(struct stream *stream, int code)
 	return error_set(&stream->call->error, code, "%s: opening %s: %s", stream->what, stream->file, strerror(-code));
 }
 
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return (a->st_dev == b->st_dev && a->st_ino == b->st_ino) ||
+	       (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode) && a->st_rdev == b->st_rdev);
+}
+
+/* Not even by force: one that is offline or has failed is locked by nobody, and may be all the redundancy that is left. */
+static int check_own_disks(struct stream *stream)
+{
+	struct call *call = stream->call;
+	struct json_object *part, *pools, *pool, *disks;
+	struct stat file, disk;
+	int code;
+
+	if (call->operand_count == 0 || stat(call->operands[0], &file) != 0)
+		return 0;
+	part = json_object_new_object();
+	code = call_request(call, &(struct call_request){.method = "status", .descriptor = -1, .into = part});
+	pools = code == 0 ? document_get(part, "pools") : NULL;
+	pool = pools ? json_object_array_get_idx(pools, 0) : NULL;
+	disks = pool ? document_get(pool, "disks") : NULL;
+	for (size_t i = 0; disks && i < json_object_array_length(disks); i++) {
+		const char *path = document_get_text(json_object_array_get_idx(disks, i), "disk");
+
+		if (stat(path, &disk) == 0 && same_file(&file, &disk))
+			code = error_set(&call->error, -EBUSY, "%s: %s is a disk of pool %s: name another file", stream->what,
+					 call->operands[0], call->target.pool);
+	}
+	json_object_put(part);
+	return code;
+}
+
 /* Nothing is cut off before it is clear that nobody uses it: disks that are files are locked by who has their pool imported. */
 static int output_open(struct stream *stream)
 {
@@ -155,6 +187,8 @@ int volume_read_work(struct call *call)
 
 	stream_begin(&stream, call, "reading");
 	code = check_source(&stream);
+	if (code == 0)
+		code = check_own_disks(&stream);
 	if (code == 0)
 		code = output_open(&stream);
 	if (code == 0)

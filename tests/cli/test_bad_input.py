@@ -230,6 +230,20 @@ class Disks(PoolctlCase):
         self.assertEqual(self.poolctl("volume", "read", "tank/data", "--length", "5", **options), "hello")
         self.assertEqual(self.checksums(), before)
 
+    def test_reading_onto_own_disks(self):
+        """--force overwrites a file, but not what the volume lies on, which nobody has locked while it is offline."""
+        disks = self.create(profile="raid1", disks=self.images(3))
+        self.volume(size="1M", data=b"hello")
+        self.poolctl("offline", "tank", disks[1])
+        os.link(disks[1], self.path("link"))
+        for disk in (disks[0], disks[1], "d1", self.path("link")):
+            self.refused("volume", "read", "tank/data", disk, "--force", says="is a disk of pool tank")
+        os.remove(self.path("link"))
+        self.poolctl("volume", "read", "tank/data", os.path.join(self.run_path, "out"))
+        self.poolctl("volume", "read", "tank/data", os.path.join(self.run_path, "out"), "--force")
+        self.poolctl("online", "tank", disks[1])
+        self.assertEqual(self.status()["state"], "healthy")
+
     def test_not_a_disk(self):
         disk = self.image("d0")
         self.refused("create", "tank", "raid1", disk, "/nowhere/d1", says="/nowhere/d1")
