@@ -78,31 +78,102 @@ static void look(void *argument)
 	close(memory);
 }
 
+/* ---- a device ---- */
+
+static char device[64];
+
+static bool command_works(const char *format, const char *argument)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), format, argument);
+	return system(command) == 0;
+}
+
+static bool make_device(void)
+{
+	char command[256];
+	FILE *tool;
+
+	make_file(path);
+	snprintf(command, sizeof(command), "losetup --find --show %s 2>/dev/null", path);
+	tool = popen(command, "re");
+	bool made = tool && fgets(device, sizeof(device), tool);
+
+	if (tool)
+		pclose(tool);
+	device[strcspn(device, "\n")] = 0;
+	return made;
+}
+
+/* It shrinks, as by a driver that was told so, and is as large as ever again. */
+static void look_at_device(void *argument)
+{
+	(void)argument;
+	struct disk *disk = open_path(device);
+
+	assert_int_equal(check(disk), 0);
+	assert_int_equal(truncate(path, 32 * MIB), 0);
+	assert_true(command_works("losetup -c %s", device));
+	assert_int_equal(check(disk), -ENXIO);
+	assert_int_equal(truncate(path, 0), 0);
+	assert_true(command_works("losetup -c %s", device));
+	assert_int_equal(check(disk), -ENODEV);
+	assert_int_equal(truncate(path, 64 * MIB), 0);
+	assert_true(command_works("losetup -c %s", device));
+	assert_int_equal(check(disk), 0);
+	disk_close(disk);
+}
+
+static void run(fiber_function *function)
+{
+	struct pool_env *env;
+
+	assert_int_equal(env_host_new(1, &env), 0);
+	assert_int_equal(rt_new(env, &rt), 0);
+	assert_int_equal(disk_host_new(rt, NULL, &provider), 0);
+	assert_int_equal(rt_run(rt, function, NULL), 0);
+	disk_host_free(provider);
+	rt_free(rt);
+	env_host_free(env);
+}
+
+static void test_device(void **state)
+{
+	(void)state;
+	elsewhere = false;
+	snprintf(folder, sizeof(folder), "check-XXXXXX");
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/disk", folder);
+	bool made = geteuid() == 0 && make_device();
+
+	if (made) {
+		run(look_at_device);
+		assert_true(command_works("losetup -d %s", device));
+	}
+	(void)unlink(path);
+	assert_int_equal(rmdir(folder), 0);
+	if (!made)
+		skip();
+}
+
 static void test_check(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
-		struct pool_env *env;
-
 		elsewhere = i;
 		snprintf(folder, sizeof(folder), "check-XXXXXX");
 		assert_non_null(mkdtemp(folder));
 		snprintf(path, sizeof(path), "%s/disk", folder);
 		snprintf(other, sizeof(other), "%s/other", folder);
-		assert_int_equal(env_host_new(1, &env), 0);
-		assert_int_equal(rt_new(env, &rt), 0);
-		assert_int_equal(disk_host_new(rt, NULL, &provider), 0);
-		assert_int_equal(rt_run(rt, look, NULL), 0);
-		disk_host_free(provider);
-		rt_free(rt);
-		env_host_free(env);
+		run(look);
 		assert_int_equal(rmdir(folder), 0);
 	}
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_check)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_check), cmocka_unit_test(test_device)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
