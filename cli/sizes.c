@@ -29,17 +29,18 @@ static bool digits_parse(const char **position, uint64_t *ret_number)
 	return true;
 }
 
-static int begins_with_digit(const char *text, const char *what, struct libpool_error *error)
+/* `such`: what may stand there, as an example. */
+static int begins_with_digit(const char *text, const char *what, const char *such, struct libpool_error *error)
 {
 	if (isdigit((unsigned char)text[0]))
 		return 0;
 	if (text[0] == '\0')
-		return error_set(error, -EINVAL, "%s is empty: give a number such as 512M or 10G", what);
+		return error_set(error, -EINVAL, "%s is empty: give a number such as %s", what, such);
 	if (text[0] == '-')
 		return error_set(error, -EINVAL,
-				 "%s '%s' is negative: give a positive number such as 512M or 10G", what,
-				 text);
-	return error_set(error, -EINVAL, "%s '%s' is not a number: give one such as 512M or 10G", what, text);
+				 "%s '%s' is negative: give a positive number such as %s", what,
+				 text, such);
+	return error_set(error, -EINVAL, "%s '%s' is not a number: give one such as %s", what, text, such);
 }
 
 static int too_large(const char *text, const char *what, struct libpool_error *error)
@@ -79,7 +80,7 @@ int size_read(const char *text, const char *what, uint64_t smallest, uint64_t *r
 	uint64_t scale = 1;
 	int shift, code;
 
-	code = begins_with_digit(text, what, error);
+	code = begins_with_digit(text, what, "512M or 10G", error);
 	if (code < 0)
 		return code;
 	if (!digits_parse(&position, &whole))
@@ -121,7 +122,7 @@ int number_read(const char *text, const char *what, uint64_t smallest, uint64_t 
 {
 	const char *position = text;
 	uint64_t number;
-	int code = begins_with_digit(text, what, error);
+	int code = begins_with_digit(text, what, "12", error);
 
 	if (code < 0)
 		return code;

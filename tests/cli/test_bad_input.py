@@ -23,6 +23,7 @@ class Arguments(PoolctlCase):
             with self.subTest(size=size):
                 self.refused("volume", "create", "tank/v", size, says=reason, code=2)
         self.refused("--frobnicate", "list", says="poolctl: option '--frobnicate' is unknown", code=2)
+        self.refused("import", "tank", "--rewind", "last", says="--rewind 'last' is not a number: give one such as 12", code=2)
         for number in ("-5", "-5G", "-1.5T"):
             self.refused("volume", "create", "tank/v", number, says=f"negative number ('{number}')", code=2)
         self.assertEqual(self.poolctl("volume", "list", "tank", "-H"), "")
