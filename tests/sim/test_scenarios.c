@@ -364,7 +364,7 @@ static void column_move_under_writers(void)
  */
 static void disk_named_before_its_label(void)
 {
-	for (unsigned step = 0; step < 120; step++) {
+	for (unsigned step = 0; step < 170; step++) {
 		struct world *world = machine("a new disk is named before its label is durable", 4, 2, 1);
 		unsigned away = step % 2 ? 4 : 0;
 
