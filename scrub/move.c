@@ -33,7 +33,7 @@ static bool disk_takes_columns(struct store *store, unsigned index)
 	const struct alloc_disk *disk = alloc_disk(store_alloc(store), index);
 	const struct store_disk *slot = store_disk(store, index);
 
-	return disk && disk->usable && disk->au_free && slot->disk && slot->state == DISK_ONLINE;
+	return disk && disk->usable && !disk->log && disk->au_free && slot->disk && slot->state == DISK_ONLINE;
 }
 
 static bool in_segment(const struct segment *segment, unsigned index)

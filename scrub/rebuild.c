@@ -141,7 +141,7 @@ static unsigned segments_at_once(struct store *store)
 	unsigned online = 0, k = alloc_geometry(store_alloc(store))->k;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++)
-		online += store_disk(store, i)->configured && store_disk(store, i)->state == DISK_ONLINE;
+		online += store_disk_holds_data(store_disk(store, i)) && store_disk(store, i)->state == DISK_ONLINE;
 	unsigned count = 2 + online / (k + 1);
 	return count < SEGMENTS_AT_ONCE_MAX ? count : SEGMENTS_AT_ONCE_MAX;
 }

@@ -94,6 +94,12 @@ void alloc_disk_set_usable(struct alloc *alloc, unsigned index, bool usable)
 		alloc->disks[index].usable = usable;
 }
 
+void alloc_disk_set_log(struct alloc *alloc, unsigned index)
+{
+	alloc->disks[index].log = true;
+	alloc->log_disks++;
+}
+
 void alloc_disk_remove(struct alloc *alloc, unsigned index)
 {
 	if (index >= DISKS_MAX)
@@ -104,6 +110,7 @@ void alloc_disk_remove(struct alloc *alloc, unsigned index)
 		i++;
 	}
 	free(alloc->disks[index].au_used);
+	alloc->log_disks -= alloc->disks[index].log;
 	alloc->disks[index] = (struct alloc_disk){ 0 };
 }
 

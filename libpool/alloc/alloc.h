@@ -67,6 +67,7 @@ struct segment {
 struct alloc_disk {
 	bool configured; /* an index in use */
 	bool usable;     /* may get new segments */
+	bool log;        /* only LOG segments, and it is no space of the pool */
 	uint32_t au_count, au_free, au_deferred;
 	uint64_t *au_used; /* bitmap: set while a segment has it or its release is deferred */
 };
@@ -78,6 +79,7 @@ const struct geometry *alloc_geometry(const struct alloc *alloc);
 /* Disks. */
 int alloc_disk_add(struct alloc *alloc, unsigned index, uint32_t au_count, bool usable);
 void alloc_disk_set_usable(struct alloc *alloc, unsigned index, bool usable);
+void alloc_disk_set_log(struct alloc *alloc, unsigned index); /* right after it was added */
 void alloc_disk_remove(struct alloc *alloc, unsigned index); /* no segment has a column there */
 const struct alloc_disk *alloc_disk(const struct alloc *alloc, unsigned index); /* NULL: not configured */
 
@@ -98,6 +100,15 @@ void alloc_summary_pointer(const struct batch_index *batch, struct block_pointer
  * record is dirty. -ENOSPC when none is formable, -ENOMEM.
  */
 int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *ret_id);
+/*
+ * The same for a segment of the intent log on log disks: mirrored over as many of them as the pool makes copies of its log (m + 1,
+ * 2 where m is 0), if there are so many, else over all of them. A single one isn't mirrored.
+ */
+int alloc_log_open(struct alloc *alloc, uint32_t *ret_id);
+/* How many of these could be opened now. */
+uint64_t alloc_log_room(const struct alloc *alloc);
+unsigned alloc_log_copies(const struct alloc *alloc);
+unsigned alloc_log_disks(const struct alloc *alloc); /* configured */
 /* OPEN becomes FULL. */
 void alloc_segment_close(struct alloc *alloc, uint32_t id);
 /* A LOG segment that the next uberblock no longer names: its AUs follow the reuse rule. Inside a txg. */

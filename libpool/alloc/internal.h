@@ -77,6 +77,7 @@ struct alloc {
 	uint64_t live_cells;
 	unsigned reserve_per_ten_thousand;
 	size_t memory;
+	unsigned log_disks; /* configured */
 };
 
 static inline size_t segment_bits(const struct alloc *alloc, const struct segment *segment)

@@ -33,14 +33,14 @@ static bool class_is_mirrored(const struct geometry *geometry, enum segment_clas
 	return class == CLASS_SYS || class == CLASS_LOG || (class == CLASS_META && geometry->m == 0);
 }
 
-/* Usable disks with a free AU, most free first. */
-static unsigned candidates_find(const struct alloc *alloc, struct candidate *ret)
+/* Usable disks with a free AU, most free first: log disks, or all others. */
+static unsigned candidates_find(const struct alloc *alloc, bool log, struct candidate *ret)
 {
 	unsigned count = 0;
 
 	for (uint16_t i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
-		if (disk->configured && disk->usable && disk->au_free)
+		if (disk->configured && disk->usable && disk->au_free && disk->log == log)
 			ret[count++] = (struct candidate){ .disk = i, .au_free = disk->au_free };
 	}
 	qsort(ret, count, sizeof(*ret), compare_candidates);
@@ -99,16 +99,18 @@ static int64_t far_au_reserve(struct alloc *alloc, unsigned index)
 	return (int64_t)au;
 }
 
-int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *ret_id)
+static int segment_open(struct alloc *alloc, enum segment_class class, bool on_log_disks, uint32_t *ret_id)
 {
 	const struct geometry *geometry = &alloc->geometry;
 	bool mirrored = class_is_mirrored(geometry, class);
 	unsigned k = mirrored ? 1 : geometry->k;
 	unsigned m = geometry->m ? geometry->m : mirrored;
 	struct candidate candidates[DISKS_MAX];
-	unsigned count = candidates_find(alloc, candidates);
-	bool one_disk_mirror = geometry->m == 0 && mirrored && count == 1;
+	unsigned count = candidates_find(alloc, on_log_disks, candidates);
+	bool one_disk_mirror = geometry->m == 0 && mirrored && count == 1 && !on_log_disks;
 
+	if (on_log_disks && count <= m)
+		m = count ? count - 1 : 0;
 	if (count == 0 || (one_disk_mirror && candidates[0].au_free < 2))
 		return -ENOSPC;
 	if (count < k + m && !one_disk_mirror)
@@ -162,6 +164,26 @@ int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *
 	alloc_segment_touch(alloc, segment);
 	*ret_id = (uint32_t)id;
 	return 0;
+}
+
+int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *ret_id)
+{
+	return segment_open(alloc, class, false, ret_id);
+}
+
+int alloc_log_open(struct alloc *alloc, uint32_t *ret_id)
+{
+	return segment_open(alloc, CLASS_LOG, true, ret_id);
+}
+
+unsigned alloc_log_disks(const struct alloc *alloc)
+{
+	return alloc->log_disks;
+}
+
+unsigned alloc_log_copies(const struct alloc *alloc)
+{
+	return alloc->geometry.m ? alloc->geometry.m + 1u : 2;
 }
 
 void alloc_segment_close(struct alloc *alloc, uint32_t id)

@@ -139,7 +139,7 @@ bool alloc_is_scarce(const struct alloc *alloc)
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
-		if (!disk->configured)
+		if (!disk->configured || disk->log)
 			continue;
 		all[all_count++] = disk->au_count;
 		if (disk->usable)
@@ -160,7 +160,7 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
-		if (!disk->configured)
+		if (!disk->configured || disk->log)
 			continue;
 		space.raw_aus += disk->au_count;
 		space.deferred_aus += disk->au_deferred;
@@ -188,6 +188,18 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	*ret_space = space;
 }
 
+uint64_t alloc_log_room(const struct alloc *alloc)
+{
+	uint32_t aus[DISKS_MAX];
+	unsigned count = 0, copies = alloc_log_copies(alloc);
+
+	for (unsigned i = 0; i < DISKS_MAX && alloc->log_disks; i++)
+		if (alloc->disks[i].configured && alloc->disks[i].usable && alloc->disks[i].log && alloc->disks[i].au_free)
+			aus[count++] = alloc->disks[i].au_free;
+	qsort(aus, count, sizeof(*aus), compare_descending);
+	return count ? formable(aus, count, count < copies ? count : copies) : 0;
+}
+
 #define SEGMENTS_SPARE (1u << 16)
 #define SEGMENTS_PER_AU 4u
 
@@ -201,7 +213,7 @@ bool alloc_table_fits(const struct alloc *alloc, unsigned old, uint64_t aus)
 	uint64_t largest[PARITY_MAX] = { 0 }, sum = 0;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
-		uint64_t count = i == old ? aus : alloc->disks[i].au_count;
+		uint64_t count = i == old ? aus : alloc->disks[i].log ? 0 : alloc->disks[i].au_count;
 		sum += count;
 		for (unsigned n = 0; n < alloc->geometry.m; n++)
 			if (count > largest[n]) {

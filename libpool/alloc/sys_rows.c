@@ -61,7 +61,7 @@ static bool whole_is_formable(const struct alloc *alloc)
 	unsigned copies = alloc->geometry.m ? alloc->geometry.m + 1u : 2u, disks = 0, most = 0;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++)
-		if (alloc->disks[i].configured && alloc->disks[i].usable && alloc->disks[i].au_free) {
+		if (alloc->disks[i].configured && alloc->disks[i].usable && alloc->disks[i].au_free && !alloc->disks[i].log) {
 			disks++;
 			most = alloc->disks[i].au_free > most ? alloc->disks[i].au_free : most;
 		}

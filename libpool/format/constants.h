@@ -34,6 +34,7 @@
 #define AU_SHIFT_MIN 18u /* 256 KiB */
 #define AU_SHIFT_MAX 24u /* 16 MiB */
 #define DISK_AUS_MIN 64u
+#define LOG_DISK_AUS_MAX 1024u /* of a log disk the rest isn't used */
 #define DISK_SIZE_MIN (UINT64_C(64) << 20)
 #define SYSMAP_SEGMENTS_MAX 2000u
 #define UBERBLOCK_STATES_MAX 128u

@@ -7,6 +7,8 @@
  */
 #include "libpool/format/label.h"
 
+#include <stdio.h>
+
 #include "checksum/xxh3.h"
 #include "libpool/base/error.h"
 #include "libpool/format/raw_header.h"
@@ -57,7 +59,7 @@ _Static_assert(offsetof(struct raw_label, disks) == LABEL_HEADER_LENGTH, "on dis
 _Static_assert(offsetof(struct raw_label, hash) == 32752, "on disk");
 
 /* Names of incompatible features that this version understands. */
-static const char *const features_known[] = { NULL };
+static const char *const features_known[] = { FEATURE_LOG_DISKS, NULL };
 
 static void label_hash(const uint8_t *raw, unsigned area, unsigned copy, struct hash128 *ret_hash)
 {
@@ -109,6 +111,21 @@ const char *label_unknown_feature(const struct label *label)
 			return label->features[i];
 	}
 	return NULL;
+}
+
+void label_set_feature(struct label *label, const char *name, bool on)
+{
+	unsigned at = 0;
+
+	while (at < label->feature_count && strcmp(label->features[at], name) != 0)
+		at++;
+	if (on && at == label->feature_count && at < LABEL_FEATURES_MAX) {
+		snprintf(label->features[at], sizeof(label->features[at]), "%s", name);
+		label->feature_count++;
+	} else if (!on && at < label->feature_count) {
+		label->feature_count--;
+		memmove(label->features[at], label->features[at + 1], (label->feature_count - at) * sizeof(label->features[0]));
+	}
 }
 
 static bool size_valid(uint64_t size, unsigned au_shift)

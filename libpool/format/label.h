@@ -12,6 +12,9 @@
 
 enum disk_role { ROLE_DATA = 0, ROLE_LOG = 1, ROLE_SPARE = 2 };
 
+/* Disks of role LOG: who doesn't know them would put data on them, and miss uberblocks there. */
+#define FEATURE_LOG_DISKS "log_disks"
+
 struct label_disk {
 	struct guid guid;
 	uint16_t index;
@@ -40,6 +43,8 @@ void label_encode(const struct label *label, unsigned area, unsigned copy, uint8
 int label_decode(const uint8_t *raw, unsigned area, unsigned copy, struct label *ret_label);
 /* The first feature name this version doesn't know, or NULL. */
 const char *label_unknown_feature(const struct label *label);
+/* Whether the list has the name. Without effect when there is no room for it. */
+void label_set_feature(struct label *label, const char *name, bool on);
 
 struct au_header {
 	struct guid pool, disk;

@@ -35,7 +35,7 @@ static int check_room(struct engine *engine, unsigned old, const struct new_disk
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *other = alloc_disk(alloc, i);
 
-		if (i == old || !other || !other->usable)
+		if (i == old || !other || !other->usable || other->log)
 			continue;
 		others++;
 		elsewhere += other->au_free;
@@ -75,7 +75,7 @@ static int add_disk(struct engine *engine, struct new_disk *new, unsigned *ret_i
 	int result = new_disks_wipe(new, 1, error);
 
 	if (result == 0)
-		result = core_disk_add(engine->core, new->disk, ret_index, error);
+		result = core_disk_add(engine->core, new->disk, ROLE_DATA, ret_index, error);
 	if (is_open_here(engine, new->disk))
 		new->disk = NULL; /* also after a failed commit: the core closes it */
 	if (result < 0)

@@ -12,9 +12,9 @@
 
 #include "libpool/store/internal.h"
 
-int store_open_log(struct store *store, uint32_t *ret_segment)
+int store_open_log(struct store *store, bool on_log_disks, uint32_t *ret_segment)
 {
-	int status = alloc_segment_open(store->alloc, CLASS_LOG, ret_segment);
+	int status = on_log_disks ? alloc_log_open(store->alloc, ret_segment) : alloc_segment_open(store->alloc, CLASS_LOG, ret_segment);
 
 	return status == 0 ? unit_write_headers(store, *ret_segment) : status;
 }
@@ -26,10 +26,20 @@ static bool disk_works(const struct store *store, unsigned index)
 	return disk->disk && disk->state == DISK_ONLINE;
 }
 
+bool store_log_is_on_log_disks(const struct store *store, uint32_t id)
+{
+	const struct segment_record *record = &alloc_segment(store->alloc, id)->record;
+	const struct alloc_disk *disk = alloc_disk(store->alloc, record->columns[0].disk);
+
+	return disk && disk->log;
+}
+
 bool store_log_is_whole(const struct store *store, uint32_t id)
 {
 	const struct segment_record *record = &alloc_segment(store->alloc, id)->record;
+	bool on_log_disks = store_log_is_on_log_disks(store, id);
 	unsigned columns = record->k + record->m, present = 0, possible = 0;
+	unsigned copies = on_log_disks ? alloc_log_copies(store->alloc) : columns;
 	uint64_t there[BITMAP_WORDS(DISKS_MAX)] = { 0 };
 
 	for (unsigned c = 0; c < columns; c++) {
@@ -41,12 +51,14 @@ bool store_log_is_whole(const struct store *store, uint32_t id)
 		present++;
 		bitmap_set(there, index);
 	}
-	if (present == columns)
+	if (!on_log_disks && alloc_log_room(store->alloc) >= STORE_LOG_SEGMENTS_MIN)
+		return false;
+	if (present == copies || (on_log_disks && present == alloc_log_disks(store->alloc)))
 		return true;
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = alloc_disk(store->alloc, i);
 		/* A full one gets back what it has of this one. */
-		possible += disk && disk->usable && (disk->au_free || bitmap_get(there, i)) && disk_works(store, i);
+		possible += disk && disk->log == on_log_disks && disk->usable && (disk->au_free || bitmap_get(there, i)) && disk_works(store, i);
 	}
 	return present > 0 && possible <= present;
 }

@@ -13,6 +13,7 @@
 #include "libpool/base/list.h"
 #include "libpool/disk/disk.h"
 #include "libpool/rt/rt.h"
+#include "libpool/format/label.h"
 #include "libpool/format/uberblock.h"
 #include "libpool/format/block_pointer.h"
 
@@ -35,6 +36,15 @@ struct store_disk {
 	uint64_t read_errors, write_errors, checksum_errors, flush_errors; /* since cleared; checksum: wrong content */
 	char path[512];
 };
+
+/*
+ * A disk of the pool proper. One for the log alone has labels and log segments, and nothing else: no uberblock, no sysmap, no
+ * heartbeats, and no voice in anything. What is on it is judged by what the others say.
+ */
+static inline bool store_disk_holds_data(const struct store_disk *disk)
+{
+	return disk->configured && disk->role != ROLE_LOG;
+}
 
 struct store_options {
 	uint64_t read_deadline_ns, write_deadline_ns; /* 0: 10 s, 30 s */
@@ -84,8 +94,14 @@ void store_txg_begin(struct store *store, uint64_t txg);
 void store_txg_end(struct store *store); /* its uberblock is durable */
 /* One more SYS segment, with its headers on their way. Inside a txg. */
 int store_open_sys(struct store *store);
-/* One more LOG segment, with its headers on their way. Inside a txg; it is used when an uberblock names it. */
-int store_open_log(struct store *store, uint32_t *ret_segment);
+/*
+ * One more LOG segment, on log disks or on the pool's own, with its headers on their way. Inside a txg; it is used when an uberblock
+ * names it.
+ */
+int store_open_log(struct store *store, bool on_log_disks, uint32_t *ret_segment);
+bool store_log_is_on_log_disks(const struct store *store, uint32_t segment);
+/* Fewer make no log. */
+#define STORE_LOG_SEGMENTS_MIN 2u
 /* Before the uberblock: -POOL_EHALTED (and the pool is halted) if a row of this txg lacks more columns than there is parity. */
 int store_check_redundancy(struct store *store);
 /* Closes the batch of a class: its summary is placed (the writes go on). May wait. */
@@ -138,7 +154,7 @@ struct store_log_run {
 	unsigned count;
 	const struct store_log_block *blocks;
 };
-/* Whether a LOG segment has all the copies that the pool can give it now, on disks that work. */
+/* Whether a LOG segment has all the copies that the pool can give it now, on disks that work: on log disks if there are any. */
 bool store_log_is_whole(const struct store *store, uint32_t segment);
 /*
  * Writes all copies of all runs at the same time, with FUA, or followed by one flush of each disk without it. 0: each copy is

@@ -199,8 +199,9 @@ static int check_rings(void *argument, unsigned item)
 	struct areas *areas = argument;
 	struct buffer *ring = buffer_new((size_t)UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE);
 	int status = ring ? 0 : -ENOMEM;
+	bool has_ring = store_disk_holds_data(store_disk(areas->core->store, areas->disks[item]));
 
-	for (unsigned area = 0; area < 2 && status == 0; area++)
+	for (unsigned area = 0; area < 2 && status == 0 && has_ring; area++)
 		status = check_ring(areas, item, area, ring);
 	buffer_unref(ring);
 	return status;

@@ -205,7 +205,7 @@ bool core_loss_is_certain(const struct core *core)
 {
 	for (unsigned i = 0; i < DISKS_MAX && !core->read_only && !core->forced; i++) {
 		const struct store_disk *disk = store_disk(core->store, i);
-		if (disk->configured && (!disk->disk || (disk->state != DISK_ONLINE && disk->state != DISK_RESYNC)))
+		if (store_disk_holds_data(disk) && (!disk->disk || (disk->state != DISK_ONLINE && disk->state != DISK_RESYNC)))
 			return false;
 	}
 	return true;

@@ -67,6 +67,7 @@ struct core_import {
 	bool read_only;
 	bool force;          /* (a multihost pool in use is refused all the same) last used by another host; split in two: the newer half; with read_only: although too much is lost; flushed changes below damaged nodes are given up */
 	uint64_t rewind_txg; /* 0: the newest */
+	bool missing_log;    /* what only lost log disks had is given up: core_log_loss */
 };
 int core_import(const struct core_options *options, const struct core_import *import, struct core **ret_core, struct pool_error *error);
 /*
@@ -153,6 +154,13 @@ struct core_log_counters {
 	uint64_t flush_times[CORE_FLUSH_TIMES]; /* how many of them took less than 1 << i us, and at least half of that */
 };
 const struct core_log_counters *core_log_counters(const struct core *core);
+/* What this import has given up of the log, which was on disks that are lost. */
+struct core_log_loss {
+	bool lost;                    /* something may be: nobody can tell what the log had */
+	uint64_t first_txg, last_txg; /* that it may have been of */
+	uint64_t blocks;              /* of the log that were found, and are replayed: what came after them is lost */
+};
+const struct core_log_loss *core_log_loss(const struct core *core);
 /* Bytes that the log can hold; 0: there is none, and the next flush makes one. */
 uint64_t core_log_capacity(const struct core *core);
 /*
@@ -231,7 +239,7 @@ int core_check_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_heale
 /* Rewrites labels with a changed configuration (disk added, removed, renamed pool, destroyed flag) on all open disks. */
 int core_label_update(struct core *core, const struct label *label, struct pool_error *error);
 /* A new disk gets the next index (never used before): label durable on all disks before it returns the index. */
-int core_disk_add(struct core *core, struct disk *disk, unsigned *ret_index, struct pool_error *error);
+int core_disk_add(struct core *core, struct disk *disk, enum disk_role role, unsigned *ret_index, struct pool_error *error);
 /*
  * A disk of the pool is back, open in its slot, with stale_from set and its state not yet RESYNC: from here on it doesn't pass for a
  * whole one of long ago if the others are lost before it is up to date. 0, or why it can't be written.

@@ -15,8 +15,13 @@ static void label_take(struct core *core, const struct label *label)
 {
 	uint64_t last = core->label->config_txg;
 
+	bool has_log_disks = false;
+
 	if (label != core->label)
 		*core->label = *label;
+	for (unsigned i = 0; i < core->label->disk_count; i++)
+		has_log_disks |= core->label->disks[i].role == ROLE_LOG && core->label->disks[i].state != DISK_REMOVED;
+	label_set_feature(core->label, FEATURE_LOG_DISKS, has_log_disks);
 	core->label->config_txg = last >= core->open_txg ? last + 1 : core->open_txg;
 }
 
@@ -50,7 +55,7 @@ int core_label_update(struct core *core, const struct label *label, struct pool_
 }
 
 /* The index a new disk gets: none was ever higher. */
-static int new_index(struct core *core, const struct disk *disk, unsigned *ret_index, struct pool_error *error)
+static int new_index(struct core *core, const struct disk *disk, enum disk_role role, unsigned *ret_index, struct pool_error *error)
 {
 	const struct label *label = core->label;
 	uint32_t aus = disk_au_count(disk->info.size, label->au_shift);
@@ -66,7 +71,7 @@ static int new_index(struct core *core, const struct disk *disk, unsigned *ret_i
 				      disk->info.path, DISK_AUS_MIN, 1u << (label->au_shift - 10));
 	struct space space;
 	alloc_space(core->alloc, &space);
-	if (!sys_capacity_suffices(label->k, label->m, label->au_shift, space.raw_aus + aus))
+	if (role != ROLE_LOG && !sys_capacity_suffices(label->k, label->m, label->au_shift, space.raw_aus + aus))
 		return pool_error_set(error, -EFBIG, "disk %s is too large for a pool with allocation units of %u KiB",
 				      disk->info.path, 1u << (label->au_shift - 10));
 	*ret_index = index;
@@ -93,7 +98,8 @@ static int put_uberblock(const struct store_disk *slot, struct uberblock *uberbl
 }
 
 /*
- * Onto a disk that no other label names yet: that it is no other one any more, the last uberblock, which proves that it is of this history, then its label.
+ * Onto a disk that no other label names yet: that it is no other one any more, the last uberblock, which proves that it is of this history (a log disk has
+ * none), then its label.
  * A disk that is named by others but blank, after a crash in between, would count as one more that is lost.
  */
 static int introduce(struct core *core, unsigned index)
@@ -106,7 +112,7 @@ static int introduce(struct core *core, unsigned index)
 
 	if (status == 0)
 		status = exchange_forget_names(slot->disk, slot->size, core->label->au_shift);
-	if (status == 0) {
+	if (status == 0 && store_disk_holds_data(slot)) {
 		*uberblock = core->uberblock;
 		status = put_uberblock(slot, uberblock);
 	}
@@ -143,25 +149,25 @@ int core_disk_returns(struct core *core, unsigned index)
 }
 
 /* Label first, then the allocator: no segment ever names a disk that the labels don't know. */
-static int disk_add(struct core *core, struct disk *disk, unsigned *ret_index, struct pool_error *error)
+static int disk_add(struct core *core, struct disk *disk, enum disk_role role, unsigned *ret_index, struct pool_error *error)
 {
 	struct label *label = malloc(sizeof(*label));
 	unsigned index = 0;
 	int status = label ? may_change(core, error) : pool_error_set(error, -ENOMEM, "out of memory");
 
 	if (status == 0)
-		status = new_index(core, disk, &index, error);
+		status = new_index(core, disk, role, &index, error);
 	if (status < 0) {
 		free(label);
 		return status;
 	}
 	struct store_disk *slot = store_disk(core->store, index);
 	*slot = (struct store_disk){ .configured = true, .disk = disk, .index = (uint16_t)index, .state = DISK_ONLINE,
-				     .size = disk->info.size };
+				     .role = (uint8_t)role, .size = disk->info.size };
 	rt_env(core->rt)->ops->random(rt_env(core->rt), slot->guid.bytes, sizeof(slot->guid.bytes));
 	snprintf(slot->path, sizeof(slot->path), "%s", disk->info.path);
 	*label = *core->label;
-	label->disks[label->disk_count++] = (struct label_disk){ .guid = slot->guid, .index = (uint16_t)index, .role = ROLE_DATA,
+	label->disks[label->disk_count++] = (struct label_disk){ .guid = slot->guid, .index = (uint16_t)index, .role = (uint8_t)role,
 								 .state = DISK_ONLINE, .size = slot->size };
 	label_take(core, label);
 	status = introduce(core, index);
@@ -173,7 +179,7 @@ static int disk_add(struct core *core, struct disk *disk, unsigned *ret_index, s
 	if (status == 0 && slot->state != DISK_ONLINE)
 		status = pool_error_set(error, -EIO, "disk %s: its label can't be written", disk->info.path);
 	if (status == 0) {
-		status = alloc_disk_add(core->alloc, index, disk_au_count(disk->info.size, core->label->au_shift), true);
+		status = core_alloc_disk_add(core, slot, true);
 		if (status < 0)
 			pool_error_set(error, status, "disk %s can't be added: %s", disk->info.path, pool_error_string(status));
 	}
@@ -191,10 +197,10 @@ static int disk_add(struct core *core, struct disk *disk, unsigned *ret_index, s
 	return 0;
 }
 
-int core_disk_add(struct core *core, struct disk *disk, unsigned *ret_index, struct pool_error *error)
+int core_disk_add(struct core *core, struct disk *disk, enum disk_role role, unsigned *ret_index, struct pool_error *error)
 {
 	rt_mutex_lock(core->rt, &core->config);
-	int status = disk_add(core, disk, ret_index, error);
+	int status = disk_add(core, disk, role, ret_index, error);
 	rt_mutex_unlock(core->rt, &core->config);
 	if (status < 0)
 		return status;

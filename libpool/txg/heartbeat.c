@@ -65,7 +65,7 @@ static struct disk *open_disk(const struct beat_disk *disk)
 
 	if (!core)
 		return disk->disk;
-	return slot->configured && (slot->state == DISK_ONLINE || slot->state == DISK_RESYNC) ? slot->disk : NULL;
+	return store_disk_holds_data(slot) && (slot->state == DISK_ONLINE || slot->state == DISK_RESYNC) ? slot->disk : NULL;
 }
 
 static int beat_write(struct beat_disk *disk, unsigned area, unsigned slot)
@@ -421,7 +421,7 @@ int heartbeat_claim(const struct core_options *options, const struct selection *
 	for (unsigned i = 0; i < selection->count; i++) {
 		const struct member *member = &selection->members[i];
 		struct beat_disk *disk = &heartbeat->disks[member->config->index];
-		if (!member->found || member->found->disk->info.size < member->config->size)
+		if (!member->found || member->config->role == ROLE_LOG || member->found->disk->info.size < member->config->size)
 			continue;
 		disk->disk = member->found->disk;
 		disk->guid = member->config->guid;
@@ -430,7 +430,7 @@ int heartbeat_claim(const struct core_options *options, const struct selection *
 	}
 	int status = watch(heartbeat, nobody ? WATCH_SHORT : WATCH_INTERVALS, &foreign);
 	if (status == 0 && !foreign)
-		status = claim(heartbeat, selection->count, &foreign, error, name);
+		status = claim(heartbeat, selection->data_count, &foreign, error, name);
 	if (status == 0 && foreign)
 		status = pool_error_set(error, -POOL_EINUSE, "pool %s is in use by another host, whose heartbeats go on: export it there first",
 					name);

@@ -162,8 +162,8 @@ bool core_writes_refused(const struct core *core)
 		return false;
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct store_disk *disk = store_disk(core->store, i);
-		configured += disk->configured;
-		online += disk->configured && disk->disk && disk->state == DISK_ONLINE;
+		configured += store_disk_holds_data(disk);
+		online += store_disk_holds_data(disk) && disk->disk && disk->state == DISK_ONLINE;
 	}
 	/* m disks or fewer make no row with all its redundancy. */
 	return core->degraded == CORE_DEGRADED_NARROW ? online <= core->label->m : online < configured;

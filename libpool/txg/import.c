@@ -36,6 +36,14 @@ static void place_disk(struct core *core, const struct selection *selection, str
 	disk->disk = member->found->disk;
 	if (member->fresh)
 		return;
+	/* What a log disk has is of the log that the uberblock names, or of no interest: it lacks nothing. */
+	if (member->config->role == ROLE_LOG) {
+		if (disk->state != DISK_FAULTY) {
+			disk->state = DISK_ONLINE;
+			disk->stale_from = 0;
+		}
+		return;
+	}
 	if (member->diverged || !member->newest) {
 		/* Nothing on it can be trusted to be of this history. */
 		disk->state = DISK_RESYNC;
@@ -59,7 +67,8 @@ static int place_disks(struct core *core, struct selection *selection, uint64_t 
 
 	/* As a pool is made and grows: labels that say more, of disks that aren't there, would only cost memory. */
 	for (unsigned i = 0; i < selection->count; i++)
-		aus += disk_au_count(selection->members[i].config->size, label->au_shift);
+		if (selection->members[i].config->role != ROLE_LOG)
+			aus += disk_au_count(selection->members[i].config->size, label->au_shift);
 	if (!sys_capacity_suffices(label->k, label->m, label->au_shift, aus))
 		return -POOL_EFORMAT;
 	for (unsigned i = 0; i < selection->count; i++) {
@@ -68,8 +77,7 @@ static int place_disks(struct core *core, struct selection *selection, uint64_t 
 		struct store_disk *disk = store_disk(core->store, index);
 
 		place_disk(core, selection, member, first_txg);
-		int status = alloc_disk_add(core->alloc, index, disk_au_count(member->config->size, core->label->au_shift),
-					    disk->state == DISK_ONLINE && disk->disk);
+		int status = core_alloc_disk_add(core, disk, disk->state == DISK_ONLINE && disk->disk);
 		if (status < 0)
 			return status;
 	}
@@ -83,7 +91,7 @@ static unsigned count_behind(struct core *core, const struct selection *selectio
 
 	for (unsigned i = 0; i < selection->count; i++) {
 		const struct store_disk *disk = store_disk(core->store, selection->members[i].config->index);
-		behind += !selection->members[i].fresh && (!disk->disk || (disk->stale_from && disk->stale_from <= txg));
+		behind += !selection->members[i].fresh && store_disk_holds_data(disk) && (!disk->disk || (disk->stale_from && disk->stale_from <= txg));
 	}
 	return behind;
 }
@@ -148,7 +156,7 @@ static int load_and_judge(struct core *core, const struct selection *selection, 
 		return pool_error_set(error, -POOL_EDEGRADED,
 				      "pool %s: %u of its %u disks are missing, hold nothing of it, or were not done with catching up; it "
 				      "survives the loss of %u",
-				      core->label->name, behind, selection->count, core->label->m);
+				      core->label->name, behind, selection->data_count, core->label->m);
 	if (status < 0 && error) {
 		char known[400], text[508];
 		selection_list_known(selection, known, sizeof(known));
@@ -297,7 +305,7 @@ static int import_selected(const struct core_options *options, const struct core
 	/* A rewind gives up what the log has. Who insists on looking at what is left gets it without. */
 	bool discard = chosen->flags & UBERBLOCK_CLEAN_EXPORT || import->rewind_txg || (import->read_only && import->force);
 	if (status == 0)
-		status = intent_load(core, discard, error);
+		status = intent_load(core, discard, import->missing_log, error);
 	if (status == 0) {
 		status = store_resume(core->store, core->intent.replay_due);
 		if (status < 0)

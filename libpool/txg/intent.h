@@ -89,6 +89,7 @@ struct intent {
 	struct rt_queue ended;                       /* a group has */
 	struct array replay;                         /* struct intent_part, in order: what an import has found */
 	struct core_log_counters counters;
+	struct core_log_loss loss;
 };
 
 void intent_init(struct intent *intent);
@@ -119,7 +120,9 @@ bool intent_has_room(const struct core *core, unsigned segments);
 int intent_place(struct core *core, struct intent_group *group);
 /* Whether the group will have its rows with so many further records. */
 bool intent_has_place(const struct core *core, const struct intent_group *group, size_t records, size_t record_bytes);
-/* The log is so full that a commit should free it. */
+/* Log disks have it, all of it or the most. */
+bool intent_is_on_log_disks(const struct core *core);
+/* The log is so full that a commit should free it, or it lacks a log disk. */
 bool intent_pressing(const struct core *core);
 /* Every segment has all the copies that it can have. */
 bool intent_is_whole(const struct core *core);
@@ -141,7 +144,7 @@ void intent_committed(struct core *core, uint64_t txg);
 void intent_describe_empty(const struct core *core, struct uberblock_log *log);
 
 /* intent_replay.c */
-/* Reads what the log of the chosen uberblock has; before anything is allocated. */
-int intent_load(struct core *core, bool discard, struct pool_error *error);
+/* Reads what the log of the chosen uberblock has; before anything is allocated. `missing`: what lost log disks had is given up. */
+int intent_load(struct core *core, bool discard, bool missing, struct pool_error *error);
 
 #endif

@@ -24,7 +24,8 @@ bool core_log_takes_blocks(struct intent_group *group, uint64_t size)
 {
 	struct intent *intent = &group->core->intent;
 
-	if (!group->takes_blocks || size < BLOCK_BYTES_MIN)
+	/* A log disk is there to be waited for instead of the others. */
+	if (!group->takes_blocks || size < BLOCK_BYTES_MIN || intent_is_on_log_disks(group->core))
 		return false;
 	intent->ahead_wanted = true;
 	return store_ahead_possible(group->core->store);

@@ -30,6 +30,17 @@ static bool is_free(const struct core *core, const struct intent_segment *segmen
 	return segment->txg <= core->committed_txg;
 }
 
+bool intent_is_on_log_disks(const struct core *core)
+{
+	return core->intent.segment_count && store_log_is_on_log_disks(core->store, core->intent.segments[0].id);
+}
+
+/* What was flushed may have no other copy than in memory: a commit at once, not with the interval. */
+static bool has_lost_log_disk(const struct core *core)
+{
+	return core->intent.active && !core->intent.switching && intent_is_on_log_disks(core) && !intent_is_whole(core);
+}
+
 bool intent_pressing(const struct core *core)
 {
 	const struct intent *intent = &core->intent;
@@ -37,7 +48,7 @@ bool intent_pressing(const struct core *core)
 
 	for (unsigned i = 0; i < intent->segment_count; i++)
 		live += !is_free(core, &intent->segments[i]);
-	return intent_ahead_pressing(core) || (intent->active && live > intent->segment_count * 3 / 4);
+	return intent_ahead_pressing(core) || (intent->active && live > intent->segment_count * 3 / 4) || has_lost_log_disk(core);
 }
 
 /* From the head on. */
@@ -185,12 +196,16 @@ void intent_close(struct core *core, uint64_t txg)
 	intent->unlogged_bytes = 0;
 }
 
+static unsigned segments_of(const struct core *core, unsigned most, uint64_t bytes)
+{
+	uint64_t segment = (uint64_t)rows_of_segment(core) * CELL_SIZE, count = (bytes < BYTES_MAX ? bytes : BYTES_MAX) / segment;
+
+	return count < STORE_LOG_SEGMENTS_MIN ? STORE_LOG_SEGMENTS_MIN : count > most ? most : (unsigned)count;
+}
+
 static unsigned segments_wanted(const struct core *core)
 {
-	uint64_t bytes = core->space.usable_cells * CELL_SIZE / SHARE, segment = (uint64_t)rows_of_segment(core) * CELL_SIZE;
-
-	uint64_t count = (bytes < BYTES_MAX ? bytes : BYTES_MAX) / segment;
-	return count < 2 ? 2 : count > UBERBLOCK_LOG_SEGMENTS_MAX ? UBERBLOCK_LOG_SEGMENTS_MAX : (unsigned)count;
+	return segments_of(core, UBERBLOCK_LOG_SEGMENTS_MAX, core->space.usable_cells * CELL_SIZE / SHARE);
 }
 
 bool intent_has_room(const struct core *core, unsigned segments)
@@ -209,12 +224,17 @@ static int make_segments(struct core *core)
 	unsigned wanted = segments_wanted(core);
 	int status = 0;
 
-	while (wanted > 2 && !intent_has_room(core, wanted))
+	uint64_t room = alloc_log_room(core->alloc);
+	bool on_log_disks = room >= STORE_LOG_SEGMENTS_MIN;
+
+	if (on_log_disks)
+		wanted = segments_of(core, room < UBERBLOCK_LOG_SEGMENTS_MAX ? (unsigned)room : UBERBLOCK_LOG_SEGMENTS_MAX, BYTES_MAX);
+	while (!on_log_disks && wanted > 2 && !intent_has_room(core, wanted))
 		wanted /= 2;
-	if (!intent_has_room(core, wanted))
+	if (!on_log_disks && !intent_has_room(core, wanted))
 		return 0;
 	while (intent->new_count < wanted && status == 0) {
-		status = store_open_log(core->store, &intent->new_segments[intent->new_count]);
+		status = store_open_log(core->store, on_log_disks, &intent->new_segments[intent->new_count]);
 		intent->new_count += status == 0;
 	}
 	if (status < 0 && status != -ENOSPC)

@@ -7,6 +7,7 @@
  * acknowledged is damage: nobody goes on without saying so.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -283,7 +284,62 @@ static int damaged(const struct core *core, uint64_t sequence, struct pool_error
 			      (unsigned long long)core->uberblock.txg);
 }
 
-static int read_log(struct reading *reading, struct pool_error *error)
+/* Of the log disks that had a part of the log which now no disk has: how many, with the first of them. */
+static unsigned lost_log_disks(const struct reading *reading, unsigned *ret_first)
+{
+	const struct core *core = reading->core;
+	uint64_t counted[BITMAP_WORDS(DISKS_MAX)] = { 0 };
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < reading->log->segment_count; i++) {
+		const struct segment_record *record = &alloc_segment(core->alloc, reading->log->segments[i])->record;
+		if (!store_log_is_on_log_disks(core->store, reading->log->segments[i]) ||
+		    bitmap_next_set(reading->lost[i], 1, alloc_geometry(core->alloc)->rows) >= alloc_geometry(core->alloc)->rows)
+			continue;
+		for (unsigned c = 0; c < (unsigned)record->k + record->m; c++) {
+			uint16_t index = record->columns[c].disk;
+			if (index >= DISKS_MAX || bitmap_get(counted, index))
+				continue;
+			bitmap_set(counted, index);
+			*ret_first = count == 0 || index < *ret_first ? index : *ret_first;
+			count++;
+		}
+	}
+	return count;
+}
+
+static int log_disks_lost(const struct core *core, unsigned count, unsigned first, struct pool_error *error)
+{
+	unsigned long long txg = core->uberblock.log.base_txg;
+	char more[40] = "";
+
+	if (count > 1)
+		snprintf(more, sizeof(more), " and %u more", count - 1);
+	return pool_error_set(error, -POOL_EDEGRADED,
+			      "pool %s: log disk #%u%s %s missing or can't be read: what was flushed in txgs %llu and %llu would be lost; attach "
+			      "%s, or give that up with --missing-log",
+			      core->label->name, first, more, count > 1 ? "are" : "is", txg + 1, txg + 2, count > 1 ? "them" : "it");
+}
+
+/* The log has lost something. What comes before that counts, if what came after it is given up. */
+static int judge_loss(struct reading *reading, bool missing, uint64_t complete, struct pool_error *error)
+{
+	struct core *core = reading->core;
+	unsigned first = 0, count = lost_log_disks(reading, &first);
+
+	if (count == 0)
+		return damaged(core, complete + 1, error);
+	if (!missing)
+		return log_disks_lost(core, count, first, error);
+	core->intent.loss = (struct core_log_loss){ .lost = true,
+						    .first_txg = reading->log->base_txg + 1,
+						    /* One was being committed, and one open. */
+						    .last_txg = reading->log->base_txg + 2,
+						    .blocks = complete + 1 - reading->log->first_seq };
+	return 0;
+}
+
+static int read_log(struct reading *reading, bool missing, struct pool_error *error)
 {
 	struct core *core = reading->core;
 	uint64_t complete = 0;
@@ -299,12 +355,12 @@ static int read_log(struct reading *reading, struct pool_error *error)
 		return pool_error_set(error, status, "pool %s: its intent log can't be read: %s", core->label->name,
 				      pool_error_string(status));
 	if (reading->acknowledged > complete || (!reading->ended && !end_is_known(reading)))
-		return damaged(core, complete + 1, error);
-	core->intent.replay_due = core->intent.replay.count > 0;
-	return 0;
+		status = judge_loss(reading, missing, complete, error);
+	core->intent.replay_due = status == 0 && core->intent.replay.count > 0;
+	return status;
 }
 
-int intent_load(struct core *core, bool discard, struct pool_error *error)
+int intent_load(struct core *core, bool discard, bool missing, struct pool_error *error)
 {
 	struct intent *intent = &core->intent;
 	const struct uberblock_log *log = &core->uberblock.log;
@@ -328,13 +384,18 @@ int intent_load(struct core *core, bool discard, struct pool_error *error)
 	reading->log = log;
 	array_init(&reading->found, sizeof(struct intent_part));
 	array_init(&reading->torn, sizeof(struct torn_block));
-	int status = read_log(reading, error);
+	int status = read_log(reading, missing, error);
 	for (size_t i = 0; i < reading->found.count; i++)
 		buffer_unref(array_at(&reading->found, struct intent_part, i)->buffer);
 	array_release(&reading->found);
 	array_release(&reading->torn);
 	free(reading);
 	return status;
+}
+
+const struct core_log_loss *core_log_loss(const struct core *core)
+{
+	return &core->intent.loss;
 }
 
 struct replay {

@@ -89,6 +89,10 @@ bool sys_capacity_suffices(unsigned k, unsigned m, unsigned au_shift, uint64_t a
 
 /* labels.c */
 uint64_t label_area_offset(uint64_t disk_size, unsigned area);
+/* Those that are used in its role. */
+uint32_t disk_aus_of_role(uint64_t disk_size, unsigned au_shift, unsigned role);
+/* With what the disk is for. */
+int core_alloc_disk_add(struct core *core, const struct store_disk *disk, bool usable);
 /* Writes the label of every open configured disk: copy 0 in both areas, flush, copy 1, flush. */
 int labels_write(struct core *core);
 bool disk_is_writable(const struct store_disk *disk);

@@ -27,6 +27,22 @@ uint32_t disk_au_count(uint64_t disk_size, unsigned au_shift)
 	return count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
 }
 
+uint32_t disk_aus_of_role(uint64_t disk_size, unsigned au_shift, unsigned role)
+{
+	uint32_t count = disk_au_count(disk_size, au_shift);
+
+	return role == ROLE_LOG && count > LOG_DISK_AUS_MAX ? LOG_DISK_AUS_MAX : count;
+}
+
+int core_alloc_disk_add(struct core *core, const struct store_disk *disk, bool usable)
+{
+	int status = alloc_disk_add(core->alloc, disk->index, disk_aus_of_role(disk->size, core->label->au_shift, disk->role), usable);
+
+	if (status == 0 && disk->role == ROLE_LOG)
+		alloc_disk_set_log(core->alloc, disk->index);
+	return status;
+}
+
 const struct label_disk *label_find_index(const struct label *label, unsigned index)
 {
 	for (unsigned i = 0; i < label->disk_count; i++)

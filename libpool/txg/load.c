@@ -287,7 +287,7 @@ static uint32_t segments_bound(const struct core *core)
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = alloc_disk(core->alloc, i);
-		if (!disk)
+		if (!disk || disk->log)
 			continue;
 		bool is_there = store_disk(core->store, i)->disk != NULL;
 		*(is_there ? &aus : &missing_aus) += disk->au_count;

@@ -62,7 +62,7 @@ static int scan_member(void *argument, unsigned index)
 	struct selection *selection = argument;
 	struct scan scan = { selection, &selection->members[index] };
 
-	return scan.member->found ? uberblocks_scan(scan.member->found->disk, scan.member->found->label, scan_slot, &scan) : 0;
+	return scan.member->found && scan.member->config->role != ROLE_LOG ? uberblocks_scan(scan.member->found->disk, scan.member->found->label, scan_slot, &scan) : 0;
 }
 
 const struct uberblock_state *selection_state_of(const struct uberblock *uberblock, unsigned index)
@@ -107,6 +107,7 @@ static int select_members(const struct core_import *import, struct selection *se
 			continue;
 		struct member *member = &selection->members[selection->count++];
 		*member = (struct member){ .config = config };
+		selection->data_count += config->role != ROLE_LOG;
 		for (unsigned d = 0; d < import->disk_count; d++) {
 			const struct core_disk_found *found = &import->disks[d];
 			if (memcmp(&found->label->disk, &config->guid, sizeof(struct guid)) != 0)
@@ -179,11 +180,14 @@ static void find_fresh(struct selection *selection)
 {
 	unsigned counted = selection->chosen->disks_online + selection->chosen->state_count;
 
-	for (unsigned more = selection->count > counted ? selection->count - counted : 0; more > 0; more--) {
+	for (unsigned i = 0; i < selection->count; i++)
+		if (selection->members[i].config->role == ROLE_LOG && selection_state_of(selection->chosen, selection->members[i].config->index))
+			counted--;
+	for (unsigned more = selection->data_count > counted ? selection->data_count - counted : 0; more > 0; more--) {
 		struct member *last = NULL;
 		for (unsigned i = 0; i < selection->count; i++) {
 			struct member *member = &selection->members[i];
-			if (!member->fresh && (!last || member->config->index > last->config->index))
+			if (!member->fresh && member->config->role != ROLE_LOG && (!last || member->config->index > last->config->index))
 				last = member;
 		}
 		if (!last || last->newest || selection_state_of(selection->chosen, last->config->index))
@@ -201,7 +205,7 @@ static bool older_than_history(const struct uberblock *uberblock, uint64_t txg)
 static int check_split(const struct core_import *import, struct selection *selection, struct pool_error *error)
 {
 	const struct label *label = selection->label;
-	unsigned diverged = 0, enough = selection->count > label->m ? selection->count - label->m : 1;
+	unsigned diverged = 0, enough = selection->data_count > label->m ? selection->data_count - label->m : 1;
 
 	for (unsigned i = 0; i < selection->count; i++) {
 		struct member *member = &selection->members[i];

@@ -28,7 +28,7 @@ struct known_txg {
 struct selection {
 	const struct label *label;
 	struct member members[DISKS_MAX];
-	unsigned count;
+	unsigned count, data_count; /* data_count: without log disks, which have no say */
 	struct uberblock *chosen;
 	uint64_t highest_txg; /* in any valid slot of any disk */
 	struct known_txg known[SELECTION_KNOWN_MAX]; /* the newest ones, descending; txg 0: none */

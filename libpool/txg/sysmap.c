@@ -22,7 +22,7 @@ bool sysmap_is_due(const struct core *core)
 		return true;
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct store_disk *disk = store_disk(core->store, i);
-		if (disk->configured && disk->state == DISK_ONLINE && !bitmap_get(core->sysmap_there, i))
+		if (store_disk_holds_data(disk) && disk->state == DISK_ONLINE && !bitmap_get(core->sysmap_there, i))
 			return true;
 	}
 	return false;
@@ -62,7 +62,7 @@ static int write_slots(struct core *core, struct slots *slots)
 	for (uint16_t i = 0; i < DISKS_MAX; i++) {
 		const struct store_disk *disk = store_disk(core->store, i);
 		bitmap_clear(core->sysmap_there, i);
-		if (disk->configured && disk->state == DISK_ONLINE)
+		if (store_disk_holds_data(disk) && disk->state == DISK_ONLINE)
 			slots->disks[slots->count++] = i;
 	}
 	run_each(core->rt, "sysmap", slots->count, write_slot, slots, slots->status);
@@ -146,7 +146,7 @@ int sysmap_load(struct core *core, const struct uberblock *uberblock)
 	if (status == 0) {
 		*slots = (struct slots){ .core = core, .uberblock = uberblock, .segments = segments, .found = -POOL_EDAMAGED };
 		for (uint16_t i = 0; i < DISKS_MAX; i++)
-			if (store_disk(core->store, i)->configured && store_disk(core->store, i)->disk)
+			if (store_disk_holds_data(store_disk(core->store, i)) && store_disk(core->store, i)->disk)
 				slots->disks[slots->count++] = i;
 		run_each(core->rt, "sysmap", slots->count, read_slot, slots, slots->status);
 		for (unsigned i = 0; i < slots->count; i++) {
@@ -171,7 +171,7 @@ static int check_slots(struct core *core, struct slots *slots, unsigned *ret_lac
 
 	for (uint16_t i = 0; i < DISKS_MAX; i++) {
 		const struct store_disk *disk = store_disk(core->store, i);
-		if (disk->configured && disk->disk && disk->state == DISK_ONLINE && bitmap_get(core->sysmap_there, i) &&
+		if (store_disk_holds_data(disk) && disk->disk && disk->state == DISK_ONLINE && bitmap_get(core->sysmap_there, i) &&
 		    !disk->disk->abandoned_reads)
 			slots->disks[slots->count++] = i;
 	}

@@ -4,7 +4,8 @@
  * states[] of the same uberblock with a higher rewrite count, which goes to the others.
  *
  * A disk that is being brought up to date has it, too, before any of its rows is written: what it had of its own says
- * that it is whole, as of long ago, while that is being overwritten.
+ * that it is whole, as of long ago, while that is being overwritten. Log disks have none, and are counted nowhere: they are only listed
+ * when they are not ONLINE.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static void add_disks(struct round *round, enum disk_state state)
 {
 	for (uint16_t i = 0; i < DISKS_MAX; i++) {
 		const struct store_disk *disk = store_disk(round->core->store, i);
-		if (disk->configured && disk->state == state)
+		if (store_disk_holds_data(disk) && disk->state == state)
 			round->disks[round->count++] = i;
 	}
 }
@@ -43,7 +44,7 @@ static struct round *round_new(struct core *core, const struct uberblock *uberbl
 	round->core = core;
 	round->uberblock = uberblock;
 	for (uint16_t i = 0; i < DISKS_MAX; i++)
-		configured += store_disk(core->store, i)->configured;
+		configured += store_disk_holds_data(store_disk(core->store, i));
 	add_disks(round, DISK_ONLINE);
 	round->voters = round->count;
 	add_disks(round, DISK_RESYNC);
@@ -126,7 +127,7 @@ int uberblock_fill_states(struct core *core, struct uberblock *uberblock)
 		if (!disk->configured)
 			continue;
 		if (disk->state == DISK_ONLINE) {
-			uberblock->disks_online++;
+			uberblock->disks_online += store_disk_holds_data(disk);
 			continue;
 		}
 		if (uberblock->state_count == UBERBLOCK_STATES_MAX)

@@ -90,6 +90,8 @@ class Disk:
         self.state = state
         if not self.image:
             self.state, self.absent_from = "MISSING", 0
+        elif self.role == "log":
+            self.absent_from = None
         elif not self.newest:
             self.note, self.absent_from = "no valid uberblock", 1
         elif self.has_diverged(chosen):
@@ -121,7 +123,7 @@ class Disks:
         if others:
             raise ReaderError(f"the images are of several pools: {self.label.pool_guid.hex()}, "
                               f"{', '.join(guid.hex() for guid in others)}; name those of one only")
-        if self.label.features:
+        if self.label.features not in ([], ["log_disks"]):
             raise ReaderError(f"the pool has features that this reader doesn't know: {', '.join(self.label.features)}")
         self.by_index = {listed.index: Disk(listed, self.label.au_shift) for listed in self.label.disks if not listed.removed}
         self.strangers = []
@@ -157,7 +159,7 @@ class Disks:
         history = self.uberblock.history
         oldest = history[-1][1] if len(history) == HISTORY_MAX else 0      # what is older says nothing
         apart = [disk for disk in self.by_index.values() if disk.diverged and disk.newest.txg >= oldest]
-        if len(apart) >= max(1, len(self.by_index) - self.label.m):
+        if len(apart) >= max(1, sum(disk.role != "log" for disk in self.by_index.values()) - self.label.m):
             raise ReaderError("the pool was used in two halves; name the images of one of them only; the other has "
                               + ", ".join(disk.image.path for disk in apart))
 

@@ -12,8 +12,6 @@ LABEL_SIZE = 32768
 DESTROYED = EXPORTED = 1
 STATES = {1: "RESYNC", 2: "FAULTY", 3: "MISSING", 5: "SLOW", 6: "SPARE", 7: "OFFLINE"}
 ROLES = {0: "data", 1: "log", 2: "spare"}
-
-
 ListedDisk = namedtuple("ListedDisk", "guid index role removed size")
 
 

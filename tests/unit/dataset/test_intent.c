@@ -243,7 +243,7 @@ static void remove_log_disk(struct machine *machine)
 	struct volume *volume = pool_volume(machine, datasets, "v");
 	unsigned index;
 
-	expect_done(machine, core_disk_add(machine->core, machine_open_disk(machine, machine->disks), &index, &machine->error));
+	expect_done(machine, core_disk_add(machine->core, machine_open_disk(machine, machine->disks), ROLE_DATA, &index, &machine->error));
 	alloc_disk_set_usable(machine->core->alloc, index, false);
 	write_version(machine, volume, 0, ++test->count);
 	expect_done(machine, core_commit(machine->core)); /* data and metadata have their segments now */

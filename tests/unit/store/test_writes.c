@@ -335,7 +335,7 @@ static void flush_meanwhile(struct world *world)
 	uint32_t log;
 
 	world_begin(world);
-	assert_int_equal(store_open_log(world->store, &log), 0);
+	assert_int_equal(store_open_log(world->store, false, &log), 0);
 	world_place(world, CLASS_HOT, 1);
 	world_commit(world);
 	world_begin(world);
@@ -381,7 +381,7 @@ static void lease_ends(struct world *world)
 	uint32_t log;
 
 	world_begin(world);
-	assert_int_equal(store_open_log(world->store, &log), 0);
+	assert_int_equal(store_open_log(world->store, false, &log), 0);
 	world_commit(world);
 	struct store_log_run run = {log, 1, 1, &block};
 	store_set_lease(world->store, rt_now(world->rt) + NS_PER_S);
@@ -413,7 +413,7 @@ static void log_on_one(struct world *world)
 
 	world_lose_disk(world, 1);
 	world_begin(world);
-	assert_int_equal(store_open_log(world->store, &log), 0);
+	assert_int_equal(store_open_log(world->store, false, &log), 0);
 	world_commit(world);
 	assert_true(store_log_is_whole(world->store, log));
 	/* The disk that has it is full: it still is one of two that a log can lie on. */

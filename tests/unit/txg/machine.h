@@ -66,7 +66,7 @@ struct machine {
 
 	/* Of the next import. */
 	uint32_t hidden; /* mask of disks that aren't there */
-	bool read_only, force;
+	bool read_only, force, missing_log;
 	uint64_t rewind_txg;
 };
 
@@ -179,7 +179,7 @@ static inline int machine_import(struct machine *machine)
 {
 	struct core_disk_found found[SIM_DISKS_MAX];
 	struct core_import import = { .disks = found, .read_only = machine->read_only, .force = machine->force,
-				      .rewind_txg = machine->rewind_txg };
+				      .rewind_txg = machine->rewind_txg, .missing_log = machine->missing_log };
 
 	int status = 0;
 	for (unsigned i = 0; i < machine->set->count && status != -ENOMEM; i++) {

@@ -195,7 +195,7 @@ static void add_again(struct machine *machine)
 
 	expect_done(machine, machine_import(machine));
 	disk = machine_open_disk(machine, 3);
-	if (core_disk_add(machine->core, disk, &index, &machine->error) < 0) {
+	if (core_disk_add(machine->core, disk, ROLE_DATA, &index, &machine->error) < 0) {
 		expect(machine->set->powered_off);
 		disk_close(disk);
 	}

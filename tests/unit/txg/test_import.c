@@ -529,7 +529,7 @@ static void add_disk(struct machine *machine)
 
 	expect_done(machine, machine_import(machine));
 	struct disk *disk = machine_open_disk(machine, machine->disks);
-	expect_done(machine, core_disk_add(machine->core, disk, &index, &machine->error));
+	expect_done(machine, core_disk_add(machine->core, disk, ROLE_DATA, &index, &machine->error));
 	expect_equal(index, machine->disks);
 	for (unsigned area = 0; area < 2; area++)
 		expect(has_sysmap(machine, index, area));
@@ -556,7 +556,7 @@ static void add_and_crash(struct machine *machine)
 
 	expect_done(machine, machine_import(machine));
 	struct disk *disk = machine_open_disk(machine, machine->disks);
-	(void)core_disk_add(machine->core, disk, &index, &machine->error);
+	(void)core_disk_add(machine->core, disk, ROLE_DATA, &index, &machine->error);
 	record_commit(machine, 12);
 	machine_export(machine);
 }
@@ -601,7 +601,7 @@ static void add_empty(struct machine *machine)
 
 	expect_done(machine, machine_import(machine));
 	struct disk *disk = machine_open_disk(machine, machine->disks);
-	expect_done(machine, core_disk_add(machine->core, disk, &index, &machine->error));
+	expect_done(machine, core_disk_add(machine->core, disk, ROLE_DATA, &index, &machine->error));
 	alloc_disk_set_usable(machine->core->alloc, index, false); /* nothing goes there */
 	machine_export(machine);
 }
@@ -645,7 +645,7 @@ static void remove_and_add(struct machine *machine)
 	expect_done(machine, machine_import(machine));
 	expect_done(machine, core_disk_remove(machine->core, machine->disks, &machine->error));
 	struct disk *disk = machine_open_disk(machine, machine->disks + 1);
-	expect_done(machine, core_disk_add(machine->core, disk, &index, &machine->error));
+	expect_done(machine, core_disk_add(machine->core, disk, ROLE_DATA, &index, &machine->error));
 	expect_equal(index, machine->disks + 1);
 	machine_abandon(machine);
 }
@@ -657,7 +657,7 @@ static void add_once_more(struct machine *machine)
 	expect_done(machine, machine_import(machine)); /* the removed one is attached, and no part of it */
 	expect(!store_disk(core_store(machine->core), machine->disks)->configured);
 	struct disk *disk = machine_open_disk(machine, machine->disks + 2);
-	expect_done(machine, core_disk_add(machine->core, disk, &index, &machine->error));
+	expect_done(machine, core_disk_add(machine->core, disk, ROLE_DATA, &index, &machine->error));
 	expect_equal(index, machine->disks + 2);
 	machine_export(machine);
 }
