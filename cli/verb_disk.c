@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* replace, offline, online, clear: what is done to one disk of a pool. */
+/* replace, offline, online, clear, device: what is done to disks of a pool. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,6 +121,69 @@ int replace_finish(struct call *call)
 	snprintf(what, sizeof(what), "%s disk %s by %s", call->has_waited ? "Replaced" : "Replacing",
 		 document_get_text(call->document, "disk"), document_get_text(call->document, "new_disk"));
 	describe_outcome(call, what);
+	return 0;
+}
+
+int device_add_check(struct call *call)
+{
+	int code = 0;
+
+	if (strcmp(call->operands[0], "log") != 0)
+		return call_usage(call, "device add %s: '%s' is no role that disks can be added in: log", call->target.pool, call->operands[0]);
+	for (size_t i = 1; i < call->operand_count && code == 0; i++)
+		code = check_path(call, call->operands[i]);
+	return code;
+}
+
+static int device_add(struct call *call, struct disk_files *files)
+{
+	struct json_object *params = json_object_new_object(), *disks = document_array(params, "disks");
+	bool dry_run = options_have(&call->options, OPTION_DRY_RUN);
+	int code = 0;
+
+	if (options_have(&call->options, OPTION_CREATE_SIZE))
+		code = disk_files_create(files, call->options.number[OPTION_CREATE_SIZE], &call->error);
+	if (code < 0) {
+		json_object_put(params);
+		return code;
+	}
+	for (size_t i = 0; i < files->count; i++)
+		json_object_array_add(disks, document_text_new(files->paths[i]));
+	document_text(params, "role", call->operands[0]);
+	document_flag(params, "force", options_have(&call->options, OPTION_FORCE));
+	document_flag(params, "dry_run", dry_run);
+	code = call_ask(call, "device.add", params);
+	if (code < 0 || dry_run)
+		disk_files_undo(files);
+	return code;
+}
+
+int device_add_work(struct call *call)
+{
+	struct disk_files files;
+	int code = disk_files_init(&files, call->operands + 1, call->operand_count - 1, &call->error);
+
+	if (code < 0)
+		return code;
+	size_t count = files.count;
+	code = device_add(call, &files);
+	disk_files_release(&files);
+	if (code < 0)
+		return code;
+	document_format(call->document, "text", "%s %zu log disk%s to pool %s",
+			options_have(&call->options, OPTION_DRY_RUN) ? "Would add" : "Added", count, count == 1 ? "" : "s", call->target.pool);
+	return 0;
+}
+
+int device_remove_work(struct call *call)
+{
+	int code = call_ask(call, "device.remove", disk_params(call));
+
+	if (code < 0)
+		return code;
+	document_format(call->document, "text", "%s log disk %s from pool %s",
+			options_have(&call->options, OPTION_DRY_RUN) ? "Would remove" : "Removed",
+			document_get_text(call->document, "disk"), call->target.pool);
 	return 0;
 }
 

@@ -23,8 +23,8 @@ int import_check(struct call *call)
 {
 	if (!call->target.pool[0] &&
 	    (options_have(&call->options, OPTION_FORCE) || options_have(&call->options, OPTION_REWIND) ||
-	     options_have(&call->options, OPTION_READ_ONLY)))
-		return call_usage(call, "import: --force, --rewind and --read-only need the name of a pool");
+	     options_have(&call->options, OPTION_READ_ONLY) || options_have(&call->options, OPTION_MISSING_LOG)))
+		return call_usage(call, "import: --force, --rewind, --missing-log and --read-only need the name of a pool");
 	return 0;
 }
 

@@ -40,7 +40,7 @@ static struct json_object *disk_of(struct json_object *sample, uint64_t index)
 	return NULL;
 }
 
-static const char *const log_counters[] = {"flushes", "groups", "bytes_written", "commits"};
+static const char *const log_counters[] = {"flushes", "groups", "bytes_written", "commits", "blocks_placed"};
 
 static uint64_t count_below(struct json_object *log, double below)
 {
@@ -187,9 +187,9 @@ static void print_log(struct json_object *log)
 	if (!flushes)
 		return;
 	size_print(document_get_number(log, "bytes_written"), size);
-	printf("intent log: %" PRIu64 " flushes, %" PRIu64 " writes (%.1f flushes each), %s, %" PRIu64 " commits instead; half of the flushes within "
+	printf("intent log: %" PRIu64 " flushes, %" PRIu64 " writes (%.1f flushes each), %s, %" PRIu64 " blocks beside it, %" PRIu64 " commits instead; half of the flushes within "
 	       "%.3g ms, 99 %% within %.3g ms\n",
-	       flushes, groups, groups ? (double)flushes / (double)groups : 0, size, document_get_number(log, "commits"),
+	       flushes, groups, groups ? (double)flushes / (double)groups : 0, size, document_get_number(log, "blocks_placed"), document_get_number(log, "commits"),
 	       percentile(times, flushes, 50) * 1e3, percentile(times, flushes, 99) * 1e3);
 }
 

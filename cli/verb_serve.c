@@ -53,6 +53,7 @@ static int import(struct call *call, libpool_pool **ret_pool)
 	    .force = options_have(&call->options, OPTION_FORCE),
 	    .destroyed = options_have(&call->options, OPTION_DESTROYED),
 	    .rewind_txg = call->options.number[OPTION_REWIND],
+	    .missing_log = options_have(&call->options, OPTION_MISSING_LOG),
 	};
 	struct libpool_found found;
 	int code = import_pool(call->host, &options, ret_pool, &call->error);
@@ -175,7 +176,8 @@ static void fill_arguments(const struct call *call, char number[24], const char 
 	static const struct {
 		enum option_id option;
 		const char *text;
-	} passed[] = {{OPTION_FORCE, "--force"}, {OPTION_READ_ONLY, "--read-only"}, {OPTION_DESTROYED, "--destroyed"}};
+	} passed[] = {{OPTION_FORCE, "--force"}, {OPTION_READ_ONLY, "--read-only"}, {OPTION_DESTROYED, "--destroyed"},
+		     {OPTION_MISSING_LOG, "--missing-log"}};
 	size_t count = 0;
 
 	arguments[count++] = "poolctl";

@@ -20,6 +20,7 @@
 
 const struct column status_columns[] = {
     {"disk", "DISK", COLUMN_TEXT, false},
+    {"role", "ROLE", COLUMN_TEXT, false},
     {"state", "STATE", COLUMN_TEXT, false},
     {"bytes", "SIZE", COLUMN_SIZE, false},
     {"allocated_bytes", "ALLOCATED", COLUMN_SIZE, false},

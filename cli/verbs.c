@@ -33,16 +33,18 @@ const struct verb verbs[] = {
 	  .details = "A process in the background ('poolctl serve') keeps it imported until it is exported, goes on with its\n"
 		     "jobs, and does for other commands what they ask for. --force also takes a pool that another host\n"
 		     "used last and did not export, that was used in two halves, or that lacks disks and has flushed\n"
-		     "changes where it can't be read: these are left out then, and the event log.lost tells.",
+		     "changes where it can't be read: these are left out then, and the event log.lost tells.\n"
+		     "--missing-log takes one that lacks log disks and was not exported: what was flushed and not committed\n"
+		     "is lost with them, and status and the event log.lost tell of which transaction groups.",
 	  .target = TARGET_POOL_OPTIONAL,
-	  .options = OPTIONS_TABLE | BIT(DRY_RUN) | BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(REWIND) | BIT(DESTROYED) | BIT(VERBOSE),
+	  .options = OPTIONS_TABLE | BIT(DRY_RUN) | BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(MISSING_LOG) | BIT(REWIND) | BIT(DESTROYED) | BIT(VERBOSE),
 	  .columns = list_columns, .check = import_check, .question = import_question, .work = import_work, .print = import_print },
 	{ .name = "serve", .operands = "POOL", .operands_min = 1, .operands_max = 1,
 	  .help = "import a pool and stay, for service managers",
 	  .details = "As import, but in the foreground. SIGTERM, SIGINT and 'poolctl export' end it and export the pool.\n"
 		     "Tells systemd when it is ready (Type=notify).",
 	  .target = TARGET_POOL,
-	  .options = BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(REWIND) | BIT(DESTROYED) | BIT(SOCKET),
+	  .options = BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(MISSING_LOG) | BIT(REWIND) | BIT(DESTROYED) | BIT(SOCKET),
 	  .check = serve_check, .question = import_question, .work = serve_work, .print = print_text },
 	{ .name = "export", .operands = "POOL", .operands_min = 1, .operands_max = 1, .help = "release the disks of a pool",
 	  .details = "Refused while volumes are in use, unless --force is given: their users' reads and writes fail from then on.",
@@ -77,6 +79,17 @@ const struct verb verbs[] = {
 	  .details = "PATH is where the disk is now, if not where it was.",
 	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true, .options = BIT(WAIT) | BIT(DRY_RUN), .check = online_check,
 	  .work = online_work, .finish = online_finish, .print = print_text },
+	{ .name = "device add", .operands = "POOL ROLE DISK...", .operands_min = 3, .operands_max = MANY,
+	  .help = "give the intent log disks of its own",
+	  .details = "ROLE is log. Synchronous writes then wait for these disks only. Two or more mirror each other, up to as many as\n"
+		     "the pool survives failed disks, and one more. If the last copy is lost with a crash, what was flushed in the last\n"
+		     "seconds before it is lost, and nothing else: see import --missing-log. No disk is taken that isn't named here.",
+	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true, .options = BIT(DRY_RUN) | BIT(FORCE) | BIT(CREATE_SIZE),
+	  .check = device_add_check, .work = device_add_work, .print = print_text },
+	{ .name = "device remove", .operands = "POOL DISK", .operands_min = 2, .operands_max = 2, .help = "remove a log disk",
+	  .details = "At any time, also one that is lost. The log goes to the other log disks, or to the pool's own disks.",
+	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true, .options = BIT(DRY_RUN), .work = device_remove_work,
+	  .print = print_text },
 	{ .name = "clear", .operands = "POOL [DISK]", .operands_min = 1, .operands_max = 2,
 	  .help = "clear error counters and the list of damage", .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true,
 	  .options = BIT(DRY_RUN), .work = clear_work, .print = print_text },

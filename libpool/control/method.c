@@ -35,6 +35,8 @@ static const struct method methods[] = {
 	 PARAMETERS(NEEDED("disk"), TEXT("disk_path"), NEEDED("new_disk"), FLAG("force"), FLAG("dry_run")), run_replace},
 	{"offline", "offline", METHOD_CHANGES, PARAMETERS(NEEDED("disk"), TEXT("disk_path"), FLAG("dry_run")), run_offline},
 	{"online", "online", METHOD_CHANGES, PARAMETERS(NEEDED("disk"), TEXT("disk_path"), TEXT("path"), FLAG("dry_run")), run_online},
+	{"device.add", "device add", METHOD_CHANGES, PARAMETERS(NEEDED("role"), TEXTS("disks"), FLAG("force"), FLAG("dry_run")), run_device_add},
+	{"device.remove", "device remove", METHOD_CHANGES, PARAMETERS(NEEDED("disk"), TEXT("disk_path"), FLAG("dry_run")), run_device_remove},
 	{"clear", "clear", METHOD_CHANGES, PARAMETERS(TEXT("disk"), TEXT("disk_path"), FLAG("dry_run")), run_clear},
 	{"volume.create", "volume create", METHOD_CHANGES,
 	 PARAMETERS(NEEDED("volume"), NEEDED_NUMBER("volume_bytes"), NUMBER("block_bytes"), TEXT("compression"), FLAG("dry_run")),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* replace, offline, online, clear: what is done to one disk of a pool, however it is named. */
+/* replace, offline, online, clear, device: what is done to disks of a pool, however they are named. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -159,6 +160,50 @@ int run_online(struct invocation *invocation)
 	else
 		code = libpool_disk_online(invocation->pool, disk.index, path, &invocation->error);
 	return method_complete(invocation, code, "bringing disk %s of pool %s back", disk.display, invocation->pool_name);
+}
+
+int run_device_add(struct invocation *invocation)
+{
+	struct json_object *names = json_object_object_get(invocation->params, "disks"), *disks;
+	struct libpool_disk_add_options options = {
+		.size = sizeof(options),
+		.role = 1,
+		.disk_count = names ? json_object_array_length(names) : 0,
+		.force = parameter_flag(invocation, "force"),
+		.dry_run = parameter_flag(invocation, "dry_run"),
+	};
+	const char **paths = calloc(options.disk_count + 1, sizeof(*paths));
+	int code = paths ? 0 : -ENOMEM;
+
+	if (code == 0 && strcmp(parameter_text(invocation, "role"), "log") != 0)
+		code = method_fail(invocation, -EINVAL, "disks of role '%.40s' can't be added: only 'log'", parameter_text(invocation, "role"));
+	result_text(invocation->result, "pool", invocation->pool_name);
+	result_text(invocation->result, "role", "log");
+	result_flag(invocation->result, "dry_run", options.dry_run);
+	disks = result_array(invocation->result, "disks");
+	for (size_t i = 0; i < options.disk_count && code == 0; i++) {
+		paths[i] = json_object_get_string(json_object_array_get_idx(names, i));
+		json_object_array_add(disks, json_object_new_string(paths[i]));
+	}
+	options.disks = paths;
+	if (code == 0)
+		code = libpool_disk_add(invocation->pool, &options, &invocation->error);
+	free(paths);
+	return method_complete(invocation, code, "adding log disks to pool %s", invocation->pool_name);
+}
+
+int run_device_remove(struct invocation *invocation)
+{
+	struct disk disk;
+	int code = begin(invocation, &disk);
+
+	if (code < 0)
+		return code;
+	if (parameter_flag(invocation, "dry_run"))
+		code = libpool_disk_remove_check(invocation->pool, disk.index, &invocation->error);
+	else
+		code = libpool_disk_remove(invocation->pool, disk.index, &invocation->error);
+	return method_complete(invocation, code, "removing disk %s from pool %s", disk.display, invocation->pool_name);
 }
 
 int run_clear(struct invocation *invocation)

@@ -151,6 +151,7 @@ static const struct field log_fields[] = {
 	FIELD("capacity_bytes", NUMBER, libpool_log_info, capacity_bytes), FIELD("flushes", NUMBER, libpool_log_info, flushes),
 	FIELD("groups", NUMBER, libpool_log_info, groups),		   FIELD("bytes_written", NUMBER, libpool_log_info, bytes_written),
 	FIELD("commits", NUMBER, libpool_log_info, commits),		   FIELD("changes_replayed", NUMBER, libpool_log_info, changes_replayed),
+	FIELD("blocks_placed", NUMBER, libpool_log_info, blocks_placed),
 };
 
 /* flush_times: {"below": seconds, "count"}, ascending, without those that are 0. */

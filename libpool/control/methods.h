@@ -19,6 +19,8 @@ int jobs_document(libpool_pool *pool, uint32_t kinds, struct json_object *object
 /* method_disk.c */
 int run_replace(struct invocation *invocation);
 int run_offline(struct invocation *invocation);
+int run_device_add(struct invocation *invocation);
+int run_device_remove(struct invocation *invocation);
 int run_online(struct invocation *invocation);
 int run_clear(struct invocation *invocation);
 

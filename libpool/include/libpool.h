@@ -151,7 +151,7 @@ struct libpool_import_options {
 	uint32_t force;        /* although last used by another host, or in two halves, or too much is lost to make all flushed changes again */
 	uint32_t destroyed;    /* also a destroyed pool (for reading) */
 	uint64_t rewind_txg;   /* go back to this txg: discards what came later */
-	uint32_t min_disks_ok; /* reserved, 0 */
+	uint32_t missing_log;  /* although log disks are missing: what only they had, flushed and never committed, is given up */
 };
 /* Exclusive: the disks are locked until libpool_close. */
 LIBPOOL_API int libpool_import(const struct libpool_host *host, const struct libpool_import_options *options, libpool_pool **ret_pool,
@@ -212,6 +212,7 @@ struct libpool_log_info {
 	uint64_t commits;        /* rounds for which a commit took place instead */
 	uint64_t changes_replayed; /* by this import */
 	uint64_t flush_times[LIBPOOL_LATENCY_STEPS]; /* flushes that took less than 1 << i microseconds, and at least half of that */
+	uint64_t blocks_placed; /* of data, written beside the log where they stay: it only names them */
 };
 LIBPOOL_API int libpool_log_info(libpool_pool *pool, struct libpool_log_info *ret_info);
 
@@ -346,7 +347,25 @@ LIBPOOL_API int libpool_disk_offline_check(libpool_pool *pool, const char *disk,
 LIBPOOL_API int libpool_disk_online(libpool_pool *pool, const char *disk, const char *path, struct libpool_error *error);
 /* Whether it could be done; changes nothing, and may be asked of a read-only import. */
 LIBPOOL_API int libpool_disk_online_check(libpool_pool *pool, const char *disk, const char *path, struct libpool_error *error);
-/* Clears the error counters of one disk, or of all (NULL), and the damage list. */
+/*
+ * Disks for the intent log alone (role 1; there is no other yet): flushes wait for them only. The log is mirrored over as many of
+ * them as the profile survives failed disks, and one more; a single one isn't mirrored. With the last copy of the log an import loses what was
+ * flushed since the last commit, and nothing else: see missing_log. All disks are checked before anything is written to one.
+ */
+struct libpool_disk_add_options {
+	size_t size;
+	const char *const *disks;
+	size_t disk_count;
+	uint32_t role;
+	uint32_t force; /* they carry something else */
+	uint32_t dry_run;
+};
+LIBPOOL_API int libpool_disk_add(libpool_pool *pool, const struct libpool_disk_add_options *options, struct libpool_error *error);
+/* A log disk leaves the pool, at any time, and whether it is there or not. */
+LIBPOOL_API int libpool_disk_remove(libpool_pool *pool, const char *disk, struct libpool_error *error);
+/* Whether it could be done; changes nothing, and may be asked of a read-only import. */
+LIBPOOL_API int libpool_disk_remove_check(libpool_pool *pool, const char *disk, struct libpool_error *error);
+/* Clears the error counters of one disk, or of all (NULL), the damage list, and what is told of lost logs. */
 LIBPOOL_API int libpool_clear(libpool_pool *pool, const char *disk, struct libpool_error *error);
 
 /* ---- Datasets and volumes ------------------------------------------------------------------------------- */

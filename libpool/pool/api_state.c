@@ -336,6 +336,44 @@ int libpool_disk_online_check(libpool_pool *pool, const char *disk, const char *
 	return api_run(pool, NULL, run_online, &arguments, error);
 }
 
+static int run_disk_add(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	(void)pool;
+	return engine_disk_add(engine, data, error);
+}
+
+int libpool_disk_add(libpool_pool *pool, const struct libpool_disk_add_options *options, struct libpool_error *error)
+{
+	struct libpool_disk_add_options copy;
+	int result = options ? api_options_copy(&copy, sizeof(copy), options) : -EINVAL;
+
+	if (result == 0 && copy.disk_count && !copy.disks)
+		result = -EINVAL;
+	return result == 0 ? api_run(pool, NULL, run_disk_add, &copy, error) : api_error(error, result, NULL);
+}
+
+static int run_disk_remove(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	struct arguments *arguments = data;
+
+	(void)pool;
+	return engine_disk_remove(engine, arguments->name, arguments->dry_run, error);
+}
+
+int libpool_disk_remove(libpool_pool *pool, const char *disk, struct libpool_error *error)
+{
+	struct arguments arguments = {.name = disk};
+
+	return api_run(pool, NULL, run_disk_remove, &arguments, error);
+}
+
+int libpool_disk_remove_check(libpool_pool *pool, const char *disk, struct libpool_error *error)
+{
+	struct arguments arguments = {.name = disk, .dry_run = true};
+
+	return api_run(pool, NULL, run_disk_remove, &arguments, error);
+}
+
 static int run_clear(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
 	(void)pool;

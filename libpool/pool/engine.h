@@ -65,6 +65,8 @@ int engine_disk_replace(struct engine *engine, const struct libpool_replace_opti
 /* dry_run: only the checks. */
 int engine_disk_offline(struct engine *engine, const char *disk, bool dry_run, struct pool_error *error);
 int engine_disk_online(struct engine *engine, const char *disk, const char *path, bool dry_run, struct pool_error *error);
+int engine_disk_add(struct engine *engine, const struct libpool_disk_add_options *options, struct pool_error *error);
+int engine_disk_remove(struct engine *engine, const char *disk, bool dry_run, struct pool_error *error);
 int engine_clear(struct engine *engine, const char *disk, struct pool_error *error);
 
 /* A handle of a volume, and whom it belongs to. Where it is kept is up to the caller. */

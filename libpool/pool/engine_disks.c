@@ -51,6 +51,9 @@ static bool survives_without(struct engine *engine, unsigned index)
 
 		if (!segment || alloc_segment_is_free(segment) || segment->record.state == SEGMENT_NONE)
 			continue;
+		/* Before a log disk goes, a commit puts the log elsewhere. */
+		if (segment->record.state == SEGMENT_LOG && store_log_is_on_log_disks(core_store(engine->core), id))
+			continue;
 		for (unsigned column = 0; column < (unsigned)segment->record.k + segment->record.m; column++) {
 			unsigned disk = segment->record.columns[column].disk;
 
@@ -71,8 +74,16 @@ static int take_offline(struct engine *engine, unsigned index, struct pool_error
 {
 	struct store *store = core_store(engine->core);
 	struct store_disk *disk = store_disk(store, index);
-	int result;
+	int result = 0;
 
+	/* No uberblock names a log on a disk that it lists as OFFLINE. */
+	if (disks_is_log(engine, index)) {
+		alloc_disk_set_usable(core_alloc(engine->core), index, false);
+		result = core_commit_forced(engine->core);
+	}
+	if (result < 0)
+		return pool_error_set(error, result, "pool %s: the commit without disk #%u failed: %s", disks_pool_name(engine), index,
+				      pool_error_string(result));
 	disk->state = DISK_OFFLINE;
 	/* stale_from, no new segments, open ones with a column there are closed. */
 	store_disk_fail(store, index, "taken offline");
@@ -294,7 +305,8 @@ static int attach(struct engine *engine, struct returning *returning, struct poo
 	snprintf(disk->path, sizeof(disk->path), "%s", returning->path);
 	if (!disk->stale_from || missing_from < disk->stale_from)
 		disk->stale_from = missing_from;
-	result = core_disk_returns(engine->core, returning->index);
+	bool log = disks_is_log(engine, returning->index);
+	result = log ? 0 : core_disk_returns(engine->core, returning->index);
 	if (result < 0) {
 		disk_close(disk->disk);
 		disk->disk = NULL;
@@ -302,13 +314,16 @@ static int attach(struct engine *engine, struct returning *returning, struct poo
 		return pool_error_set(error, result, "pool %s: disk %s can't be written: %s", disks_pool_name(engine), returning->path,
 				      pool_error_string(result));
 	}
-	disk->state = DISK_RESYNC;
+	disk->state = log ? DISK_ONLINE : DISK_RESYNC;
+	disk->stale_from = log ? 0 : disk->stale_from;
 	disk->consecutive_errors = 0;
 	disk->unflushed_txg = 0;
 	disk->state_dirty = true;
 	engine->overdue_cleared[returning->index] = 0;
 	result = core_label_update(engine->core, label, error);
 	free(label);
+	if (result == 0 && log)
+		alloc_disk_set_usable(core_alloc(engine->core), returning->index, disk->state == DISK_ONLINE);
 	if (result == 0)
 		result = core_commit_forced(engine->core);
 	if (result < 0)
@@ -348,6 +363,10 @@ static int online_locked(struct engine *engine, const char *text, const char *pa
 	free(returning.label);
 	if (result < 0 || dry_run)
 		return result;
+	if (disks_is_log(engine, returning.index)) {
+		engine_event(engine, 0, "disk.online", returning.path, "back, for the intent log");
+		return 0;
+	}
 	engine_event(engine, 0, "disk.online", returning.path, "back; it is being brought up to date");
 	return jobs_resync(engine, returning.index, error);
 }

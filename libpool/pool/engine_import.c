@@ -167,7 +167,8 @@ static int import_core(const struct engine_host *host, const struct libpool_impo
 		       struct pool_error *error)
 {
 	struct core_options core_options = core_options_of(host);
-	struct core_import import = {.read_only = options->read_only, .force = options->force, .rewind_txg = options->rewind_txg};
+	struct core_import import = {.read_only = options->read_only, .force = options->force, .rewind_txg = options->rewind_txg,
+				     .missing_log = options->missing_log};
 	struct pool_error local = {0};
 	bool destroyed = false;
 	int result = gather(host, options, DISK_OPEN_EXCLUSIVE | (options->read_only ? DISK_OPEN_READ_ONLY : 0), &import.disks,
@@ -275,6 +276,7 @@ static int bring_up(struct engine *engine, struct pool_error *error)
 	if (result < 0)
 		return result;
 	note_unreplayed(engine);
+	log_loss_tell(engine);
 	result = keeper_start(engine);
 	if (result == 0)
 		result = disks_watch_start(engine);

@@ -70,12 +70,12 @@ static bool is_open_here(struct engine *engine, struct disk *disk)
 }
 
 /* The new disk passes to the pool. */
-static int add_disk(struct engine *engine, struct new_disk *new, unsigned *ret_index, struct pool_error *error)
+int disks_join(struct engine *engine, struct new_disk *new, enum disk_role role, unsigned *ret_index, struct pool_error *error)
 {
 	int result = new_disks_wipe(new, 1, error);
 
 	if (result == 0)
-		result = core_disk_add(engine->core, new->disk, ROLE_DATA, ret_index, error);
+		result = core_disk_add(engine->core, new->disk, role, ret_index, error);
 	if (is_open_here(engine, new->disk))
 		new->disk = NULL; /* also after a failed commit: the core closes it */
 	if (result < 0)
@@ -130,6 +130,9 @@ static int check_names(struct engine *engine, const struct libpool_replace_optio
 	    store_disk(core_store(engine->core), old)->state != DISK_FAULTY)
 		return pool_error_set(error, -EINVAL, "pool %s: %s can't replace itself: name another disk", disks_pool_name(engine),
 				      options->new_disk);
+	if (disks_is_log(engine, old))
+		return pool_error_set(error, -EINVAL, "pool %s: %s is a log disk: add the other one, then remove this one (device add, device remove)",
+				      disks_pool_name(engine), options->old_disk);
 	if (jobs_replacing(engine, old))
 		return pool_error_set(error, -EALREADY, "pool %s: disk %s is being replaced already", disks_pool_name(engine),
 				      options->old_disk);
@@ -158,7 +161,7 @@ static int replace_locked(struct engine *engine, const struct libpool_replace_op
 	if (result == 0)
 		result = check_room(engine, old, &new, error);
 	if (result == 0 && !options->dry_run)
-		result = add_disk(engine, &new, &index, error);
+		result = disks_join(engine, &new, ROLE_DATA, &index, error);
 	new_disks_close(&new, 1);
 	if (result < 0 || options->dry_run)
 		return result;

@@ -9,17 +9,26 @@
 struct tally {
 	unsigned configured, online, by_state[DISK_OFFLINE + 1];
 	unsigned first[DISK_OFFLINE + 1]; /* index of the first one of each state */
+	unsigned logs, logs_online, log_bad; /* log disks; log_bad: the first that isn't online */
 };
 
 static struct tally tally_disks(struct engine *engine)
 {
-	struct tally tally = {0};
+	struct tally tally = {.log_bad = DISK_ABSENT};
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct store_disk *disk = store_disk(core_store(engine->core), i);
 
 		if (!disk->configured)
 			continue;
+		if (disk->role == ROLE_LOG) {
+			bool online = disk->state == DISK_ONLINE && disk->disk;
+			tally.logs++;
+			tally.logs_online += online;
+			if (!online && tally.log_bad == DISK_ABSENT)
+				tally.log_bad = i;
+			continue;
+		}
 		tally.configured++;
 		tally.online += disk->state == DISK_ONLINE && disk->disk;
 		if (disk->state <= DISK_OFFLINE && tally.by_state[disk->state]++ == 0)
@@ -41,7 +50,7 @@ static void list_disks(struct engine *engine, enum disk_state state, char *ret_t
 		const struct store_disk *disk = store_disk(core_store(engine->core), i);
 		char name[LIBPOOL_PATH_MAX];
 
-		if (!disk->configured || disk->state != state)
+		if (!store_disk_holds_data(disk) || disk->state != state)
 			continue;
 		engine_disk_text(engine, i, name, sizeof(name));
 		/* Room for " and N more" stays. */
@@ -78,6 +87,33 @@ static uint64_t stale_cells(struct engine *engine)
 	for (size_t i = 0; i < count; i++)
 		cells += stale[i].rows;
 	return cells;
+}
+
+/* What was only in a log is lost, or a log disk is. */
+static bool judge_log(struct engine *engine, const struct tally *tally, struct libpool_pool_info *info)
+{
+	const struct core_log_loss *loss = core_log_loss(engine->core);
+	char disk[100], name[LIBPOOL_PATH_MAX];
+
+	if (engine->log_lost) {
+		snprintf(info->problem, sizeof(info->problem), "what was flushed in txgs %llu and %llu is lost with log disks",
+			 (unsigned long long)loss->first_txg, (unsigned long long)loss->last_txg);
+		snprintf(info->action, sizeof(info->action), "check what was written last before the crash, then: poolctl clear %.100s", info->name);
+		return true;
+	}
+	if (tally->log_bad == DISK_ABSENT)
+		return false;
+	bool offline = store_disk(core_store(engine->core), tally->log_bad)->state == DISK_OFFLINE;
+
+	disk_to_type(engine, tally->log_bad, disk, sizeof(disk));
+	engine_disk_text(engine, tally->log_bad, name, sizeof(name));
+	snprintf(info->problem, sizeof(info->problem), "%u of %u log disks %s: %.160s", tally->logs - tally->logs_online, tally->logs,
+		 tally->logs - tally->logs_online == 1 ? "is not in use" : "are not in use", name);
+	if (offline)
+		snprintf(info->action, sizeof(info->action), "bring it back: poolctl online %.60s %s", info->name, disk);
+	else
+		snprintf(info->action, sizeof(info->action), "attach it again (poolctl online %.50s %.60s) or do without it: device remove", info->name, disk);
+	return true;
 }
 
 /* The worst thing first. */
@@ -123,6 +159,8 @@ static void judge(struct engine *engine, const struct tally *tally, struct libpo
 		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s being brought up to date: %s", tally->by_state[DISK_RESYNC],
 			 tally->configured, tally->by_state[DISK_RESYNC] == 1 ? "is" : "are", disks);
 		snprintf(info->action, sizeof(info->action), "wait: poolctl wait %.100s", pool);
+	} else if (judge_log(engine, tally, info)) {
+		; /* told */
 	} else if (info->stale_cells || info->segments_degraded) {
 		snprintf(info->problem, sizeof(info->problem), "parts of the data lack redundancy: they are being repaired");
 		snprintf(info->action, sizeof(info->action), "wait: poolctl wait %.100s", pool);
@@ -175,8 +213,8 @@ int engine_info(struct engine *engine, struct libpool_pool_info *ret_info)
 		.read_only = core_read_only(engine->core),
 		.data_columns = label->k,
 		.parity_columns = label->m,
-		.disk_count = tally.configured,
-		.disks_online = tally.online,
+		.disk_count = tally.configured + tally.logs,
+		.disks_online = tally.online + tally.logs_online,
 		.au_bytes = UINT64_C(1) << label->au_shift,
 		.txg = core_committed_txg(engine->core),
 		.commits = core_commits(engine->core),
@@ -210,6 +248,7 @@ void engine_log_info(struct engine *engine, struct libpool_log_info *ret_info)
 		.bytes_written = counters->cells * CELL_SIZE,
 		.commits = counters->fallbacks,
 		.changes_replayed = counters->replayed,
+		.blocks_placed = counters->placed,
 	};
 	memcpy(ret_info->flush_times, counters->flush_times, sizeof(ret_info->flush_times));
 }
@@ -291,5 +330,6 @@ int engine_clear(struct engine *engine, const char *disk, struct pool_error *err
 		if (store_disk(core_store(engine->core), i)->configured)
 			counters_clear(engine, i);
 	damage_clear_all(engine);
+	engine->log_lost = false;
 	return 0;
 }

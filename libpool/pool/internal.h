@@ -51,6 +51,7 @@ struct engine {
 	bool history_counted;
 	uint64_t history_count;
 
+	bool log_lost;            /* the import gave up flushed changes, and nobody has cleared that */
 	unsigned space_level;     /* how many of the levels of filling have been told */
 
 	struct array damage;      /* struct damage_entry */
@@ -158,6 +159,12 @@ uint64_t counters_overdue(struct engine *engine, unsigned index);
 /* 0, or -EROFS, -POOL_EHALTED with a text. */
 int disks_check_writable(struct engine *engine, struct pool_error *error);
 /* Configured, open and ONLINE. */
+bool disks_is_log(struct engine *engine, unsigned index);
+struct new_disk;
+/* The new disk passes to the pool, if anything was done. */
+int disks_join(struct engine *engine, struct new_disk *new, enum disk_role role, unsigned *ret_index, struct pool_error *error);
+/* After an import: what it has given up of the log. */
+void log_loss_tell(struct engine *engine);
 bool disks_is_good(struct engine *engine, unsigned index);
 const char *disks_pool_name(struct engine *engine);
 

@@ -456,6 +456,27 @@ int libpool_disk_online_check(libpool_pool *pool, const char *disk, const char *
 	return 0;
 }
 
+int libpool_disk_add(libpool_pool *pool, const struct libpool_disk_add_options *options, struct libpool_error *error)
+{
+	(void)pool, (void)options;
+	ORDERED(error);
+	return 0;
+}
+
+int libpool_disk_remove(libpool_pool *pool, const char *disk, struct libpool_error *error)
+{
+	(void)pool, (void)disk;
+	ORDERED(error);
+	return 0;
+}
+
+int libpool_disk_remove_check(libpool_pool *pool, const char *disk, struct libpool_error *error)
+{
+	(void)pool, (void)disk;
+	ORDERED(error);
+	return 0;
+}
+
 int libpool_volume_resize_check(libpool_pool *pool, const char *name, uint64_t bytes, struct libpool_error *error)
 {
 	(void)pool, (void)name, (void)bytes;
