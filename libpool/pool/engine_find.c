@@ -22,7 +22,7 @@ static void describe(const struct engine_host *host, const struct search_pool *p
 	for (unsigned i = 0; i < pool->disk_count; i++)
 		found->in_use |= pool->disks[i]->in_use;
 	for (unsigned i = 0; i < config->disk_count; i++)
-		if (config->disks[i].state != DISK_REMOVED)
+		if (config->disks[i].state != DISK_REMOVED && config->disks[i].role != ROLE_LOG)
 			found->raw_bytes += (uint64_t)disk_au_count(config->disks[i].size, config->au_shift) << config->au_shift;
 	if (pool->newest) {
 		found->clean = (pool->newest->flags & UBERBLOCK_CLEAN_EXPORT) != 0;

@@ -174,9 +174,12 @@ static void count_disks(struct search_pool *pool)
 
 		if (configured->state == DISK_REMOVED)
 			continue;
-		pool->configured++;
+		unsigned found = 0;
 		for (unsigned d = 0; d < pool->disk_count; d++)
-			pool->present += guid_equal(&pool->disks[d]->label->disk, &configured->guid);
+			found += guid_equal(&pool->disks[d]->label->disk, &configured->guid);
+		pool->configured++;
+		pool->present += found;
+		pool->missing += found == 0 && configured->role != ROLE_LOG;
 	}
 }
 
@@ -298,7 +301,6 @@ int search_pick(const struct search *search, const char *name, bool destroyed, c
 
 void search_problem(const struct search_pool *pool, char *ret_text, size_t size)
 {
-	unsigned missing = pool->configured > pool->present ? pool->configured - pool->present : 0;
 
 	ret_text[0] = 0;
 	for (unsigned i = 0; i < pool->disk_count; i++) {
@@ -316,7 +318,7 @@ void search_problem(const struct search_pool *pool, char *ret_text, size_t size)
 	else if (pool->newest->incompat & ~FEATURES_INCOMPAT_KNOWN)
 		snprintf(ret_text, size, "it uses features that this version doesn't know (bits %llx)",
 			 (unsigned long long)(pool->newest->incompat & ~FEATURES_INCOMPAT_KNOWN));
-	else if (missing > pool->config->m)
-		snprintf(ret_text, size, "%u of %u disks are missing, which is more than its redundancy covers", missing,
+	else if (pool->missing > pool->config->m)
+		snprintf(ret_text, size, "%u of %u disks are missing, which is more than its redundancy covers", pool->missing,
 			 pool->configured);
 }

@@ -26,6 +26,7 @@ struct search_pool {
 	unsigned disk_count;
 	unsigned present;                   /* disks of the configuration that are there */
 	unsigned configured;
+	unsigned missing;                   /* of those that hold data */
 	const struct search_disk *twins[2]; /* two disks that claim to be the same one; NULL */
 };
 

@@ -3,7 +3,8 @@
  * acknowledged before a flush began must be there, whoever flushed; and of each writer everything up to some change and nothing
  * that came later: a flush must not save a change without those that came before it. While an import looks at what lies beside the log,
  * reads of it may fail: it makes do, or refuses, and the next one has it all. Meanwhile an administrator takes disks offline, brings them back and replaces
- * them, so that columns move, and are made again, while blocks lie beside the log.
+ * them, so that columns move, and are made again, while blocks lie beside the log. Seeds 5 and 6: the log is on two disks of its own, of which
+ * one is taken offline, removed, added again, and away at imports, and comes back with a log of long ago; nothing is lost with it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,6 +21,9 @@
 #define HISTORY 4096u /* changes of a writer in one boot */
 #define BOOTS_DEFAULT 100u
 #define BESIDE_MAX 512u
+#define LOGS_FROM 5u /* the first seed with log disks */
+#define LOG_STAYS 5u /* simulated disks: this log disk is always there */
+#define LOG_GOES 6u
 #define VICTIMS 2u /* disks that may be away: as many as the profile bears */
 
 struct change {
@@ -50,6 +54,8 @@ struct flushes {
 	unsigned beside_count;
 	uint64_t end_ns, end_at;
 	/* Simulated disks that may be away or offline, and what takes their place; 0: nothing does. */
+	bool logs;
+	uint64_t removed, added;
 	unsigned victims[VICTIMS], incoming[VICTIMS];
 	uint64_t flushed, lost, replayed, placed, placed_in_boot, refused, failed_reads, offline, online, replaced;
 };
@@ -258,6 +264,31 @@ static void replace(unsigned which)
 	test.replaced += engine_disk_replace(test.world->engine, &options, &error) == 0;
 }
 
+static void change_logs(struct sim_random *random)
+{
+	struct engine *engine = test.world->engine;
+	const struct sim_disk *disk = test.world->set->disks[LOG_GOES];
+	const char *path = disk->path;
+	struct libpool_disk_add_options options = {.size = sizeof(options), .disks = &path, .disk_count = 1, .role = ROLE_LOG, .force = 1};
+	struct pool_error error = {0};
+
+	if (!disk->present)
+		return;
+	switch (sim_random_below(random, 4)) {
+	case 0:
+		test.offline += engine_disk_offline(engine, path, false, &error) == 0;
+		break;
+	case 1:
+		test.online += engine_disk_online(engine, path, path, false, &error) == 0;
+		break;
+	case 2:
+		test.removed += engine_disk_remove(engine, path, false, &error) == 0;
+		break;
+	default:
+		test.added += engine_disk_add(engine, &options, &error) == 0;
+	}
+}
+
 static void administrator_main(void *argument)
 {
 	struct pool_error error = {0};
@@ -271,6 +302,10 @@ static void administrator_main(void *argument)
 		const struct sim_disk *disk = test.world->set->disks[test.victims[which]];
 		uint64_t choice = sim_random_below(&random, 8);
 
+		if (test.logs && sim_random_below(&random, 2)) {
+			change_logs(&random);
+			continue;
+		}
 		if (!disk->present)
 			continue;
 		if (choice < 3)
@@ -368,6 +403,14 @@ static void volume_body(struct world *world)
 	struct pool_error error = {0};
 
 	world_expect(world, world_import(world, false, &error), &error, "import");
+	for (unsigned i = LOG_STAYS; i <= LOG_GOES && test.logs; i++) {
+		struct disk *disk;
+		unsigned index;
+
+		world_expect(world, world->provider->ops->open(world->provider, world->rt, world->set->disks[i]->path, DISK_OPEN_EXCLUSIVE, &disk, &error),
+			     &error, "open");
+		world_expect(world, core_disk_add(world->core, disk, ROLE_LOG, &index, &error), &error, "log disk");
+	}
 	world_expect(world, volume_create(world->datasets, "v", (uint64_t)UNITS * UNIT, test.block, 0, &error), &error, "volume");
 	world_expect(world, world_export(world, &error), &error, "export");
 }
@@ -387,6 +430,13 @@ static void shuffle(struct sim_random *random)
 		else if (!(away >> i & 1) && !disk->present)
 			sim_disk_return(disk);
 	}
+	struct sim_disk *log = test.logs ? test.world->set->disks[LOG_GOES] : NULL;
+	bool log_away = log && sim_random_below(random, 3) == 0;
+
+	if (log_away && log->present)
+		sim_disk_vanish(log, SIM_CRASH_ALL);
+	else if (log && !log_away && !log->present)
+		sim_disk_return(log);
 }
 
 static void run(uint64_t seed, unsigned boots)
@@ -399,25 +449,28 @@ static void run(uint64_t seed, unsigned boots)
 		plan.fua[i] = seed & 1;
 	}
 	test = (struct flushes){.world = world_new(&plan), .block = seed % 4 == 1 ? 4096 : UNIT,
-				.victims = {1, 2}};
+				.victims = {1, 2}, .logs = seed >= LOGS_FROM};
 	for (unsigned i = 0; i < WRITERS; i++)
 		test.writers[i].index = i;
 	test.world->set->hooks.allow_fault = may_fail;
 	world_boot(test.world, create_body);
+	for (unsigned i = LOG_STAYS; i <= LOG_GOES && test.logs; i++)
+		sim_disks_add(test.world->set, 64 * MIB)->fua = seed & 1;
 	world_boot(test.world, volume_body);
 	for (unsigned i = 0; i < boots; i++) {
 		struct sim_random *random = &test.world->random;
 
 		test.world->doing = "writers";
 		test.early = sim_random_below(random, 4) == 0;
-		test.end_ns = sim_random_below(random, (test.early ? 15 : 150) * NS_PER_MS);
+		/* A log disk that leaves takes some commits. */
+		test.end_ns = sim_random_below(random, (test.early ? 15 : test.logs ? 400 : 150) * NS_PER_MS);
 		for (unsigned d = 0; d < test.world->set->count; d++)
 			test.world->set->disks[d]->rates[SIM_READ_ERROR] = (uint32_t)sim_random_between(random, 200000, 700000);
 		test.hard_to_read = sim_random_below(random, 2);
 		test.answered = sim_random_below(random, 2);
 		shuffle(random);
 		if (sim_random_below(random, 4))
-			sim_disks_cut_at(test.world->set, test.world->set->operations + sim_random_below(random, 600));
+			sim_disks_cut_at(test.world->set, test.world->set->operations + sim_random_below(random, test.logs ? 4000 : 600));
 		enum world_end end = world_boot(test.world, body);
 
 		sim_disks_cut_at(test.world->set, UINT64_MAX);
@@ -433,16 +486,16 @@ static void run(uint64_t seed, unsigned boots)
 	world_boot(test.world, last_body);
 	printf("ok  seed %" PRIu64 ": %u boots, %u writes, %" PRIu64 " flushes, %" PRIu64 " changes lost, %" PRIu64 " records replayed, %" PRIu64
 	       " blocks placed beside the log, %" PRIu64 " reads of them failed, %" PRIu64 " imports refused; disks: %" PRIu64 " times offline, %" PRIu64
-	       " online, %" PRIu64 " replaced\n", seed, boots, test.number, test.flushed, test.lost, test.replayed, test.placed, test.failed_reads,
-	       test.refused, test.offline, test.online, test.replaced);
-	if ((test.block == UNIT) != (test.placed > 0))
+	       " online, %" PRIu64 " replaced; log disks: %" PRIu64 " removed, %" PRIu64 " added\n", seed, boots, test.number, test.flushed, test.lost, test.replayed, test.placed, test.failed_reads,
+	       test.refused, test.offline, test.online, test.replaced, test.removed, test.added);
+	if ((test.block == UNIT && !test.logs) != (test.placed > 0))
 		world_fail(test.world, "blocks of %u bytes: %" PRIu64 " placed beside the log", test.block, test.placed);
 	world_free(test.world);
 }
 
 int main(int count, char **words)
 {
-	uint64_t first = 1, last = 4;
+	uint64_t first = 1, last = 6;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 
