@@ -153,7 +153,8 @@ static int device_add(struct call *call, struct disk_files *files)
 	document_flag(params, "force", options_have(&call->options, OPTION_FORCE));
 	document_flag(params, "dry_run", dry_run);
 	code = call_ask(call, "device.add", params);
-	if (code < 0 || dry_run)
+	/* After an error nobody here knows whether one of them is part of the pool: what flushes wait for must not be removed. */
+	if (dry_run)
 		disk_files_undo(files);
 	return code;
 }

@@ -59,16 +59,24 @@ static int check_sizes(struct engine *engine, const struct new_disk *disks, size
 	return 0;
 }
 
-static int join(struct engine *engine, struct new_disk *disks, size_t count, struct pool_error *error)
+/* All of them or none. */
+static int join(struct engine *engine, struct new_disk *disks, unsigned count, struct pool_error *error)
 {
-	int result = 0;
+	unsigned *indexes = calloc(count, sizeof(*indexes)), joined = 0;
+	int result = indexes ? 0 : pool_error_set(error, -ENOMEM, "no memory");
 
-	for (size_t i = 0; i < count && result == 0; i++) {
-		unsigned index;
-		result = disks_join(engine, &disks[i], ROLE_LOG, &index, error);
-		if (result == 0)
-			engine_eventf(engine, 0, "disk.added", disks[i].path, "as disk #%u, for the intent log", index);
+	while (joined < count && result == 0) {
+		result = disks_join(engine, &disks[joined], ROLE_LOG, &indexes[joined], error);
+		joined += result == 0;
 	}
+	for (unsigned i = 0; i < joined && result == 0; i++)
+		engine_eventf(engine, 0, "disk.added", disks[i].path, "as disk #%u, for the intent log", indexes[i]);
+	if (result == 0 && core_log_disks_use(engine->core) < 0)
+		result = pool_error_set(error, -POOL_EHALTED, "pool %s: the commit with its log disks failed", disks_pool_name(engine));
+	else
+		while (result < 0 && joined > 0)
+			(void)core_disk_remove(engine->core, indexes[--joined], NULL);
+	free(indexes);
 	return result;
 }
 

@@ -139,6 +139,8 @@ static void judge(struct engine *engine, const struct tally *tally, struct libpo
 		snprintf(info->problem, sizeof(info->problem), "data is damaged beyond repair in %llu place%s",
 			 (unsigned long long)info->damaged_ranges, info->damaged_ranges == 1 ? "" : "s");
 		snprintf(info->action, sizeof(info->action), "restore what poolctl status -v %.100s names, then scrub", pool);
+	} else if (engine->log_lost) {
+		(void)judge_log(engine, tally, info);
 	} else if (tally->by_state[DISK_FAULTY]) {
 		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s failed: %s", tally->by_state[DISK_FAULTY],
 			 tally->configured, tally->by_state[DISK_FAULTY] == 1 ? "has" : "have", disks);

@@ -217,6 +217,24 @@ static void complete_copies(struct store *store, struct store_log_copies *copies
 	}
 }
 
+/* Nothing else on a log disk proves that what lies there is of this pool's life. */
+static int check_header(struct store *store, uint32_t id, struct segment_column column, bool *ret_foreign)
+{
+	const struct store_disk *disk = &store->disks[column.disk];
+	struct buffer *buffer = disk->role == ROLE_LOG && disk->disk ? buffer_new(CELL_SIZE) : NULL;
+	struct au_header header;
+
+	if (!buffer)
+		return disk->role == ROLE_LOG && disk->disk ? -ENOMEM : 0;
+	int status = disk_read(disk->disk, store_cell_offset(store, column.au, 0), CELL_SIZE, buffer, 0);
+	if (status == 0)
+		status = au_header_decode(buffer->data, &header);
+	*ret_foreign = status < 0 || memcmp(&header.pool, &store->geometry.pool, sizeof(header.pool)) != 0 ||
+		       memcmp(&header.disk, &store->disks[column.disk].guid, sizeof(header.disk)) != 0 || header.segment != id;
+	buffer_unref(buffer);
+	return status == -ENOMEM ? status : 0;
+}
+
 int store_log_read(struct store *store, uint32_t id, struct store_log_copies *ret_copies)
 {
 	const struct segment_record *record = &alloc_segment(store->alloc, id)->record;
@@ -250,6 +268,9 @@ int store_log_read(struct store *store, uint32_t id, struct store_log_copies *re
 			ret_copies->copies[c] = NULL;
 		}
 	}
+	for (unsigned c = 0; c < SYS_COLUMNS_MAX && status == 0; c++)
+		if (ret_copies->copies[c])
+			status = check_header(store, id, columns[c], &ret_copies->foreign[c]);
 	if (status == 0)
 		complete_copies(store, ret_copies);
 	return status;

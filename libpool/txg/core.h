@@ -240,6 +240,8 @@ int core_check_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_heale
 int core_label_update(struct core *core, const struct label *label, struct pool_error *error);
 /* A new disk gets the next index (never used before): label durable on all disks before it returns the index. */
 int core_disk_add(struct core *core, struct disk *disk, enum disk_role role, unsigned *ret_index, struct pool_error *error);
+/* Log disks that were added are used from here on, all at once: so that none of them has the log alone that was to have a mirror. */
+int core_log_disks_use(struct core *core);
 /*
  * A disk of the pool is back, open in its slot, with stale_from set and its state not yet RESYNC: from here on it doesn't pass for a
  * whole one of long ago if the others are lost before it is up to date. 0, or why it can't be written.

@@ -179,7 +179,7 @@ static int disk_add(struct core *core, struct disk *disk, enum disk_role role, u
 	if (status == 0 && slot->state != DISK_ONLINE)
 		status = pool_error_set(error, -EIO, "disk %s: its label can't be written", disk->info.path);
 	if (status == 0) {
-		status = core_alloc_disk_add(core, slot, true);
+		status = core_alloc_disk_add(core, slot, role != ROLE_LOG); /* log disks: core_log_disks_use */
 		if (status < 0)
 			pool_error_set(error, status, "disk %s can't be added: %s", disk->info.path, pool_error_string(status));
 	}
@@ -207,6 +207,16 @@ int core_disk_add(struct core *core, struct disk *disk, enum disk_role role, uns
 	/* Uberblocks count the disk from the next commit on. It is in the pool, whatever becomes of that. */
 	(void)core_commit_forced(core);
 	return 0;
+}
+
+int core_log_disks_use(struct core *core)
+{
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct store_disk *disk = store_disk(core->store, i);
+		if (disk->configured && disk->role == ROLE_LOG && disk->disk && disk->state == DISK_ONLINE)
+			alloc_disk_set_usable(core->alloc, i, true);
+	}
+	return core_commit_forced(core);
 }
 
 /* `by_log`: the log counts, too. */
@@ -270,6 +280,9 @@ int core_disk_remove(struct core *core, unsigned index, struct pool_error *error
 	} else {
 		pool_error_set(error, status, "pool %s: a commit failed: %s", core->label->name, pool_error_string(status));
 	}
+	const struct store_disk *slot = store_disk(core->store, index);
+	if (status < 0 && slot->configured)
+		alloc_disk_set_usable(core->alloc, index, slot->disk && slot->state == DISK_ONLINE);
 	/* The next uberblock no longer lists it; only then may the disk be used for something else. */
 	if (status == 0)
 		status = core_commit_forced(core);

@@ -91,9 +91,17 @@ static int scan_segment(struct reading *reading, unsigned index)
 		return -ENOMEM;
 	int status = store_log_read(reading->core->store, reading->log->segments[index], copies);
 	memcpy(reading->lost[index], copies->lost, sizeof(copies->lost));
-	for (unsigned c = 0; c < SYS_COLUMNS_MAX && status == 0; c++)
-		if (copies->copies[c])
-			status = scan_copy(reading, index, copies->copies[c], taken);
+	bool believed = false;
+	for (unsigned c = 0; c < SYS_COLUMNS_MAX && status == 0; c++) {
+		if (!copies->copies[c])
+			continue;
+		size_t found = reading->found.count;
+		status = scan_copy(reading, index, copies->copies[c], taken);
+		believed |= !copies->foreign[c] || reading->found.count > found;
+	}
+	/* It has lost more than what it has shows. */
+	if (!believed)
+		memset(reading->lost[index], 0xff, sizeof(reading->lost[index]));
 	store_log_copies_release(copies);
 	free(copies);
 	return status;

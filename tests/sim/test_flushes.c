@@ -411,6 +411,8 @@ static void volume_body(struct world *world)
 			     &error, "open");
 		world_expect(world, core_disk_add(world->core, disk, ROLE_LOG, &index, &error), &error, "log disk");
 	}
+	if (test.logs)
+		world_expect(world, core_log_disks_use(world->core), NULL, "log disks");
 	world_expect(world, volume_create(world->datasets, "v", (uint64_t)UNITS * UNIT, test.block, 0, &error), &error, "volume");
 	world_expect(world, world_export(world, &error), &error, "export");
 }

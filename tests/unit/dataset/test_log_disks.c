@@ -29,6 +29,7 @@ static void add_logs(struct machine *machine)
 		expect_equal(index, machine->disks + i);
 	}
 	expect(core_label(machine->core)->feature_count == 1);
+	expect_done(machine, core_log_disks_use(machine->core));
 }
 
 static bool is_log_disk(const struct machine *machine, unsigned index)
@@ -345,6 +346,57 @@ static void test_lost(void **state)
 		}
 }
 
+/* The label is there, and nothing else: that is no empty log. */
+static void test_emptied(void **state)
+{
+	(void)state;
+	for (unsigned count = 1; count <= 2; count++) {
+		struct log_test test;
+		struct machine *machine = machine_with_logs(0, count, &test, 350 + count);
+		uint8_t *zeros = sim_allocate(MIB);
+
+		machine_boot(machine, make_volume);
+		expect(!machine_boot_mode(machine, commit_and_flush, SIM_CRASH_NONE));
+		for (unsigned i = 0; i < count; i++)
+			for (uint64_t at = DATA_START; at < 63 * MIB; at += MIB)
+				sim_disk_poke(machine->set->disks[machine->disks + i], at, zeros, MIB);
+		machine_boot(machine, see_refused);
+		free(zeros);
+		machine_free(machine);
+	}
+}
+
+/* Two that are to mirror each other: the first isn't used before the second is there. */
+static void add_one_by_one(struct machine *machine)
+{
+	struct volume *volume = pool_volume(machine, pool_open(machine), "v");
+	unsigned index;
+
+	flush_some_more(machine, volume, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		expect_done(machine, core_disk_add(machine->core, machine_open_disk(machine, machine->disks + i), ROLE_LOG, &index,
+						   &machine->error));
+		flush_some_more(machine, volume, 2);
+		expect_places(machine, false, 0);
+	}
+	expect_done(machine, core_log_disks_use(machine->core));
+	flush_some_more(machine, volume, 2);
+	expect_places(machine, true, 2);
+	power_off(machine);
+}
+
+static void test_together(void **state)
+{
+	struct log_test test;
+	struct machine *machine = machine_with_logs(0, 2, &test, 360);
+
+	(void)state;
+	machine_boot(machine, make_volume);
+	expect(!machine_boot_mode(machine, add_one_by_one, SIM_CRASH_NONE));
+	machine_boot(machine, see_flushed);
+	machine_free(machine);
+}
+
 /* Power goes while the log is being given up, and the log is back: all of it counts, or nothing. */
 static void test_given_up(void **state)
 {
@@ -440,7 +492,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life),	cmocka_unit_test(test_crashes),	 cmocka_unit_test(test_lost),
-		cmocka_unit_test(test_given_up), cmocka_unit_test(test_exported), cmocka_unit_test(test_vanishing),
+		cmocka_unit_test(test_given_up), cmocka_unit_test(test_exported), cmocka_unit_test(test_emptied), cmocka_unit_test(test_together), cmocka_unit_test(test_vanishing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
