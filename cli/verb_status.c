@@ -20,13 +20,13 @@
 
 const struct column status_columns[] = {
     {"disk", "DISK", COLUMN_TEXT, false},
-    {"role", "ROLE", COLUMN_TEXT, false},
     {"state", "STATE", COLUMN_TEXT, false},
     {"bytes", "SIZE", COLUMN_SIZE, false},
     {"allocated_bytes", "ALLOCATED", COLUMN_SIZE, false},
     {"read_errors", "READ", COLUMN_COUNT, false},
     {"write_errors", "WRITE", COLUMN_COUNT, false},
     {"checksum_errors", "CHECKSUM", COLUMN_COUNT, false},
+    {"role", "ROLE", COLUMN_TEXT, false},
     {"flush_errors", "FLUSH", COLUMN_COUNT, true},
     {"overdue", "OVERDUE", COLUMN_COUNT, true},
     {"read_latency", "READ-TIME", COLUMN_LATENCY, true},

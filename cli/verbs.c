@@ -82,7 +82,8 @@ const struct verb verbs[] = {
 	{ .name = "device add", .operands = "POOL ROLE DISK...", .operands_min = 3, .operands_max = MANY,
 	  .help = "give the intent log disks of its own",
 	  .details = "ROLE is log. Synchronous writes then wait for these disks only. Two or more mirror each other, up to as many as\n"
-		     "the pool survives failed disks, and one more. If the last copy is lost with a crash, what was flushed in the last\n"
+		     "the pool survives failed disks, and one more. A single one isn't mirrored: if it dies, or silently gives back\n"
+		     "something else than the last block that it was given, nothing else has that. If the last copy is lost with a crash, what was flushed in the last\n"
 		     "seconds before it is lost, and nothing else: see import --missing-log. No disk is taken that isn't named here.",
 	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true, .options = BIT(DRY_RUN) | BIT(FORCE) | BIT(CREATE_SIZE),
 	  .check = device_add_check, .work = device_add_work, .print = print_text },

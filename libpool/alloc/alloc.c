@@ -100,6 +100,11 @@ void alloc_disk_set_log(struct alloc *alloc, unsigned index)
 	alloc->log_disks++;
 }
 
+void alloc_load_without_log(struct alloc *alloc)
+{
+	alloc->log_given_up = true;
+}
+
 void alloc_disk_remove(struct alloc *alloc, unsigned index)
 {
 	if (index >= DISKS_MAX)

@@ -216,6 +216,8 @@ int alloc_load_limit(struct alloc *alloc, uint32_t segment_count);
 /* Logs in ascending order. recent: one of the last 3 txgs (what it freed is deferred); last: the committed txg itself. */
 int alloc_load_log(struct alloc *alloc, uint64_t txg, const uint8_t *records, size_t size, bool recent, bool last);
 int alloc_load_batch(struct alloc *alloc, uint32_t segment, const struct batch_index *batch);
+/* Of an import that goes back, which gives up the log: disks that only LOG segments have a column on may have left the pool since. */
+void alloc_load_without_log(struct alloc *alloc);
 /*
  * Derives free AUs, live counts and deferred frees: disks must have been added. `final` is the batch that the uberblock
  * names. -POOL_EFORMAT when two segments claim one AU or a column lies outside its disk.

@@ -78,6 +78,7 @@ struct alloc {
 	unsigned reserve_per_ten_thousand;
 	size_t memory;
 	unsigned log_disks; /* configured */
+	bool log_given_up;  /* by an import that goes back */
 };
 
 static inline size_t segment_bits(const struct alloc *alloc, const struct segment *segment)

@@ -249,13 +249,18 @@ static bool claim_column(struct alloc *alloc, struct segment_column column)
 	return true;
 }
 
-static int claim_columns(struct alloc *alloc, const struct segment *segment)
+static int claim_columns(struct alloc *alloc, struct segment *segment)
 {
 	unsigned columns = segment->record.k + segment->record.m;
 
-	for (unsigned c = 0; c < columns; c++)
+	for (unsigned c = 0; c < columns; c++) {
+		struct segment_column *column = &segment->record.columns[c];
+		/* Whoever goes back to an older commit gives up its log: log disks that have left the pool since aren't missed. */
+		if (alloc->log_given_up && segment->record.state == SEGMENT_LOG && column->disk < DISKS_MAX && !alloc->disks[column->disk].configured)
+			*column = (struct segment_column){ .disk = DISK_ABSENT };
 		if (segment->record.columns[c].disk != DISK_ABSENT && !claim_column(alloc, segment->record.columns[c]))
 			return -POOL_EFORMAT;
+	}
 	return 0;
 }
 

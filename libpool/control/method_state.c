@@ -39,6 +39,9 @@ static const struct field pool_fields[] = {
 	POOL("segments_degraded", NUMBER, segments_degraded),
 	POOL("stale_cells", NUMBER, stale_cells),
 	POOL("damaged_ranges", NUMBER, damaged_ranges),
+	POOL("log_losses", NUMBER, log_losses),
+	POOL("log_lost_first_txg", NUMBER, log_lost_first_txg),
+	POOL("log_lost_last_txg", NUMBER, log_lost_last_txg),
 	POOL("allocation_memory", NUMBER, allocation_memory),
 };
 

@@ -198,6 +198,7 @@ struct libpool_pool_info {
 	uint64_t cache_bytes, cache_limit, cache_hits, cache_misses;
 	uint64_t allocation_memory; /* bytes of RAM of the allocation state */
 	uint64_t io_uring_enters;   /* system calls that submitted to disks or asked for completions, since import */
+	uint64_t log_losses, log_lost_first_txg, log_lost_last_txg; /* imports that gave up what lost log disks had, until cleared; the last one's txgs */
 };
 LIBPOOL_API int libpool_pool_info(libpool_pool *pool, struct libpool_pool_info *ret_info);
 
@@ -348,9 +349,8 @@ LIBPOOL_API int libpool_disk_online(libpool_pool *pool, const char *disk, const 
 /* Whether it could be done; changes nothing, and may be asked of a read-only import. */
 LIBPOOL_API int libpool_disk_online_check(libpool_pool *pool, const char *disk, const char *path, struct libpool_error *error);
 /*
- * Disks for the intent log alone (role 1; there is no other yet): flushes wait for them only. The log is mirrored over as many of
- * them as the profile survives failed disks, and one more; a single one isn't mirrored. With the last copy of the log an import loses what was
- * flushed since the last commit, and nothing else: see missing_log. All disks are checked before anything is written to one.
+ * Disks for the intent log alone (role 1, the only one yet): flushes wait for them only. It is mirrored over as many of them as the profile survives
+ * failed disks, and one more; a single one isn't. With its last copy an import loses what was flushed since the last commit, no more: see missing_log.
  */
 struct libpool_disk_add_options {
 	size_t size;

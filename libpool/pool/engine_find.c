@@ -31,8 +31,11 @@ static void describe(const struct engine_host *host, const struct search_pool *p
 		found->time_ns = pool->newest->time_ns;
 	}
 	search_problem(pool, found->problem, sizeof(found->problem));
-	if (!found->problem[0])
+	if (!found->problem[0]) {
 		found->importable = pool->present == pool->configured && pool->newest->state_count == 0 ? 2 : 1;
+		if (!found->in_use)
+			search_log_problem(pool, found->problem, sizeof(found->problem));
+	}
 }
 
 static void describe_damaged(const struct search_disk *disk, struct libpool_found *found)

@@ -156,14 +156,28 @@ int engine_disk_remove(struct engine *engine, const char *disk, bool dry_run, st
 	return result;
 }
 
-/* What the import has given up of the log, until somebody has seen it. */
+/* The process may have died right after the commit that makes a loss final: then the event was in no history yet. */
+static bool is_in_history(struct engine *engine, const struct core_log_loss *loss)
+{
+	struct libpool_event *events;
+	size_t count;
+	bool found = false;
+
+	if (engine_events(engine, 0, &events, &count) < 0)
+		return true; /* what can't be read, or asked for, isn't told twice */
+	for (size_t i = 0; i < count; i++)
+		found |= strcmp(events[i].kind, "log.lost") == 0 && events[i].time_ns >= loss->time_ns;
+	free(events);
+	return found;
+}
+
+/* What the import has given up of the log, or an earlier one that nobody has cleared. */
 void log_loss_tell(struct engine *engine)
 {
 	const struct core_log_loss *loss = core_log_loss(engine->core);
 
-	if (!loss->lost)
+	if (loss->count == 0 || (!loss->fresh && is_in_history(engine, loss)))
 		return;
-	engine->log_lost = true;
 	engine_eventf(engine, 2, "log.lost", core_label(engine->core)->name,
 		      "what was flushed in txgs %llu and %llu is lost with its log disks, but for %llu blocks of the log that were found",
 		      (unsigned long long)loss->first_txg, (unsigned long long)loss->last_txg, (unsigned long long)loss->blocks);

@@ -95,9 +95,10 @@ static bool judge_log(struct engine *engine, const struct tally *tally, struct l
 	const struct core_log_loss *loss = core_log_loss(engine->core);
 	char disk[100], name[LIBPOOL_PATH_MAX];
 
-	if (engine->log_lost) {
-		snprintf(info->problem, sizeof(info->problem), "what was flushed in txgs %llu and %llu is lost with log disks",
-			 (unsigned long long)loss->first_txg, (unsigned long long)loss->last_txg);
+	if (loss->count) {
+		snprintf(info->problem, sizeof(info->problem), "what was flushed in txgs %llu and %llu is lost with log disks%s",
+			 (unsigned long long)loss->first_txg, (unsigned long long)loss->last_txg,
+			 loss->count > 1 ? ", and it wasn't the first time" : "");
 		snprintf(info->action, sizeof(info->action), "check what was written last before the crash, then: poolctl clear %.100s", info->name);
 		return true;
 	}
@@ -139,7 +140,7 @@ static void judge(struct engine *engine, const struct tally *tally, struct libpo
 		snprintf(info->problem, sizeof(info->problem), "data is damaged beyond repair in %llu place%s",
 			 (unsigned long long)info->damaged_ranges, info->damaged_ranges == 1 ? "" : "s");
 		snprintf(info->action, sizeof(info->action), "restore what poolctl status -v %.100s names, then scrub", pool);
-	} else if (engine->log_lost) {
+	} else if (core_log_loss(engine->core)->count) {
 		(void)judge_log(engine, tally, info);
 	} else if (tally->by_state[DISK_FAULTY]) {
 		snprintf(info->problem, sizeof(info->problem), "%u of %u disks %s failed: %s", tally->by_state[DISK_FAULTY],
@@ -220,6 +221,9 @@ int engine_info(struct engine *engine, struct libpool_pool_info *ret_info)
 		.au_bytes = UINT64_C(1) << label->au_shift,
 		.txg = core_committed_txg(engine->core),
 		.commits = core_commits(engine->core),
+		.log_losses = core_log_loss(engine->core)->count,
+		.log_lost_first_txg = core_log_loss(engine->core)->first_txg,
+		.log_lost_last_txg = core_log_loss(engine->core)->last_txg,
 		.commit_time_ns = core_commit_time(engine->core),
 		.stale_cells = stale_cells(engine),
 		.damaged_ranges = damaged_ranges(engine),
@@ -332,6 +336,7 @@ int engine_clear(struct engine *engine, const char *disk, struct pool_error *err
 		if (store_disk(core_store(engine->core), i)->configured)
 			counters_clear(engine, i);
 	damage_clear_all(engine);
-	engine->log_lost = false;
-	return 0;
+	int result = core_log_loss_clear(engine->core);
+	return result < 0 ? pool_error_set(error, result, "pool %s: what it says of a lost log can't be cleared: %s", disks_pool_name(engine),
+					   core_failure_text(engine->core, result)) : 0;
 }

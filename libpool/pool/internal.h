@@ -51,7 +51,6 @@ struct engine {
 	bool history_counted;
 	uint64_t history_count;
 
-	bool log_lost;            /* the import gave up flushed changes, and nobody has cleared that */
 	unsigned space_level;     /* how many of the levels of filling have been told */
 
 	struct array damage;      /* struct damage_entry */

@@ -180,6 +180,8 @@ static void count_disks(struct search_pool *pool)
 		pool->configured++;
 		pool->present += found;
 		pool->missing += found == 0 && configured->role != ROLE_LOG;
+		pool->logs += configured->role == ROLE_LOG;
+		pool->logs_missing += found == 0 && configured->role == ROLE_LOG;
 	}
 }
 
@@ -299,9 +301,15 @@ int search_pick(const struct search *search, const char *name, bool destroyed, c
 	return 0;
 }
 
+void search_log_problem(const struct search_pool *pool, char *ret_text, size_t size)
+{
+	if (pool->logs_missing && pool->newest && !(pool->newest->flags & UBERBLOCK_CLEAN_EXPORT))
+		snprintf(ret_text, size, "%u of %u log disks %s missing: if no other one has the intent log, only 'import --missing-log' goes on, without it",
+			 pool->logs_missing, pool->logs, pool->logs_missing == 1 ? "is" : "are");
+}
+
 void search_problem(const struct search_pool *pool, char *ret_text, size_t size)
 {
-
 	ret_text[0] = 0;
 	for (unsigned i = 0; i < pool->disk_count; i++) {
 		if (pool->disks[i]->status != -POOL_EFEATURE)

@@ -27,6 +27,7 @@ struct search_pool {
 	unsigned present;                   /* disks of the configuration that are there */
 	unsigned configured;
 	unsigned missing;                   /* of those that hold data */
+	unsigned logs, logs_missing;        /* disks for the intent log */
 	const struct search_disk *twins[2]; /* two disks that claim to be the same one; NULL */
 };
 
@@ -48,6 +49,8 @@ void search_release(struct search *search);
  */
 int search_pick(const struct search *search, const char *name, bool destroyed, const struct search_pool **ret_pool,
 		struct pool_error *error);
+/* What log disks that are missing may mean for an import, or nothing. */
+void search_log_problem(const struct search_pool *pool, char *ret_text, size_t size);
 /* Why a pool can't be imported, or "". */
 void search_problem(const struct search_pool *pool, char *ret_text, size_t size);
 

@@ -29,9 +29,13 @@ static bool disk_works(const struct store *store, unsigned index)
 bool store_log_is_on_log_disks(const struct store *store, uint32_t id)
 {
 	const struct segment_record *record = &alloc_segment(store->alloc, id)->record;
-	const struct alloc_disk *disk = alloc_disk(store->alloc, record->columns[0].disk);
 
-	return disk && disk->log;
+	for (unsigned c = 0; c < (unsigned)record->k + record->m; c++) {
+		const struct alloc_disk *disk = alloc_disk(store->alloc, record->columns[c].disk);
+		if (disk)
+			return disk->log;
+	}
+	return false;
 }
 
 bool store_log_is_whole(const struct store *store, uint32_t id)
@@ -200,15 +204,22 @@ static bool read_rows(struct store *store, struct segment_column column, struct 
 	return true;
 }
 
+static const uint8_t *find_good(const struct store_log_copies *copies, unsigned row, bool doubtful)
+{
+	for (unsigned c = 0; c < SYS_COLUMNS_MAX; c++)
+		if (copies->copies[c] && !bitmap_get(copies->unreadable[c], row) && doubtful == (copies->foreign[c] || copies->failed[c]))
+			return copies->copies[c]->data + (size_t)(row - 1) * CELL_SIZE;
+	return NULL;
+}
+
 /* All copies are the same: what one can't read, another one may have. Who has nothing at all isn't asked. */
 static void complete_copies(struct store *store, struct store_log_copies *copies)
 {
 	for (unsigned row = 1; row < store->geometry.rows; row++) {
 		size_t at = (size_t)(row - 1) * CELL_SIZE;
-		const uint8_t *good = NULL;
-		for (unsigned c = 0; c < SYS_COLUMNS_MAX && !good; c++)
-			if (copies->copies[c] && !bitmap_get(copies->unreadable[c], row))
-				good = copies->copies[c]->data + at;
+		const uint8_t *good = find_good(copies, row, false);
+		if (!good)
+			good = find_good(copies, row, true);
 		if (!good)
 			bitmap_set(copies->lost, row);
 		for (unsigned c = 0; c < SYS_COLUMNS_MAX && good; c++)
@@ -218,7 +229,7 @@ static void complete_copies(struct store *store, struct store_log_copies *copies
 }
 
 /* Nothing else on a log disk proves that what lies there is of this pool's life. */
-static int check_header(struct store *store, uint32_t id, struct segment_column column, bool *ret_foreign)
+static int check_header(struct store *store, uint32_t id, uint64_t alloc_txg, struct segment_column column, bool *ret_foreign)
 {
 	const struct store_disk *disk = &store->disks[column.disk];
 	struct buffer *buffer = disk->role == ROLE_LOG && disk->disk ? buffer_new(CELL_SIZE) : NULL;
@@ -230,7 +241,8 @@ static int check_header(struct store *store, uint32_t id, struct segment_column 
 	if (status == 0)
 		status = au_header_decode(buffer->data, &header);
 	*ret_foreign = status < 0 || memcmp(&header.pool, &store->geometry.pool, sizeof(header.pool)) != 0 ||
-		       memcmp(&header.disk, &store->disks[column.disk].guid, sizeof(header.disk)) != 0 || header.segment != id;
+		       memcmp(&header.disk, &store->disks[column.disk].guid, sizeof(header.disk)) != 0 || header.segment != id ||
+		       header.alloc_txg != alloc_txg;
 	buffer_unref(buffer);
 	return status == -ENOMEM ? status : 0;
 }
@@ -245,6 +257,7 @@ int store_log_read(struct store *store, uint32_t id, struct store_log_copies *re
 
 	*ret_copies = (struct store_log_copies){ 0 };
 	memcpy(columns, record->columns, sizeof(columns));
+	uint64_t alloc_txg = record->alloc_txg;
 	rt_group_init(&group);
 	for (unsigned c = 0; c < SYS_COLUMNS_MAX; c++) {
 		if (c >= (unsigned)record->k + record->m || columns[c].disk == DISK_ABSENT || !store->disks[columns[c].disk].disk)
@@ -270,7 +283,9 @@ int store_log_read(struct store *store, uint32_t id, struct store_log_copies *re
 	}
 	for (unsigned c = 0; c < SYS_COLUMNS_MAX && status == 0; c++)
 		if (ret_copies->copies[c])
-			status = check_header(store, id, columns[c], &ret_copies->foreign[c]);
+			status = check_header(store, id, alloc_txg, columns[c], &ret_copies->foreign[c]);
+	for (unsigned c = 0; c < SYS_COLUMNS_MAX; c++)
+		ret_copies->failed[c] = ret_copies->copies[c] && store->disks[columns[c].disk].state == DISK_FAULTY;
 	if (status == 0)
 		complete_copies(store, ret_copies);
 	return status;

@@ -169,7 +169,9 @@ struct store_log_copies {
 	struct buffer *copies[SYS_COLUMNS_MAX];                   /* NULL: that disk can't be asked */
 	uint64_t unreadable[SYS_COLUMNS_MAX][STORE_ROW_WORDS]; /* there a copy has what another one has */
 	uint64_t lost[STORE_ROW_WORDS];                          /* unreadable in all of them: zeros */
-	bool foreign[SYS_COLUMNS_MAX]; /* on a log disk, and the unit has no header of this segment: what isn't there may have been */
+	/* That something isn't there proves nothing: */
+	bool foreign[SYS_COLUMNS_MAX]; /* on a log disk, and the unit has no header of this segment */
+	bool failed[SYS_COLUMNS_MAX];  /* the disk is FAULTY: it may have lost what it had said was durable */
 };
 /* 0, -ENOMEM. Waits. Afterwards, whatever it returned: store_log_copies_release. */
 int store_log_read(struct store *store, uint32_t segment, struct store_log_copies *ret_copies);

@@ -154,13 +154,19 @@ struct core_log_counters {
 	uint64_t flush_times[CORE_FLUSH_TIMES]; /* how many of them took less than 1 << i us, and at least half of that */
 };
 const struct core_log_counters *core_log_counters(const struct core *core);
-/* What this import has given up of the log, which was on disks that are lost. */
+/*
+ * What imports have given up of the log, which was on disks that are lost. It is in the pool from the commit on that gives up the log, until
+ * somebody clears it. Of several losses this is the last one.
+ */
 struct core_log_loss {
-	bool lost;                    /* something may be: nobody can tell what the log had */
+	uint64_t count;               /* losses; 0: none. Something may be lost: nobody can tell what the log had */
+	bool fresh;                   /* by this import */
 	uint64_t first_txg, last_txg; /* that it may have been of */
-	uint64_t blocks;              /* of the log that were found, and are replayed: what came after them is lost */
+	uint64_t blocks;              /* of the log that were found, and were replayed: what came after them is lost */
+	uint64_t time_ns;
 };
 const struct core_log_loss *core_log_loss(const struct core *core);
+int core_log_loss_clear(struct core *core);
 /* Bytes that the log can hold; 0: there is none, and the next flush makes one. */
 uint64_t core_log_capacity(const struct core *core);
 /*

@@ -6,6 +6,8 @@
  * The header of an allocation unit names the disk that it was written to. A disk counts only if all that were found name one other disk of the pool that
  * isn't what its own label says either, or isn't there. A disk that was in the pool before, as another one, would have the headers of that time: so a
  * disk that joins loses those that are looked at here, before it gets its label.
+ *
+ * A log disk has no parity: with the label of another one it hides what only it has, so a single one is too many.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -123,10 +125,11 @@ static bool is_absent(const struct selection *selection, const struct member *me
 	const struct uberblock_state *state = selection_state_of(selection->chosen, member->config->index);
 	bool is_behind = member->diverged || !member->newest || (state && state->stale_from);
 
-	return !member->fresh && (!member->found || is_behind);
+	/* Log disks have no uberblock, and what the pool can bear to lose of them has nothing to do with that of the others. */
+	return !member->fresh && member->config->role != ROLE_LOG && (!member->found || is_behind);
 }
 
-int selection_find_exchanged(struct rt *rt, const struct selection *selection, char *ret_text, size_t size)
+int selection_find_exchanged(struct rt *rt, const struct selection *selection, bool *ret_logs, char *ret_text, size_t size)
 {
 	struct exchange *exchange = calloc(1, sizeof(*exchange));
 	int status[DISKS_MAX], areas[DISKS_MAX], count = 0;
@@ -134,6 +137,7 @@ int selection_find_exchanged(struct rt *rt, const struct selection *selection, c
 	size_t used = 0;
 
 	ret_text[0] = 0;
+	*ret_logs = false;
 	if (!exchange)
 		return -ENOMEM;
 	exchange->selection = selection;
@@ -146,6 +150,7 @@ int selection_find_exchanged(struct rt *rt, const struct selection *selection, c
 		if (used < size)
 			used += describe(exchange, i, used ? ", " : "", ret_text + used, size - used);
 		count += !is_absent(selection, &selection->members[i]);
+		*ret_logs |= selection->members[i].config->role == ROLE_LOG;
 	}
 	free(exchange);
 	return no_memory ? -ENOMEM : count;

@@ -171,16 +171,17 @@ static int check_exchanged(const struct core_options *options, const struct core
 			   struct pool_error *error)
 {
 	char text[400];
+	bool logs;
 	int exchanged;
 
 	/* Who insists, as after a crash of another host, may look, but not write. */
 	if (import->force && import->read_only)
 		return 0;
-	exchanged = selection_find_exchanged(options->rt, selection, text, sizeof(text));
+	exchanged = selection_find_exchanged(options->rt, selection, &logs, text, sizeof(text));
 	if (exchanged < 0)
 		return pool_error_set(error, exchanged, "pool %s: out of memory", selection->label->name);
 	/* Those that aren't there, or lack something, are as good as wrong. */
-	if (!exchanged || (unsigned)exchanged + selection_count_absent(selection) <= selection->label->m)
+	if (!exchanged || (!logs && (unsigned)exchanged + selection_count_absent(selection) <= selection->label->m))
 		return 0;
 	return pool_error_set(error, -POOL_EDAMAGED, "pool %.60s: disks have the labels of others: %s; put back what is wrong",
 			      selection->label->name, text);
@@ -203,6 +204,9 @@ static int claim(struct core *core)
 	struct uberblock uberblock = core->uberblock;
 
 	uberblock.rewrite++;
+	/* An export has left nothing in its log. The next import mustn't ask for it, and miss it, after a crash before the first commit. */
+	if (uberblock.flags & UBERBLOCK_CLEAN_EXPORT)
+		uberblock.log.generation = 0;
 	uberblock.flags &= ~(uint32_t)UBERBLOCK_CLEAN_EXPORT;
 	uberblock.host = core->options.host;
 	return uberblock_commit(core, &uberblock);
@@ -232,6 +236,21 @@ static void take_back(struct core *core)
 		rt_queue_wait(core->rt, &core->changed);
 }
 
+/* Unless something is to be replayed, the first commit no longer names the log of the last import: it tells what is lost with it. */
+static int give_up_log(struct core *core)
+{
+	uint64_t txg;
+
+	if (!core->intent.loss_storable || core->intent.replay_due)
+		return 0;
+	int status = core_hold_own(core, 0, &txg);
+	if (status < 0)
+		return status;
+	status = intent_store_loss(core, txg);
+	core_release(core, txg);
+	return status;
+}
+
 /*
  * The pool is this import's from here on: a crash now leaves one that was not cleanly exported. What a rewind gave up must
  * not come back, and a txg number that the lost future had must not be given out again by an import that finds this one
@@ -251,15 +270,17 @@ static int take_over(struct core *core, const struct selection *selection, struc
 				      core->halted ? core->halt_reason : pool_error_string(status));
 	if (core->imported_clean)
 		return 0;
-	status = core_commit_forced(core);
+	status = give_up_log(core);
+	if (status == 0)
+		status = core_commit_forced(core);
 	if (status == 0)
 		return 0;
+	const char *why = core->halted ? core->halt_reason : pool_error_string(status);
 	if (selection->wanted_txg)
 		pool_error_set(error, status, "pool %s: going back to txg %llu can't be made durable: %s; see to its disks, then try again",
-			       name, (unsigned long long)selection->wanted_txg, core->halt_reason);
+			       name, (unsigned long long)selection->wanted_txg, why);
 	else
-		pool_error_set(error, status, "pool %s: its first commit failed: %s; see to its disks, then try again", name,
-			       core->halt_reason);
+		pool_error_set(error, status, "pool %s: its first commit failed: %s; see to its disks, then try again", name, why);
 	take_back(core);
 	return status;
 }
@@ -300,10 +321,17 @@ static int import_selected(const struct core_options *options, const struct core
 			       core->label->name, 1u << (core->label->au_shift - 10));
 	else if (status < 0)
 		pool_error_set(error, status, "pool %s: %s", core->label->name, pool_error_string(status));
+	if (import->rewind_txg)
+		alloc_load_without_log(core->alloc);
 	if (status == 0)
 		status = load_and_judge(core, selection, import->force, error);
 	/* A rewind gives up what the log has. Who insists on looking at what is left gets it without. */
 	bool discard = chosen->flags & UBERBLOCK_CLEAN_EXPORT || import->rewind_txg || (import->read_only && import->force);
+	if (status == 0) {
+		status = intent_load_loss(core);
+		if (status < 0)
+			pool_error_set(error, status, "out of memory");
+	}
 	if (status == 0)
 		status = intent_load(core, discard, import->missing_log, error);
 	if (status == 0) {

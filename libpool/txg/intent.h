@@ -8,7 +8,7 @@
  * made; `gathered` of them are in groups, `durable` of them are on disk, in groups or by a commit.
  *
  * Files: intent.c flushes and groups; intent_ahead.c data that is written beside a group; intent_place.c where blocks of the log
- * go and what a commit frees; intent_replay.c imports;
+ * go and what a commit frees; intent_replay.c imports; intent_loss.c what an import has given up;
  * intent_repair.c rows that rot.
  */
 #ifndef LIBPOOL_TXG_INTENT_H
@@ -90,6 +90,7 @@ struct intent {
 	struct array replay;                         /* struct intent_part, in order: what an import has found */
 	struct core_log_counters counters;
 	struct core_log_loss loss;
+	bool loss_storable; /* it isn't stored yet, and can be */
 };
 
 void intent_init(struct intent *intent);
@@ -142,6 +143,14 @@ void intent_describe(struct core *core, uint64_t txg, struct uberblock_log *log)
 void intent_committed(struct core *core, uint64_t txg);
 /* Of an export whose last commit is durable: nothing in the log counts. */
 void intent_describe_empty(const struct core *core, struct uberblock_log *log);
+
+/* intent_loss.c */
+/* What was lost earlier. 0, -ENOMEM. Waits. */
+int intent_load_loss(struct core *core);
+/* This import gives it up. 0, -ENOMEM. Waits. */
+int intent_note_loss(struct core *core, uint64_t first_txg, uint64_t last_txg, uint64_t blocks);
+/* Into the txg of a handle: of the one whose commit no longer names the log that is given up. 0, or why not. */
+int intent_store_loss(struct core *core, uint64_t txg);
 
 /* intent_replay.c */
 /* Reads what the log of the chosen uberblock has; before anything is allocated. `missing`: what lost log disks had is given up. */

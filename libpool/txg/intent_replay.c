@@ -19,7 +19,7 @@ struct reading {
 	const struct uberblock_log *log;
 	struct array found; /* struct intent_part */
 	uint64_t acknowledged; /* the highest that any block knows of */
-	/* Of each segment: rows that can be read in no copy. */
+	/* Of each segment: rows that can be read in no copy that proves anything. */
 	uint64_t lost[UBERBLOCK_LOG_SEGMENTS_MAX][STORE_ROW_WORDS];
 	struct array torn; /* struct torn_block */
 	unsigned head, row; /* where the block would begin that comes after the last one in sequence */
@@ -27,9 +27,9 @@ struct reading {
 	bool ended; /* by a block beside the log that was never written as a whole: nothing follows, and nothing can be hidden */
 };
 
-/* A header that can be read, of a block of which rows can't. */
+/* A header, of a block that isn't whole. */
 struct torn_block {
-	unsigned segment, row;
+	unsigned segment, row, cells;
 	uint64_t sequence;
 };
 
@@ -46,8 +46,8 @@ static int ignore_record(void *argument, const struct intent_record *record)
 	return 0;
 }
 
-/* The blocks of one copy of a segment; `taken`: rows where another copy had one. */
-static int scan_copy(struct reading *reading, unsigned index, const struct buffer *copy, uint64_t *taken)
+/* The blocks of one copy of a segment; `taken`: rows where another copy had one. *ret_any: it has one of this log. */
+static int scan_copy(struct reading *reading, unsigned index, const struct buffer *copy, uint64_t *taken, bool *ret_any)
 {
 	size_t rows = copy->size / CELL_SIZE + 1, step;
 
@@ -61,12 +61,12 @@ static int scan_copy(struct reading *reading, unsigned index, const struct buffe
 		if (part.block.generation != reading->log->generation)
 			continue;
 		if (!whole) {
-			struct torn_block torn = { index, (unsigned)row, part.block.sequence };
-			if (bitmap_count(reading->lost[index], row, intent_block_cells(part.block.payload_bytes)) &&
-			    array_push(&reading->torn, &torn) < 0)
+			struct torn_block torn = { index, (unsigned)row, intent_block_cells(part.block.payload_bytes), part.block.sequence };
+			if (array_push(&reading->torn, &torn) < 0)
 				return -ENOMEM;
 			continue;
 		}
+		*ret_any = true;
 		step = intent_block_cells(part.block.payload_bytes);
 		if (part.block.acknowledged > reading->acknowledged)
 			reading->acknowledged = part.block.acknowledged;
@@ -90,18 +90,17 @@ static int scan_segment(struct reading *reading, unsigned index)
 	if (!copies)
 		return -ENOMEM;
 	int status = store_log_read(reading->core->store, reading->log->segments[index], copies);
-	memcpy(reading->lost[index], copies->lost, sizeof(copies->lost));
-	bool believed = false;
+	memset(reading->lost[index], 0xff, sizeof(reading->lost[index]));
 	for (unsigned c = 0; c < SYS_COLUMNS_MAX && status == 0; c++) {
+		bool any = false;
 		if (!copies->copies[c])
 			continue;
-		size_t found = reading->found.count;
-		status = scan_copy(reading, index, copies->copies[c], taken);
-		believed |= !copies->foreign[c] || reading->found.count > found;
+		status = scan_copy(reading, index, copies->copies[c], taken, &any);
+		/* Others may have lost more than what they have shows. */
+		if (!copies->failed[c] && (!copies->foreign[c] || any))
+			for (unsigned i = 0; i < STORE_ROW_WORDS; i++)
+				reading->lost[index][i] &= copies->unreadable[c][i];
 	}
-	/* It has lost more than what it has shows. */
-	if (!believed)
-		memset(reading->lost[index], 0xff, sizeof(reading->lost[index]));
 	store_log_copies_release(copies);
 	free(copies);
 	return status;
@@ -118,20 +117,21 @@ static bool may_begin(const struct reading *reading, unsigned segment, unsigned 
 		return true;
 	for (size_t i = 0; i < reading->torn.count; i++) {
 		const struct torn_block *torn = array_at(&reading->torn, struct torn_block, i);
-		if (torn->segment == segment && torn->row == row && torn->sequence == reading->next)
+		if (torn->segment == segment && torn->row == row && torn->sequence == reading->next &&
+		    bitmap_count(reading->lost[segment], row, torn->cells))
 			return true;
 	}
 	return false;
 }
 
-static bool end_is_known(const struct reading *reading)
+/* Where the block that would come next may be, and can't be read: in the segment `head`, in the one after it. */
+static bool is_hidden(const struct reading *reading, bool after)
 {
-	const struct geometry *geometry = alloc_geometry(reading->core->alloc);
-	unsigned next = (reading->head + 1) % reading->log->segment_count;
+	unsigned rows = alloc_geometry(reading->core->alloc)->rows;
 
-	if (reading->row < geometry->rows && may_begin(reading, reading->head, reading->row))
-		return false;
-	return reading->row + INTENT_BLOCK_CELLS_MAX <= geometry->rows || !may_begin(reading, next, 1);
+	if (after)
+		return reading->row + INTENT_BLOCK_CELLS_MAX > rows && may_begin(reading, (reading->head + 1) % reading->log->segment_count, 1);
+	return reading->row < rows && may_begin(reading, reading->head, reading->row);
 }
 
 /* Keeps the groups that are whole, from first_seq on without a gap. *ret_complete: the last block of them. */
@@ -292,17 +292,17 @@ static int damaged(const struct core *core, uint64_t sequence, struct pool_error
 			      (unsigned long long)core->uberblock.txg);
 }
 
-/* Of the log disks that had a part of the log which now no disk has: how many, with the first of them. */
+/* Of the log disks that had the part of the log with which the loss begins, and which now none has: how many, with the first of them. */
 static unsigned lost_log_disks(const struct reading *reading, unsigned *ret_first)
 {
 	const struct core *core = reading->core;
 	uint64_t counted[BITMAP_WORDS(DISKS_MAX)] = { 0 };
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < reading->log->segment_count; i++) {
-		const struct segment_record *record = &alloc_segment(core->alloc, reading->log->segments[i])->record;
-		if (!store_log_is_on_log_disks(core->store, reading->log->segments[i]) ||
-		    bitmap_next_set(reading->lost[i], 1, alloc_geometry(core->alloc)->rows) >= alloc_geometry(core->alloc)->rows)
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t id = reading->log->segments[(reading->head + i) % reading->log->segment_count];
+		const struct segment_record *record = &alloc_segment(core->alloc, id)->record;
+		if (!is_hidden(reading, i) || !store_log_is_on_log_disks(core->store, id))
 			continue;
 		for (unsigned c = 0; c < (unsigned)record->k + record->m; c++) {
 			uint16_t index = record->columns[c].disk;
@@ -339,12 +339,8 @@ static int judge_loss(struct reading *reading, bool missing, uint64_t complete, 
 		return damaged(core, complete + 1, error);
 	if (!missing)
 		return log_disks_lost(core, count, first, error);
-	core->intent.loss = (struct core_log_loss){ .lost = true,
-						    .first_txg = reading->log->base_txg + 1,
-						    /* One was being committed, and one open. */
-						    .last_txg = reading->log->base_txg + 2,
-						    .blocks = complete + 1 - reading->log->first_seq };
-	return 0;
+	/* One was being committed, and one open. */
+	return intent_note_loss(core, reading->log->base_txg + 1, reading->log->base_txg + 2, complete + 1 - reading->log->first_seq);
 }
 
 static int read_log(struct reading *reading, bool missing, struct pool_error *error)
@@ -362,7 +358,7 @@ static int read_log(struct reading *reading, bool missing, struct pool_error *er
 	if (status < 0)
 		return pool_error_set(error, status, "pool %s: its intent log can't be read: %s", core->label->name,
 				      pool_error_string(status));
-	if (reading->acknowledged > complete || (!reading->ended && !end_is_known(reading)))
+	if (reading->acknowledged > complete || (!reading->ended && (is_hidden(reading, false) || is_hidden(reading, true))))
 		status = judge_loss(reading, missing, complete, error);
 	core->intent.replay_due = status == 0 && core->intent.replay.count > 0;
 	return status;
@@ -383,7 +379,8 @@ int intent_load(struct core *core, bool discard, bool missing, struct pool_error
 	if (log->segment_count && log->row > alloc_geometry(core->alloc)->rows)
 		return pool_error_set(error, -POOL_EFORMAT, "pool %s: its intent log begins in row %u of %u", core->label->name, log->row,
 				      alloc_geometry(core->alloc)->rows);
-	if (discard || intent->segment_count == 0)
+	/* Of no generation is what a clean export has left: nothing. */
+	if (discard || intent->segment_count == 0 || log->generation == 0)
 		return 0;
 	struct reading *reading = calloc(1, sizeof(*reading));
 	if (!reading)
@@ -399,11 +396,6 @@ int intent_load(struct core *core, bool discard, bool missing, struct pool_error
 	array_release(&reading->torn);
 	free(reading);
 	return status;
-}
-
-const struct core_log_loss *core_log_loss(const struct core *core)
-{
-	return &core->intent.loss;
 }
 
 struct replay {
@@ -486,6 +478,8 @@ int core_replay(struct core *core, int (*apply)(void *argument, uint64_t txg, co
 		return status;
 	status = replay_blocks(&replay);
 	/* The handle holds the txg open: its commit is the first that may give up the log. */
+	if (status == 0)
+		status = intent_store_loss(core, replay.txg);
 	if (status == 0) {
 		core->intent.replay_txg = replay.txg;
 		core->intent.replay_due = false;

@@ -178,11 +178,12 @@ static int check_features(const struct core_import *import, const struct selecti
  */
 static void find_fresh(struct selection *selection)
 {
-	unsigned counted = selection->chosen->disks_online + selection->chosen->state_count;
+	unsigned counted = selection->chosen->disks_online;
 
+	/* Log disks have no part in this; and it may list disks that newer labels don't. */
 	for (unsigned i = 0; i < selection->count; i++)
-		if (selection->members[i].config->role == ROLE_LOG && selection_state_of(selection->chosen, selection->members[i].config->index))
-			counted--;
+		counted += selection->members[i].config->role != ROLE_LOG &&
+			   selection_state_of(selection->chosen, selection->members[i].config->index) != NULL;
 	for (unsigned more = selection->data_count > counted ? selection->data_count - counted : 0; more > 0; more--) {
 		struct member *last = NULL;
 		for (unsigned i = 0; i < selection->count; i++) {

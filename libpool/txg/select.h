@@ -44,9 +44,9 @@ void selection_release(struct selection *selection);
 const struct uberblock_state *selection_state_of(const struct uberblock *uberblock, unsigned index);
 /*
  * Which disks have the label of another one, for people, and how many of them selection_count_absent doesn't count; or
- * -ENOMEM.
+ * -ENOMEM. *ret_logs: a log disk is one of them.
  */
-int selection_find_exchanged(struct rt *rt, const struct selection *selection, char *ret_text, size_t size);
+int selection_find_exchanged(struct rt *rt, const struct selection *selection, bool *ret_logs, char *ret_text, size_t size);
 /* Disks that aren't there, or lack something of what is chosen. */
 unsigned selection_count_absent(const struct selection *selection);
 /* The txgs that one can go back to, for people. */

@@ -639,13 +639,25 @@ class LogDisks(Owner):
         for log in logs:
             os.rename(log, self.away(log))
         self.refused("import", "tank", says=("log disk #6 and 1 more", "in txgs", "--missing-log"))
+        (listed,) = self.document("list", "tank")["pools"]
+        self.assertEqual((listed["state"], listed["importable"], listed["disks_found"]), ("degraded", True, 6))
+        self.assertIn("2 of 2 log disks are missing", listed["problem"])
+        self.assertIn("--missing-log", self.status()["problem"])
         self.refused("import", "--read-only", "tank", says="--missing-log")
         self.refused("import", "--missing-log", says="need the name of a pool", code=2)
-        self.import_pool("--missing-log")
+        pid = self.import_pool("--missing-log")
         status = self.status()
         self.assertEqual(status["state"], "degraded")
         self.assertRegex(status["problem"], "what was flushed in txgs [0-9]+ and [0-9]+ is lost with log disks")
         self.assertIn("poolctl clear tank", status["action"])
+        # Whoever imports it next is told, too, until it is cleared.
+        txgs = status["log_lost_first_txg"], status["log_lost_last_txg"]
+        self.assertEqual((status["log_losses"], txgs[1] - txgs[0]), (1, 1))
+        self.kill_owner(pid)
+        self.import_pool()
+        status = self.status()
+        self.assertEqual((status["log_losses"], status["log_lost_first_txg"], status["log_lost_last_txg"]), (1, *txgs))
+        self.assertRegex(status["problem"], "what was flushed in txgs [0-9]+ and [0-9]+ is lost with log disks")
         back = self.poolctl("volume", "read", "tank/data", "--length", "65536", text=False)
         self.assertIn(back, [byte * 65536 for byte in (b"0", b"1", b"2", b"3")])
         self.poolctl("clear", "tank")
@@ -677,6 +689,10 @@ class LogDisks(Owner):
         self.refused("device", "add", "tank", "log", self.image("foreign", fill=b"\0" * 1080 + b"\x53\xef"), "absent", says="absent",
                      changes=True)
         self.assertEqual([disk["role"] for disk in self.status()["disks"]], ["data"] * 6)
+        # Nobody here knows how far it got: what flushes may wait for must not be removed.
+        fresh = os.path.join(os.path.dirname(log), "fresh")
+        self.refused("device", "add", "tank", "log", fresh, disks[2], "--create-size", "64M", says="disk #2 of this pool already", changes=True)
+        self.assertTrue(os.path.exists(fresh))
         self.refused("device", "remove", "tank", disks[0], says="holds data", changes=True)
         self.refused("device", "remove", "tank", "none", says="no disk 'none'", changes=True)
         self.import_pool(pool="other")

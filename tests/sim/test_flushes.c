@@ -5,6 +5,8 @@
  * reads of it may fail: it makes do, or refuses, and the next one has it all. Meanwhile an administrator takes disks offline, brings them back and replaces
  * them, so that columns move, and are made again, while blocks lie beside the log. Seeds 5 and 6: the log is on two disks of its own, of which
  * one is taken offline, removed, added again, and away at imports, and comes back with a log of long ago; nothing is lost with it.
+ * Seeds 7 and 8: both may be away. Then an import refuses rather than lack what was flushed, and goes on if told so: what was committed is there, and each
+ * later import tells of the loss until somebody clears it; the disks come back, and nothing of their log does.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,6 +26,7 @@
 #define LOGS_FROM 5u /* the first seed with log disks */
 #define LOG_STAYS 5u /* simulated disks: this log disk is always there */
 #define LOG_GOES 6u
+#define LOGS_LOST_FROM 7u /* the first seed in which both may go */
 #define VICTIMS 2u /* disks that may be away: as many as the profile bears */
 
 struct change {
@@ -34,7 +37,7 @@ struct writer {
 	struct sim_random random;
 	unsigned index;
 	struct change changes[HISTORY]; /* of this boot, in order */
-	unsigned count, acknowledged, durable;
+	unsigned count, acknowledged, durable, committed;
 };
 
 struct flushes {
@@ -54,8 +57,11 @@ struct flushes {
 	unsigned beside_count;
 	uint64_t end_ns, end_at;
 	/* Simulated disks that may be away or offline, and what takes their place; 0: nothing does. */
-	bool logs;
-	uint64_t removed, added;
+	bool logs, logs_lost;
+	bool undecided; /* an import that was to give up the log may have died when it had done so */
+	bool clearing;  /* likewise when it had cleared the loss */
+	uint64_t losses; /* that nobody has cleared */
+	uint64_t removed, added, given_up, wanting;
 	unsigned victims[VICTIMS], incoming[VICTIMS];
 	uint64_t flushed, lost, replayed, placed, placed_in_boot, refused, failed_reads, offline, online, replaced;
 };
@@ -136,6 +142,18 @@ static void flush(void)
 	}
 }
 
+static void commit(void)
+{
+	unsigned acknowledged[WRITERS];
+
+	for (unsigned i = 0; i < WRITERS; i++)
+		acknowledged[i] = test.writers[i].acknowledged;
+	world_expect(test.world, core_commit(test.world->core), NULL, "commit");
+	for (unsigned i = 0; i < WRITERS; i++)
+		if (acknowledged[i] > test.writers[i].committed)
+			test.writers[i].committed = acknowledged[i];
+}
+
 static void change(struct writer *writer, uint8_t *data, bool zero)
 {
 	unsigned unit = (unsigned)sim_random_below(&writer->random, UNITS / WRITERS) * WRITERS + writer->index;
@@ -162,6 +180,8 @@ static void step(struct writer *writer, uint8_t *data)
 		change(writer, data, choice < 8);
 	if (choice < 4 || choice > 23)
 		flush();
+	if (choice == 30 && test.logs_lost)
+		commit();
 	if (choice == 31)
 		rt_sleep(test.world->rt, sim_random_below(&writer->random, NS_PER_MS));
 }
@@ -220,7 +240,8 @@ static unsigned identify(unsigned unit, const uint8_t *data, uint8_t *expected)
 	world_fail(test.world, "unit %u: neither what was there nor anything later", unit);
 }
 
-static void check(void)
+/* With `lost` of what was flushed only what was committed is promised. */
+static void check(bool lost)
 {
 	uint8_t *data = sim_allocate(UNIT), *expected = sim_allocate(UNIT);
 	unsigned found[UNITS];
@@ -234,10 +255,10 @@ static void check(void)
 		unsigned count = writer->count;
 
 		while (!is_content(writer, count, found))
-			if (count-- == writer->durable)
+			if (count-- == (lost ? writer->committed : writer->durable))
 				explain(writer, found);
 		test.lost += writer->count - count;
-		writer->count = writer->acknowledged = writer->durable = 0;
+		writer->count = writer->acknowledged = writer->durable = writer->committed = 0;
 	}
 	memcpy(test.content, found, sizeof(found));
 	free(expected);
@@ -342,15 +363,41 @@ static void die(struct rt_timer *timer)
 
 static struct rt_timer end_timer;
 
+/* True if a loss is told that wasn't told before: then it is final. */
+static bool is_told(struct world *world)
+{
+	const struct core_log_loss *loss = core_log_loss(world->core);
+
+	if (test.clearing && loss->count == 0)
+		test.losses = 0;
+	test.clearing = false;
+	bool more = loss->count > test.losses;
+
+	if (loss->count < test.losses || loss->count > test.losses + 1 || (more && !test.undecided))
+		world_fail(world, "%" PRIu64 " losses of the log are told, there were %" PRIu64, loss->count, test.losses);
+	test.given_up += more;
+	test.losses = loss->count;
+	return more;
+}
+
 static void body(struct world *world)
 {
 	struct pool_error error = {0};
+	bool gives_up = test.logs_lost && sim_random_below(&world->random, 2);
 
 	end_timer = (struct rt_timer){.fire = die};
 	if (test.early)
 		rt_timer_arm(world->rt, &end_timer, rt_now(world->rt) + test.end_ns);
 	bool with_engine = sim_random_below(&world->random, 2);
+	world->missing_log = gives_up;
+	test.undecided |= gives_up;
 	int status = world_import(world, with_engine, &error);
+	world->missing_log = false;
+	if (status == -POOL_EDEGRADED && test.logs_lost && !gives_up && strstr(error.text, "--missing-log")) {
+		test.wanting++;
+		world_kill(world);
+		rt_sleep(world->rt, 1000 * NS_PER_S);
+	}
 	if (status < 0 && test.hard_to_read) {
 		test.refused++;
 		world_kill(world);
@@ -362,7 +409,15 @@ static void body(struct world *world)
 	test.replayed += world->log.replayed;
 	test.placed_in_boot = 0;
 	world_expect(world, volume_open(world->datasets, "v", &test.volume, &error), &error, "open");
-	check();
+	check(is_told(world));
+	test.undecided = false;
+	if (test.losses && sim_random_below(&world->random, 4) == 0) {
+		test.clearing = true;
+		world_expect(world, core_log_loss_clear(world->core), NULL, "clear");
+		world_expect(world, core_commit(world->core), NULL, "commit");
+		test.clearing = false;
+		test.losses = 0;
+	}
 	/* No cell is wrong that nothing says it is: what lacks a column after a power cut was never promised. */
 	if (sim_random_below(&world->random, 4) == 0)
 		admin_verify(world, VERIFY_CELLS);
@@ -386,7 +441,7 @@ static void last_body(struct world *world)
 
 	world_expect(world, world_import(world, false, &error), &error, "import");
 	world_expect(world, volume_open(world->datasets, "v", &test.volume, &error), &error, "open");
-	check();
+	check(is_told(world));
 	volume_close(test.volume);
 	world_expect(world, world_export(world, &error), &error, "export");
 }
@@ -439,6 +494,13 @@ static void shuffle(struct sim_random *random)
 		sim_disk_vanish(log, SIM_CRASH_ALL);
 	else if (log && !log_away && !log->present)
 		sim_disk_return(log);
+	struct sim_disk *other = test.logs_lost ? test.world->set->disks[LOG_STAYS] : NULL;
+	bool other_away = log_away && sim_random_below(random, 2);
+
+	if (other && other_away && other->present)
+		sim_disk_vanish(other, SIM_CRASH_ALL);
+	else if (other && !other_away && !other->present)
+		sim_disk_return(other);
 }
 
 static void run(uint64_t seed, unsigned boots)
@@ -451,7 +513,7 @@ static void run(uint64_t seed, unsigned boots)
 		plan.fua[i] = seed & 1;
 	}
 	test = (struct flushes){.world = world_new(&plan), .block = seed % 4 == 1 ? 4096 : UNIT,
-				.victims = {1, 2}, .logs = seed >= LOGS_FROM};
+				.victims = {1, 2}, .logs = seed >= LOGS_FROM, .logs_lost = seed >= LOGS_LOST_FROM};
 	for (unsigned i = 0; i < WRITERS; i++)
 		test.writers[i].index = i;
 	test.world->set->hooks.allow_fault = may_fail;
@@ -484,20 +546,26 @@ static void run(uint64_t seed, unsigned boots)
 	for (unsigned i = 0; i < VICTIMS; i++)
 		if (!test.world->set->disks[test.victims[i]]->present)
 			sim_disk_return(test.world->set->disks[test.victims[i]]);
+	for (unsigned i = LOG_STAYS; i <= LOG_GOES && test.logs_lost; i++)
+		if (!test.world->set->disks[i]->present)
+			sim_disk_return(test.world->set->disks[i]);
 	test.hard_to_read = false;
 	world_boot(test.world, last_body);
 	printf("ok  seed %" PRIu64 ": %u boots, %u writes, %" PRIu64 " flushes, %" PRIu64 " changes lost, %" PRIu64 " records replayed, %" PRIu64
 	       " blocks placed beside the log, %" PRIu64 " reads of them failed, %" PRIu64 " imports refused; disks: %" PRIu64 " times offline, %" PRIu64
-	       " online, %" PRIu64 " replaced; log disks: %" PRIu64 " removed, %" PRIu64 " added\n", seed, boots, test.number, test.flushed, test.lost, test.replayed, test.placed, test.failed_reads,
-	       test.refused, test.offline, test.online, test.replaced, test.removed, test.added);
-	if ((test.block == UNIT && !test.logs) != (test.placed > 0))
+	       " online, %" PRIu64 " replaced; log disks: %" PRIu64 " removed, %" PRIu64 " added, %" PRIu64 " imports want them, %" PRIu64 " logs given up\n", seed, boots, test.number, test.flushed, test.lost, test.replayed, test.placed, test.failed_reads,
+	       test.refused, test.offline, test.online, test.replaced, test.removed, test.added,
+	       test.wanting, test.given_up);
+	if (test.logs_lost && (!test.wanting || !test.given_up))
+		world_fail(test.world, "no log was lost");
+	if (!test.logs_lost && (test.block == UNIT && !test.logs) != (test.placed > 0))
 		world_fail(test.world, "blocks of %u bytes: %" PRIu64 " placed beside the log", test.block, test.placed);
 	world_free(test.world);
 }
 
 int main(int count, char **words)
 {
-	uint64_t first = 1, last = 6;
+	uint64_t first = 1, last = 8;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 

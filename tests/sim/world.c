@@ -210,7 +210,8 @@ static int import_core(struct world *world, struct pool_error *error)
 	int result = find_disks(world, found, &count, error);
 
 	if (!result) {
-		result = core_import(&options, &(struct core_import){.disks = found, .disk_count = count}, &world->core, error);
+		result = core_import(&options, &(struct core_import){.disks = found, .disk_count = count, .missing_log = world->missing_log},
+				     &world->core, error);
 		for (unsigned i = 0; result && i < count; i++) {
 			disk_close(found[i].disk);
 			free(found[i].path);
@@ -252,7 +253,8 @@ int world_import(struct world *world, bool with_engine, struct pool_error *error
 	}
 	world->host = (struct engine_host){.rt = world->rt, .provider = world->provider, .core = world_core_options(world)};
 	int result = engine_import(&world->host, &(struct libpool_import_options){.size = sizeof(struct libpool_import_options),
-										   .name = "simulated"},
+										   .name = "simulated",
+										   .missing_log = world->missing_log},
 				   &world->engine, error);
 
 	if (result) {

@@ -45,6 +45,7 @@ struct world {
 	struct core *core;     /* NULL: no pool is open */
 	struct datasets *datasets;
 	struct core_log_counters log; /* as of the last flush */
+	bool missing_log; /* imports go on without a log that is lost with log disks */
 	void (*body)(struct world *world);
 
 	uint32_t retired;  /* simulated disks that were replaced: never used again */

@@ -22,7 +22,7 @@ def decode_place(data):
     expect(count <= 16 and reserved == 0 and (head < count or not any(data)), "uberblock: intent log out of bounds")
     expect((count == 0) == (row == 0) and row <= 4096, "uberblock: intent log out of bounds")
     expect_zeros(data, 32 + 4 * count, 96, "intent log")
-    return LogPlace(*numbers, head, row, struct.unpack_from(f"<{count}I", data, 32)) if count else None
+    return LogPlace(*numbers, head, row, struct.unpack_from(f"<{count}I", data, 32)) if count and numbers[0] else None
 
 
 def decode_head(data, pool_guid, generation):
@@ -61,15 +61,15 @@ class IntentLog:
             disks = [(reader.disks.get(disk), unit) for disk, unit in segment.columns]
             copies = [[disk.read_rows(unit, row, 1) if disk else None for row in range(self.rows)] for disk, unit in disks]
             any_copy = [next(filter(None, cells), None) for cells in zip(*copies)]
+            sure = [copy for (disk, _), copy in zip(disks, copies) if disk and disk.state != "FAULTY" and
+                    (disk.role != "log" or (copy[0] or b"")[16:52] == pool_guid + disk.guid + number.to_bytes(4, "little"))]
+            self.hidden |= {(index, row) for row in range(1, self.rows) if not any(copy[row] for copy in sure)}
             for copy in copies:
                 self.scan(index, [mine or other for mine, other in zip(copy, any_copy)])
 
     def scan(self, index, cells):
         for row in range(1, self.rows):
-            if cells[row] is None:
-                self.hidden.add((index, row))
-                continue
-            head = decode_head(cells[row], self.guid, self.place.generation)
+            head = decode_head(cells[row], self.guid, self.place.generation) if cells[row] else None
             if head is None or row + head.cells > self.rows:
                 continue
             if not all(cells[row:row + head.cells]):
