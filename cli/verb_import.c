@@ -14,8 +14,12 @@
 
 const char *import_question(const struct call *call)
 {
-	if (!options_have(&call->options, OPTION_REWIND) || options_have(&call->options, OPTION_READ_ONLY))
+	if (options_have(&call->options, OPTION_READ_ONLY))
 		return NULL;
+	if (!options_have(&call->options, OPTION_REWIND))
+		return options_have(&call->options, OPTION_MISSING_LOG) ?
+			       "Go on without the missing log disks? If they have the only copy, what was flushed last is lost for good; attached, they give it back." :
+			       NULL;
 	return "Go back to an older state of this pool? Everything that was written after it is discarded.";
 }
 

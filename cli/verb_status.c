@@ -44,17 +44,22 @@ static const struct column damage_columns[] = {
 };
 
 /* A pool that can't be looked into: what its labels say, and why. */
-static void describe_closed(const struct libpool_found *found, const struct libpool_error *error,
-			    struct json_object *object)
+static void describe_closed(const struct libpool_found *found, const struct libpool_error *error, int code, struct json_object *object)
 {
-	const char *state = found->in_use ? "in use" : found->destroyed ? "destroyed" : "unusable";
+	/* Enough disks, and something is to be said of them: log disks are missing. An import that is told so goes on. */
+	bool lacks_log = code == -LIBPOOL_EDEGRADED && found->importable && found->problem[0] && strstr(error->text, "--missing-log");
+	const char *state = found->in_use ? "in use" : found->destroyed ? "destroyed" : lacks_log ? "degraded" : "unusable";
 
 	document_text(object, "pool", found->name);
 	document_guid(object, "id", found->guid);
 	document_text(object, "state", state);
 	document_text(object, "profile", found->profile);
 	document_text(object, "problem", found->in_use ? "another process uses it, and can't be asked" : error->text);
-	document_text(object, "action", found->in_use ? "wait until that process is done" : "");
+	if (lacks_log)
+		document_format(object, "action", "attach the log disks (-d names their folder), or give up what only they have: poolctl import %s --missing-log",
+				found->name);
+	else
+		document_text(object, "action", found->in_use ? "wait until that process is done" : "");
 	document_number(object, "raw_bytes", found->raw_bytes);
 	document_number(object, "disks_configured", found->disks_configured);
 	document_number(object, "disks_found", found->disks_found);
@@ -95,7 +100,7 @@ static void add_pool(struct call *call, const struct libpool_found *found, struc
 	call->error = (struct libpool_error){0};
 	if (code < 0) {
 		error_complete(&error, code, "looking into pool %s", found->name);
-		describe_closed(found, &error, document_append_object(pools));
+		describe_closed(found, &error, code, document_append_object(pools));
 	}
 }
 

@@ -35,7 +35,8 @@ const struct verb verbs[] = {
 		     "used last and did not export, that was used in two halves, or that lacks disks and has flushed\n"
 		     "changes where it can't be read: these are left out then, and the event log.lost tells.\n"
 		     "--missing-log takes one that lacks log disks and was not exported: what was flushed and not committed\n"
-		     "is lost with them, and status and the event log.lost tell of which transaction groups.",
+		     "is lost with them, and status and the event log.lost tell of which transaction groups. It asks first: attached,\n"
+		     "the disks give it back. It is no option for unit files: each later loss would be accepted, too.",
 	  .target = TARGET_POOL_OPTIONAL,
 	  .options = OPTIONS_TABLE | BIT(DRY_RUN) | BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(MISSING_LOG) | BIT(REWIND) | BIT(DESTROYED) | BIT(VERBOSE),
 	  .columns = list_columns, .check = import_check, .question = import_question, .work = import_work, .print = import_print },

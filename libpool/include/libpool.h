@@ -140,7 +140,7 @@ struct libpool_found {
 	uint32_t importable;  /* enough disks: 2 all there, 1 degraded, 0 no */
 	uint64_t txg, time_ns; /* of the newest commit */
 	uint64_t raw_bytes;
-	char problem[LIBPOOL_TEXT_MAX]; /* why it can't be imported, or "" */
+	char problem[LIBPOOL_TEXT_MAX]; /* why it can't be imported, what may be lost if it is, or "" */
 };
 LIBPOOL_API int libpool_find(const struct libpool_host *host, struct libpool_found **ret_found, size_t *ret_count, struct libpool_error *error);
 

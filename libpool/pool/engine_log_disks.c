@@ -166,7 +166,7 @@ static bool is_in_history(struct engine *engine, const struct core_log_loss *los
 	if (engine_events(engine, 0, &events, &count) < 0)
 		return true; /* what can't be read, or asked for, isn't told twice */
 	for (size_t i = 0; i < count; i++)
-		found |= strcmp(events[i].kind, "log.lost") == 0 && events[i].time_ns >= loss->time_ns;
+		found |= strcmp(events[i].kind, "log.lost") == 0 && strcmp(events[i].object, core_label(engine->core)->name) == 0 && events[i].time_ns >= loss->time_ns;
 	free(events);
 	return found;
 }

@@ -304,7 +304,7 @@ int search_pick(const struct search *search, const char *name, bool destroyed, c
 void search_log_problem(const struct search_pool *pool, char *ret_text, size_t size)
 {
 	if (pool->logs_missing && pool->newest && !(pool->newest->flags & UBERBLOCK_CLEAN_EXPORT))
-		snprintf(ret_text, size, "%u of %u log disks %s missing: if no other one has the intent log, only 'import --missing-log' goes on, without it",
+		snprintf(ret_text, size, "%u of %u log disks %s missing: attach them (-d FOLDER); if no other one has the log, only 'import --missing-log' goes on, without it",
 			 pool->logs_missing, pool->logs, pool->logs_missing == 1 ? "is" : "are");
 }
 

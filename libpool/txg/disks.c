@@ -269,6 +269,7 @@ int core_disk_remove(struct core *core, unsigned index, struct pool_error *error
 		status = check_unused(core, index, false, error);
 	if (status < 0)
 		return status;
+	bool was_usable = alloc_disk(core->alloc, index)->usable;
 	alloc_disk_set_usable(core->alloc, index, false);
 	/* The first gives up a log that has a column there. The old columns may be needed by a rewind until two later commits exist. */
 	for (unsigned i = 0; i < 2 && status == 0; i++)
@@ -282,7 +283,7 @@ int core_disk_remove(struct core *core, unsigned index, struct pool_error *error
 	}
 	const struct store_disk *slot = store_disk(core->store, index);
 	if (status < 0 && slot->configured)
-		alloc_disk_set_usable(core->alloc, index, slot->disk && slot->state == DISK_ONLINE);
+		alloc_disk_set_usable(core->alloc, index, was_usable && slot->disk && slot->state == DISK_ONLINE);
 	/* The next uberblock no longer lists it; only then may the disk be used for something else. */
 	if (status == 0)
 		status = core_commit_forced(core);

@@ -71,6 +71,9 @@ int core_log_loss_clear(struct core *core)
 	struct object *properties = core_mos_object(core, MOS_PROPERTIES);
 	uint64_t txg;
 
+	/* One that couldn't be stored, or of an import that only reads, is nowhere else. */
+	if (core->intent.loss.count <= 1 && core->intent.loss.fresh && (core->read_only || !core->intent.loss_storable))
+		core->intent.loss = (struct core_log_loss){ 0 };
 	if (core->intent.loss.count == 0)
 		return 0;
 	int status = tree_check(properties, loss_key, LOSS_KEY_SIZE);

@@ -46,8 +46,11 @@ static int ignore_record(void *argument, const struct intent_record *record)
 	return 0;
 }
 
-/* The blocks of one copy of a segment; `taken`: rows where another copy had one. *ret_any: it has one of this log. */
-static int scan_copy(struct reading *reading, unsigned index, const struct buffer *copy, uint64_t *taken, bool *ret_any)
+/*
+ * The blocks of one copy of a segment; `unreadable`: rows that it has from others; `taken`: rows where another copy had one. *ret_any: it has one of this
+ * log, by itself.
+ */
+static int scan_copy(struct reading *reading, unsigned index, const struct buffer *copy, const uint64_t *unreadable, uint64_t *taken, bool *ret_any)
 {
 	size_t rows = copy->size / CELL_SIZE + 1, step;
 
@@ -66,8 +69,8 @@ static int scan_copy(struct reading *reading, unsigned index, const struct buffe
 				return -ENOMEM;
 			continue;
 		}
-		*ret_any = true;
 		step = intent_block_cells(part.block.payload_bytes);
+		*ret_any |= bitmap_count(unreadable, row, step) == 0;
 		if (part.block.acknowledged > reading->acknowledged)
 			reading->acknowledged = part.block.acknowledged;
 		if (part.block.sequence < reading->log->first_seq || bitmap_get(taken, row))
@@ -95,7 +98,7 @@ static int scan_segment(struct reading *reading, unsigned index)
 		bool any = false;
 		if (!copies->copies[c])
 			continue;
-		status = scan_copy(reading, index, copies->copies[c], taken, &any);
+		status = scan_copy(reading, index, copies->copies[c], copies->unreadable[c], taken, &any);
 		/* Others may have lost more than what they have shows. */
 		if (!copies->failed[c] && (!copies->foreign[c] || any))
 			for (unsigned i = 0; i < STORE_ROW_WORDS; i++)

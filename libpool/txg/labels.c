@@ -120,7 +120,7 @@ int labels_write(struct core *core)
 			if (round->status[i] < 0)
 				store_disk_fail(core->store, round->disks[i], "its label can't be written");
 			else
-				written++;
+				written += store_disk_holds_data(store_disk(core->store, round->disks[i]));
 		}
 	}
 	free(round);

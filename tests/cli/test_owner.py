@@ -594,6 +594,19 @@ class LogDisks(Owner):
         self.poolctl("volume", "create", "tank/data", "8M")
         return disks, logs
 
+    def test_counts_as_no_data(self):
+        """More log disks are missing than data disks may be: the pool is there all the same."""
+        self.create(profile="raid1", disks=self.images(2, "d"))
+        logs = self.images(2, "l")
+        self.poolctl("device", "add", "tank", "log", *logs)
+        for log in logs:
+            os.rename(log, self.away(log))
+        (listed,) = self.document("list", "tank")["pools"]
+        self.assertEqual((listed["state"], listed["importable"], listed["problem"]), ("degraded", True, ""))
+        self.import_pool()
+        self.assertIn("2 of 2 log disks are not in use", self.status()["problem"])
+        self.export_pool()
+
     def away(self, path):
         """Where nobody looks for disks."""
         return os.path.join(self.run_path, os.path.basename(path))
@@ -642,10 +655,15 @@ class LogDisks(Owner):
         (listed,) = self.document("list", "tank")["pools"]
         self.assertEqual((listed["state"], listed["importable"], listed["disks_found"]), ("degraded", True, 6))
         self.assertIn("2 of 2 log disks are missing", listed["problem"])
-        self.assertIn("--missing-log", self.status()["problem"])
+        status = self.status()
+        self.assertIn("--missing-log", status["problem"])
+        self.assertEqual(status["state"], "degraded")
+        self.assertIn("poolctl import tank --missing-log", status["action"])
+        self.poolctl("status", "tank", "--check", code=1)
         self.refused("import", "--read-only", "tank", says="--missing-log")
         self.refused("import", "--missing-log", says="need the name of a pool", code=2)
-        pid = self.import_pool("--missing-log")
+        self.refused("import", "tank", "--missing-log", says="--yes", code=2)
+        pid = self.import_pool("--missing-log", "--yes")
         status = self.status()
         self.assertEqual(status["state"], "degraded")
         self.assertRegex(status["problem"], "what was flushed in txgs [0-9]+ and [0-9]+ is lost with log disks")

@@ -380,6 +380,44 @@ static void disk_named_before_its_label(void)
 	}
 }
 
+/* Log disks join together or not at all: the labels of the second can't be written. */
+static void join_body(struct world *world)
+{
+	const char *paths[] = {"sim:4", "sim:5"};
+	struct libpool_disk_add_options options = {.size = sizeof(options), .disks = paths, .disk_count = 2, .role = ROLE_LOG};
+	struct pool_error error = {0};
+
+	open_pool(world);
+	write_some(world, 5);
+	if (engine_disk_add(world->engine, &options, &error) >= 0)
+		world_fail(world, "a log disk joined that can't be written");
+	const struct label *label = core_label(world->core);
+	for (unsigned i = 0; i < label->disk_count; i++)
+		if (label->disks[i].role == ROLE_LOG && label->disks[i].state != DISK_REMOVED)
+			world_fail(world, "log disk #%u has joined without the other one: %s", label->disks[i].index, error.text);
+	if (label->feature_count || alloc_log_disks(core_alloc(world->core)))
+		world_fail(world, "the pool has log disks, says its label");
+	write_some(world, 5);
+	clients_commit(world, false);
+	close_pool(world);
+}
+
+static void log_disks_join_together(void)
+{
+	for (unsigned area = 0; area < 2; area++) {
+		struct world *world = machine("log disks join together or not at all", 4, 2, 1);
+
+		for (unsigned i = 0; i < 2; i++) {
+			sim_disks_add(world->set, 64 * MIB);
+			world->retired |= 1u << (4 + i);
+		}
+		sim_disk_fault(world->set->disks[5], SIM_WRITE_ERROR, label_area_offset(64 * MIB, area) + LABEL_OFFSET, 2 * LABEL_COPY_SIZE, 0, 1000, 0);
+		boot(world, join_body);
+		boot(world, write_body);
+		done(world);
+	}
+}
+
 /*
  * The uberblock of one commit after the other can't be written to as many disks as the profile has parity, on mirrors, where a
  * quorum is all of them: it is written again, naming them, and the power goes, before that or after.
@@ -742,6 +780,7 @@ int main(void)
 	crash_at_every_step_of_a_replace();
 	column_move_under_writers();
 	disk_named_before_its_label();
+	log_disks_join_together();
 	diverged_disk();
 	labels_one_by_one();
 	damaged_map_leaf();
