@@ -145,6 +145,31 @@ static int change_end(struct volume *volume, int status)
 	return status;
 }
 
+/*
+ * Parts of blocks, and the whole ones between: each is noted as changed before anything waits again. The next part may, for what its
+ * block held, and a group of the log that is gathered then has of each block all of the change or nothing. `source` NULL: holes.
+ */
+static int change_parts(struct dataset *dataset, uint64_t txg, uint64_t offset, uint64_t length, const uint8_t *source)
+{
+	uint64_t block = UINT64_C(1) << dataset->record.block_shift;
+	int status = 0;
+
+	while (length && status == 0) {
+		uint64_t within = offset % block, part = length - length % block, cost;
+		bool whole = within == 0 && length >= block;
+		if (!whole)
+			part = block - within < length ? block - within : length;
+		status = source ? blob_write(dataset->blob, txg, offset, (size_t)part, source) :
+				  blob_punch(dataset->blob, txg, offset, part);
+		cost = source ? part : whole ? 0 : block;
+		dataset_changed(dataset, txg, offset, part, cost);
+		offset += part;
+		length -= part;
+		source = source ? source + part : NULL;
+	}
+	return status;
+}
+
 int volume_write(struct volume *volume, uint64_t offset, size_t length, const void *source)
 {
 	struct dataset *dataset = volume->dataset;
@@ -163,10 +188,9 @@ int volume_write(struct volume *volume, uint64_t offset, size_t length, const vo
 			status = hold_write(volume, offset, piece, &txg);
 		if (status < 0)
 			break;
-		status = blob_write(dataset->blob, txg, offset, piece, from);
+		status = change_parts(dataset, txg, offset, piece, from);
 		if (status == 0)
 			charge_written(dataset, txg, offset, piece);
-		dataset_changed(dataset, txg, offset, piece, piece);
 		core_release(core, txg);
 		offset += piece;
 		from += piece;
@@ -219,8 +243,7 @@ static int punch(struct volume *volume, uint64_t offset, uint64_t length)
 	if (status < 0)
 		return status;
 	dataset->freeing[txg & 1] = true;
-	status = blob_punch(dataset->blob, txg, offset, length);
-	dataset_changed(dataset, txg, offset, length, whole ? 0 : 2 * block);
+	status = change_parts(dataset, txg, offset, length, NULL);
 	core_release(core, txg);
 	return status;
 }

@@ -330,10 +330,10 @@ static uint64_t pick_size(struct client *client, uint32_t block_bytes)
 static void do_create(struct client *client)
 {
 	char name[32];
-	uint32_t shift = (uint32_t)sim_random_between(&client->random, 12, 17);
+	uint32_t shift = (uint32_t)sim_random_between(&client->random, client->world->plan.flushes ? 14 : 12, 17);
 
 	snprintf(name, sizeof(name), "v%u", (unsigned)sim_random_below(&client->random, NAMES));
-	if (sim_random_below(&client->random, 2))
+	if (sim_random_below(&client->random, client->world->plan.flushes ? 8 : 2) == 1)
 		shift = 12;
 	if (!model_find(&client->world->model, name))
 		create(client->world, name, pick_size(client, 1u << shift), 1u << shift, pick_compression(&client->random));
@@ -430,7 +430,10 @@ static void operate(struct client *client)
 	struct model_volume *volume = pick_volume(client);
 	uint64_t choice = sim_random_below(&client->random, 100);
 
-	if (!volume || choice < 3)
+	if (volume && world->plan.flushes && sim_random_below(&client->random, 10) < 6) {
+		do_write(client, volume);
+		clients_flush(world, volume);
+	} else if (!volume || choice < 3)
 		do_create(client);
 	else if (choice < 40)
 		do_write(client, volume);

@@ -87,6 +87,23 @@ static void draw_faults(struct plan *plan)
 	plan->heals = sim_random_below(&random, 3) != 0;
 }
 
+/* Much is flushed, of blocks that are worth to be written beside the log, through commits, and imports that find a log. */
+static void draw_flushes(struct plan *plan)
+{
+	struct sim_random random;
+
+	sim_random_stream(&random, plan->seed, "flushes", 0);
+	plan->flushes = sim_random_below(&random, 4) == 0;
+	if (!plan->flushes)
+		return;
+	plan->commit_interval_ns = PICK(&random, 10, 50, 500) * NS_PER_MS;
+	plan->dirty_limit = PICK(&random, 2 * MIB, 8 * MIB, 64 * MIB);
+	plan->operations = (unsigned)PICK(&random, 60, 120, 250) / plan->clients + 2;
+	plan->write_bytes_max = PICK(&random, 256 * KIB, 1 * MIB);
+	plan->volume_bytes_max = 6 * MIB;
+	plan->crash_per_million = 950000;
+}
+
 void plan_draw(struct plan *plan, uint64_t seed)
 {
 	*plan = (struct plan){.seed = seed};
@@ -94,6 +111,7 @@ void plan_draw(struct plan *plan, uint64_t seed)
 	draw_limits(plan);
 	draw_history(plan);
 	draw_faults(plan);
+	draw_flushes(plan);
 }
 
 void plan_draw_files(struct plan *plan)
@@ -111,10 +129,11 @@ void plan_draw_files(struct plan *plan)
 void plan_print(const struct plan *plan, FILE *stream)
 {
 	fprintf(stream, "seed %" PRIu64 ": %u disks, %u+%u, AU %u KiB, cache %" PRIu64 " KiB, commit %" PRIu64 " ms, dirty %" PRIu64
-			" KiB, %u boots x %u clients x %u operations%s%s%s",
+			" KiB, %u boots x %u clients x %u operations%s%s%s%s",
 		plan->seed, plan->disks, plan->k, plan->m, 1u << (plan->au_shift - 10), plan->cache_limit / KIB,
 		plan->commit_interval_ns / NS_PER_MS, plan->dirty_limit / KIB, plan->boots, plan->clients, plan->operations,
-		plan->fifo ? ", fifo" : "", plan->buggify ? ", buggify" : "", plan->administrated ? ", administrated" : "");
+		plan->fifo ? ", fifo" : "", plan->buggify ? ", buggify" : "", plan->flushes ? ", flushes" : "",
+		plan->administrated ? ", administrated" : "");
 	if (plan->filesystems)
 		fprintf(stream, ", %u file systems x %u lanes", plan->filesystems, plan->lanes);
 	for (unsigned fault = 0; fault < SIM_FAULT_COUNT; fault++) {

@@ -525,6 +525,108 @@ static void test_together(void **state)
 	}
 }
 
+/* ---- A change of several blocks that a flush finds half done ---- */
+
+#define WIDE (64u << 10)
+
+static void fill_wide(struct machine *machine, struct volume *volume, uint64_t offset, size_t length, int byte)
+{
+	uint8_t *data = malloc(length);
+
+	memset(data, byte, length);
+	expect_done(machine, volume_write(volume, offset, length, data));
+	free(data);
+}
+
+static void make_wide(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+
+	expect_done(machine, volume_create(datasets, "w", 4 * WIDE, WIDE, 0, &machine->error));
+	struct volume *volume = pool_volume(machine, datasets, "w");
+	fill_wide(machine, volume, 0, 4 * WIDE, 1);
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+struct wide_writer {
+	struct machine *machine;
+	struct volume *volume;
+	bool zero, done;
+};
+
+/* The first block as a whole; of the second one a part, for which it is read. */
+static void wide_write(void *argument)
+{
+	struct wide_writer *writer = argument;
+
+	if (writer->zero)
+		expect_done(writer->machine, volume_zero(writer->volume, CELL_SIZE, WIDE));
+	else
+		fill_wide(writer->machine, writer->volume, 0, WIDE + CELL_SIZE, 3);
+	writer->done = true;
+}
+
+static void flush_half_done(struct machine *machine, bool zero)
+{
+	struct volume *volume = pool_volume(machine, pool_open(machine), "w");
+	struct wide_writer writer = { machine, volume, zero, false };
+
+	fill_wide(machine, volume, 2 * WIDE, CELL_SIZE, 2);
+	expect_done(machine, volume_flush(volume)); /* there is a log from here on */
+	fill_wide(machine, volume, 4 * CELL_SIZE, 2 * CELL_SIZE, 2);
+	expect_equal(rt_spawn(machine->rt, "writer", wide_write, &writer), 0);
+	rt_yield(machine->rt);
+	expect(!writer.done);
+	uint64_t groups = core_log_counters(machine->core)->groups;
+	expect_done(machine, volume_flush(volume));
+	expect_equal(core_log_counters(machine->core)->groups, groups + 1);
+	power_off(machine);
+}
+
+static void flush_half_written(struct machine *machine)
+{
+	flush_half_done(machine, false);
+}
+
+static void flush_half_zeroed(struct machine *machine)
+{
+	flush_half_done(machine, true);
+}
+
+/* All of the change or nothing. */
+static void see_whole(struct machine *machine)
+{
+	struct datasets *datasets = pool_open(machine);
+	struct volume *volume = pool_volume(machine, datasets, "w");
+	uint8_t *data = malloc(WIDE);
+
+	expect_done(machine, volume_read(volume, 0, WIDE, data));
+	bool changed = data[WIDE - 1] != 1;
+	for (unsigned i = 0; i < WIDE; i++) {
+		bool touched = data[WIDE - 1] == 3 || i >= CELL_SIZE;
+		int old = i >= 4 * CELL_SIZE && i < 6 * CELL_SIZE ? 2 : 1;
+		expect_equal(data[i], changed && touched ? data[WIDE - 1] : old);
+	}
+	free(data);
+	volume_close(volume);
+	pool_close(machine, datasets);
+}
+
+static void test_half_done(void **state)
+{
+	(void)state;
+	for (unsigned zero = 0; zero < 2; zero++) {
+		struct log_test test;
+		struct machine *machine = machine_made(0, &test, 90 + zero);
+
+		machine_boot(machine, make_wide);
+		expect(!machine_boot_mode(machine, zero ? flush_half_zeroed : flush_half_written, SIM_CRASH_NONE));
+		machine_boot(machine, see_whole);
+		machine_free(machine);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -537,6 +639,7 @@ int main(void)
 		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_together),
+		cmocka_unit_test(test_half_done),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
