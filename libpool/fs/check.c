@@ -152,8 +152,8 @@ static int note_inode(struct checker *checker, uint64_t number)
 
 	if (status == -ENOMEM)
 		return status;
-	if (status == -POOL_EFORMAT)
-		return 0; /* perhaps attributes of another: told later */
+	if (status == -POOL_EFORMAT || status == -ESTALE)
+		return 0; /* perhaps attributes of another, or removed while it was opened: told later */
 	if (status < 0) {
 		checker->result->damaged++;
 		return 0;
