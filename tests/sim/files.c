@@ -23,7 +23,7 @@ struct client {
 	struct filesystem *filesystem;
 	struct lane lane;
 	char name[16]; /* of its directory */
-	bool uncertain; /* the pool was full: until the next commit nobody knows what is on disk */
+	unsigned uncertain; /* a change that a crash may leave in part, until it is durable: a copy, or one that a full pool ended; 0: none */
 	struct sim_random random;
 };
 
@@ -289,7 +289,6 @@ static void commit(struct client *client)
 	if (status < 0)
 		fail(client, "commit", status, 0);
 	files_durable(client->world, asked);
-	client->uncertain = false;
 }
 
 static void no_space(struct client *client)
@@ -297,7 +296,7 @@ static void no_space(struct client *client)
 	struct lane *lane = &client->lane;
 
 	client->world->statistics.no_space++;
-	client->uncertain = true;
+	client->uncertain = lane->count - 1;
 	learn_lane(client, &lane->state);
 	lane->history[lane->count - 1].made = lane_digest(&lane->state);
 	lane_end(lane, files_now(client->world));
@@ -514,6 +513,7 @@ static void do_copy(struct client *client)
 	struct fs_node *nodes[2] = { node_at(client, from), node_at(client, to) };
 	lane_write(state, to, into, length, source->data + at, true);
 	begin(client);
+	client->uncertain = client->lane.count - 1;
 	int status = fs_copy_range(nodes[0], at, nodes[1], into, length, 0, &done);
 	if (status == 0 && done != length)
 		status = -ENOSPC;
@@ -683,7 +683,7 @@ static void take_base(struct client *client)
 {
 	learn_lane(client, &client->lane.state);
 	lane_base(&client->lane);
-	client->uncertain = false;
+	client->uncertain = 0;
 }
 
 static void judge(struct world *world, struct filesystem *filesystem)
@@ -694,14 +694,18 @@ static void judge(struct world *world, struct filesystem *filesystem)
 
 	for (unsigned j = 0; j < lanes; j++) {
 		struct client *client = &filesystem->clients[j];
-		if (client->uncertain)
+		if (client->uncertain > client->lane.durable)
 			continue;
 		learn_lane(client, &client->lane.state);
 		found[judged] = lane_digest(&client->lane.state);
 		certain[judged++] = &client->lane;
 	}
-	if (!lanes_judge(certain, found, judged))
+	if (!lanes_judge(certain, found, judged)) {
+		for (unsigned j = 0; j < judged; j++)
+			fprintf(stderr, "%s/%s: %u changes, the first %u durable; it is as after %u\n", filesystem->name, filesystem->clients[j].name, certain[j]->count - 1,
+				certain[j]->durable, certain[j]->found);
 		world_fail(world, "%s isn't what any of its changes has made of it", filesystem->name);
+	}
 	for (unsigned j = 0; j < lanes; j++)
 		take_base(&filesystem->clients[j]);
 }

@@ -52,7 +52,7 @@ struct lane {
 	struct lane_state state;
 	struct lane_change history[LANE_HISTORY];
 	unsigned count, durable; /* changes; those before `durable` can't be the last that is there */
-	unsigned found;          /* while a crash is judged */
+	unsigned found;          /* while a crash is judged: the change it is as after; `count`: none */
 };
 
 void lane_clear(struct lane_state *state);
