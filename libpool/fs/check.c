@@ -38,6 +38,7 @@ struct checker {
 	struct hash_table seen;
 	uint64_t freed;   /* fs->freed at the beginning: what changes it disturbs the check of what has no name */
 	bool undisturbed, still; /* still: no inode was changed either, in all that time */
+	bool dying;              /* an inode was being freed when it was come to */
 	struct usage usage; /* as the walk finds it */
 	uint64_t stored;    /* fs->stored before the commit at the beginning, and what was committed by it */
 	uint64_t commits;
@@ -147,13 +148,20 @@ static void judge_sum(struct hash_node *hash, void *argument)
 static int note_inode(struct checker *checker, uint64_t number)
 {
 	struct fs_node *node;
-	struct seen *seen = add(checker, number);
-	int status = seen ? node_get(checker->fs, number, &node) : -ENOMEM;
+	int status = node_get(checker->fs, number, &node);
 
-	if (status == -ENOMEM)
-		return status;
-	if (status == -POOL_EFORMAT || status == -ESTALE)
-		return 0; /* perhaps attributes of another, or removed while it was opened: told later */
+	/* Its last handle has just gone. */
+	checker->dying |= status == -ESTALE;
+	if (status == -ENOMEM || status == -ESTALE)
+		return status == -ENOMEM ? status : 0;
+	struct seen *seen = add(checker, number);
+	if (!seen) {
+		if (status == 0)
+			fs_put(node);
+		return -ENOMEM;
+	}
+	if (status == -POOL_EFORMAT)
+		return 0; /* perhaps attributes of another: told later */
 	if (status < 0) {
 		checker->result->damaged++;
 		return 0;
@@ -289,7 +297,7 @@ static int note_listed(struct checker *checker)
 		struct seen *seen = status == 0 ? find(checker, number) : NULL;
 		if (seen)
 			seen->listed = true;
-		else if (status == 0 && checker->fs->freed == checker->freed && checker->fs->stored == checker->stored)
+		else if (status == 0 && checker->fs->freed == checker->freed && checker->fs->stored == checker->stored && !checker->dying)
 			violation(checker, "inode %llu waits to be freed and isn't there", (unsigned long long)number);
 	}
 	return status == -ENOENT ? 0 : status;
@@ -364,7 +372,7 @@ int fs_check(struct fs *fs, struct fs_check *ret_check)
 	if (status < 0)
 		ret_check->damaged++; /* what is missing is no violation then */
 	checker.undisturbed = fs->freed == checker.freed;
-	checker.still = checker.undisturbed && fs->stored == checker.stored;
+	checker.still = checker.undisturbed && fs->stored == checker.stored && !checker.dying;
 	hash_table_each(&checker.seen, judge, &checker);
 	hash_table_release(&checker.seen);
 	rt_mutex_unlock(fs->rt, &fs->names);
