@@ -63,6 +63,43 @@ bool name_key_equal(const struct name_key *left, const struct name_key *right)
 	return left->length == right->length && memcmp(left->bytes, right->bytes, left->length) == 0;
 }
 
+static bool is_beside(const char *path, const char *other, size_t above)
+{
+	return strncmp(path, other, above + 1) == 0 && !strchr(other + above + 1, '/');
+}
+
+int fs_place_check(struct datasets *datasets, const char *path, const char *except, struct pool_error *error)
+{
+	const char *last = strrchr(path, '/');
+	struct dataset_record *records = NULL;
+	struct name_key key, other;
+	char above[POOL_NAME_MAX + 1];
+	struct fs probe;
+	size_t count = 0;
+
+	if (!last || (size_t)(last - path) >= sizeof(above))
+		return 0;
+	size_t length = (size_t)(last - path);
+	memcpy(above, path, length);
+	above[length] = '\0';
+	/* What it lies in tells names apart by their bytes, or isn't there, or can't be read: said elsewhere. */
+	if (fs_peek(datasets, above, &probe.record, NULL) < 0 || fs_names_are_bytes(&probe.record))
+		return 0;
+	if (strlen(last + 1) > FS_NAME_MAX || name_key_make(&probe, last + 1, strlen(last + 1), &key) < 0)
+		return pool_error_set(error, -EILSEQ, "file system %s: %s has no name like that, as it compares names as text", path, above);
+	int status = filesystems_list(datasets, &records, &count);
+	for (size_t i = 0; i < count && status == 0; i++) {
+		const char *name = records[i].name;
+		if (!is_beside(path, name, length) || strcmp(name, path) == 0 || (except && strcmp(name, except) == 0))
+			continue;
+		name += length + 1;
+		if (name_key_make(&probe, name, strlen(name), &other) == 0 && name_key_equal(&key, &other))
+			status = pool_error_set(error, -EEXIST, "file system %s: %s is there, and %s takes the two for one name", path, records[i].name, above);
+	}
+	free(records);
+	return status;
+}
+
 void unicode_version(uint8_t ret_version[3])
 {
 	unsigned numbers[3] = { 0 };

@@ -35,6 +35,11 @@ struct fs_create_options {
 int fs_create(struct datasets *datasets, const char *name, const struct fs_create_options *options, struct pool_error *error);
 /* What the file system keeps of itself, whether it is open or not. Waits. */
 int fs_peek(struct datasets *datasets, const char *name, struct fs_super *ret_super, struct pool_error *error);
+/*
+ * Whether a file system may be called `path`, which `except` (or NULL) gives up: it is mounted in a folder of the one it lies in, where no two
+ * folders have names that count as one, and must be names. -EEXIST, -EILSEQ. Waits.
+ */
+int fs_place_check(struct datasets *datasets, const char *path, const char *except, struct pool_error *error);
 /* One struct fs for each open dataset: who opens one that is open already gets -EBUSY. Frees what a crash left without a name. */
 int fs_open(struct datasets *datasets, const char *name, struct fs **ret_fs, struct pool_error *error);
 /* Every node must have been put. */

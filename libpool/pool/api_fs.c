@@ -19,6 +19,9 @@ static int run_create(struct libpool_pool *pool, struct engine *engine, void *da
 	struct create_arguments *arguments = data;
 
 	(void)pool;
+	int result = fs_place_check(engine_datasets(engine), arguments->name, NULL, error);
+	if (result < 0)
+		return result;
 	if (arguments->dry_run)
 		return filesystem_create_check(engine_datasets(engine), arguments->name, &arguments->options.settings, error);
 	return fs_create(engine_datasets(engine), arguments->name, &arguments->options, error);

@@ -283,6 +283,14 @@ int engine_fs_destroy(struct engine *engine, const char *name, bool recursive, s
 	return result;
 }
 
+/* Volumes aren't mounted beneath file systems. */
+static int check_place(struct engine *engine, const char *from, const char *to, struct pool_error *error)
+{
+	struct fs_super super;
+
+	return fs_peek(engine->datasets, from, &super, NULL) < 0 ? 0 : fs_place_check(engine->datasets, to, from, error);
+}
+
 /* Mounts and servers know datasets by path. */
 int engine_dataset_rename(struct engine *engine, const char *from, const char *to, struct pool_error *error)
 {
@@ -290,6 +298,8 @@ int engine_dataset_rename(struct engine *engine, const char *from, const char *t
 
 	rt_mutex_lock(engine->rt, &engine->volumes_lock);
 	result = refuse_users(engine, from, "renamed", error);
+	if (result == 0)
+		result = check_place(engine, from, to, error);
 	if (result == 0)
 		result = dataset_rename(engine->datasets, from, to, error);
 	rt_mutex_unlock(engine->rt, &engine->volumes_lock);
@@ -323,6 +333,8 @@ int engine_dataset_rename_check(struct engine *engine, const char *from, const c
 {
 	int result = dataset_check_rename(engine->datasets, from, to, error);
 
+	if (result == 0)
+		result = check_place(engine, from, to, error);
 	return result == 0 ? refuse_users(engine, from, "renamed", error) : result;
 }
 

@@ -150,6 +150,24 @@ class Mounts(unittest.TestCase):
         self.poolctl("unmount", "t")
         self.ended()
 
+    def test_children_of_one_spelling(self):
+        """What would be mounted in one place can't be made; all that was made can be mounted."""
+        self.poolctl("dataset", "create", "t/names", "--casesensitivity", "insensitive")
+        self.poolctl("dataset", "create", "t/names/Foo")
+        self.poolctl("dataset", "create", "t/names/foo", code=1, says="names/Foo is there")
+        self.poolctl("dataset", "create", "t/names/foo", "--dry-run", code=1, says="names/Foo is there")
+        self.poolctl("dataset", "create", "t/names/\u0378", code=1, says="has no name like that")
+        self.poolctl("dataset", "create", "t/names/Foo/foo")
+        self.poolctl("dataset", "create", "t/foo")
+        self.poolctl("dataset", "rename", "t/foo", "t/names/FOO", code=1, says="names/Foo is there")
+        self.poolctl("dataset", "rename", "t/names/Foo", "t/names/foo")
+        self.poolctl("dataset", "create", "t/Home")
+        self.poolctl("volume", "create", "t/names/FOO", "8M")
+        self.poolctl("mount", "t", self.path("a"))
+        self.assertLessEqual({"a/names/foo": "t/names/foo", "a/Home": "t/Home", "a/home": "t/home"}.items(), self.sources().items())
+        self.poolctl("unmount", "t")
+        self.ended()
+
     def test_spellings(self):
         """The kernel doesn't ask for a folder again by the name it knows it by, and never takes it for one it isn't."""
         self.poolctl("dataset", "create", "t/names", "--casesensitivity", "insensitive")
