@@ -428,10 +428,10 @@ class Work(PoolctlCase):
         """Not even with --force, neither those of a pool that is imported nor of one that is only for this command."""
         disks = self.create(profile="raid1", disks=self.images(2))
         data = self.volume(size="4M", data=os.urandom(MIB))
-        self.refused("volume", "read", "tank/data", disks[0], says="--force")
-        self.refused("volume", "read", "tank/data", disks[0], "--force", says="in use")
+        self.refused("volume", "read", "tank/data", disks[0], says="is a disk of pool tank")
+        self.refused("volume", "read", "tank/data", disks[0], "--force", says="is a disk of pool tank")
         self.import_pool()
-        self.refused("volume", "read", "tank/data", disks[1], "--force", says="in use")
+        self.refused("volume", "read", "tank/data", disks[1], "--force", says="is a disk of pool tank")
         self.poolctl("export", "tank")
         self.poolctl("volume", "read", "tank/data", "out", "--length", "1M")
         self.poolctl("volume", "read", "tank/data", "out", "--length", "4K", "--force")

@@ -139,8 +139,12 @@ class Pool:
     def kill(self):
         self.process.kill()
         self.join(code=None)
-        # What is left is a mount without anybody behind it, which can be unmounted.
-        subprocess.run(["umount", self.point], check=True)
+        # What is left is a mount without anybody behind it, which can be unmounted as soon as those who used it have seen that.
+        deadline = time.monotonic() + 60
+        while subprocess.run(["umount", self.point], stderr=subprocess.DEVNULL, check=False).returncode:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.point} can't be unmounted")
+            time.sleep(0.05)
 
     def verify(self):
         return self.poolctl("debug", "verify", "t")
