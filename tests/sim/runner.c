@@ -30,6 +30,7 @@ struct runner {
 	const struct runner_options *options;
 	struct child *children;
 	uint64_t next, run, failures;
+	uint64_t crashed, faulty, both; /* seeds in which the power went, or a disk failed in some way, as it came out */
 	bool stopping;
 	struct world_statistics sum;
 };
@@ -107,11 +108,14 @@ static void failed(struct runner *runner, const struct child *child, const char 
 		runner->stopping = true;
 }
 
-static void add(struct world_statistics *sum, const struct world_statistics *one)
+static void add(struct runner *runner, const struct world_statistics *one)
 {
-#define ADD(name) sum->name += one->name;
+#define ADD(name) runner->sum.name += one->name;
 	WORLD_STATISTICS(ADD)
 #undef ADD
+	runner->crashed += one->crashes > 0;
+	runner->faulty += one->faults > 0;
+	runner->both += one->crashes > 0 && one->faults > 0;
 }
 
 static void ended(struct runner *runner, struct child *child, int status)
@@ -132,7 +136,7 @@ static void ended(struct runner *runner, struct child *child, int status)
 	} else {
 		again = runner->options->twice && !child->second;
 		if (!child->second)
-			add(&runner->sum, &result.statistics);
+			add(runner, &result.statistics);
 	}
 	runner->run += !child->second;
 	close(child->pipe);
@@ -176,6 +180,7 @@ uint64_t runner_run(const struct runner_options *options)
 	printf("%" PRIu64 " seeds run, %" PRIu64 " failed, %.1f s, %.1f seeds/s\n", runner.run, runner.failures, took,
 	       took > 0 ? (double)runner.run / took : 0);
 #define PRINT(name) printf("%s " #name " %" PRIu64, #name[0] ? "," : "", runner.sum.name);
+	printf("%" PRIu64 " with crashes, %" PRIu64 " with faults of disks, %" PRIu64 " with both\n", runner.crashed, runner.faulty, runner.both);
 	printf("in all:");
 	WORLD_STATISTICS(PRINT)
 #undef PRINT
