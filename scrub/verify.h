@@ -1,6 +1,7 @@
 /*
  * The checkers: what must always hold of a pool, looked at from outside of the code that keeps it. For `debug verify`, the
- * deep scrub, and for the simulator after every txg.
+ * deep scrub, and for the simulator: after repairs, at the end of each history, and after one operation of its clients in a hundred. After every txg it
+ * runs txg/check.c instead, and watches each write.
  *
  * A violation is a broken invariant: a bug. Damage is what disks did: cells and blocks that can't be verified. On a pool
  * whose disks are well both must be 0.
