@@ -112,7 +112,7 @@ void host_memory_end(struct host *host);
 
 /* ---- host_check.c ---- */
 
-int host_check(struct disk_provider *provider, struct disk *disk);
+int host_check(struct disk_provider *provider, struct disk *disk, uint64_t size);
 
 /* ---- host_uring.c ---- */
 

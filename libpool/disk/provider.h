@@ -39,10 +39,10 @@ struct disk_provider_ops {
 			  char ***ret_paths, size_t *ret_count, struct pool_error *error);
 	/*
 	 * Whether an open disk is still what was opened, without a request to it: 0 (also if nobody can tell), -ENOENT (a file that has
-	 * lost its last name), -ENXIO (it is smaller than it was), -ENODEV (the device is gone). Fibers only; may wait for half a minute,
+	 * lost its last name), -ENXIO (it has less than `size` bytes), -ENODEV (the device is gone). Fibers only; may wait for half a minute,
 	 * once. NULL: no disk goes without a word.
 	 */
-	int (*check)(struct disk_provider *provider, struct disk *disk);
+	int (*check)(struct disk_provider *provider, struct disk *disk, uint64_t size);
 };
 
 /*

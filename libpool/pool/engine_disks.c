@@ -38,7 +38,7 @@ bool disks_is_good(struct engine *engine, unsigned index)
 }
 
 /* Segments that have a row without its k columns once `index` is gone; STALE records count for their whole column. */
-static bool survives_without(struct engine *engine, unsigned index)
+bool disks_survive_without(struct engine *engine, unsigned index)
 {
 	struct alloc *alloc = core_alloc(engine->core);
 	size_t stale_count;
@@ -113,7 +113,7 @@ static int offline_locked(struct engine *engine, const char *text, bool dry_run,
 	if (jobs_replacing(engine, index))
 		return pool_error_set(error, -EBUSY, "pool %s: disk %s is being replaced: wait until that is done", disks_pool_name(engine),
 				      path);
-	if (!survives_without(engine, index))
+	if (!disks_survive_without(engine, index))
 		return pool_error_set(error, -POOL_EDEGRADED,
 				      "pool %s: without disk %s some of its data could not be read: bring other disks back first",
 				      disks_pool_name(engine), path);

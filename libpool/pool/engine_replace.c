@@ -127,7 +127,7 @@ static int check_names(struct engine *engine, const struct libpool_replace_optio
 		return pool_error_set(error, -EINVAL, "pool %s: no new disk is named", disks_pool_name(engine));
 	/* A failed one may be a file that was deleted, and the path of another by now. If it is the disk itself it is in use. */
 	if (!strcmp(engine_disk_path(engine, old), options->new_disk) && store_disk(core_store(engine->core), old)->disk &&
-	    store_disk(core_store(engine->core), old)->state != DISK_FAULTY)
+	    store_disk(core_store(engine->core), old)->state != DISK_FAULTY && !disks_leaving(engine, old))
 		return pool_error_set(error, -EINVAL, "pool %s: %s can't replace itself: name another disk", disks_pool_name(engine),
 				      options->new_disk);
 	if (disks_is_log(engine, old))

@@ -117,6 +117,31 @@ static bool judge_log(struct engine *engine, const struct tally *tally, struct l
 	return true;
 }
 
+/* Disks that the pool can't do without, and that nobody will find again once they are closed. */
+static bool judge_leaving(struct engine *engine, struct libpool_pool_info *info)
+{
+	char disk[100], name[LIBPOOL_PATH_MAX];
+	unsigned first = DISK_ABSENT, count = 0;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		if (!disks_leaving(engine, i))
+			continue;
+		first = count++ ? first : i;
+	}
+	if (!count)
+		return false;
+	disk_to_type(engine, first, disk, sizeof(disk));
+	engine_disk_text(engine, first, name, sizeof(name));
+	if (count > 1)
+		snprintf(info->problem, sizeof(info->problem), "%u disks that the pool can't do without are gone when it is exported: %.100s: %s", count, name,
+			 disks_leaving(engine, first));
+	else
+		snprintf(info->problem, sizeof(info->problem), "a disk that the pool can't do without is gone when it is exported: %.100s: %s", name,
+			 disks_leaving(engine, first));
+	snprintf(info->action, sizeof(info->action), "replace it now: poolctl replace %.60s %s NEW", info->name, disk);
+	return true;
+}
+
 /* The worst thing first. */
 static void judge(struct engine *engine, const struct tally *tally, struct libpool_pool_info *info)
 {
@@ -136,6 +161,8 @@ static void judge(struct engine *engine, const struct tally *tally, struct libpo
 		info->halted = 1;
 		snprintf(info->problem, sizeof(info->problem), "the pool is halted: %.200s", why);
 		snprintf(info->action, sizeof(info->action), "export it, check its disks and cables, import it again");
+	} else if (judge_leaving(engine, info)) {
+		; /* told */
 	} else if (info->damaged_ranges) {
 		snprintf(info->problem, sizeof(info->problem), "data is damaged beyond repair in %llu place%s",
 			 (unsigned long long)info->damaged_ranges, info->damaged_ranges == 1 ? "" : "s");

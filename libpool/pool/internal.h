@@ -22,6 +22,13 @@ struct damage_entry {
 	bool announced; /* an event told of it */
 };
 
+/* What the watch knows of an open disk. */
+struct watched_disk {
+	struct guid guid;    /* of the disk of which this is true */
+	unsigned rounds;     /* in a row in which it seemed lost */
+	const char *leaving; /* not NULL: why it will be gone when it is closed; the pool can't do without it, so it is in use still */
+};
+
 struct engine {
 	const struct engine_host *host;
 	struct rt *rt;
@@ -40,6 +47,7 @@ struct engine {
 	struct rt_queue keeper_wake;
 	bool keeper_asked;
 	struct rt_queue watch_wake; /* at the end */
+	struct watched_disk watched[DISKS_MAX];
 
 	/* One sequence for events and history. */
 	uint64_t sequence;
@@ -88,6 +96,8 @@ void keeper_ask(struct engine *engine);
 /* ---- engine_watch.c ---- */
 
 int disks_watch_start(struct engine *engine);
+/* Why an open disk will be gone when it is closed, which the pool can't do without; NULL: it won't. */
+const char *disks_leaving(struct engine *engine, unsigned index);
 /* Whether the MOS can be changed now. */
 bool engine_is_writable(struct engine *engine);
 /* One put (or with value NULL: delete) in a transaction of its own. */
@@ -165,6 +175,8 @@ int disks_join(struct engine *engine, struct new_disk *new, enum disk_role role,
 /* After an import: what it has given up of the log. */
 void log_loss_tell(struct engine *engine);
 bool disks_is_good(struct engine *engine, unsigned index);
+/* Whether every row could still be read. */
+bool disks_survive_without(struct engine *engine, unsigned index);
 const char *disks_pool_name(struct engine *engine);
 
 /* ---- guid.c ---- */

@@ -206,7 +206,7 @@ class Life(Owner):
         self.assertIn(f"poolctl replace tank {disks[1]} NEW", pool["action"])
         texts = {event["object"]: event["text"] for event in self.document("events", "tank")["events"] if event["kind"] == "disk.faulty"}
         self.assertEqual({disk: texts[disk].split(",")[0] for disk in texts},
-                         {disks[1]: "its file was deleted", disks[3]: "its file was deleted", disks[4]: "it is smaller than it was"})
+                         {disks[1]: "its file was deleted", disks[3]: "its file was deleted", disks[4]: "it has become too small"})
         self.reads_back(data)
         self.refused("replace", "tank", disks[0], disks[0], says="replace itself", changes=True)
         os.truncate(disks[4], 64 * MIB)
@@ -221,15 +221,42 @@ class Life(Owner):
         self.reads_back(data)
 
     def test_only_disk_loses_its_name(self):
-        """Nothing more is acknowledged that nobody will ever read; what is there can be copied from it."""
+        """As long as it is open all of it is there: the pool goes on, says what will be, and another disk can take its place."""
         disks = self.create(profile="single", disks=self.images(1))
         data = self.volume(size="8M", data=os.urandom(5 * MIB))
         self.import_pool()
         os.remove(disks[0])
-        self.wait_for(lambda: self.status()["state"] != "healthy", "it is told")
-        self.wait_for(lambda: self.run_poolctl("volume", "create", "tank/v", "1M").returncode, "nothing more is written")
+        self.wait_for(lambda: "gone when it is exported" in (self.status()["problem"] or ""), "it is told")
+        pool = self.status()
+        self.assertEqual(pool["state"], "degraded")
+        self.assertIn("its file was deleted", pool["problem"])
+        self.assertIn(f"poolctl replace tank {disks[0]} NEW", pool["action"])
+        self.assertEqual([event["object"] for event in self.document("events", "tank")["events"] if event["kind"] == "disk.leaving"], disks)
+        self.poolctl("volume", "create", "tank/more", "1M")
         self.reads_back(data)
-        self.run_poolctl("export", "tank")
+        self.image("d0")
+        self.poolctl("replace", "tank", disks[0], disks[0], "--wait")
+        self.assertEqual(self.status()["state"], "healthy")
+        self.export_pool()
+        self.reads_back(data)
+
+    def test_more_names_are_lost_than_parity_covers(self):
+        """The first counts as failed; the others stay what the rest is read from, until a new one has been made from them."""
+        disks = self.create(profile="raid5", disks=self.images(4))
+        data = self.volume(size="8M", data=os.urandom(5 * MIB))
+        self.import_pool()
+        for disk in disks[1:]:
+            os.remove(disk)
+        self.wait_for(lambda: "2 disks that the pool can't do without" in (self.status()["problem"] or ""), "it is told")
+        self.assertEqual(sorted(disk["state"] for disk in self.status()["disks"]), ["faulty", "online", "online", "online"])
+        self.poolctl("volume", "write", "tank/data", input=data)
+        self.reads_back(data)
+        for i, disk in enumerate(disks[1:], 1):
+            self.poolctl("replace", "tank", disk, self.image(f"new{i}"), "--wait")
+        self.assertEqual(self.status()["state"], "healthy")
+        self.export_pool()
+        self.reads_back(data)
+        self.assertIn("0 violations, 0 damaged", self.poolctl("debug", "verify", "tank"))
 
     def test_owner_is_named(self):
         self.create(profile="raid1", disks=self.images(2))

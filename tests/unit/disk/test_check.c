@@ -40,7 +40,7 @@ static void make_file(const char *name)
 
 static int check(struct disk *disk)
 {
-	return provider->ops->check(provider, disk);
+	return provider->ops->check(provider, disk, 64 * MIB);
 }
 
 static void look(void *argument)
@@ -56,6 +56,8 @@ static void look(void *argument)
 	assert_int_equal(check(disk), -ENXIO);
 	assert_int_equal(truncate(path, 64 * MIB), 0);
 	assert_int_equal(check(disk), 0);
+	/* What counts is what is needed, not what was there. */
+	assert_int_equal(provider->ops->check(provider, disk, 64 * MIB + 1), -ENXIO);
 	/* Another name is one. */
 	assert_int_equal(link(path, other), 0);
 	assert_int_equal(unlink(path), 0);
