@@ -50,18 +50,24 @@ static uint32_t floor_aus(const struct alloc_disk *disk)
 	return disk->au_count / 64 > 2 ? disk->au_count / 64 : 2;
 }
 
-/* The preferred disk, else the one with most free AUs outside the segment, else a column's own, when it works. */
-static unsigned choose_target(struct store *store, const struct segment *segment, unsigned column, unsigned preferred,
-			      unsigned leaving, const struct column_move *chosen, unsigned chosen_count)
+/* Both copies of what is mirrored in a pool without parity may lie on one disk. */
+static bool may_share_a_disk(struct store *store, const struct segment *segment)
+{
+	return alloc_geometry(store_alloc(store))->m == 0 && segment->record.k == 1 && segment->record.m == 1;
+}
+
+/* The preferred disk, or the one with most free AUs, of those that have no column of the segment; or of all but the leaving one. */
+static unsigned choose_disk(struct store *store, const struct segment *segment, unsigned preferred, unsigned leaving,
+			    const struct column_move *chosen, unsigned chosen_count, bool shared)
 {
 	unsigned best = DISK_ABSENT;
 	uint32_t most = 0;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = alloc_disk(store_alloc(store), i);
-		bool taken = in_segment(segment, i) || i == leaving;
+		bool taken = i == leaving || (!shared && in_segment(segment, i));
 		for (unsigned j = 0; j < chosen_count; j++)
-			taken |= chosen[j].to.disk == i;
+			taken |= !shared && chosen[j].to.disk == i;
 		if (taken || !disk_takes_columns(store, i))
 			continue;
 		if (i == preferred)
@@ -71,9 +77,20 @@ static unsigned choose_target(struct store *store, const struct segment *segment
 			best = i;
 		}
 	}
+	return best;
+}
+
+/* A disk outside of the segment, else the column's own, when it works, else one that has the other copy, where that may be. */
+static unsigned choose_target(struct store *store, const struct segment *segment, unsigned column, unsigned preferred,
+			      unsigned leaving, const struct column_move *chosen, unsigned chosen_count)
+{
+	unsigned best = choose_disk(store, segment, preferred, leaving, chosen, chosen_count, false);
 	unsigned own = segment->record.columns[column].disk;
+
 	if (best == DISK_ABSENT && own != DISK_ABSENT && own != leaving && disk_takes_columns(store, own))
 		return own;
+	if (best == DISK_ABSENT && may_share_a_disk(store, segment))
+		return choose_disk(store, segment, preferred, leaving, chosen, chosen_count, true);
 	return best;
 }
 
