@@ -151,7 +151,7 @@ void alloc_txg_begin(struct alloc *alloc, uint64_t txg);
 /* A batch was written completely: ranges of one segment, its summary, cells in its rows that hold nothing. 0 or -ENOMEM. */
 int alloc_txg_batch(struct alloc *alloc, uint32_t segment, const struct summary_range *ranges, unsigned range_count,
 		    const struct block_pointer *summary, const struct cell_extent *unused, size_t unused_count);
-/* The block at this pointer is dead. A double free is a broken invariant: -EINVAL. */
+/* The block at this pointer is dead. A double free is a broken invariant: -EINVAL, and nothing of it is freed. */
 int alloc_txg_free(struct alloc *alloc, const struct block_pointer *pointer);
 /* Appends all records that are due (PREVFINAL, SEG, BATCH, FREE; with `last` also every STALE) and not yet taken to *bytes. */
 int alloc_txg_take_records(struct alloc *alloc, bool last, struct array *bytes);

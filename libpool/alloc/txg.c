@@ -11,20 +11,27 @@
 #include "libpool/base/check.h"
 #include "libpool/format/dva.h"
 
+/* Nor freed in this txg. */
+static bool extent_is_live(const struct alloc *alloc, const struct segment *segment, unsigned column, unsigned row, unsigned rows)
+{
+	size_t first = cell_bit(alloc, column, row);
+
+	return segment->bits && bitmap_count(segment->bits, first, rows) == rows &&
+	       (!segment->freeing || bitmap_count(segment->freeing, first, rows) == 0);
+}
+
 static int free_extent(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows)
 {
 	struct cell_extent extent = { segment->id, (uint8_t)column, (uint16_t)row, (uint16_t)rows };
 	size_t first = cell_bit(alloc, column, row);
 
-	if (!segment->bits || bitmap_count(segment->bits, first, rows) != rows)
+	if (!extent_is_live(alloc, segment, column, row, rows))
 		return -EINVAL;
 	if (!segment->freeing) {
 		segment->freeing = calloc(BITMAP_WORDS(segment_bits(alloc, segment)), 8);
 		if (!segment->freeing)
 			return -ENOMEM;
 	}
-	if (bitmap_count(segment->freeing, first, rows) != 0)
-		return -EINVAL;
 	bitmap_set_range(segment->freeing, first, rows);
 	alloc_touch(alloc, segment->id);
 	return array_push(&alloc->txg_frees, &extent);
@@ -82,10 +89,15 @@ int alloc_txg_free(struct alloc *alloc, const struct block_pointer *pointer)
 	    !dva_valid(dva, pointer->psect, segment->record.k, alloc->geometry.rows))
 		return -EINVAL;
 	unsigned count = dva_runs(dva, pointer->psect, runs);
+	/* All of it or nothing: the other runs may be of another block. */
 	for (unsigned i = 0; i < count; i++) {
 		const struct batch_index *batch = alloc_batch_find(segment, runs[i].row);
 		if (batch && batch->txg != pointer->place)
 			return -EINVAL; /* the rows are another block's by now */
+		if (!extent_is_live(alloc, segment, runs[i].column, runs[i].row, runs[i].rows))
+			return -EINVAL;
+	}
+	for (unsigned i = 0; i < count; i++) {
 		int status = free_extent(alloc, segment, runs[i].column, runs[i].row, runs[i].rows);
 		if (status < 0)
 			return status;

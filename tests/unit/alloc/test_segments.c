@@ -283,9 +283,41 @@ static void test_table_bound(void **state)
 	alloc_free_all(alloc);
 }
 
+/* ---- what isn't all in use isn't freed in part ---- */
+
+static void test_free_of_what_is_dead_in_part(void **state)
+{
+	const uint32_t aus[] = {100, 100, 100, 100, 100, 100};
+	struct alloc *alloc = new_alloc(4, 2, 6, aus);
+	uint32_t id;
+
+	(void)state;
+	alloc_txg_begin(alloc, 1);
+	uint32_t sys = open_sys(alloc);
+	uint16_t base = sys_rows(alloc, sys, 3);
+	assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &id), 0);
+	uint16_t row = alloc_rows_take(alloc, id, 4);
+	struct summary_range range = {.base = row, .rows = 4};
+	struct dva at = {id, row, 4, 0};
+	struct block_pointer summary = {.dva = dva_pack(at), .place = 1, .birth = 1, .lsect = 1, .psect = 1, .type = TYPE_SUMMARY, .fill = 1};
+	struct cell_extent unused = {id, 1, row, 4};
+	assert_int_equal(alloc_txg_batch(alloc, id, &range, 1, &summary, &unused, 1), 0);
+	commit(alloc, sys, base);
+
+	/* Behind the summary the rest of the first column, and the second one, which holds nothing. */
+	alloc_txg_begin(alloc, 2);
+	at.offset = 1;
+	struct block_pointer block = {.dva = dva_pack(at), .place = 1, .birth = 1, .lsect = 7, .psect = 7, .type = TYPE_SUMMARY, .fill = 1};
+	assert_int_equal(alloc_txg_free(alloc, &block), -EINVAL);
+	block.lsect = block.psect = 3;
+	assert_int_equal(alloc_txg_free(alloc, &block), 0);
+	assert_int_equal(alloc_txg_free(alloc, &block), -EINVAL);
+	alloc_free_all(alloc);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_table_bound),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_table_bound), cmocka_unit_test(test_free_of_what_is_dead_in_part),
 					   cmocka_unit_test(test_every_pair), cmocka_unit_test(test_sizes), cmocka_unit_test(test_narrow),
 					   cmocka_unit_test(test_one_disk),   cmocka_unit_test(test_reuse), cmocka_unit_test(test_pinned),
 					   cmocka_unit_test(test_sys_degraded)};
