@@ -126,15 +126,14 @@ static int offline_locked(struct engine *engine, const char *text, bool dry_run,
 	return result;
 }
 
-/* A check may be asked of a read-only import: the next one may write. */
-static int check_writable(struct engine *engine, bool dry_run, struct pool_error *error)
+int disks_check_writable_for(struct engine *engine, bool dry_run, struct pool_error *error)
 {
 	return dry_run && core_read_only(engine->core) ? 0 : disks_check_writable(engine, error);
 }
 
 int engine_disk_offline(struct engine *engine, const char *disk, bool dry_run, struct pool_error *error)
 {
-	int result = check_writable(engine, dry_run, error);
+	int result = disks_check_writable_for(engine, dry_run, error);
 
 	if (result < 0)
 		return result;
@@ -373,7 +372,7 @@ static int online_locked(struct engine *engine, const char *text, const char *pa
 
 int engine_disk_online(struct engine *engine, const char *disk, const char *path, bool dry_run, struct pool_error *error)
 {
-	int result = check_writable(engine, dry_run, error);
+	int result = disks_check_writable_for(engine, dry_run, error);
 
 	if (result < 0)
 		return result;

@@ -12,10 +12,12 @@
 
 void engine_stop_background(struct engine *engine)
 {
+	/* First: a job that is just ending may wait for the lock that a look at a disk that hangs has. */
+	engine->watch_ends = true;
+	rt_queue_wake_all(engine->rt, &engine->watch_wake);
 	jobs_stop(engine);
 	engine->stopping = true;
 	rt_queue_wake_all(engine->rt, &engine->keeper_wake);
-	rt_queue_wake_all(engine->rt, &engine->watch_wake);
 	if (engine->fibers.pending)
 		(void)rt_group_wait(engine->rt, &engine->fibers);
 }

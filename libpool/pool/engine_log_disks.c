@@ -104,15 +104,9 @@ static int add_locked(struct engine *engine, const struct libpool_disk_add_optio
 	return result;
 }
 
-/* A check may be asked of a read-only import: the next one may write. */
-static int check_writable(struct engine *engine, bool dry_run, struct pool_error *error)
-{
-	return dry_run && core_read_only(engine->core) ? 0 : disks_check_writable(engine, error);
-}
-
 int engine_disk_add(struct engine *engine, const struct libpool_disk_add_options *options, struct pool_error *error)
 {
-	int result = check_writable(engine, options->dry_run, error);
+	int result = disks_check_writable_for(engine, options->dry_run, error);
 
 	if (result < 0)
 		return result;
@@ -146,7 +140,7 @@ static int remove_locked(struct engine *engine, const char *text, bool dry_run, 
 
 int engine_disk_remove(struct engine *engine, const char *disk, bool dry_run, struct pool_error *error)
 {
-	int result = check_writable(engine, dry_run, error);
+	int result = disks_check_writable_for(engine, dry_run, error);
 
 	if (result < 0)
 		return result;

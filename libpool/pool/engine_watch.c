@@ -86,13 +86,13 @@ static void watch(void *argument)
 	struct engine *engine = argument;
 	uint64_t interval_ns = WATCH_INTERVAL_NS;
 
-	while (!engine->stopping) {
+	while (!engine->watch_ends) {
 		if (rt_queue_wait_until(engine->rt, &engine->watch_wake, rt_now(engine->rt) + interval_ns))
 			continue;
 		/* One change at a time: nobody opens a disk meanwhile. */
 		interval_ns = WATCH_INTERVAL_NS;
 		rt_mutex_lock(engine->rt, &engine->disks_lock);
-		for (unsigned i = 0; i < DISKS_MAX && !engine->stopping; i++)
+		for (unsigned i = 0; i < DISKS_MAX && !engine->watch_ends; i++)
 			if (look_at(engine, i))
 				interval_ns = AGAIN_INTERVAL_NS;
 		rt_mutex_unlock(engine->rt, &engine->disks_lock);

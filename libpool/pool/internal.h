@@ -47,6 +47,7 @@ struct engine {
 	struct rt_queue keeper_wake;
 	bool keeper_asked;
 	struct rt_queue watch_wake; /* at the end */
+	bool watch_ends;
 	struct watched_disk watched[DISKS_MAX];
 
 	/* One sequence for events and history. */
@@ -167,6 +168,8 @@ uint64_t counters_overdue(struct engine *engine, unsigned index);
 
 /* 0, or -EROFS, -POOL_EHALTED with a text. */
 int disks_check_writable(struct engine *engine, struct pool_error *error);
+/* The same for a change or a dry run: that may be asked of a read-only import, as the next one may write. */
+int disks_check_writable_for(struct engine *engine, bool dry_run, struct pool_error *error);
 /* Configured, open and ONLINE. */
 bool disks_is_log(struct engine *engine, unsigned index);
 struct new_disk;
