@@ -48,7 +48,7 @@ int byte_ranges_add(struct array *ranges, uint64_t offset, uint64_t end)
 	}
 	if (ranges->count >= RANGES_MAX) {
 		byte_ranges_merge(ranges);
-		if (ranges->count >= RANGES_MAX / 2) /* or each further one would have them sorted again */
+		if (ranges->count >= RANGES_MAX / 2) /* or they would be sorted again too often */
 			return -ENOSPC;
 	}
 	return array_push(ranges, &range);
@@ -71,7 +71,8 @@ void dataset_changed(struct dataset *dataset, uint64_t txg, uint64_t offset, uin
 
 	if (!dataset_is_logged(dataset))
 		return;
-	if (byte_ranges_add(&dataset->changed[txg & 1], offset, offset + length) < 0)
+	/* When flushes are commits anyhow, nobody asks what has changed. */
+	if (core_flush_is_commit(core, txg) || byte_ranges_add(&dataset->changed[txg & 1], offset, offset + length) < 0)
 		core_changed_unloggable(core, txg);
 	else
 		core_changed(core, txg, bytes + INTENT_RECORD_SIZE);

@@ -140,7 +140,9 @@ int core_flush(struct core *core);
 void core_changed(struct core *core, uint64_t txg, uint64_t bytes);
 /* The same for a change that no record describes: flushes wait for its commit. */
 void core_changed_unloggable(struct core *core, uint64_t txg);
-/* The same where nobody has a handle: what was changed before, and wasn't told of, is durable after the next flush. */
+/* Whether one has been told of: nobody gathers changes of this txg, so that they need not be noted. */
+bool core_flush_is_commit(const struct core *core, uint64_t txg);
+/* A change where nobody has a handle: what was changed before, and wasn't told of, is durable after the next flush. */
 void core_flush_by_commit(struct core *core);
 
 #define CORE_FLUSH_TIMES 40u

@@ -270,6 +270,11 @@ void core_changed_unloggable(struct core *core, uint64_t txg)
 		core->intent.barrier_txg = txg;
 }
 
+bool core_flush_is_commit(const struct core *core, uint64_t txg)
+{
+	return core->intent.barrier_txg >= txg;
+}
+
 void core_flush_by_commit(struct core *core)
 {
 	core_changed_unloggable(core, core->open_txg);

@@ -12,19 +12,20 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-enum work { SEQUENTIAL_WRITE, RANDOM_WRITE, CACHED_READ, COLD_READ };
+enum work { SEQUENTIAL_WRITE, RANDOM_WRITE, SCATTERED_WRITE, CACHED_READ, COLD_READ };
 
 static const struct {
 	const char *name;
 	uint32_t block_bytes, request_bytes;
+	uint64_t volume_bytes;
 } works[] = {
-	[SEQUENTIAL_WRITE] = {"sequential-write-128k", 131072, 1048576},
-	[RANDOM_WRITE] = {"random-write-4k", 4096, 4096},
-	[CACHED_READ] = {"cached-read-4k", 4096, 4096},
-	[COLD_READ] = {"cold-read-4k", 4096, 4096},
+	[SEQUENTIAL_WRITE] = {"sequential-write-128k", 131072, 1048576, 32 * MIB},
+	[RANDOM_WRITE] = {"random-write-4k", 4096, 4096, 32 * MIB},
+	/* More of them in one txg than the intent log notes. */
+	[SCATTERED_WRITE] = {"scattered-write-4k", 4096, 4096, 128 * MIB},
+	[CACHED_READ] = {"cached-read-4k", 4096, 4096, 32 * MIB},
+	[COLD_READ] = {"cold-read-4k", 4096, 4096, 32 * MIB},
 };
-
-#define VOLUME_BYTES (32 * MIB)
 
 static enum work work;
 static unsigned count;
@@ -48,18 +49,19 @@ static void body(struct world *world)
 	struct pool_error error = {0};
 	struct volume *volume;
 	size_t size = works[work].request_bytes;
+	uint64_t volume_bytes = works[work].volume_bytes;
 	uint8_t *data = sim_allocate(MIB);
 
 	world_expect(world, world_import(world, true, &error), &error, "import");
-	world_expect(world, volume_create(world->datasets, "v", VOLUME_BYTES, works[work].block_bytes, BLOCK_COMPRESS_OFF, &error), &error,
+	world_expect(world, volume_create(world->datasets, "v", volume_bytes, works[work].block_bytes, BLOCK_COMPRESS_OFF, &error), &error,
 		     "create volume");
 	world_expect(world, volume_open(world->datasets, "v", &volume, &error), &error, "open volume");
 	content_fill(data, MIB, CONTENT_PLAIN, 1, 0, 1);
-	for (uint64_t at = 0; at < VOLUME_BYTES; at += MIB)
+	for (uint64_t at = 0; at < volume_bytes; at += MIB)
 		write_at(world, volume, data, at, MIB, at / MIB);
 	world_expect(world, core_commit(world->core), NULL, "commit");
 	for (unsigned i = 0; i < count; i++) {
-		uint64_t places = VOLUME_BYTES / size, place = work == SEQUENTIAL_WRITE ? i : sim_random_below(&world->random, places);
+		uint64_t places = volume_bytes / size, place = work == SEQUENTIAL_WRITE ? i : sim_random_below(&world->random, places);
 
 		if (work == COLD_READ)
 			blocks_drop_cache(core_blocks(world->core));

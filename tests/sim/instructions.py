@@ -17,6 +17,7 @@ import tempfile
 WORK = {
     "sequential-write-128k": (16, 32, 1024, "KiB", 560),
     "random-write-4k": (1000, 2000, 1, "operation", 8200),
+    "scattered-write-4k": (5000, 6000, 1, "operation", 9000),
     "cached-read-4k": (1000, 2000, 1, "operation", 2300),
     "cold-read-4k": (200, 400, 1, "operation", 11600),
 }
