@@ -77,6 +77,7 @@ int call_import(struct call *call, const char *name, bool read_only, struct sess
 	import.destroyed = options_have(&call->options, OPTION_DESTROYED);
 	import.rewind_txg = call->options.number[OPTION_REWIND];
 	import.missing_log = options_have(&call->options, OPTION_MISSING_LOG);
+	import.no_verify = options_have(&call->options, OPTION_NO_VERIFY);
 	code = session_import(session, call->host, &import, error);
 	if (code == -ENOENT && pools_find(call->host, name, &found, NULL) == -ENOENT)
 		return pools_not_found(call->host, name, error);

@@ -8,7 +8,8 @@
 #include "cli/text.h"
 
 static const char *const kind_names[] = {
-    [LIBPOOL_JOB_SCRUB] = "scrub", [LIBPOOL_JOB_REBUILD] = "rebuild", [LIBPOOL_JOB_RESYNC] = "resync"};
+    [LIBPOOL_JOB_SCRUB] = "scrub", [LIBPOOL_JOB_REBUILD] = "rebuild", [LIBPOOL_JOB_RESYNC] = "resync",
+    [LIBPOOL_JOB_VERIFY] = "verify"};
 
 const char *job_kind_name(uint32_t kind)
 {
@@ -17,7 +18,7 @@ const char *job_kind_name(uint32_t kind)
 
 uint32_t job_kind_bit(const char *name)
 {
-	for (uint32_t kind = LIBPOOL_JOB_SCRUB; kind <= LIBPOOL_JOB_RESYNC; kind++) {
+	for (uint32_t kind = LIBPOOL_JOB_SCRUB; kind <= LIBPOOL_JOB_VERIFY; kind++) {
 		if (strcmp(kind_names[kind], name) == 0)
 			return JOB_BIT(kind);
 	}

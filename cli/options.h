@@ -30,6 +30,7 @@
 	X(FORCE, "force", 'f', FLAG, NULL, "go on although what is there would be overwritten or is doubtful")    \
 	X(READ_ONLY, "read-only", 0, FLAG, NULL, "change nothing on the disks")                                   \
 	X(MISSING_LOG, "missing-log", 'm', FLAG, NULL, "although log disks are missing: give up what only they have")    \
+	X(NO_VERIFY, "no-verify", 0, FLAG, NULL, "after an unclean stop: don't verify what the last commits wrote")       \
 	X(REWIND, "rewind", 0, NUMBER, "TXG", "go back to transaction group TXG; discards what came later")       \
 	X(DESTROYED, "destroyed", 0, FLAG, NULL, "also destroyed pools")                                          \
 	X(CREATE_SIZE, "create-size", 0, SIZE, "SIZE", "create disks that are absent as sparse files of SIZE")    \

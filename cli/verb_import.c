@@ -27,8 +27,9 @@ int import_check(struct call *call)
 {
 	if (!call->target.pool[0] &&
 	    (options_have(&call->options, OPTION_FORCE) || options_have(&call->options, OPTION_REWIND) ||
-	     options_have(&call->options, OPTION_READ_ONLY) || options_have(&call->options, OPTION_MISSING_LOG)))
-		return call_usage(call, "import: --force, --rewind, --missing-log and --read-only need the name of a pool");
+	     options_have(&call->options, OPTION_READ_ONLY) || options_have(&call->options, OPTION_MISSING_LOG) ||
+	     options_have(&call->options, OPTION_NO_VERIFY)))
+		return call_usage(call, "import: --force, --rewind, --missing-log, --no-verify and --read-only need the name of a pool");
 	return 0;
 }
 
@@ -194,7 +195,7 @@ int wait_check(struct call *call)
 	for (size_t i = 0; i < call->operand_count; i++) {
 		if (!job_kind_bit(call->operands[i]))
 			return call_usage(
-			    call, "wait %s: there are no jobs called '%s': name scrub, rebuild or resync",
+			    call, "wait %s: there are no jobs called '%s': name scrub, rebuild, resync or verify",
 			    call->target.pool, call->operands[i]);
 	}
 	return 0;

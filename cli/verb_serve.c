@@ -54,6 +54,7 @@ static int import(struct call *call, libpool_pool **ret_pool)
 	    .destroyed = options_have(&call->options, OPTION_DESTROYED),
 	    .rewind_txg = call->options.number[OPTION_REWIND],
 	    .missing_log = options_have(&call->options, OPTION_MISSING_LOG),
+	    .no_verify = options_have(&call->options, OPTION_NO_VERIFY),
 	};
 	struct libpool_found found;
 	int code = import_pool(call->host, &options, ret_pool, &call->error);
@@ -177,7 +178,7 @@ static void fill_arguments(const struct call *call, char number[24], const char 
 		enum option_id option;
 		const char *text;
 	} passed[] = {{OPTION_FORCE, "--force"}, {OPTION_READ_ONLY, "--read-only"}, {OPTION_DESTROYED, "--destroyed"},
-		     {OPTION_MISSING_LOG, "--missing-log"}};
+		     {OPTION_MISSING_LOG, "--missing-log"}, {OPTION_NO_VERIFY, "--no-verify"}};
 	size_t count = 0;
 
 	arguments[count++] = "poolctl";

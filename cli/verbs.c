@@ -36,16 +36,19 @@ const struct verb verbs[] = {
 		     "changes where it can't be read: these are left out then, and the event log.lost tells.\n"
 		     "--missing-log takes one that lacks log disks and was not exported: what was flushed and not committed\n"
 		     "is lost with them, and status and the event log.lost tell of which transaction groups. It asks first: attached,\n"
-		     "the disks give it back. It is no option for unit files: each later loss would be accepted, too.",
+		     "the disks give it back. It is no option for unit files: each later loss would be accepted, too.\n"
+		     "A pool that was not exported is verified in the background as far as its last three commits go (the job\n"
+		     "verify of status): a disk that lies about what is durable shows itself, and what it lacks is made anew\n"
+		     "while the others have it. --no-verify leaves that out; a read-only import never does it.",
 	  .target = TARGET_POOL_OPTIONAL,
-	  .options = OPTIONS_TABLE | BIT(DRY_RUN) | BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(MISSING_LOG) | BIT(REWIND) | BIT(DESTROYED) | BIT(VERBOSE),
+	  .options = OPTIONS_TABLE | BIT(DRY_RUN) | BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(MISSING_LOG) | BIT(NO_VERIFY) | BIT(REWIND) | BIT(DESTROYED) | BIT(VERBOSE),
 	  .columns = list_columns, .check = import_check, .question = import_question, .work = import_work, .print = import_print },
 	{ .name = "serve", .operands = "POOL", .operands_min = 1, .operands_max = 1,
 	  .help = "import a pool and stay, for service managers",
 	  .details = "As import, but in the foreground. SIGTERM, SIGINT and 'poolctl export' end it and export the pool.\n"
 		     "Tells systemd when it is ready (Type=notify).",
 	  .target = TARGET_POOL,
-	  .options = BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(MISSING_LOG) | BIT(REWIND) | BIT(DESTROYED) | BIT(SOCKET),
+	  .options = BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(MISSING_LOG) | BIT(NO_VERIFY) | BIT(REWIND) | BIT(DESTROYED) | BIT(SOCKET),
 	  .check = serve_check, .question = import_question, .work = serve_work, .print = print_text },
 	{ .name = "export", .operands = "POOL", .operands_min = 1, .operands_max = 1, .help = "release the disks of a pool",
 	  .details = "Refused while volumes are in use, unless --force is given: their users' reads and writes fail from then on.",
@@ -205,7 +208,7 @@ const struct verb verbs[] = {
 	  .target = TARGET_POOL, .open = OPEN_READ, .options = OPTIONS_TABLE | BIT(VERBOSE), .columns = iostat_columns,
 	  .check = iostat_check, .work = iostat_work, .print_part = iostat_print_part },
 	{ .name = "wait", .operands = "POOL [JOB]...", .operands_min = 1, .operands_max = 4,
-	  .help = "wait until jobs are done", .details = "A JOB is scrub, rebuild or resync; all of them if none is named.",
+	  .help = "wait until jobs are done", .details = "A JOB is scrub, rebuild, resync or verify; all of them if none is named.",
 	  .target = TARGET_POOL, .open = OPEN_WRITE, .check = wait_check, .work = wait_work, .finish = wait_finish, .print = print_text },
 	{ .name = "debug verify", .operands = "POOL", .operands_min = 1, .operands_max = 1,
 	  .help = "check every invariant of the pool",

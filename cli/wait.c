@@ -14,7 +14,7 @@ int wait_for_jobs(struct call *call, uint32_t kinds)
 	struct call_request request = {.method = "wait", .params = params, .descriptor = -1, .what = what};
 	int code;
 
-	for (uint32_t kind = LIBPOOL_JOB_SCRUB; kind <= LIBPOOL_JOB_RESYNC; kind++) {
+	for (uint32_t kind = LIBPOOL_JOB_SCRUB; kind <= LIBPOOL_JOB_VERIFY; kind++) {
 		if (kinds != JOBS_ALL && kinds & JOB_BIT(kind))
 			json_object_array_add(jobs, json_object_new_string(job_kind_name(kind)));
 	}

@@ -57,6 +57,8 @@ bool segment_has_content(const struct segment *segment);
 bool row_is_live(const struct alloc *alloc, const struct segment *segment, unsigned row);
 /* Rows with a live cell; returns how many. */
 unsigned live_rows(const struct alloc *alloc, const struct segment *segment, uint64_t *ret_rows);
+/* The same of batches of these txgs only. */
+unsigned live_rows_of(const struct alloc *alloc, const struct segment *segment, uint64_t first_txg, uint64_t last_txg, uint64_t *ret_rows);
 /*
  * All rows with a live cell (of `filter`, if given) that a batch of a committed txg has. 0 or -ENOMEM; the plan is to be
  * released in any case.

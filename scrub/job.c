@@ -1,6 +1,7 @@
 /* Life of a job: requests, throttle, rate, and the persistent form. */
 #include "scrub/job.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "libpool/base/endian.h"
@@ -152,9 +153,13 @@ struct raw_job {
 	le64 cells_unrepaired;         /* 56 */
 	le64 started_ns, ended_ns;     /* 64 */
 	le64 unchecked;                /* 80 */
-	uint8_t reserved1[40];         /* 88 */
+	le64 first_txg, last_txg;      /* 88 */
+	uint8_t reserved1[24];         /* 104 */
 };
-_Static_assert(sizeof(struct raw_job) == JOB_RECORD_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_job) == JOB_RECORD_SIZE && offsetof(struct raw_job, cursor) == 12 &&
+		       offsetof(struct raw_job, errors_found) == 40 && offsetof(struct raw_job, unchecked) == 80 &&
+		       offsetof(struct raw_job, first_txg) == 88 && offsetof(struct raw_job, reserved1) == 104,
+	       "on disk");
 
 void job_key_encode(uint64_t id, uint8_t *ret_key)
 {
@@ -170,7 +175,8 @@ void job_encode(const struct job *job, uint8_t *ret_raw)
 			       .total_bytes = le64_make(job->total_bytes), .done_bytes = le64_make(job->done_bytes),
 			       .errors_found = le64_make(job->errors_found), .cells_repaired = le64_make(job->cells_repaired),
 			       .cells_unrepaired = le64_make(job->cells_unrepaired), .started_ns = le64_make(job->started_ns),
-			       .ended_ns = le64_make(job->ended_ns), .unchecked = le64_make(job->unchecked) };
+			       .ended_ns = le64_make(job->ended_ns), .unchecked = le64_make(job->unchecked),
+			       .first_txg = le64_make(job->first_txg), .last_txg = le64_make(job->last_txg) };
 
 	memcpy(ret_raw, &raw, sizeof(raw));
 }
@@ -189,9 +195,13 @@ int job_decode(const uint8_t *key, size_t key_size, const uint8_t *data, size_t 
 	if (key_size != JOB_KEY_SIZE || size != sizeof(raw))
 		return -POOL_EFORMAT;
 	memcpy(&raw, data, sizeof(raw));
-	if (le16_get(raw.version) != JOB_RECORD_VERSION || raw.kind < JOB_SCRUB || raw.kind > JOB_RESYNC ||
+	if (le16_get(raw.version) != JOB_RECORD_VERSION || raw.kind < JOB_SCRUB || raw.kind > JOB_VERIFY ||
 	    raw.state < JOB_RUNNING || raw.state > JOB_FAILED || raw.flags > 1 || !disk_valid(le16_get(raw.disk)) ||
 	    !disk_valid(le16_get(raw.target)) || le32_get(raw.cursor) > SEGMENTS_MAX)
+		return -POOL_EFORMAT;
+	/* A range, or none. */
+	if (raw.kind == JOB_VERIFY ? le64_get(raw.first_txg) == 0 || le64_get(raw.first_txg) > le64_get(raw.last_txg) :
+				     le64_get(raw.first_txg) || le64_get(raw.last_txg))
 		return -POOL_EFORMAT;
 	for (unsigned i = 0; i < sizeof(raw.reserved0); i++)
 		if (raw.reserved0[i])
@@ -216,6 +226,8 @@ int job_decode(const uint8_t *key, size_t key_size, const uint8_t *data, size_t 
 	job.started_ns = le64_get(raw.started_ns);
 	job.ended_ns = le64_get(raw.ended_ns);
 	job.unchecked = le64_get(raw.unchecked);
+	job.first_txg = le64_get(raw.first_txg);
+	job.last_txg = le64_get(raw.last_txg);
 	*ret_job = job;
 	rt_queue_init(&ret_job->wake);
 	return 0;

@@ -1,5 +1,5 @@
 /*
- * A job: scrub, rebuild or resync, as the pool layer starts, shows, stops and keeps it.
+ * A job: scrub, rebuild, resync or verification, as the pool layer starts, shows, stops and keeps it.
  *
  * The functions of scrub.h run in a fiber that the pool layer spawns, and return when the job has ended, was
  * cancelled, or can't go on. What must always hold: a job holds no pin on a segment while it sleeps or is paused;
@@ -16,7 +16,7 @@
 #include "libpool/format/summary.h"
 #include "libpool/store/store.h"
 
-enum job_kind { JOB_SCRUB = 1, JOB_REBUILD = 2, JOB_RESYNC = 3 };
+enum job_kind { JOB_SCRUB = 1, JOB_REBUILD = 2, JOB_RESYNC = 3, JOB_VERIFY = 4 };
 enum job_state { JOB_RUNNING = 1, JOB_PAUSED = 2, JOB_FINISHED = 3, JOB_CANCELLED = 4, JOB_FAILED = 5 };
 
 #define JOB_SAVE_SEGMENTS 64u /* the cursor is saved this often */
@@ -28,12 +28,13 @@ struct job {
 	bool deep;                 /* scrub: walk all trees too, when the cells are done */
 	uint16_t disk;             /* rebuild: every column leaves this disk; resync: the one that returns; DISK_ABSENT: none */
 	uint16_t target;           /* rebuild: where columns go if there is room; DISK_ABSENT: anywhere */
-	uint32_t cursor;           /* scrub: segments below are done */
+	uint32_t cursor;           /* scrub, verification: segments below are done */
+	uint64_t first_txg, last_txg; /* verification: of the batches that are looked at */
 	uint64_t bytes_per_second; /* throttle; 0: none */
 	uint64_t total_bytes, done_bytes;
 	uint64_t errors_found;     /* cells: wrong or unreadable, or (rebuild) that could not be made */
 	uint64_t cells_repaired, cells_unrepaired;
-	uint64_t unchecked;        /* scrub: cells that no disk has which is there and answers */
+	uint64_t unchecked;        /* scrub, verification: cells that no disk has which is there and answers */
 	uint64_t started_ns, ended_ns; /* real time */
 
 	/* Of this run. */
@@ -77,8 +78,12 @@ struct job_host {
 		      struct verify_result *ret_result);
 	/* core_check_areas for the pool: what a scrub looks at beside the cells. */
 	int (*areas)(void *argument, unsigned *ret_wrong, unsigned *ret_healed);
+	/* core_check_label_areas for the pool: the same for a verification. */
+	int (*label_areas)(void *argument, unsigned *ret_wrong, unsigned *ret_healed);
 	int (*repair_log)(void *argument, uint32_t segment, struct core_log_repair *ret_repair); /* core_log_repair; NULL: there is no log */
 	void (*damage)(void *argument, const struct job_damage *damage);
+	/* A verification: cells of batches whose commit was durable that were not on this disk. */
+	void (*missing)(void *argument, unsigned disk, uint64_t cells);
 	void (*event)(void *argument, const struct job *job, const char *text);
 	size_t blocks_max; /* of batches without summary that are remembered at a time, in cells; 0: 131072 */
 };

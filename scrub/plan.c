@@ -43,6 +43,27 @@ unsigned live_rows(const struct alloc *alloc, const struct segment *segment, uin
 	return count;
 }
 
+unsigned live_rows_of(const struct alloc *alloc, const struct segment *segment, uint64_t first_txg, uint64_t last_txg, uint64_t *ret_rows)
+{
+	uint64_t live[ROW_WORDS];
+	unsigned count = 0;
+
+	memset(ret_rows, 0, ROW_WORDS * sizeof(*ret_rows));
+	for (unsigned i = 0; i < segment->batch_count; i++) {
+		const struct batch_index *batch = &segment->batches[i];
+		if (batch->txg < first_txg || batch->txg > last_txg)
+			continue;
+		if (count == 0)
+			live_rows(alloc, segment, live);
+		unsigned stop = (unsigned)batch->base + batch->rows;
+		for (size_t row = bitmap_next_set(live, batch->base, stop); row != BITMAP_NONE; row = bitmap_next_set(live, row + 1, stop)) {
+			bitmap_set(ret_rows, row);
+			count++;
+		}
+	}
+	return count;
+}
+
 static int compare_batches(const void *a, const void *b)
 {
 	const struct batch_index *x = a, *y = b;

@@ -21,6 +21,11 @@ static int areas(void *argument, unsigned *ret_wrong, unsigned *ret_healed)
 	return core_check_areas(argument, ret_wrong, ret_healed);
 }
 
+static int label_areas(void *argument, unsigned *ret_wrong, unsigned *ret_healed)
+{
+	return core_check_label_areas(argument, ret_wrong, ret_healed);
+}
+
 static int repair_log(void *argument, uint32_t segment, struct core_log_repair *ret_repair)
 {
 	return core_log_repair(argument, segment, ret_repair);
@@ -29,7 +34,8 @@ static int repair_log(void *argument, uint32_t segment, struct core_log_repair *
 void job_host_init(struct job_host *host, struct core *core)
 {
 	*host = (struct job_host){ .rt = core_rt(core), .store = core_store(core), .argument = core, .commit = commit,
-				   .committed = committed, .areas = areas, .repair_log = repair_log };
+				   .committed = committed, .areas = areas, .label_areas = label_areas,
+				   .repair_log = repair_log };
 }
 
 struct pool_walk {

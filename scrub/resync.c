@@ -47,27 +47,6 @@ static int column_of(const struct segment *segment, unsigned disk)
 	return -1;
 }
 
-/* Rows of the batches of this pass; how many. */
-static unsigned pass_rows(const struct resync *resync, const struct segment *segment, uint64_t *ret_rows)
-{
-	uint64_t live[ROW_WORDS];
-	unsigned count = 0;
-
-	memset(ret_rows, 0, ROW_WORDS * sizeof(*ret_rows));
-	live_rows(resync->alloc, segment, live);
-	for (unsigned i = 0; i < segment->batch_count; i++) {
-		const struct batch_index *batch = &segment->batches[i];
-		if (batch->txg < resync->first_txg || batch->txg > resync->last_txg)
-			continue;
-		for (unsigned r = batch->base; r < (unsigned)batch->base + batch->rows; r++)
-			if (bitmap_get(live, r)) {
-				bitmap_set(ret_rows, r);
-				count++;
-			}
-	}
-	return count;
-}
-
 /* The summary is lost, so nothing can say whether the cells are old: they are made anew from the others. */
 static int rewrite_blindly(struct resync_task *task)
 {
@@ -172,7 +151,7 @@ static void resync_fiber(void *argument)
 	uint64_t rows[ROW_WORDS];
 	int status = 0;
 
-	if (pass_rows(resync, task->segment, rows)) {
+	if (live_rows_of(resync->alloc, task->segment, resync->first_txg, resync->last_txg, rows)) {
 		status = plan_make(resync->alloc, task->segment, resync->last_txg, rows, &task->plan);
 		for (size_t i = 0; i < task->plan.pieces.count && status == 0; i++)
 			status = resync_piece(task, array_at(&task->plan.pieces, struct row_piece, i));
@@ -201,7 +180,7 @@ static uint64_t count_bytes(struct resync *resync)
 	for (uint32_t id = 0; id < alloc_segment_count(resync->alloc); id++) {
 		const struct segment *segment = alloc_segment(resync->alloc, id);
 		if (column_of(segment, resync->job->disk) >= 0)
-			bytes += (uint64_t)pass_rows(resync, segment, rows) * CELL_SIZE;
+			bytes += (uint64_t)live_rows_of(resync->alloc, segment, resync->first_txg, resync->last_txg, rows) * CELL_SIZE;
 		if (id % YIELD_SEGMENTS == 0)
 			rt_yield(resync->host->rt);
 	}

@@ -27,6 +27,7 @@ struct scrub {
 	struct rt_queue ended;
 	int error;        /* -ENOMEM of a fiber */
 	struct array lost_batches; /* struct batch_index: their summaries can't be read */
+	uint64_t *missing; /* a verification: cells of each disk that were not there */
 };
 
 struct window_task {
@@ -61,6 +62,19 @@ static void account_rows(struct scrub *scrub, const struct row_window *window, u
 	job_account(scrub->job, scrub->host, (uint64_t)rows * (window->k + window->m) * CELL_SIZE);
 }
 
+/* Cells that the disk did give, with other content than was written. */
+static void note_missing(struct scrub *scrub, const struct segment *segment, const struct row_window *window)
+{
+	for (unsigned c = 0; scrub->missing && c < (unsigned)window->k + window->m; c++) {
+		uint16_t disk = segment->record.columns[c].disk;
+
+		for (unsigned r = 0; r < window->rows && disk != DISK_ABSENT; r++) {
+			uint8_t state = window->state[c][r];
+			scrub->missing[disk] += (state == CELL_REBUILT ? window->origin[c][r] : state) == CELL_BAD;
+		}
+	}
+}
+
 static void window_fiber(void *argument)
 {
 	struct window_task *task = argument;
@@ -72,6 +86,8 @@ static void window_fiber(void *argument)
 		status = settle_window(scrub->job, scrub->host, &task->window);
 	if (status < 0)
 		scrub->error = status;
+	else
+		note_missing(scrub, task->segment, &task->window);
 	account_rows(scrub, &task->window, task->rows);
 	window_release(&task->window);
 	summary_put(scrub->store, task->summary);
@@ -192,6 +208,7 @@ static int scrub_summary_piece(struct scrub *scrub, const struct segment_plan *p
 	if (status == 0 && rows) {
 		window_restore_summary(window); /* what is cached can be put back */
 		status = settle_window(scrub->job, scrub->host, window);
+		note_missing(scrub, segment, window);
 	} else if (status == -POOL_EDAMAGED || status == -ENOENT) {
 		status = lose_summary(scrub, segment->id, batch);
 	}
@@ -250,20 +267,33 @@ static int scrub_log(struct scrub *scrub, struct segment *segment)
 	return status;
 }
 
+/* The rows that the job is about; how many. */
+static unsigned wanted_rows(const struct scrub *scrub, const struct segment *segment, uint64_t *ret_rows)
+{
+	const struct job *job = scrub->job;
+
+	return job->kind == JOB_VERIFY ? live_rows_of(scrub->alloc, segment, job->first_txg, job->last_txg, ret_rows) :
+					 live_rows(scrub->alloc, segment, ret_rows);
+}
+
 static int scrub_segment(struct scrub *scrub, uint32_t id)
 {
 	struct segment *segment = alloc_segment(scrub->alloc, id);
+	uint64_t rows[ROW_WORDS];
 	struct segment_plan *plan;
 
-	if (segment && segment->record.class == CLASS_LOG && !alloc_segment_is_free(segment) && !segment->released)
+	/* What was in the log has been made again by the import, or it was refused. */
+	if (scrub->job->kind == JOB_SCRUB && segment && segment->record.class == CLASS_LOG && !alloc_segment_is_free(segment) &&
+	    !segment->released)
 		return scrub_log(scrub, segment);
-	if (!segment_has_content(segment))
+	if (!segment_has_content(segment) || wanted_rows(scrub, segment, rows) == 0)
 		return 0;
+	scrub->job->unsaved++;
 	plan = malloc(sizeof(*plan));
 	if (!plan)
 		return -ENOMEM;
 	alloc_pin(segment);
-	int status = plan_make(scrub->alloc, segment, scrub->host->committed(scrub->host->argument), NULL, plan);
+	int status = plan_make(scrub->alloc, segment, scrub->host->committed(scrub->host->argument), rows, plan);
 	if (status == 0 && plan->pieces.count) {
 		check_headers(scrub, segment);
 		status = scrub_batches(scrub, plan, segment);
@@ -282,7 +312,7 @@ static uint64_t count_bytes(struct scrub *scrub)
 	for (uint32_t id = scrub->job->cursor; id < alloc_segment_count(scrub->alloc); id++) {
 		const struct segment *segment = alloc_segment(scrub->alloc, id);
 		if (segment_has_content(segment))
-			bytes += (uint64_t)live_rows(scrub->alloc, segment, rows) *
+			bytes += (uint64_t)wanted_rows(scrub, segment, rows) *
 				 (segment->record.k + segment->record.m) * CELL_SIZE;
 		if (id % YIELD_SEGMENTS == 0)
 			rt_yield(scrub->host->rt);
@@ -290,11 +320,12 @@ static uint64_t count_bytes(struct scrub *scrub)
 	return bytes;
 }
 
-/* Labels, the sysmap, the batch map: before the cells, of which some may be dead then. */
+/* Labels, the sysmap, a scrub's batch map: before the cells, of which some may be dead then. */
 static int check_areas(struct job *job, const struct job_host *host)
 {
 	unsigned wrong = 0, healed = 0;
-	int status = host->areas(host->argument, &wrong, &healed);
+	int (*check)(void *, unsigned *, unsigned *) = job->kind == JOB_VERIFY ? host->label_areas : host->areas;
+	int status = check ? check(host->argument, &wrong, &healed) : 0;
 
 	job->errors_found += wrong;
 	job->cells_repaired += healed;
@@ -302,9 +333,9 @@ static int check_areas(struct job *job, const struct job_host *host)
 	return status;
 }
 
-int scrub_run(struct job *job, const struct job_host *host)
+static int run(struct job *job, const struct job_host *host, uint64_t *missing)
 {
-	struct scrub scrub = { .job = job, .host = host, .store = host->store, .alloc = store_alloc(host->store) };
+	struct scrub scrub = { .job = job, .host = host, .store = host->store, .alloc = store_alloc(host->store), .missing = missing };
 	struct array told, remade;
 	uint32_t done_before = job->cells_unrepaired ? job->cursor : 0;
 	int status = 0;
@@ -318,7 +349,7 @@ int scrub_run(struct job *job, const struct job_host *host)
 	job->total_bytes = job->done_bytes + count_bytes(&scrub);
 	uint64_t repaired = job->cells_repaired;
 	status = job_rest(job, host); /* one that is paused begins when it goes on */
-	if (status == 0 && host->areas)
+	if (status == 0)
 		status = check_areas(job, host);
 	while (status == 0 && job->cursor < alloc_segment_count(scrub.alloc)) {
 		if (job_must_rest(job, host)) {
@@ -331,8 +362,9 @@ int scrub_run(struct job *job, const struct job_host *host)
 			status = scrub.error;
 		if (status < 0)
 			break;
-		job->cursor++;
-		if (++job->unsaved >= JOB_SAVE_SEGMENTS && host->save) {
+		if (++job->cursor % YIELD_SEGMENTS == 0)
+			rt_yield(host->rt);
+		if (job->unsaved >= JOB_SAVE_SEGMENTS && host->save) {
 			drain(&scrub);
 			(void)host->save(host->argument, job);
 			job->unsaved = 0;
@@ -358,4 +390,28 @@ int scrub_run(struct job *job, const struct job_host *host)
 	if (job->cells_repaired != repaired)
 		(void)host->commit(host->argument);
 	return job_end(job, host, status);
+}
+
+int scrub_run(struct job *job, const struct job_host *host)
+{
+	return run(job, host, NULL);
+}
+
+int verify_last_run(struct job *job, const struct job_host *host)
+{
+	uint64_t *missing = calloc(DISKS_MAX, sizeof(*missing));
+
+	if (!missing)
+		return job_end(job, host, -ENOMEM);
+	/* What it had found to be lost is looked at again, to name it. */
+	if (job->cells_unrepaired) {
+		job->cursor = 0;
+		job->done_bytes = job->errors_found = job->cells_repaired = job->cells_unrepaired = job->unchecked = 0;
+	}
+	int status = run(job, host, missing);
+	for (unsigned i = 0; i < DISKS_MAX && host->missing; i++)
+		if (missing[i])
+			host->missing(host->argument, i, missing[i]);
+	free(missing);
+	return status;
 }

@@ -15,6 +15,13 @@
 int scrub_run(struct job *job, const struct job_host *host);
 
 /*
+ * The same for batches of job->first_txg to last_txg only, and nothing but labels and the sysmap beside them: what the last commits
+ * before an unclean stop wrote. A disk that lies about flushes lacks some of it after a power loss, which nobody sees until other
+ * disks are gone.
+ */
+int verify_last_run(struct job *job, const struct job_host *host);
+
+/*
  * Gives every row its redundancy back: first the cells whose write failed (STALE), in place; then columns without a
  * disk, and every column of job->disk, onto job->target or onto any disk with room: those segments first that
  * lack most. A disk that is being left gets no new segments while the job runs. -ENOSPC:

@@ -144,7 +144,7 @@ struct libpool_found {
 };
 LIBPOOL_API int libpool_find(const struct libpool_host *host, struct libpool_found **ret_found, size_t *ret_count, struct libpool_error *error);
 
-struct libpool_import_options {
+struct libpool_import_options { /* the disks are locked until libpool_close */
 	size_t size;
 	const char *name;      /* name or guid in hex */
 	uint32_t read_only;
@@ -152,8 +152,8 @@ struct libpool_import_options {
 	uint32_t destroyed;    /* also a destroyed pool (for reading) */
 	uint64_t rewind_txg;   /* go back to this txg: discards what came later */
 	uint32_t missing_log;  /* although log disks are missing: what only they had, flushed and never committed, is given up */
+	uint32_t no_verify;    /* after an unclean stop: a job of kind VERIFY that reads what the last commits wrote isn't started */
 };
-/* Exclusive: the disks are locked until libpool_close. */
 LIBPOOL_API int libpool_import(const struct libpool_host *host, const struct libpool_import_options *options, libpool_pool **ret_pool,
 			       struct libpool_error *error);
 
@@ -300,9 +300,9 @@ LIBPOOL_API int libpool_property_inherit(libpool_pool *pool, const char *dataset
 LIBPOOL_API int libpool_property_check(libpool_pool *pool, const char *dataset, const char *name, const char *value,
 				       struct libpool_error *error);
 
-/* ---- Jobs: scrub, rebuild, resync ----------------------------------------------------------------------- */
+/* ---- Jobs: scrub, rebuild, resync, verify ------------------------------------------------------------------- */
 
-enum libpool_job_kind { LIBPOOL_JOB_SCRUB = 1, LIBPOOL_JOB_REBUILD = 2, LIBPOOL_JOB_RESYNC = 3 };
+enum libpool_job_kind { LIBPOOL_JOB_SCRUB = 1, LIBPOOL_JOB_REBUILD = 2, LIBPOOL_JOB_RESYNC = 3, LIBPOOL_JOB_VERIFY = 4 };
 enum libpool_job_state { LIBPOOL_JOB_RUNNING = 1, LIBPOOL_JOB_PAUSED = 2, LIBPOOL_JOB_FINISHED = 3, LIBPOOL_JOB_CANCELLED = 4, LIBPOOL_JOB_FAILED = 5 };
 
 struct libpool_job {

@@ -168,7 +168,8 @@ static int import_core(const struct engine_host *host, const struct libpool_impo
 {
 	struct core_options core_options = core_options_of(host);
 	struct core_import import = {.read_only = options->read_only, .force = options->force, .rewind_txg = options->rewind_txg,
-				     .missing_log = options->missing_log};
+				     .missing_log = options->missing_log,
+				     .first = options->no_verify ? NULL : jobs_note_verification};
 	struct pool_error local = {0};
 	bool destroyed = false;
 	int result = gather(host, options, DISK_OPEN_EXCLUSIVE | (options->read_only ? DISK_OPEN_READ_ONLY : 0), &import.disks,
@@ -306,6 +307,7 @@ int engine_import(const struct engine_host *host, const struct libpool_import_op
 		core_abandon(core);
 		return pool_error_set(error, result, "no memory");
 	}
+	engine->no_verify = options->no_verify;
 	result = bring_up(engine, error);
 	if (result < 0) {
 		engine_abandon(engine);
@@ -345,7 +347,7 @@ int engine_set_destroyed(const struct engine_host *host, const char *name, bool 
 {
 	struct libpool_import_options options = {.name = name, .destroyed = !destroyed};
 	struct core_options core_options = core_options_of(host);
-	struct core_import import = {0};
+	struct core_import import = {.first = jobs_note_verification};
 	struct core *core;
 	int result = gather(host, &options, DISK_OPEN_EXCLUSIVE, &import.disks, &import.disk_count, NULL, error);
 

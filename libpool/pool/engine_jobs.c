@@ -163,6 +163,10 @@ static void fill(struct engine *engine, struct job *job, struct libpool_job *ret
 	jobs_describe_disk(engine, job, ret_job->object, sizeof(ret_job->object));
 	if (job->state == JOB_FAILED)
 		snprintf(ret_job->text, sizeof(ret_job->text), "%s", jobs_failure_text(job->error));
+	else if (job->kind == JOB_VERIFY)
+		snprintf(ret_job->text, sizeof(ret_job->text), "what was written in txgs %llu to %llu, the last before an unclean stop%s",
+			 (unsigned long long)job->first_txg, (unsigned long long)job->last_txg,
+			 job->unchecked ? "; not all of its disks were there, up to date and answering" : "");
 	else if (job->kind == JOB_SCRUB && job->unchecked)
 		snprintf(ret_job->text, sizeof(ret_job->text), "%s%llu cells were not checked: no disk that is there and answers has them",
 			 job->deep ? "with all trees; " : "", (unsigned long long)job->unchecked);

@@ -36,6 +36,7 @@ struct engine {
 	struct core *core;
 	struct datasets *datasets;
 	bool stopping, hurried;
+	bool no_verify; /* of what the last commits before an unclean stop wrote */
 	uint64_t imported_ns;
 	uint64_t cache_limit_host; /* what the host allows */
 	uint64_t cache_limit;      /* what is in force */
@@ -209,8 +210,10 @@ int owner_property_get(struct engine *engine, const struct dataset_record *recor
 int owner_property_set(struct engine *engine, const struct dataset_record *record, const char *name, const char *value, bool check_only,
 		       struct pool_error *error);
 
-/* ---- jobs.c, engine_jobs.c ---- */
+/* ---- jobs.c, engine_jobs.c, engine_last_commits.c ---- */
 
+/* For core_import's first commit: a verification of what the last commits wrote, which jobs_open starts. */
+void jobs_note_verification(void *argument, struct core *core);
 int jobs_open(struct engine *engine);  /* loads what was running and starts it again */
 void jobs_stop(struct engine *engine); /* saves cursors, waits for the fibers */
 void jobs_free(struct engine *engine);

@@ -19,10 +19,10 @@
 #define KICK_DELAY_NS (200 * NS_PER_MS)
 
 _Static_assert((int)JOB_SCRUB == LIBPOOL_JOB_SCRUB && (int)JOB_REBUILD == LIBPOOL_JOB_REBUILD &&
-		       (int)JOB_RESYNC == LIBPOOL_JOB_RESYNC && (int)JOB_FAILED == LIBPOOL_JOB_FAILED,
+		       (int)JOB_RESYNC == LIBPOOL_JOB_RESYNC && (int)JOB_VERIFY == LIBPOOL_JOB_VERIFY && (int)JOB_FAILED == LIBPOOL_JOB_FAILED,
 	       "kinds and states are those of libpool.h");
 
-static const char *const kind_names[JOB_KINDS] = {"", "scrub", "rebuild", "resync"};
+static const char *const kind_names[JOB_KINDS] = {"", "scrub", "rebuild", "resync", "verify"};
 
 struct pool_job *jobs_find(struct jobs *jobs, enum job_kind kind, unsigned disk)
 {
@@ -108,6 +108,16 @@ static void job_damage(void *argument, const struct job_damage *damage)
 	damage_report(argument, &pointer, &owner, -POOL_EDAMAGED);
 }
 
+static void job_missing(void *argument, unsigned disk, uint64_t cells)
+{
+	char path[LIBPOOL_PATH_MAX];
+
+	engine_disk_text(argument, disk, path, sizeof(path));
+	engine_eventf(argument, 2, "disk.lied", path,
+		      "%llu cells that it had reported as durable before the unclean stop were not on it: does its cache survive a loss of power?",
+		      (unsigned long long)cells);
+}
+
 const char *jobs_failure_text(int error)
 {
 	return error == -ENOSPC ? "some columns found no place: add a disk or free space" : pool_error_string(error);
@@ -140,6 +150,8 @@ static int run(struct pool_job *pool_job)
 		return scrub_run(&pool_job->job, host);
 	case JOB_REBUILD:
 		return rebuild_run(&pool_job->job, host);
+	case JOB_VERIFY:
+		return verify_last_run(&pool_job->job, host);
 	default:
 		return resync_run(&pool_job->job, host);
 	}
@@ -193,7 +205,7 @@ static void job_fiber(void *argument)
 		tell_end(engine, &pool_job->job);
 		follow_up(engine, &pool_job->job);
 		replace_last(engine, &pool_job->job);
-		kick = pool_job->job.state == JOB_FINISHED && pool_job->job.kind != JOB_SCRUB;
+		kick = pool_job->job.state == JOB_FINISHED && (pool_job->job.kind == JOB_REBUILD || pool_job->job.kind == JOB_RESYNC);
 	}
 	list_remove(&pool_job->node);
 	free(pool_job);
@@ -299,6 +311,8 @@ static bool is_still_due(struct engine *engine, const struct job *job)
 		return false;
 	if (job->kind == JOB_SCRUB)
 		return true;
+	if (job->kind == JOB_VERIFY)
+		return !engine->no_verify;
 	/* Others are found by what they are for; only a replacement isn't. */
 	return job->kind == JOB_REBUILD && job->disk != DISK_ABSENT && store_disk(core_store(engine->core), job->disk)->configured;
 }
@@ -374,6 +388,11 @@ static int areas(void *argument, unsigned *ret_wrong, unsigned *ret_healed)
 	return core_check_areas(((struct engine *)argument)->core, ret_wrong, ret_healed);
 }
 
+static int label_areas(void *argument, unsigned *ret_wrong, unsigned *ret_healed)
+{
+	return core_check_label_areas(((struct engine *)argument)->core, ret_wrong, ret_healed);
+}
+
 int jobs_open(struct engine *engine)
 {
 	struct jobs *jobs = calloc(1, sizeof(*jobs));
@@ -394,8 +413,10 @@ int jobs_open(struct engine *engine)
 		.save = save,
 		.verify = verify,
 		.areas = areas,
+		.label_areas = label_areas,
 		.repair_log = repair_log,
 		.damage = job_damage,
+		.missing = job_missing,
 		.event = job_event,
 	};
 	engine->jobs = jobs;

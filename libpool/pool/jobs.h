@@ -5,7 +5,7 @@
 #include "libpool/pool/internal.h"
 #include "scrub/job.h"
 
-#define JOB_KINDS 4u /* 1 to 3 are used */
+#define JOB_KINDS 5u /* 1 to 4 are used */
 
 struct pool_job {
 	struct list node;

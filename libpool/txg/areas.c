@@ -266,7 +266,7 @@ static int check_disks(struct areas *areas, const char *name, int (*check)(void 
 	return status;
 }
 
-int core_check_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_healed)
+int core_check_label_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_healed)
 {
 	struct areas *areas = calloc(1, sizeof(*areas));
 	unsigned wrong = 0, healed = 0, lacking;
@@ -293,10 +293,15 @@ int core_check_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_heale
 		status = core_commit_forced(core);
 		healed += status == 0 ? lacking : 0;
 	}
-	if (status == 0)
-		status = mend_batch_map(core, &wrong, &healed);
 	free(areas);
 	*ret_wrong = wrong;
 	*ret_healed = healed;
 	return status;
+}
+
+int core_check_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_healed)
+{
+	int status = core_check_label_areas(core, ret_wrong, ret_healed);
+
+	return status == 0 ? mend_batch_map(core, ret_wrong, ret_healed) : status;
 }

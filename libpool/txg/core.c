@@ -181,6 +181,12 @@ uint64_t core_committed_txg(const struct core *core)
 	return core->committed_txg;
 }
 
+void core_imported_txgs(const struct core *core, uint64_t *ret_first, uint64_t *ret_last)
+{
+	*ret_first = core->imported_txgs[0];
+	*ret_last = core->imported_txgs[1];
+}
+
 uint64_t core_open_txg(const struct core *core)
 {
 	return core->open_txg;

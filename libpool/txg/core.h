@@ -68,6 +68,9 @@ struct core_import {
 	bool force;          /* (a multihost pool in use is refused all the same) last used by another host; split in two: the newer half; with read_only: although too much is lost; flushed changes below damaged nodes are given up */
 	uint64_t rewind_txg; /* 0: the newest */
 	bool missing_log;    /* what only lost log disks had is given up: core_log_loss */
+	/* Before the first commit of an import after an unclean stop: what it puts into the MOS is part of that. May be NULL. */
+	void (*first)(void *argument, struct core *core);
+	void *argument;
 };
 int core_import(const struct core_options *options, const struct core_import *import, struct core **ret_core, struct pool_error *error);
 /*
@@ -102,6 +105,8 @@ uint64_t core_open_txg(const struct core *core);
 uint64_t core_commit_time(const struct core *core);
 uint64_t core_commits(const struct core *core); /* of this import */
 bool core_imported_clean(const struct core *core);
+/* Of the last three commits before the import. */
+void core_imported_txgs(const struct core *core, uint64_t *ret_first, uint64_t *ret_last);
 /* What can't be read no later import could read: no disk is missing. Or it doesn't matter: read-only, or forced. */
 bool core_loss_is_certain(const struct core *core);
 uint64_t core_next_dataset_id(struct core *core); /* hands out an id, made durable by the txg that is open */
@@ -243,6 +248,8 @@ const char *core_failure_text(const struct core *core, int status);
  * the newest are written anew, a sysmap and leaves of the map by a commit. 0 with the number of all, -ENOMEM, -POOL_EHALTED. Waits.
  */
 int core_check_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_healed);
+/* The same without the batch map, which is as large as the pool. */
+int core_check_label_areas(struct core *core, unsigned *ret_wrong, unsigned *ret_healed);
 
 /* Rewrites labels with a changed configuration (disk added, removed, renamed pool, destroyed flag) on all open disks. */
 int core_label_update(struct core *core, const struct label *label, struct pool_error *error);

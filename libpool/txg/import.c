@@ -256,7 +256,7 @@ static int give_up_log(struct core *core)
  * not come back, and a txg number that the lost future had must not be given out again by an import that finds this one
  * exported: without a commit that makes the jump of the numbers durable there is no import.
  */
-static int take_over(struct core *core, const struct selection *selection, struct pool_error *error)
+static int take_over(struct core *core, const struct core_import *import, const struct selection *selection, struct pool_error *error)
 {
 	const char *name = core->label->name;
 	int status = claim(core);
@@ -270,6 +270,8 @@ static int take_over(struct core *core, const struct selection *selection, struc
 				      core->halted ? core->halt_reason : pool_error_string(status));
 	if (core->imported_clean)
 		return 0;
+	if (import->first)
+		import->first(import->argument, core);
 	status = give_up_log(core);
 	if (status == 0)
 		status = core_commit_forced(core);
@@ -342,7 +344,7 @@ static int import_selected(const struct core_options *options, const struct core
 	if (status == 0) {
 		alloc_space(core->alloc, &core->space);
 		if (!core->read_only)
-			status = take_over(core, selection, error);
+			status = take_over(core, import, selection, error);
 	}
 	if (status < 0) {
 		heartbeat_stop(heartbeat);

@@ -81,6 +81,7 @@ struct core {
 	struct log_entry log_now;            /* of the txg in sync */
 	uint64_t log_oldest;                 /* oldest txg whose log an import of the txg in sync needs */
 	uint64_t recent_txgs[3];             /* newest first, the last commit included */
+	uint64_t imported_txgs[2];           /* first and last of these, when the pool was imported */
 };
 
 /* create.c */

@@ -363,6 +363,8 @@ int core_load(struct core *core, const struct uberblock *uberblock, struct pool_
 		core->recent_txgs[0] = commit->txg;
 		core->recent_txgs[1] = commit->recent_txgs[0];
 		core->recent_txgs[2] = commit->recent_txgs[1];
+		core->imported_txgs[0] = commit->recent_txgs[1] ? commit->recent_txgs[1] : 1;
+		core->imported_txgs[1] = commit->txg;
 		core->next_dataset = commit->next_dataset;
 		core->committed_txg = commit->txg;
 	} else {

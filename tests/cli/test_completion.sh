@@ -32,7 +32,7 @@ expect "verify" debug ""
 expect "raid1 raid1c3 raid5" create tank "raid"
 expect "--create-size --dry-run --json" create --
 expect "--wait --deep" scrub --
-expect "scrub rebuild" wait tank ""
+expect "scrub rebuild verify" wait tank ""
 expect "ro nochildren nosuid" mount tank/a /mnt -o ""
 expect "ro,noatime,nochildren" mount tank/a /mnt -o ro,noatime,noch
 expect "--json --folder" volume list --

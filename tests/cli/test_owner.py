@@ -152,6 +152,26 @@ class Life(Owner):
         self.poolctl("export", "tank")
         self.assertEqual(self.sockets(), [])
 
+    def jobs_after_a_kill(self, *options):
+        os.kill(self.import_pool(), signal.SIGKILL)
+        self.wait_until_in_use(False)
+        self.import_pool(*options)
+        self.poolctl("wait", "tank", "verify")
+        jobs = self.document("status", "tank")["pools"][0]["jobs"]
+        self.poolctl("export", "tank")
+        return [(job["state"], job["errors_found"]) for job in jobs if job["kind"] == "verify"]
+
+    def test_last_commits_are_verified(self):
+        """After an unclean stop only, and not if that isn't wanted."""
+        self.create()
+        self.volume()
+        self.import_pool()
+        self.assertEqual(self.document("status", "tank")["pools"][0]["jobs"], [])
+        self.poolctl("export", "tank")
+        self.assertEqual(self.jobs_after_a_kill("--no-verify"), [])
+        self.assertEqual(self.jobs_after_a_kill(), [("finished", 0)])
+        self.refused("import", "--no-verify", says="need the name of a pool", code=2)
+
     def test_owner_that_hangs(self):
         self.create()
         pid = self.import_pool()

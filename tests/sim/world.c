@@ -254,7 +254,8 @@ int world_import(struct world *world, bool with_engine, struct pool_error *error
 	world->host = (struct engine_host){.rt = world->rt, .provider = world->provider, .core = world_core_options(world)};
 	int result = engine_import(&world->host, &(struct libpool_import_options){.size = sizeof(struct libpool_import_options),
 										   .name = "simulated",
-										   .missing_log = world->missing_log},
+										   .missing_log = world->missing_log,
+										   .no_verify = world->no_verify},
 				   &world->engine, error);
 
 	if (result) {

@@ -45,6 +45,7 @@ struct world {
 	struct core *core;     /* NULL: no pool is open */
 	struct datasets *datasets;
 	struct core_log_counters log; /* as of the last flush */
+	bool no_verify;   /* imports don't verify what the last commits wrote */
 	bool missing_log; /* imports go on without a log that is lost with log disks */
 	void (*body)(struct world *world);
 

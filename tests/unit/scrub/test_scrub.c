@@ -731,12 +731,22 @@ static void test_record(void **state)
 	static const struct {
 		unsigned at;
 		uint8_t value;
-	} wrong[] = {{0, 2}, {2, 0}, {2, 4}, {3, 0}, {3, 6}, {4, 2}, {5, 1}, {9, 9}, {11, 3}, {15, 2}, {88, 1}, {127, 1}};
+	} wrong[] = {{0, 2}, {2, 0}, {2, 4}, {2, 5}, {3, 0}, {3, 6}, {4, 2}, {5, 1}, {9, 9}, {11, 3}, {15, 2}, {88, 1}, {96, 1}, {104, 1}, {127, 1}};
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		memcpy(again, raw, sizeof(raw));
 		again[wrong[i].at] = wrong[i].value;
 		assert_int_equal(job_decode(key, sizeof(key), again, sizeof(again), &back), -POOL_EFORMAT);
 	}
+	job_init(&job, 1, JOB_VERIFY);
+	job.first_txg = 70;
+	job.last_txg = 72;
+	job_encode(&job, raw);
+	assert_int_equal(job_decode(key, sizeof(key), raw, sizeof(raw), &back), 0);
+	assert_int_equal(back.first_txg, 70);
+	assert_int_equal(back.last_txg, 72);
+	job.last_txg = 69;
+	job_encode(&job, raw);
+	assert_int_equal(job_decode(key, sizeof(key), raw, sizeof(raw), &back), -POOL_EFORMAT);
 }
 
 int main(void)
