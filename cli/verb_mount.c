@@ -68,7 +68,7 @@ static void become_server(const char *const *arguments, int answer)
 		execv(path, (char *const *)(uintptr_t)arguments);
 	}
 	execvp(PROGRAM, (char *const *)(uintptr_t)arguments);
-	dprintf(2, "%s: %s\n", PROGRAM, strerror(errno));
+	dprintf(2, "%s: %s can't be started: %s; it has to be beside poolctl or in PATH\n", PROGRAM, PROGRAM, strerror(errno));
 	_exit(EXIT_CODE_FAILURE);
 }
 
