@@ -4,8 +4,8 @@
  * inode. Everything else, above all changes of names, has none: then a sync is a commit, and what comes after it can be logged again.
  *
  * What must always hold: a group has all changes of a file system that no commit contains, or none of them. So a txg in which something was changed that has
- * no record is never logged from then on, and what a file system has changed in the txg under way is waited for. What is logged was written by somebody who
- * has his answer, except for parts of records that a write is just making of larger ones: it is then as if it had been interrupted there.
+ * no record is never logged from then on, and what a file system has changed in the txg under way is waited for. Nothing waits
+ * between the first byte of a change and filesystem_file_changed: so a group that is gathered has all of it or nothing.
  */
 #include <errno.h>
 #include <stdlib.h>

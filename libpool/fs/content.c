@@ -120,6 +120,14 @@ int content_resize(struct fs_node *node, uint64_t txg, uint64_t size)
 	return status;
 }
 
+int content_prepare(struct fs_node *node, uint64_t txg, uint64_t offset, size_t length)
+{
+	if (content_fits_inside(node, offset + length) || node->inode.inline_length || blob_is_untouched(node->object))
+		return 0;
+	int status = offset > node->inode.size ? clear_tail(node, txg, offset) : 0;
+	return status == 0 ? blob_prepare_write(node->object, txg, offset, length) : status;
+}
+
 int content_write(struct fs_node *node, uint64_t txg, uint64_t offset, size_t length, const void *source)
 {
 	struct inode_record *inode = &node->inode;
@@ -138,8 +146,6 @@ int content_write(struct fs_node *node, uint64_t txg, uint64_t offset, size_t le
 		status = content_spill(node, txg, end);
 	else
 		status = set_shift(node, txg, length);
-	if (status == 0 && offset > inode->size)
-		status = clear_tail(node, txg, offset);
 	if (status == 0)
 		status = blob_write(node->object, txg, offset, length, source);
 	if (status == 0 && end > inode->size)

@@ -25,6 +25,11 @@ bool content_fits_inside(const struct fs_node *node, uint64_t end);
 /* What this writes at most: content that moves from the inode into a record. */
 uint64_t content_resize_cells(const struct fs_node *node, uint64_t size);
 int content_resize(struct fs_node *node, uint64_t txg, uint64_t size);
+/*
+ * Reads what a write that is logged would have to wait for, so that it doesn't: what others do meanwhile, as gathering a group of the
+ * log, finds all of it or nothing. Changes nothing that anybody sees.
+ */
+int content_prepare(struct fs_node *node, uint64_t txg, uint64_t offset, size_t length);
 /* Grows the file if need be. */
 int content_write(struct fs_node *node, uint64_t txg, uint64_t offset, size_t length, const void *source);
 /* The range, which ends within the file, becomes zeroes. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Reading and writing files. A large change is cut into pieces with a transaction handle each, so that none holds a txg
- * open for long; in a crash each piece is there as a whole or not at all, and none without those before it, unless the intent
- * log has part of one that was never acknowledged (docs/decisions.md, 54).
+ * open for long; in a crash each piece is there as a whole or not at all, and none without those before it. So what a write waits for
+ * comes before it changes anything: groups of the intent log are gathered meanwhile.
  */
 #include "libpool/fs/content.h"
 
@@ -103,7 +103,10 @@ static int write_piece(struct fs_node *node, uint64_t offset, size_t length, con
 	bool logged = content_is_logged(node, offset + length);
 	if (!logged)
 		filesystem_changed(node->fs->dataset, txg);
-	status = node_change_begin(node, txg, &before);
+	status = content_prepare(node, txg, offset, length);
+	/* From here to where it is noted for the log nothing waits. */
+	if (status == 0)
+		status = node_change_begin(node, txg, &before);
 	if (status == 0)
 		status = change_done(node, txg, flags, &before, content_write(node, txg, offset, length, source));
 	if (logged)
@@ -114,14 +117,21 @@ static int write_piece(struct fs_node *node, uint64_t offset, size_t length, con
 	return status;
 }
 
+/* What fits into one piece isn't cut, wherever it lies. */
+static size_t next_piece(uint64_t offset, size_t left, uint64_t unit)
+{
+	size_t piece = (size_t)(unit - offset % unit);
+
+	return piece < left && !(unit == PIECE_BYTES && left <= unit) ? piece : left;
+}
+
 int file_write_locked(struct fs_node *node, uint64_t offset, size_t length, const void *source, unsigned flags, size_t *ret_length)
 {
 	size_t done = 0;
 	int status = change_check(node, offset, length);
 
 	for (uint64_t unit = PIECE_BYTES; done < length && status == 0;) {
-		size_t piece = (size_t)(unit - (offset + done) % unit);
-		piece = piece < length - done ? piece : length - done;
+		size_t piece = next_piece(offset + done, length - done, unit);
 		status = write_piece(node, offset + done, piece, (const uint8_t *)source + done, flags);
 		if (status == 0) {
 			done += piece;

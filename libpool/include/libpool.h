@@ -535,8 +535,8 @@ LIBPOOL_API int libpool_pool_sync(libpool_pool *pool, struct libpool_error *erro
  * give a node to the caller (lookup, make, link) also hold it, once for each time, until libpool_fs_forget: a held node that loses
  * its last name lives on until then. Calls may come from any number of threads; permissions are the caller's business.
  *
- * What is atomic, also in a crash: every change of names or attributes, and each write within one record. A crash may leave a part of a larger one if
- * anybody syncs in the middle of it. libpool_fs_sync makes durable what returned before, names included; it is what fsync needs, for any node.
+ * What is atomic, also in a crash: every change of names or attributes, and each write of up to one MiB. A crash may leave a larger one
+ * up to some point. libpool_fs_sync makes durable what returned before, names included; it is what fsync needs, for any node.
  *
  * Names are 1 to 255 bytes without '/'; "." and ".." have no meaning here (-EINVAL). Errors are those of the system calls of the same
  * name; -ESTALE: there is no such node (any more).

@@ -208,6 +208,30 @@ int blob_write(struct object *object, uint64_t txg, uint64_t offset, size_t leng
 	return result;
 }
 
+/* Changes the block without changing any of its bytes. */
+static int prepare_part(struct object *object, uint64_t txg, uint64_t number)
+{
+	const struct part nothing = { 0, 0, (const uint8_t *)"" };
+	const struct overlay *overlay = object_overlay_if_any(object, txg);
+
+	return overlay && overlay_block(overlay, number) ? 0 : write_part(object, txg, number, &nothing);
+}
+
+int blob_prepare_write(struct object *object, uint64_t txg, uint64_t offset, uint64_t length)
+{
+	int result = check_blob(object);
+
+	if (result < 0 || length == 0)
+		return result;
+	uint64_t size = blob_block_size(object), first = offset / size, last = (offset + length - 1) / size;
+	if (last >= BLOB_BLOCKS_MAX)
+		return -EFBIG;
+	bool head = offset % size || length < size, tail = (offset + length) % size != 0;
+	if (head)
+		result = prepare_part(object, txg, first);
+	return result == 0 && tail && !(head && last == first) ? prepare_part(object, txg, last) : result;
+}
+
 /* Whether there may be anything at or behind this block. */
 static bool anything_from(const struct object *object, uint64_t number)
 {

@@ -114,6 +114,11 @@ int blob_read_block_cached(struct object *object, uint64_t number, struct buffer
 void blob_prefetch(struct object *object, uint64_t first, uint64_t count);
 /* Copies in. Partial blocks are merged with what is there (which may be read first; that error is returned, nothing changed in that block). */
 int blob_write(struct object *object, uint64_t txg, uint64_t offset, size_t length, const void *source);
+/*
+ * What a write of this range has to read is read, and changed as it is: the write, in the same handle, then doesn't wait. That takes
+ * that nobody else changes the object meanwhile.
+ */
+int blob_prepare_write(struct object *object, uint64_t txg, uint64_t offset, uint64_t length);
 /* Replaces one whole block by a frozen buffer of exactly block size; takes a reference. Never waits. */
 int blob_write_block(struct object *object, uint64_t txg, uint64_t number, struct buffer *buffer);
 /* The range becomes zeroes: whole blocks become holes, parts are zeroed. */

@@ -5,8 +5,6 @@
  * The model does an operation first, and says how it must end. A full pool is the only reason to end otherwise: what is there then is
  * taken over, and counts from the next commit on.
  */
-#include "tests/sim/files.h"
-
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,34 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "libpool/fs/fs.h"
 #include "tests/sim/content.h"
-#include "tests/sim/lane.h"
-
-struct client {
-	struct world *world;
-	struct filesystem *filesystem;
-	struct lane lane;
-	char name[16]; /* of its directory */
-	unsigned uncertain; /* a change that a crash may leave in part, until it is durable: a copy, or one that a full pool ended; 0: none */
-	struct sim_random random;
-};
-
-struct filesystem {
-	char name[16];
-	bool made; /* it is there for good, with its lanes */
-	bool caseless;
-	struct fs *fs;
-	struct client clients[PLAN_LANES_MAX];
-};
-
-struct files {
-	unsigned count, lanes;
-	struct filesystem filesystems[PLAN_FILESYSTEMS_MAX];
-	uint64_t clock;
-	bool full; /* they couldn't be made */
-	struct rt_group group;
-};
+#include "tests/sim/files_private.h"
 
 struct files *files_new(const struct plan *plan)
 {
@@ -97,174 +69,21 @@ void files_crash(struct world *world)
 		world->files->filesystems[i].fs = NULL;
 }
 
-static _Noreturn void fail(struct client *client, const char *what, int result, int wanted)
-{
-	const char *why = "";
-
-	if (core_halted(client->world->core, &why) && !why)
-		why = "?";
-	world_fail(client->world, "%s in %s/%s: %s, not %s%s%s", what, client->filesystem->name, client->name, pool_error_string(result),
-		   pool_error_string(wanted), why && why[0] ? "; halted: " : "", why ? why : "");
-}
-
-static unsigned below(struct client *client, unsigned limit)
-{
-	return (unsigned)sim_random_below(&client->random, limit);
-}
-
-/* One of its spellings; the longest there is among them. */
-static size_t name_of(struct client *client, unsigned name, char *text)
-{
-	char letter = client->filesystem->caseless && below(client, 2) ? 'N' : 'n';
-
-	if (name == LANE_NAMES - 1) {
-		memset(text, letter, 255);
-		text[255] = '\0';
-	} else {
-		snprintf(text, 256, "%c%u", letter, name);
-	}
-	return strlen(text);
-}
-
-static void xattr_name(unsigned which, char *name)
-{
-	snprintf(name, 16, "user.a%u", which);
-}
-
-/* ---- what is there ---- */
-
-static void learn_content(struct client *client, struct fs_node *node, struct lane_node *into)
-{
-	size_t length = 0;
-	int status = 0;
-
-	if (S_ISREG(into->mode)) {
-		if (into->size > LANE_FILE_MAX)
-			fail(client, "a file's size", -EFBIG, 0);
-		into->data = sim_allocate(LANE_FILE_MAX);
-		status = fs_read(node, 0, LANE_FILE_MAX, into->data, &length);
-	} else if (S_ISLNK(into->mode)) {
-		into->data = sim_allocate(FS_SYMLINK_MAX + 1);
-		status = fs_read_link(node, (char *)into->data);
-		length = status < 0 ? 0 : strlen((char *)into->data);
-	}
-	if (status < 0)
-		fail(client, "read", status, 0);
-	if (length != into->size)
-		world_fail(client->world, "a file of %s/%s has %" PRIu64 " bytes and %zu can be read", client->filesystem->name, client->name, into->size, length);
-}
-
-static void learn_xattrs(struct client *client, struct fs_node *node, struct lane_node *into)
-{
-	uint8_t *value = sim_allocate(LANE_XATTR_MAX);
-
-	for (unsigned i = 0; i < LANE_XATTRS; i++) {
-		char name[16];
-		size_t length;
-		xattr_name(i, name);
-		int status = fs_xattr_get(node, name, value, LANE_XATTR_MAX, &length);
-		if (status < 0 && status != -ENODATA)
-			fail(client, "read of an attribute", status, 0);
-		into->xattrs[i] = status < 0 ? 0 : length + 1;
-		into->fill[i] = value[0];
-		for (size_t at = 0; status == 0 && at < length; at++)
-			if (value[at] != value[0])
-				world_fail(client->world, "an attribute of %s/%s is torn", client->filesystem->name, client->name);
-	}
-	free(value);
-}
-
-static struct fs_node *look(struct client *client, struct fs_node *directory, unsigned name)
-{
-	struct fs_node *node;
-	char text[256];
-	size_t length = name_of(client, name, text);
-	int status = fs_lookup(directory, text, length, &node);
-
-	if (status < 0 && status != -ENOENT)
-		fail(client, "look-up", status, 0);
-	return status < 0 ? NULL : node;
-}
-
-static void learn(struct client *client, struct fs_node *node, struct lane_state *state, unsigned index);
-
-static void learn_entries(struct client *client, struct fs_node *directory, struct lane_state *state, unsigned index)
-{
-	struct directory_entry entry;
-	uint64_t cookie = 0, listed = 0, known = 0;
-
-	for (unsigned name = 0; name < LANE_NAMES; name++) {
-		struct fs_node *child = look(client, directory, name);
-		unsigned at = 0;
-		if (!child)
-			continue;
-		known++;
-		for (unsigned i = 1; i < LANE_NODES; i++)
-			if (state->nodes[i].used && state->nodes[i].number == fs_number(child))
-				at = i;
-		bool is_new = at == 0;
-		at = is_new ? lane_free_node(state) : at;
-		if (!at || !lane_has_room(state))
-			world_fail(client->world, "more is in %s/%s than was ever made", client->filesystem->name, client->name);
-		unsigned free = 0;
-		while (state->entries[free].node)
-			free++;
-		state->entries[free] = (struct lane_entry){ index, name, at };
-		if (is_new)
-			learn(client, child, state, at);
-		fs_put(child);
-	}
-	while (fs_next_entry(directory, cookie, &cookie, &entry) == 0)
-		listed++;
-	if (listed != known)
-		world_fail(client->world, "a directory of %s/%s lists %" PRIu64 " names and %" PRIu64 " are found", client->filesystem->name, client->name, listed, known);
-}
-
-static void learn(struct client *client, struct fs_node *node, struct lane_state *state, unsigned index)
-{
-	struct lane_node *into = &state->nodes[index];
-	struct fs_attributes all;
-
-	fs_attributes(node, &all);
-	*into = (struct lane_node){ .used = true, .mode = all.mode, .device = all.device_minor, .links = all.links, .number = all.number,
-				    .size = S_ISDIR(all.mode) ? 0 : all.size };
-	learn_content(client, node, into);
-	learn_xattrs(client, node, into);
-	if (S_ISDIR(all.mode))
-		learn_entries(client, node, state, index);
-}
-
 static struct fs_node *node_at(struct client *client, unsigned index)
 {
 	struct fs_node *node;
 	int status = fs_get(client->filesystem->fs, client->lane.state.nodes[index].number, 0, &node);
 
 	if (status < 0)
-		fail(client, "use of a node", status, 0);
+		client_fail(client, "use of a node", status, 0);
 	return node;
-}
-
-/* The lane as it is. */
-static void learn_lane(struct client *client, struct lane_state *ret_state)
-{
-	struct fs_node *root = NULL, *node;
-	int status = fs_root(client->filesystem->fs, &root);
-
-	if (status == 0)
-		status = fs_lookup(root, client->name, strlen(client->name), &node);
-	if (status < 0)
-		fail(client, "look-up of the lane", status, 0);
-	lane_clear(ret_state);
-	learn(client, node, ret_state, 0);
-	fs_put(node);
-	fs_put(root);
 }
 
 static void check_lane(struct client *client)
 {
 	struct lane_state *state = sim_allocate(sizeof(*state));
 
-	learn_lane(client, state);
+	client_learn(client, state);
 	struct hash128 found = lane_digest(state), wanted = lane_digest(&client->lane.state);
 	if (memcmp(&found, &wanted, sizeof(found)) != 0)
 		world_fail(client->world, "%s/%s isn't what was made of it", client->filesystem->name, client->name);
@@ -287,7 +106,7 @@ static void commit(struct client *client)
 	int status = core_commit_forced(client->world->core);
 
 	if (status < 0)
-		fail(client, "commit", status, 0);
+		client_fail(client, "commit", status, 0);
 	files_durable(client->world, asked);
 }
 
@@ -297,7 +116,7 @@ static void no_space(struct client *client)
 
 	client->world->statistics.no_space++;
 	client->uncertain = lane->count - 1;
-	learn_lane(client, &lane->state);
+	client_learn(client, &lane->state);
 	lane->history[lane->count - 1].made = lane_digest(&lane->state);
 	lane_end(lane, files_now(client->world));
 	commit(client);
@@ -309,14 +128,14 @@ static void finish(struct client *client, const char *what, int status, int want
 	if (status == -ENOSPC && wanted == 0 && !frees)
 		no_space(client);
 	else if (status != wanted)
-		fail(client, what, status, wanted);
+		client_fail(client, what, status, wanted);
 	else if (wanted == 0)
 		lane_end(&client->lane, files_now(client->world));
 }
 
 static unsigned any_directory(struct client *client)
 {
-	unsigned index = below(client, LANE_NODES);
+	unsigned index = client_below(client, LANE_NODES);
 
 	return lane_is_directory(&client->lane.state, index) ? index : 0;
 }
@@ -325,7 +144,7 @@ static unsigned any_directory(struct client *client)
 static unsigned any_node(struct client *client, bool file)
 {
 	for (unsigned tries = 0; tries < 16; tries++) {
-		unsigned index = 1 + below(client, LANE_NODES - 1);
+		unsigned index = 1 + client_below(client, LANE_NODES - 1);
 		const struct lane_node *node = &client->lane.state.nodes[index];
 		if (node->used && (!file || S_ISREG(node->mode)))
 			return index;
@@ -337,17 +156,17 @@ static void do_make(struct client *client)
 {
 	static const uint32_t types[] = { S_IFREG, S_IFREG, S_IFREG, S_IFREG, S_IFDIR, S_IFDIR, S_IFLNK, S_IFIFO, S_IFCHR };
 	struct lane_state *state = &client->lane.state;
-	unsigned directory = any_directory(client), name = below(client, LANE_NAMES), index = lane_free_node(state);
-	uint32_t mode = types[below(client, sizeof(types) / sizeof(types[0]))] | 0640;
+	unsigned directory = any_directory(client), name = client_below(client, LANE_NAMES), index = lane_free_node(state);
+	uint32_t mode = types[client_below(client, sizeof(types) / sizeof(types[0]))] | 0640;
 	char text[256], target[400];
 
 	if (!index || !lane_has_room(state))
 		return;
-	snprintf(target, sizeof(target), "%0*u", below(client, 2) ? 20 : 390, (unsigned)client->world->step);
+	snprintf(target, sizeof(target), "%0*u", client_below(client, 2) ? 20 : 390, (unsigned)client->world->step);
 	struct lane_node made = { .used = true, .mode = mode, .links = S_ISDIR(mode) ? 2 : 1 };
 	struct fs_new options = { .mode = mode, .target = target };
 	if (S_ISCHR(mode))
-		made.device = options.device_minor = below(client, 1000);
+		made.device = options.device_minor = client_below(client, 1000);
 	if (S_ISLNK(mode)) {
 		made.size = strlen(target);
 		made.data = sim_allocate(FS_SYMLINK_MAX + 1);
@@ -361,7 +180,7 @@ static void do_make(struct client *client)
 		begin(client);
 	else
 		free(made.data);
-	size_t length = name_of(client, name, text);
+	size_t length = client_name_of(client, name, text);
 	int status = fs_make(parent, text, length, &options, &node);
 	if (status == 0)
 		state->nodes[index].number = fs_number(node);
@@ -374,7 +193,7 @@ static void do_make(struct client *client)
 static void do_link(struct client *client)
 {
 	struct lane_state *state = &client->lane.state;
-	unsigned index = any_node(client, false), directory = any_directory(client), name = below(client, LANE_NAMES);
+	unsigned index = any_node(client, false), directory = any_directory(client), name = client_below(client, LANE_NAMES);
 	char text[256];
 
 	if (!index || !lane_has_room(state))
@@ -383,7 +202,7 @@ static void do_link(struct client *client)
 	int wanted = lane_link(state, index, directory, name);
 	if (wanted == 0)
 		begin(client);
-	size_t length = name_of(client, name, text);
+	size_t length = client_name_of(client, name, text);
 	int status = fs_link(node, parent, text, length);
 	fs_put(node);
 	fs_put(parent);
@@ -393,7 +212,7 @@ static void do_link(struct client *client)
 static void do_remove(struct client *client)
 {
 	struct lane_state *state = &client->lane.state;
-	unsigned directory = any_directory(client), name = below(client, LANE_NAMES);
+	unsigned directory = any_directory(client), name = client_below(client, LANE_NAMES);
 	int entry = lane_find(state, directory, name);
 	unsigned index = entry < 0 ? 0 : state->entries[entry].node;
 	bool as_directory = index && lane_is_directory(state, index);
@@ -401,16 +220,16 @@ static void do_remove(struct client *client)
 	char text[256];
 
 	/* Now and then somebody has it open, and it is freed with the last handle. */
-	if (index && below(client, 3) == 0)
+	if (index && client_below(client, 3) == 0)
 		kept = node_at(client, index);
 	int wanted = lane_remove(state, directory, name);
 	if (wanted == 0)
 		begin(client);
-	size_t length = name_of(client, name, text);
+	size_t length = client_name_of(client, name, text);
 	int status = (as_directory ? fs_remove_directory : fs_unlink)(parent, text, length);
 	fs_put(parent);
 	finish(client, "remove", status, wanted, true);
-	if (kept && below(client, 2))
+	if (kept && client_below(client, 2))
 		rt_sleep(client->world->rt, 1 + sim_random_below(&client->random, client->world->plan.commit_interval_ns * 2));
 	fs_put(kept);
 }
@@ -419,7 +238,7 @@ static void do_rename(struct client *client)
 {
 	struct lane_state *state = &client->lane.state;
 	unsigned directories[2] = { any_directory(client), any_directory(client) };
-	unsigned names[2] = { below(client, LANE_NAMES), below(client, LANE_NAMES) }, kind = below(client, 5);
+	unsigned names[2] = { client_below(client, LANE_NAMES), client_below(client, LANE_NAMES) }, kind = client_below(client, 5);
 	char texts[2][256];
 
 	/* To another spelling of itself: nothing that the model knows of. */
@@ -429,7 +248,7 @@ static void do_rename(struct client *client)
 	int wanted = lane_rename(state, directories[0], names[0], directories[1], names[1], kind == 0, kind == 1);
 	if (wanted == 0)
 		begin(client);
-	size_t lengths[2] = { name_of(client, names[0], texts[0]), name_of(client, names[1], texts[1]) };
+	size_t lengths[2] = { client_name_of(client, names[0], texts[0]), client_name_of(client, names[1], texts[1]) };
 	struct fs_place from = { parents[0], texts[0], lengths[0] }, to = { parents[1], texts[1], lengths[1] };
 	int status = fs_rename(&from, &to, kind == 0 ? FS_RENAME_NOREPLACE : kind == 1 ? FS_RENAME_EXCHANGE : 0);
 	fs_put(parents[0]);
@@ -437,25 +256,38 @@ static void do_rename(struct client *client)
 	finish(client, "rename", status, wanted, false);
 }
 
-static void do_write(struct client *client)
+static unsigned file_to_write(struct client *client)
+{
+	const struct lane_node *last = &client->lane.state.nodes[client->written];
+
+	if (!client->world->plan.flushes || !last->used || !S_ISREG(last->mode) || client_below(client, 16) == 0)
+		client->written = any_node(client, true);
+	return client->written;
+}
+
+/* false: there is no file. */
+static bool do_write(struct client *client)
 {
 	static const unsigned lengths[] = { 20, 150, 300, 5000, 40000 };
 	struct lane_state *state = &client->lane.state;
-	unsigned index = any_node(client, true), length = 1 + below(client, lengths[below(client, 5)]);
+	bool flushes = client->world->plan.flushes;
+	unsigned index = file_to_write(client), length = 1 + client_below(client, lengths[flushes ? 4 : client_below(client, 5)]);
 	const struct lane_node *file = &state->nodes[index];
 	size_t written = 0;
 
 	if (!index)
-		return;
-	uint64_t offset = below(client, 3) ? below(client, (unsigned)file->size + 1) : below(client, LANE_FILE_MAX);
-	if (below(client, 3) == 0) {
+		return false;
+	uint64_t offset = client_below(client, 3) ? client_below(client, (unsigned)file->size + 1) : client_below(client, LANE_FILE_MAX);
+	if (flushes && client_below(client, 2)) {
+		offset -= offset % 8192; /* whole records, and a part of the last */
+	} else if (client_below(client, 3) == 0) {
 		offset -= offset % 4096;
 		length = (length + 4095) / 4096 * 4096;
 	}
 	if (offset + length > LANE_FILE_MAX)
 		offset = LANE_FILE_MAX - length;
 	uint8_t *data = sim_allocate(length);
-	content_fill(data, length, (enum content_kind)below(client, CONTENT_KINDS), (uint32_t)index, offset, client->world->step);
+	content_fill(data, length, (enum content_kind)client_below(client, CONTENT_KINDS), (uint32_t)index, offset, client->world->step);
 	struct fs_node *node = node_at(client, index);
 	lane_write(state, index, offset, length, data, true);
 	begin(client);
@@ -465,12 +297,13 @@ static void do_write(struct client *client)
 	fs_put(node);
 	free(data);
 	finish(client, "write", status, 0, false);
+	return true;
 }
 
 static void do_truncate(struct client *client)
 {
 	unsigned index = any_node(client, true);
-	struct fs_set set = { .what = FS_SET_SIZE, .size = below(client, below(client, 2) ? 400 : LANE_FILE_MAX) };
+	struct fs_set set = { .what = FS_SET_SIZE, .size = client_below(client, client_below(client, 2) ? 400 : LANE_FILE_MAX) };
 
 	if (!index)
 		return;
@@ -490,7 +323,7 @@ static void do_punch(struct client *client)
 	if (!index || !size)
 		return;
 	struct fs_node *node = node_at(client, index);
-	uint64_t offset = below(client, (unsigned)size), length = 1 + below(client, 50000);
+	uint64_t offset = client_below(client, (unsigned)size), length = 1 + client_below(client, 50000);
 	lane_write(&client->lane.state, index, offset, length, NULL, false);
 	begin(client);
 	int status = fs_allocate(node, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length, 0);
@@ -502,12 +335,12 @@ static void do_copy(struct client *client)
 {
 	struct lane_state *state = &client->lane.state;
 	unsigned from = any_node(client, true), to = any_node(client, true);
-	uint64_t step = below(client, 2) ? 4096 : 1, done = 0;
+	uint64_t step = client_below(client, 2) ? 4096 : 1, done = 0;
 
 	if (!from || !to || from == to)
 		return;
 	const struct lane_node *source = &state->nodes[from];
-	uint64_t at = below(client, (unsigned)(source->size / step + 1)) * step, into = below(client, 10) * step, length = below(client, 60000);
+	uint64_t at = client_below(client, (unsigned)(source->size / step + 1)) * step, into = client_below(client, 10) * step, length = client_below(client, 60000);
 	length = length > source->size - at ? source->size - at : length;
 	length = length > LANE_FILE_MAX - into ? LANE_FILE_MAX - into : length;
 	struct fs_node *nodes[2] = { node_at(client, from), node_at(client, to) };
@@ -524,7 +357,7 @@ static void do_copy(struct client *client)
 
 static void do_xattr(struct client *client)
 {
-	unsigned index = any_node(client, false), which = below(client, LANE_XATTRS);
+	unsigned index = any_node(client, false), which = client_below(client, LANE_XATTRS);
 	struct lane_node *node = &client->lane.state.nodes[index];
 	int wanted = 0, status;
 	char name[16];
@@ -532,16 +365,16 @@ static void do_xattr(struct client *client)
 	if (!index)
 		return;
 	struct fs_node *real = node_at(client, index);
-	xattr_name(which, name);
-	if (below(client, 3) == 0) {
+	client_xattr_name(which, name);
+	if (client_below(client, 3) == 0) {
 		wanted = node->xattrs[which] ? 0 : -ENODATA;
 		node->xattrs[which] = 0;
 		if (wanted == 0)
 			begin(client);
 		status = fs_xattr_remove(real, name);
 	} else {
-		size_t length = below(client, below(client, 2) ? 100 : LANE_XATTR_MAX);
-		uint8_t *value = sim_allocate(length + 1), fill = (uint8_t)(1 + below(client, 200));
+		size_t length = client_below(client, client_below(client, 2) ? 100 : LANE_XATTR_MAX);
+		uint8_t *value = sim_allocate(length + 1), fill = (uint8_t)(1 + client_below(client, 200));
 		memset(value, fill, length);
 		node->xattrs[which] = length + 1;
 		node->fill[which] = fill;
@@ -560,7 +393,7 @@ static void do_sync(struct client *client)
 	int status = fs_sync(client->filesystem->fs);
 
 	if (status < 0)
-		fail(client, "sync", status, 0);
+		client_fail(client, "sync", status, 0);
 	durable_in(client->world->files, client->filesystem, asked);
 	client->world->statistics.syncs++;
 }
@@ -572,7 +405,7 @@ static void verify(struct client *client)
 	int status = fs_check(client->filesystem->fs, &check);
 
 	if (status < 0)
-		fail(client, "check", status, 0);
+		client_fail(client, "check", status, 0);
 	if (check.violations || check.damaged)
 		world_fail(world, "%s: %" PRIu64 " violations, %" PRIu64 " damaged: %s", client->filesystem->name, check.violations, check.damaged, check.first);
 	world->statistics.fs_checks++;
@@ -580,7 +413,15 @@ static void verify(struct client *client)
 
 static void operate(struct client *client)
 {
-	switch (below(client, 40)) {
+	/* What has records in the log: one file is written over and over, and somebody else syncs in the middle of it. */
+	if (client->world->plan.flushes && client_below(client, 16)) {
+		if (!do_write(client))
+			do_make(client);
+		if (client_below(client, 3) == 0)
+			do_sync(client);
+		return;
+	}
+	switch (client_below(client, 40)) {
 	case 0 ... 6: do_make(client); break;
 	case 7 ... 9: do_remove(client); break;
 	case 10 ... 13: do_rename(client); break;
@@ -593,7 +434,7 @@ static void operate(struct client *client)
 	case 30 ... 34: do_sync(client); break;
 	case 35: check_lane(client); break;
 	case 36: commit(client); break;
-	case 37: below(client, 4) ? do_sync(client) : verify(client); break;
+	case 37: client_below(client, 4) ? do_sync(client) : verify(client); break;
 	default: rt_sleep(client->world->rt, 1 + sim_random_below(&client->random, client->world->plan.commit_interval_ns * 2));
 	}
 }
@@ -653,7 +494,7 @@ static bool create(struct world *world, struct filesystem *filesystem)
 
 	if (sim_random_below(&world->random, 2)) {
 		options.settings.mask = 1u << SETTING_RECORDSIZE;
-		options.settings.values[SETTING_RECORDSIZE] = (uint8_t)sim_random_between(&world->random, 12, 17);
+		options.settings.values[SETTING_RECORDSIZE] = (uint8_t)sim_random_between(&world->random, 12, world->plan.flushes ? 14 : 17);
 	}
 	int status = fs_create(world->datasets, filesystem->name, &options, &error);
 	if (status == -ENOSPC)
@@ -675,13 +516,13 @@ static bool make_lane(struct world *world, struct client *client)
 	if (status == 0 || status == -EEXIST)
 		return true;
 	if (status != -ENOSPC)
-		fail(client, "create of a lane", status, 0);
+		client_fail(client, "create of a lane", status, 0);
 	return false;
 }
 
 static void take_base(struct client *client)
 {
-	learn_lane(client, &client->lane.state);
+	client_learn(client, &client->lane.state);
 	lane_base(&client->lane);
 	client->uncertain = 0;
 }
@@ -696,7 +537,7 @@ static void judge(struct world *world, struct filesystem *filesystem)
 		struct client *client = &filesystem->clients[j];
 		if (client->uncertain > client->lane.durable)
 			continue;
-		learn_lane(client, &client->lane.state);
+		client_learn(client, &client->lane.state);
 		found[judged] = lane_digest(&client->lane.state);
 		certain[judged++] = &client->lane;
 	}

@@ -124,6 +124,13 @@ void plan_draw_files(struct plan *plan)
 	/* They have the pool to themselves now and then. */
 	if (sim_random_below(&random, 3) == 0)
 		plan->clients = 0;
+	if (!plan->flushes)
+		return;
+	/* Writes wait for what they change, and others sync meanwhile. */
+	plan->lanes = PLAN_LANES_MAX;
+	plan->operations = (unsigned)PICK(&random, 60, 120, 250);
+	plan->cache_limit = PICK(&random, 0, 64 * KIB, 512 * KIB);
+	plan->commit_interval_ns = PICK(&random, 2, 10, 50) * NS_PER_MS;
 }
 
 void plan_print(const struct plan *plan, FILE *stream)

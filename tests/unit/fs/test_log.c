@@ -242,6 +242,133 @@ static void test_access(void **state)
 	machine_free(machine);
 }
 
+/* ---- A write of several records that others find half done ---- */
+
+#define RECORD (4 * PIECE)
+#define WIDE_BYTES (3 * MIB)
+
+struct wide_writer {
+	struct fs_node *node;
+	uint64_t offset;
+	size_t length;
+	bool done;
+};
+
+static void fill(struct fs_node *node, uint64_t offset, size_t length, int byte)
+{
+	uint8_t *data = malloc(length);
+
+	memset(data, byte, length);
+	put_bytes(&world, node, offset, data, length);
+	free(data);
+}
+
+static void make_wide(struct machine *machine)
+{
+	world_open(&world, machine, 14);
+	struct fs_node *node = make(&world, world.root, "wide", S_IFREG | 0644);
+	fill(node, 0, WIDE_BYTES - PIECE, 1);
+	fs_put(node);
+	world_close(&world);
+}
+
+static void wide_fiber(void *argument)
+{
+	struct wide_writer *writer = argument;
+
+	fill(writer->node, writer->offset, writer->length, 3);
+	writer->done = true;
+}
+
+/* Up to where the write waits for a record that it changes a part of. */
+static void begin_wide(struct wide_writer *writer, uint64_t offset, size_t length)
+{
+	*writer = (struct wide_writer){ writer->node, offset, length, false };
+	expect_equal(rt_spawn(world.machine->rt, "writer", wide_fiber, writer), 0);
+	rt_yield(world.machine->rt);
+	expect(!writer->done);
+}
+
+static struct {
+	uint64_t offset;
+	size_t length;
+} wide;
+
+/* What it writes over was logged as changed before, and is gathered again. */
+static void sync_half_written(struct machine *machine)
+{
+	struct wide_writer writer;
+
+	world_open(&world, machine, 0);
+	writer.node = look(world.root, "wide");
+	fill(writer.node, 8 * RECORD, PIECE, 2);
+	sync_it(); /* there is a log from here on */
+	fill(writer.node, 0, RECORD, 2);
+	begin_wide(&writer, wide.offset, wide.length);
+	expect(!commits());
+	cut(machine);
+}
+
+/* One that a commit finds: it waits for all of it, wherever it lies. */
+static void commit_half_written(struct machine *machine)
+{
+	struct wide_writer writer;
+
+	world_open(&world, machine, 0);
+	writer.node = look(world.root, "wide");
+	fill(writer.node, 0, RECORD, 2);
+	begin_wide(&writer, wide.offset, wide.length);
+	expect_done(machine, core_commit_forced(machine->core));
+	cut(machine);
+}
+
+static void see_wide(struct machine *machine)
+{
+	uint8_t *data = malloc(WIDE_BYTES);
+
+	world_open(&world, machine, 0);
+	struct fs_node *node = look(world.root, "wide");
+	size_t length = get_bytes(&world, node, 0, data, WIDE_BYTES), end = wide.offset + wide.length;
+	bool written = length > wide.offset && data[wide.offset] == 3;
+	expect_equal(length, written && end > WIDE_BYTES - PIECE ? end : WIDE_BYTES - PIECE);
+	for (size_t i = 0; i < length; i++) {
+		int old = i < RECORD ? 2 : i >= 8 * RECORD && i < 8 * RECORD + PIECE ? data[i] : i < WIDE_BYTES - PIECE ? 1 : 0;
+		expect_equal(data[i], written && i >= wide.offset && i < end ? 3 : old);
+	}
+	free(data);
+	fs_put(node);
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_wide(void **state)
+{
+	/* A whole record and a part of the next; parts of the first and the last; over the end; behind it, of whose last record the rest must be zeros. */
+	static const struct {
+		uint64_t offset;
+		size_t length;
+		void (*program)(struct machine *machine);
+	} cases[] = {
+		{ 0, RECORD + PIECE, sync_half_written },
+		{ PIECE, 5 * RECORD, sync_half_written },
+		{ WIDE_BYTES - 3 * RECORD - 10, 3 * RECORD, sync_half_written },
+		{ WIDE_BYTES - PIECE + 100, PIECE - 200, sync_half_written },
+		{ PIECE, 1 * MIB, commit_half_written },
+		{ MIB - 100, 1 * MIB, commit_half_written },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct machine *machine = machine_made(2, 1);
+		wide.offset = cases[i].offset;
+		wide.length = cases[i].length;
+		machine_boot(machine, make_wide);
+		expect(!machine_boot_mode(machine, cases[i].program, SIM_CRASH_NONE));
+		machine_boot(machine, see_wide);
+		machine_free(machine);
+	}
+}
+
 /* ---- Several at a time, and commits under way ---- */
 
 struct worker {
@@ -540,7 +667,7 @@ static void test_busy(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_overwrite), cmocka_unit_test(test_names), cmocka_unit_test(test_workers),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_overwrite), cmocka_unit_test(test_names), cmocka_unit_test(test_wide), cmocka_unit_test(test_workers),
 					    cmocka_unit_test(test_moments), cmocka_unit_test(test_access), cmocka_unit_test(test_volume),
 					    cmocka_unit_test(test_busy) };
 
