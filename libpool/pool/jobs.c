@@ -206,6 +206,9 @@ static void job_fiber(void *argument)
 		follow_up(engine, &pool_job->job);
 		replace_last(engine, &pool_job->job);
 		kick = pool_job->job.state == JOB_FINISHED && (pool_job->job.kind == JOB_REBUILD || pool_job->job.kind == JOB_RESYNC);
+		/* What was to be done for this disk is, so it can't go round in circles: who waits for it need not wait for the delay. */
+		if (kick && pool_job->job.kind == JOB_REBUILD && pool_job->job.disk != DISK_ABSENT)
+			jobs->ready = false;
 	}
 	list_remove(&pool_job->node);
 	free(pool_job);
