@@ -1,7 +1,6 @@
 /* Life of a job: requests, throttle, rate, and the persistent form. */
 #include "scrub/job.h"
 
-#include <stddef.h>
 #include <string.h>
 
 #include "libpool/base/endian.h"
@@ -156,10 +155,12 @@ struct raw_job {
 	le64 first_txg, last_txg;      /* 88 */
 	uint8_t reserved1[24];         /* 104 */
 };
-_Static_assert(sizeof(struct raw_job) == JOB_RECORD_SIZE && offsetof(struct raw_job, cursor) == 12 &&
-		       offsetof(struct raw_job, errors_found) == 40 && offsetof(struct raw_job, unchecked) == 80 &&
-		       offsetof(struct raw_job, first_txg) == 88 && offsetof(struct raw_job, reserved1) == 104,
-	       "on disk");
+_Static_assert(sizeof(struct raw_job) == JOB_RECORD_SIZE && AT(raw_job, version, 0) && AT(raw_job, kind, 2) && AT(raw_job, state, 3) &&
+		       AT(raw_job, flags, 4) && AT(raw_job, disk, 8) && AT(raw_job, target, 10) && AT(raw_job, cursor, 12) &&
+		       AT(raw_job, bytes_per_second, 16) && AT(raw_job, total_bytes, 24) && AT(raw_job, done_bytes, 32) &&
+		       AT(raw_job, errors_found, 40) && AT(raw_job, cells_repaired, 48) && AT(raw_job, cells_unrepaired, 56) &&
+		       AT(raw_job, started_ns, 64) && AT(raw_job, ended_ns, 72) && AT(raw_job, unchecked, 80) &&
+		       AT(raw_job, first_txg, 88) && AT(raw_job, last_txg, 96), "on disk");
 
 void job_key_encode(uint64_t id, uint8_t *ret_key)
 {

@@ -6,6 +6,7 @@
 #define LIBPOOL_BASE_ENDIAN_H
 
 #include <endian.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -13,6 +14,9 @@ typedef struct { uint8_t raw[2]; } le16;
 typedef struct { uint8_t raw[4]; } le32;
 typedef struct { uint8_t raw[6]; } le48;
 typedef struct { uint8_t raw[8]; } le64;
+
+/* For assertions about such structures, one for each, beside its definition. */
+#define AT(structure, member, bytes) (offsetof(struct structure, member) == (bytes))
 
 static inline uint16_t le16_get(le16 v) { uint16_t x; memcpy(&x, v.raw, 2); return le16toh(x); }
 static inline uint32_t le32_get(le32 v) { uint32_t x; memcpy(&x, v.raw, 4); return le32toh(x); }

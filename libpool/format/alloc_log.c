@@ -20,13 +20,16 @@ struct raw_log_header {
 	le32 earlier_count;       /* 56 */
 	uint8_t reserved[68];     /* 60 */
 };
-_Static_assert(sizeof(struct raw_log_header) == ALLOC_LOG_HEADER_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_log_header) == ALLOC_LOG_HEADER_SIZE && AT(raw_log_header, header, 0) && AT(raw_log_header, pool, 16) &&
+		       AT(raw_log_header, txg, 32) && AT(raw_log_header, part, 40) && AT(raw_log_header, part_count, 44) &&
+		       AT(raw_log_header, record_bytes, 48) && AT(raw_log_header, previous_count, 52) &&
+		       AT(raw_log_header, earlier_count, 56), "on disk");
 
 struct raw_previous {
 	le64 txg;                      /* 0 */
 	struct raw_block_pointer last; /* 8 */
 };
-_Static_assert(sizeof(struct raw_previous) == 72, "on disk");
+_Static_assert(sizeof(struct raw_previous) == 72 && AT(raw_previous, txg, 0) && AT(raw_previous, last, 8), "on disk");
 
 void final_batch_encode(const struct final_batch *final, struct raw_final_batch *ret_raw)
 {

@@ -37,7 +37,8 @@ struct raw_final_batch {
 	le32 segment;                     /* 64 */
 	le16 base, rows;                  /* 68 */
 };
-_Static_assert(sizeof(struct raw_final_batch) == 72, "on disk");
+_Static_assert(sizeof(struct raw_final_batch) == 72 && AT(raw_final_batch, summary, 0) && AT(raw_final_batch, segment, 64) &&
+		       AT(raw_final_batch, base, 68) && AT(raw_final_batch, rows, 70), "on disk");
 void final_batch_encode(const struct final_batch *final, struct raw_final_batch *ret_raw);
 /* 0 or -POOL_EFORMAT. */
 int final_batch_decode(const struct raw_final_batch *raw, unsigned rows_per_au, struct final_batch *ret_final);

@@ -18,14 +18,14 @@ struct raw_record {
 	le16 length;   /* 2: of the whole record */
 	le32 reserved; /* 4 */
 };
-_Static_assert(sizeof(struct raw_record) == 8, "on disk");
+_Static_assert(sizeof(struct raw_record) == 8 && AT(raw_record, type, 0) && AT(raw_record, length, 2), "on disk");
 
 struct raw_segment {
 	le32 segment;                        /* 0 */
 	le32 reserved;                       /* 4 */
 	uint8_t record[SEGMENT_RECORD_SIZE]; /* 8 */
 };
-_Static_assert(sizeof(struct raw_segment) == 136, "on disk");
+_Static_assert(sizeof(struct raw_segment) == 136 && AT(raw_segment, segment, 0) && AT(raw_segment, record, 8), "on disk");
 
 struct raw_batch {
 	le32 segment;                     /* 0 */
@@ -37,13 +37,14 @@ struct raw_batch {
 	le32 reserved_2;                  /* 84 */
 	/* ranges {base u16, rows u16}, zeros up to a multiple of 8, unused extents */
 };
-_Static_assert(sizeof(struct raw_batch) == 88, "on disk");
+_Static_assert(sizeof(struct raw_batch) == 88 && AT(raw_batch, segment, 0) && AT(raw_batch, range_count, 4) && AT(raw_batch, txg, 8) &&
+		       AT(raw_batch, summary, 16) && AT(raw_batch, unused_count, 80), "on disk");
 
 struct raw_range {
 	le16 base; /* 0 */
 	le16 rows; /* 2 */
 };
-_Static_assert(sizeof(struct raw_range) == 4, "on disk");
+_Static_assert(sizeof(struct raw_range) == 4 && AT(raw_range, base, 0) && AT(raw_range, rows, 2), "on disk");
 
 struct raw_stale {
 	le32 segment;        /* 0 */
@@ -53,7 +54,8 @@ struct raw_stale {
 	le64 place;          /* 9 */
 	uint8_t reserved[7]; /* 17 */
 };
-_Static_assert(sizeof(struct raw_stale) == 24, "on disk");
+_Static_assert(sizeof(struct raw_stale) == 24 && AT(raw_stale, segment, 0) && AT(raw_stale, column, 4) && AT(raw_stale, base, 5) &&
+		       AT(raw_stale, rows, 7) && AT(raw_stale, place, 9), "on disk");
 
 /* ---- extents ---- */
 

@@ -23,9 +23,11 @@ struct raw_au_header {
 	uint8_t reserved_2[3916]; /* 176 */
 	le32 crc;                 /* 4092 */
 };
-_Static_assert(sizeof(struct raw_au_header) == AU_HEADER_SIZE, "on disk");
-_Static_assert(offsetof(struct raw_au_header, columns) == 80, "on disk");
-_Static_assert(offsetof(struct raw_au_header, crc) == 4092, "on disk");
+_Static_assert(sizeof(struct raw_au_header) == AU_HEADER_SIZE && AT(raw_au_header, header, 0) && AT(raw_au_header, pool, 16) &&
+		       AT(raw_au_header, disk, 32) && AT(raw_au_header, segment, 48) && AT(raw_au_header, column, 52) &&
+		       AT(raw_au_header, k, 53) && AT(raw_au_header, m, 54) && AT(raw_au_header, class, 55) &&
+		       AT(raw_au_header, alloc_txg, 56) && AT(raw_au_header, sequence, 64) && AT(raw_au_header, columns, 80) &&
+		       AT(raw_au_header, crc, 4092), "on disk");
 
 void au_header_encode(const struct au_header *header, uint8_t *ret_raw)
 {

@@ -41,9 +41,9 @@ struct raw_pointer {
 	le64 fill;                         /* 32: 48 bits, the rest zero */
 	uint8_t checksum[CHECKSUM_LENGTH]; /* 40: or the rest of the embedded payload */
 };
-_Static_assert(sizeof(struct raw_pointer) == BLOCK_POINTER_SIZE, "on disk");
-_Static_assert(offsetof(struct raw_pointer, prop) == 16, "on disk");
-_Static_assert(offsetof(struct raw_pointer, checksum) == 40, "on disk");
+_Static_assert(sizeof(struct raw_pointer) == BLOCK_POINTER_SIZE && AT(raw_pointer, dva, 0) && AT(raw_pointer, place, 8) &&
+		       AT(raw_pointer, embed_head, 0) && AT(raw_pointer, prop, 16) && AT(raw_pointer, birth, 24) &&
+		       AT(raw_pointer, fill, 32) && AT(raw_pointer, checksum, 40), "on disk");
 _Static_assert(EMBED_HEAD + CHECKSUM_LENGTH == BLOCK_POINTER_EMBED_MAX, "on disk");
 
 static uint64_t sectors_field(unsigned sectors)

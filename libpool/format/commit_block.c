@@ -25,9 +25,12 @@ struct raw_commit {
 	uint8_t segtab[DNODE_SIZE];         /* 256 */
 	uint8_t livemap[DNODE_SIZE];        /* 768 */
 };
-_Static_assert(sizeof(struct raw_commit) == 1280, "on disk");
-_Static_assert(offsetof(struct raw_commit, mos) == 128, "on disk");
-_Static_assert(offsetof(struct raw_commit, segtab) == 256, "on disk");
+_Static_assert(sizeof(struct raw_commit) == 1280 && AT(raw_commit, header, 0) && AT(raw_commit, pool, 16) && AT(raw_commit, txg, 32) &&
+		       AT(raw_commit, sequence, 40) && AT(raw_commit, recent_txgs, 48) && AT(raw_commit, time_ns, 72) &&
+		       AT(raw_commit, alloc_log_oldest, 80) && AT(raw_commit, live_cells, 88) && AT(raw_commit, next_dataset, 96) &&
+		       AT(raw_commit, segment_count, 104) && AT(raw_commit, segment_record_size, 108) &&
+		       AT(raw_commit, sysmap_record_size, 110) && AT(raw_commit, mos, 128) && AT(raw_commit, alloc_log, 192) &&
+		       AT(raw_commit, segtab, 256) && AT(raw_commit, livemap, 768), "on disk");
 
 void commit_block_encode(const struct commit_block *commit, uint8_t *ret_raw)
 {

@@ -42,10 +42,15 @@ struct raw_dataset {
 	uint8_t reserved_2[184];       /* 200 */
 	char name[256];                /* 384 */
 };
-_Static_assert(sizeof(struct raw_dataset) == DATASET_RECORD_SIZE, "on disk");
-_Static_assert(offsetof(struct raw_dataset, root) == 40, "on disk");
-_Static_assert(offsetof(struct raw_dataset, settings) == 172, "on disk");
-_Static_assert(offsetof(struct raw_dataset, name) == 384, "on disk");
+_Static_assert(sizeof(struct raw_dataset) == DATASET_RECORD_SIZE && AT(raw_dataset, id, 0) && AT(raw_dataset, kind, 4) &&
+		       AT(raw_dataset, block_shift, 5) && AT(raw_dataset, compression_level, 6) && AT(raw_dataset, flags, 7) &&
+		       AT(raw_dataset, volume_size, 8) && AT(raw_dataset, created_txg, 16) && AT(raw_dataset, created_ns, 24) &&
+		       AT(raw_dataset, destroyed_ns, 32) && AT(raw_dataset, root, 40) && AT(raw_dataset, previous_snapshot, 104) &&
+		       AT(raw_dataset, next, 108) && AT(raw_dataset, origin, 112) && AT(raw_dataset, parent, 116) &&
+		       AT(raw_dataset, previous_snapshot_txg, 120) && AT(raw_dataset, deadlist_object, 128) &&
+		       AT(raw_dataset, referenced_cells, 136) && AT(raw_dataset, unique_cells, 144) &&
+		       AT(raw_dataset, quota, 152) && AT(raw_dataset, reservation, 160) && AT(raw_dataset, local, 168) &&
+		       AT(raw_dataset, settings, 172) && AT(raw_dataset, refquota, 192) && AT(raw_dataset, name, 384), "on disk");
 _Static_assert(SETTING_COUNT <= SETTINGS_MAX, "on disk");
 
 struct raw_batch_map {
@@ -56,7 +61,8 @@ struct raw_batch_map {
 	struct raw_block_pointer extra;   /* 80 */
 	le64 reserved_2;                  /* 144 */
 };
-_Static_assert(sizeof(struct raw_batch_map) == BATCH_MAP_VALUE_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_batch_map) == BATCH_MAP_VALUE_SIZE && AT(raw_batch_map, rows, 0) && AT(raw_batch_map, txg, 8) &&
+		       AT(raw_batch_map, summary, 16) && AT(raw_batch_map, extra, 80), "on disk");
 
 void dataset_record_encode(const struct dataset_record *record, uint8_t *ret_raw)
 {

@@ -28,9 +28,11 @@ struct raw_dnode {
 	uint8_t reserved[32];                 /* 160 */
 	uint8_t bonus[DNODE_BONUS_MAX];       /* 192 */
 };
-_Static_assert(sizeof(struct raw_dnode) == DNODE_SIZE, "on disk");
-_Static_assert(offsetof(struct raw_dnode, root) == 32, "on disk");
-_Static_assert(offsetof(struct raw_dnode, bonus) == 192, "on disk");
+_Static_assert(sizeof(struct raw_dnode) == DNODE_SIZE && AT(raw_dnode, kind, 0) && AT(raw_dnode, block_shift, 1) &&
+		       AT(raw_dnode, indirect_shift, 2) && AT(raw_dnode, levels, 3) && AT(raw_dnode, flags, 4) &&
+		       AT(raw_dnode, bonus_length, 6) && AT(raw_dnode, max_block, 8) && AT(raw_dnode, sectors, 16) &&
+		       AT(raw_dnode, generation, 24) && AT(raw_dnode, root, 32) && AT(raw_dnode, second_root, 96) &&
+		       AT(raw_dnode, bonus, 192), "on disk");
 _Static_assert(DNODES_PER_BLOCK * DNODE_SIZE == DNODE_BLOCK_SIZE, "on disk");
 
 struct raw_objset {
@@ -42,8 +44,8 @@ struct raw_objset {
 	uint8_t reserved_2[24];   /* 40 */
 	uint8_t dnodes[DNODE_SIZE]; /* 64 */
 };
-_Static_assert(sizeof(struct raw_objset) == 576, "on disk");
-_Static_assert(offsetof(struct raw_objset, dnodes) == 64, "on disk");
+_Static_assert(sizeof(struct raw_objset) == 576 && AT(raw_objset, header, 0) && AT(raw_objset, id, 16) &&
+		       AT(raw_objset, next_object, 24) && AT(raw_objset, object_count, 32) && AT(raw_objset, dnodes, 64), "on disk");
 
 void dnode_encode(const struct dnode *dnode, uint8_t *ret_raw)
 {

@@ -30,16 +30,19 @@ struct raw_inode {
 	uint8_t reserved[6];          /* 122 */
 	uint8_t inline_data[INODE_INLINE_MAX]; /* 128 */
 };
-_Static_assert(sizeof(struct raw_inode) == INODE_RECORD_SIZE, "on disk");
-_Static_assert(offsetof(struct raw_inode, uid) == 8 && offsetof(struct raw_inode, project) == 16, "on disk");
-_Static_assert(offsetof(struct raw_inode, seconds) == 64, "on disk");
-_Static_assert(offsetof(struct raw_inode, inline_data) == 128, "on disk");
+_Static_assert(sizeof(struct raw_inode) == INODE_RECORD_SIZE && AT(raw_inode, mode, 0) && AT(raw_inode, flags, 4) &&
+		       AT(raw_inode, uid, 8) && AT(raw_inode, gid, 12) && AT(raw_inode, project, 16) && AT(raw_inode, links, 20) &&
+		       AT(raw_inode, size, 24) && AT(raw_inode, device_major, 32) && AT(raw_inode, device_minor, 36) &&
+		       AT(raw_inode, directory, 40) && AT(raw_inode, cookie, 48) && AT(raw_inode, xattrs, 56) &&
+		       AT(raw_inode, seconds, 64) && AT(raw_inode, nanoseconds, 96) && AT(raw_inode, changes, 112) &&
+		       AT(raw_inode, inline_length, 120) && AT(raw_inode, inline_data, 128), "on disk");
 
 struct raw_entry {
 	le48 object;         /* 0 */
 	uint8_t type;        /* 6 */
 	uint8_t name_length; /* 7 */
 };
+_Static_assert(sizeof(struct raw_entry) == 8 && AT(raw_entry, object, 0) && AT(raw_entry, type, 6) && AT(raw_entry, name_length, 7), "on disk");
 _Static_assert(sizeof(struct raw_entry) + FS_NAME_MAX == DIRECTORY_VALUE_MAX, "on disk");
 
 struct raw_super {
@@ -49,7 +52,8 @@ struct raw_super {
 	uint8_t unicode[3];    /* 18 */
 	uint8_t reserved[43];  /* 21 */
 };
-_Static_assert(sizeof(struct raw_super) == FS_SUPER_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_super) == FS_SUPER_SIZE && AT(raw_super, hash_key, 0) && AT(raw_super, case_mode, 16) &&
+		       AT(raw_super, normalization, 17) && AT(raw_super, unicode, 18), "on disk");
 
 void inode_encode(const struct inode_record *inode, uint8_t *ret_raw)
 {

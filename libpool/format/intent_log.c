@@ -24,8 +24,12 @@ struct raw_intent_block {
 	uint8_t reserved[24];     /* 88 */
 	struct hash128 checksum;  /* 112 */
 };
-_Static_assert(sizeof(struct raw_intent_block) == INTENT_HEADER_SIZE, "on disk");
-_Static_assert(offsetof(struct raw_intent_block, checksum) == 112, "on disk");
+_Static_assert(sizeof(struct raw_intent_block) == INTENT_HEADER_SIZE && AT(raw_intent_block, header, 0) &&
+		       AT(raw_intent_block, pool, 16) && AT(raw_intent_block, generation, 32) &&
+		       AT(raw_intent_block, sequence, 40) && AT(raw_intent_block, txg, 48) &&
+		       AT(raw_intent_block, acknowledged, 56) && AT(raw_intent_block, payload_bytes, 64) &&
+		       AT(raw_intent_block, record_count, 68) && AT(raw_intent_block, previous, 72) &&
+		       AT(raw_intent_block, checksum, 112), "on disk");
 
 struct raw_intent_record {
 	le16 type;      /* 0 */
@@ -38,7 +42,9 @@ struct raw_intent_record {
 	le64 offset;    /* 32 */
 	le64 size;      /* 40 */
 };
-_Static_assert(sizeof(struct raw_intent_record) == INTENT_RECORD_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_intent_record) == INTENT_RECORD_SIZE && AT(raw_intent_record, type, 0) &&
+		       AT(raw_intent_record, length, 4) && AT(raw_intent_record, txg, 8) && AT(raw_intent_record, objset, 16) &&
+		       AT(raw_intent_record, object, 24) && AT(raw_intent_record, offset, 32) && AT(raw_intent_record, size, 40), "on disk");
 
 /* All cells of the block, with zeros in the place of the checksum. */
 static void block_hash(const uint8_t *raw, size_t size, struct hash128 *ret_hash)

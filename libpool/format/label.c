@@ -25,7 +25,8 @@ struct raw_label_disk {
 	le64 size;            /* 20 */
 	uint8_t reserved[12]; /* 28 */
 };
-_Static_assert(sizeof(struct raw_label_disk) == 40, "on disk");
+_Static_assert(sizeof(struct raw_label_disk) == 40 && AT(raw_label_disk, guid, 0) && AT(raw_label_disk, index, 16) &&
+		       AT(raw_label_disk, role, 18) && AT(raw_label_disk, state, 19) && AT(raw_label_disk, size, 20), "on disk");
 
 struct raw_label {
 	struct raw_header header; /* 0 */
@@ -51,12 +52,13 @@ struct raw_label {
 	uint8_t reserved_4[8176];                                /* 24576 */
 	struct hash128 hash;                                     /* 32752 */
 };
-_Static_assert(sizeof(struct raw_label) == LABEL_COPY_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_label) == LABEL_COPY_SIZE && AT(raw_label, header, 0) && AT(raw_label, pool, 16) &&
+		       AT(raw_label, disk, 32) && AT(raw_label, config_txg, 48) && AT(raw_label, created_ns, 56) &&
+		       AT(raw_label, size, 64) && AT(raw_label, disk_index, 72) && AT(raw_label, au_shift, 74) &&
+		       AT(raw_label, k, 75) && AT(raw_label, m, 76) && AT(raw_label, area, 77) && AT(raw_label, copy, 78) &&
+		       AT(raw_label, disk_count, 80) && AT(raw_label, feature_count, 82) && AT(raw_label, name, 128) &&
+		       AT(raw_label, features, 384) && AT(raw_label, disks, 4096) && AT(raw_label, hash, 32752), "on disk");
 _Static_assert(_Alignof(struct raw_label) == 1, "cast from bytes");
-_Static_assert(offsetof(struct raw_label, name) == 128, "on disk");
-_Static_assert(offsetof(struct raw_label, features) == 384, "on disk");
-_Static_assert(offsetof(struct raw_label, disks) == LABEL_HEADER_LENGTH, "on disk");
-_Static_assert(offsetof(struct raw_label, hash) == 32752, "on disk");
 
 /* Names of incompatible features that this version understands. */
 static const char *const features_known[] = { FEATURE_LOG_DISKS, NULL };

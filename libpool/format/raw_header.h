@@ -41,7 +41,8 @@ struct raw_header {
 	le16 header_length; /* 10: bytes from the magic to the lists that follow, or of all if none follow */
 	le32 flags;         /* 12 */
 };
-_Static_assert(sizeof(struct raw_header) == 16, "on disk");
+_Static_assert(sizeof(struct raw_header) == 16 && AT(raw_header, magic, 0) && AT(raw_header, version, 8) &&
+		       AT(raw_header, header_length, 10) && AT(raw_header, flags, 12), "on disk");
 
 static inline struct raw_header raw_header_make(uint64_t magic, uint16_t header_length, uint32_t flags)
 {

@@ -24,8 +24,11 @@ struct raw_segment_record {
 	le64 reserved;      /* 24 */
 	struct raw_segment_column columns[COLUMNS_MAX]; /* 32 */
 };
-_Static_assert(sizeof(struct raw_segment_record) == SEGMENT_RECORD_SIZE, "on disk");
-_Static_assert(offsetof(struct raw_segment_record, columns) == 32, "on disk");
+_Static_assert(sizeof(struct raw_segment_record) == SEGMENT_RECORD_SIZE && AT(raw_segment_record, state, 0) &&
+		       AT(raw_segment_record, class, 1) && AT(raw_segment_record, k, 2) && AT(raw_segment_record, m, 3) &&
+		       AT(raw_segment_record, rows_used, 4) && AT(raw_segment_record, flags, 6) &&
+		       AT(raw_segment_record, alloc_txg, 8) && AT(raw_segment_record, evac_txg, 16) &&
+		       AT(raw_segment_record, columns, 32), "on disk");
 
 struct raw_page_header {
 	struct raw_header header; /* 0 */
@@ -33,7 +36,8 @@ struct raw_page_header {
 	le64 page_txg;            /* 24 */
 	uint8_t reserved[32];     /* 32 */
 };
-_Static_assert(sizeof(struct raw_page_header) == LIVEMAP_HEADER_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_page_header) == LIVEMAP_HEADER_SIZE && AT(raw_page_header, header, 0) &&
+		       AT(raw_page_header, page, 16) && AT(raw_page_header, page_txg, 24), "on disk");
 #define SEGTAB_HEADER_SIZE 128u
 _Static_assert(SEGTAB_HEADER_SIZE + SEGTAB_PAGE_RECORDS * SEGMENT_RECORD_SIZE == SEGTAB_PAGE_SIZE, "on disk");
 

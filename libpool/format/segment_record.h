@@ -43,7 +43,7 @@ struct raw_segment_column {
 	le16 disk; /* 0 */
 	le32 au;   /* 2 */
 };
-_Static_assert(sizeof(struct raw_segment_column) == 6, "on disk");
+_Static_assert(sizeof(struct raw_segment_column) == 6 && AT(raw_segment_column, disk, 0) && AT(raw_segment_column, au, 2), "on disk");
 
 /* Whether a segment of this class may have k data and m parity columns (SYS and LOG: k = 1). */
 bool segment_geometry_valid(unsigned class, unsigned k, unsigned m);

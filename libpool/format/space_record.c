@@ -15,7 +15,7 @@ struct raw_space {
 	le64 amount;  /* 0 */
 	le64 objects; /* 8 */
 };
-_Static_assert(sizeof(struct raw_space) == SPACE_VALUE_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_space) == SPACE_VALUE_SIZE && AT(raw_space, amount, 0) && AT(raw_space, objects, 8), "on disk");
 
 void space_key_encode(const struct space_row *row, uint8_t ret_key[SPACE_KEY_SIZE])
 {

@@ -33,13 +33,16 @@ struct raw_summary {
 	le32 block_count;         /* 56 */
 	le32 cell_count;          /* 60 */
 };
-_Static_assert(sizeof(struct raw_summary) == 64, "on disk");
+_Static_assert(sizeof(struct raw_summary) == 64 && AT(raw_summary, header, 0) && AT(raw_summary, pool, 16) &&
+		       AT(raw_summary, segment, 32) && AT(raw_summary, class, 36) && AT(raw_summary, k, 37) &&
+		       AT(raw_summary, m, 38) && AT(raw_summary, txg, 40) && AT(raw_summary, range_count, 48) &&
+		       AT(raw_summary, stripe_count, 52) && AT(raw_summary, block_count, 56) && AT(raw_summary, cell_count, 60), "on disk");
 
 struct raw_range {
 	le16 base; /* 0 */
 	le16 rows; /* 2 */
 };
-_Static_assert(sizeof(struct raw_range) == 4, "on disk");
+_Static_assert(sizeof(struct raw_range) == 4 && AT(raw_range, base, 0) && AT(raw_range, rows, 2), "on disk");
 
 struct raw_stripe {
 	le16 base;             /* 0 */
@@ -47,7 +50,8 @@ struct raw_stripe {
 	uint8_t reserved;      /* 3 */
 	le16 fill;             /* 4 */
 };
-_Static_assert(sizeof(struct raw_stripe) == 6, "on disk");
+_Static_assert(sizeof(struct raw_stripe) == 6 && AT(raw_stripe, base, 0) && AT(raw_stripe, height_less_1, 2) &&
+		       AT(raw_stripe, fill, 4), "on disk");
 
 struct raw_block {
 	le16 cell;            /* 0: column in the upper 4 bits, row in the lower 12 */
@@ -59,13 +63,15 @@ struct raw_block {
 	uint8_t level;        /* 15 */
 	le48 block;           /* 16 */
 };
-_Static_assert(sizeof(struct raw_block) == BLOCK_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_block) == BLOCK_SIZE && AT(raw_block, cell, 0) && AT(raw_block, psect_less_1, 2) &&
+		       AT(raw_block, flags, 3) && AT(raw_block, type, 4) && AT(raw_block, objset, 5) && AT(raw_block, object, 9) &&
+		       AT(raw_block, level, 15) && AT(raw_block, block, 16), "on disk");
 
 struct raw_identity {
 	le64 dva;   /* 0 */
 	le64 place; /* 8 */
 };
-_Static_assert(sizeof(struct raw_identity) == IDENTITY_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_identity) == IDENTITY_SIZE && AT(raw_identity, dva, 0) && AT(raw_identity, place, 8), "on disk");
 
 size_t summary_size(uint32_t ranges, uint32_t stripes, uint32_t blocks, uint32_t relocated, uint32_t cells)
 {

@@ -17,7 +17,8 @@ struct raw_sysmap {
 	le16 record_size;         /* 44 */
 	uint8_t reserved[18];     /* 46 */
 };
-_Static_assert(sizeof(struct raw_sysmap) == SYSMAP_HEADER_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_sysmap) == SYSMAP_HEADER_SIZE && AT(raw_sysmap, header, 0) && AT(raw_sysmap, pool, 16) &&
+		       AT(raw_sysmap, txg, 32) && AT(raw_sysmap, count, 40) && AT(raw_sysmap, record_size, 44), "on disk");
 
 struct raw_sysmap_segment {
 	le32 segment;                                        /* 0 */
@@ -26,7 +27,9 @@ struct raw_sysmap_segment {
 	uint8_t column_count;                                /* 7 */
 	struct raw_segment_column columns[SYS_COLUMNS_MAX];  /* 8 */
 };
-_Static_assert(sizeof(struct raw_sysmap_segment) == SYSMAP_RECORD_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_sysmap_segment) == SYSMAP_RECORD_SIZE && AT(raw_sysmap_segment, segment, 0) &&
+		       AT(raw_sysmap_segment, rows, 4) && AT(raw_sysmap_segment, flags, 6) &&
+		       AT(raw_sysmap_segment, column_count, 7) && AT(raw_sysmap_segment, columns, 8), "on disk");
 _Static_assert(SYSMAP_HEADER_SIZE + SYSMAP_SEGMENTS_MAX * SYSMAP_RECORD_SIZE <= SYSMAP_SLOT_SIZE, "on disk");
 
 size_t sysmap_encode(const struct guid *pool, uint64_t txg, const struct sysmap_segment *segments, unsigned count,

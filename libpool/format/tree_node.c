@@ -18,12 +18,14 @@ struct raw_tree_node {
 	le32 used;                /* 20: where the last entry ends */
 	uint8_t reserved_2[8];    /* 24 */
 };
-_Static_assert(sizeof(struct raw_tree_node) == TREE_NODE_HEADER_SIZE, "on disk");
+_Static_assert(sizeof(struct raw_tree_node) == TREE_NODE_HEADER_SIZE && AT(raw_tree_node, header, 0) && AT(raw_tree_node, level, 16) &&
+		       AT(raw_tree_node, count, 18) && AT(raw_tree_node, used, 20), "on disk");
 
 struct raw_entry {
 	le16 key_length;
 	le16 value_length;
 };
+_Static_assert(sizeof(struct raw_entry) == 4 && AT(raw_entry, key_length, 0) && AT(raw_entry, value_length, 2), "on disk");
 _Static_assert(TREE_NODE_SIZE_MAX <= UINT16_MAX + 1u, "offsets have 16 bits");
 
 int tree_key_compare(const void *left, size_t left_length, const void *right, size_t right_length)

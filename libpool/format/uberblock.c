@@ -18,13 +18,13 @@ struct raw_state {
 	uint8_t reserved[5]; /* 3 */
 	le64 stale_from;     /* 8 */
 };
-_Static_assert(sizeof(struct raw_state) == 16, "on disk");
+_Static_assert(sizeof(struct raw_state) == 16 && AT(raw_state, disk, 0) && AT(raw_state, state, 2) && AT(raw_state, stale_from, 8), "on disk");
 
 struct raw_epoch {
 	le64 epoch;     /* 0 */
 	le64 first_txg; /* 8 */
 };
-_Static_assert(sizeof(struct raw_epoch) == 16, "on disk");
+_Static_assert(sizeof(struct raw_epoch) == 16 && AT(raw_epoch, epoch, 0) && AT(raw_epoch, first_txg, 8), "on disk");
 
 struct raw_log {
 	le64 generation;                           /* 0 */
@@ -36,7 +36,9 @@ struct raw_log {
 	le16 reserved;                             /* 30 */
 	le32 segments[UBERBLOCK_LOG_SEGMENTS_MAX]; /* 32 */
 };
-_Static_assert(sizeof(struct raw_log) == 96, "on disk");
+_Static_assert(sizeof(struct raw_log) == 96 && AT(raw_log, generation, 0) && AT(raw_log, first_seq, 8) && AT(raw_log, base_txg, 16) &&
+		       AT(raw_log, segment_count, 24) && AT(raw_log, head, 26) && AT(raw_log, row, 28) &&
+		       AT(raw_log, segments, 32), "on disk");
 
 struct raw_uberblock {
 	struct raw_header header;                          /* 0 */
@@ -70,13 +72,17 @@ struct raw_uberblock {
 	uint8_t reserved_3[1128];                          /* 2952 */
 	struct hash128 hash;                               /* 4080 */
 };
-_Static_assert(sizeof(struct raw_uberblock) == UBERBLOCK_SIZE, "on disk");
-_Static_assert(offsetof(struct raw_uberblock, sysmap_txg) == 128, "on disk");
-_Static_assert(offsetof(struct raw_uberblock, commit) == 160, "on disk");
-_Static_assert(offsetof(struct raw_uberblock, log) == 296, "on disk");
-_Static_assert(offsetof(struct raw_uberblock, states) == 392, "on disk");
-_Static_assert(offsetof(struct raw_uberblock, history) == 2440, "on disk");
-_Static_assert(offsetof(struct raw_uberblock, hash) == 4080, "on disk");
+_Static_assert(sizeof(struct raw_uberblock) == UBERBLOCK_SIZE && AT(raw_uberblock, header, 0) && AT(raw_uberblock, pool, 16) &&
+		       AT(raw_uberblock, txg, 32) && AT(raw_uberblock, rewrite, 40) && AT(raw_uberblock, disks_online, 44) &&
+		       AT(raw_uberblock, epoch, 48) && AT(raw_uberblock, time_ns, 56) && AT(raw_uberblock, host, 64) &&
+		       AT(raw_uberblock, disk_index, 80) && AT(raw_uberblock, slot, 82) && AT(raw_uberblock, state_count, 84) &&
+		       AT(raw_uberblock, history_count, 86) && AT(raw_uberblock, heartbeat_sequence, 88) &&
+		       AT(raw_uberblock, heartbeat_interval_ms, 96) && AT(raw_uberblock, incompat, 104) &&
+		       AT(raw_uberblock, ro_compat, 112) && AT(raw_uberblock, compat, 120) && AT(raw_uberblock, sysmap_txg, 128) &&
+		       AT(raw_uberblock, sysmap_slot, 136) && AT(raw_uberblock, sysmap_length, 140) &&
+		       AT(raw_uberblock, sysmap_checksum, 144) && AT(raw_uberblock, commit, 160) && AT(raw_uberblock, final, 224) &&
+		       AT(raw_uberblock, log, 296) && AT(raw_uberblock, states, 392) && AT(raw_uberblock, history, 2440) &&
+		       AT(raw_uberblock, hash, 4080), "on disk");
 
 static void uberblock_hash(const struct raw_uberblock *raw, const struct guid *pool, const struct guid *disk,
 			   unsigned slot, struct hash128 *ret_hash)

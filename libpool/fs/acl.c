@@ -15,6 +15,8 @@ struct raw_acl_entry {
 	le16 tag, permissions;
 	le32 id;
 };
+_Static_assert(sizeof(struct raw_acl_entry) == 8 && AT(raw_acl_entry, tag, 0) && AT(raw_acl_entry, permissions, 2) &&
+		       AT(raw_acl_entry, id, 4), "on disk");
 
 #define ACL_VERSION 2u
 #define ACL_HEAD sizeof(le32)

@@ -25,12 +25,14 @@ struct raw_orphan {
 	le64 object;
 	le64 block;
 };
-_Static_assert(sizeof(struct raw_orphan) == 80, "on disk");
+_Static_assert(sizeof(struct raw_orphan) == 80 && AT(raw_orphan, pointer, 0) && AT(raw_orphan, object, 64) &&
+		       AT(raw_orphan, block, 72), "on disk");
 
 struct raw_orphan_key {
 	uint8_t txg[8];    /* big endian, so that memcmp orders them */
 	uint8_t number[4]; /* likewise */
 };
+_Static_assert(sizeof(struct raw_orphan_key) == 12 && AT(raw_orphan_key, txg, 0) && AT(raw_orphan_key, number, 8), "on disk");
 
 int orphan_decode(const void *value, size_t length, struct orphan *ret_orphan)
 {

@@ -13,6 +13,7 @@ enum { READ, WRITE, CHECKSUM, FLUSH, OVERDUE, COUNTERS };
 struct raw_counters {
 	le64 counters[COUNTERS];
 };
+_Static_assert(sizeof(struct raw_counters) == 40 && AT(raw_counters, counters, 0), "on disk");
 
 uint64_t counters_overdue(struct engine *engine, unsigned index)
 {

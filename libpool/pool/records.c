@@ -29,7 +29,8 @@ struct raw_history {
 	uint8_t kind, severity; /* 16, 17 */
 	uint8_t reserved[6];
 };
-_Static_assert(sizeof(struct raw_history) == HISTORY_HEAD_SIZE, "size on disk");
+_Static_assert(sizeof(struct raw_history) == HISTORY_HEAD_SIZE && AT(raw_history, time_ns, 0) && AT(raw_history, txg, 8) && AT(raw_history, kind, 16) &&
+		       AT(raw_history, severity, 17), "on disk");
 
 void history_key_encode(uint64_t sequence, uint8_t *ret_key)
 {
@@ -113,7 +114,8 @@ struct raw_damage {
 	le16 cells;                /* 24 */
 	uint8_t reserved[6];
 };
-_Static_assert(sizeof(struct raw_damage) == DAMAGE_VALUE_SIZE, "size on disk");
+_Static_assert(sizeof(struct raw_damage) == DAMAGE_VALUE_SIZE && AT(raw_damage, dva, 0) && AT(raw_damage, place, 8) && AT(raw_damage, found_ns, 16) &&
+		       AT(raw_damage, cells, 24), "on disk");
 
 void damage_encode(const struct damage_record *record, uint8_t *ret_key, uint8_t *ret_value)
 {

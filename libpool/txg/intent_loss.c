@@ -17,6 +17,8 @@ static const char loss_key[] = "log\0lost"; /* of MOS_PROPERTIES */
 struct raw_loss {
 	le64 count, first_txg, last_txg, blocks, time_ns;
 };
+_Static_assert(sizeof(struct raw_loss) == 40 && AT(raw_loss, count, 0) && AT(raw_loss, first_txg, 8) && AT(raw_loss, last_txg, 16) &&
+		       AT(raw_loss, blocks, 24) && AT(raw_loss, time_ns, 32), "on disk");
 
 int intent_load_loss(struct core *core)
 {
