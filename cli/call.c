@@ -65,7 +65,7 @@ static int check_host(struct call *call, const char *name, bool force, struct li
 			 name, name);
 }
 
-int call_import(struct call *call, const char *name, bool read_only, struct session *session, struct libpool_error *error)
+int call_import(struct call *call, const char *name, uint32_t read_only, struct session *session, struct libpool_error *error)
 {
 	struct libpool_import_options import = {.size = sizeof(import), .name = name, .read_only = read_only};
 	struct libpool_found found;
@@ -91,8 +91,8 @@ int call_import(struct call *call, const char *name, bool read_only, struct sess
 
 static int open_pool(struct call *call)
 {
-	bool read_only = call->verb->open == OPEN_READ || options_have(&call->options, OPTION_READ_ONLY) ||
-			 options_have(&call->options, OPTION_DRY_RUN);
+	bool looks = call->verb->open == OPEN_READ || options_have(&call->options, OPTION_READ_ONLY);
+	uint32_t read_only = looks ? 1 : options_have(&call->options, OPTION_DRY_RUN) ? 2 : 0;
 	int code = session_join(&call->session, call->target.pool, &call->error);
 
 	if (code == -ENOENT)

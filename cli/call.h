@@ -100,7 +100,7 @@ int call_request(struct call *call, const struct call_request *request);
 /* The same without descriptor, progress and another document. */
 int call_ask(struct call *call, const char *method, struct json_object *params);
 /* How this verb imports a pool that nobody has imported. */
-int call_import(struct call *call, const char *name, bool read_only, struct session *session, struct libpool_error *error);
+int call_import(struct call *call, const char *name, uint32_t read_only, struct session *session, struct libpool_error *error);
 /* For verbs: fills call->error and returns `code`; call_usage also makes the exit code that of wrong usage.
  */
 int call_usage(struct call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));

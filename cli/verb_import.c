@@ -47,13 +47,14 @@ static int check_is_free(struct call *call)
 	return -LIBPOOL_EINUSE;
 }
 
-/* -n: imports it read-only for a moment. */
+/* -n: imports it read-only for a moment, from disks that the import could write to. */
 static int try_import(struct call *call)
 {
 	struct json_object *status = json_object_new_object(), *pool, *document = call->document;
 	struct call_request request = {.method = "status", .descriptor = -1, .into = status};
 	static const char *const taken[] = {"pool", "id", "state", "problem", "txg", "read_only"};
-	int code = call_import(call, call->target.pool, true, &call->session, &call->error);
+	uint32_t read_only = options_have(&call->options, OPTION_READ_ONLY) ? 1 : 2;
+	int code = call_import(call, call->target.pool, read_only, &call->session, &call->error);
 
 	if (code == 0)
 		code = call_request(call, &request);

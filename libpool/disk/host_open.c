@@ -20,6 +20,7 @@
 
 #include "libpool/disk/holder.h"
 #include "libpool/disk/host_private.h"
+#include "libpool/disk/loop.h"
 #include "libpool/disk/sysfs.h"
 
 /*
@@ -124,18 +125,17 @@ static void copy_text(char *to, size_t size, const char *from)
 }
 
 /* Two loop devices over one file are one disk, unless they are of different parts of it. */
-static void loop_serial(dev_t device, char *ret_serial, size_t size)
+static void loop_serial(int descriptor, char *ret_serial, size_t size)
 {
-	char file[512], offset[24];
-	struct stat status;
+	struct loop_backing backing;
 
-	if (sysfs_read(device, "loop/backing_file", file, sizeof(file)) && sysfs_read(device, "loop/offset", offset, sizeof(offset)) &&
-	    stat(file, &status) == 0)
-		snprintf(ret_serial, size, "loop:%x:%x:%ju+%s", major(status.st_dev), minor(status.st_dev), (uintmax_t)status.st_ino, offset);
+	if (loop_backing(descriptor, &backing))
+		snprintf(ret_serial, size, "loop:%x:%x:%ju+%ju", major(backing.device), minor(backing.device), (uintmax_t)backing.inode,
+			 (uintmax_t)backing.offset);
 }
 
 /* The name that stays when cables are moved: udev's serial number or WWN, else what the driver says. */
-static void device_serial(dev_t device, char *ret_serial, size_t size)
+static void device_serial(int descriptor, dev_t device, char *ret_serial, size_t size)
 {
 	struct udev *udev = udev_new();
 	struct udev_device *found = udev ? udev_device_new_from_devnum(udev, 'b', device) : NULL;
@@ -150,7 +150,7 @@ static void device_serial(dev_t device, char *ret_serial, size_t size)
 		if (sysfs_read(device, attributes[i], text, sizeof(text)))
 			copy_text(ret_serial, size, text);
 	if (!ret_serial[0])
-		loop_serial(device, ret_serial, size);
+		loop_serial(descriptor, ret_serial, size);
 	if (ret_serial[0] && sysfs_read(device, "partition", number, sizeof(number))) {
 		size_t length = strlen(ret_serial);
 
@@ -177,7 +177,7 @@ static int device_info(int descriptor, dev_t device, struct disk_info *info, con
 		info->read_only = read_only;
 	info->physical_block = physical;
 	info->rotational = sysfs_number(device, "queue/rotational", 0);
-	device_serial(device, info->serial, sizeof(info->serial));
+	device_serial(descriptor, device, info->serial, sizeof(info->serial));
 	return 0;
 }
 

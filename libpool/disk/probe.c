@@ -7,7 +7,6 @@
  */
 #include <blkid/blkid.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <limits.h>
 #include <linux/fs.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 
 #include "libpool/disk/holder.h"
 #include "libpool/disk/host_private.h"
+#include "libpool/disk/loop.h"
 #include "libpool/disk/label_probe.h"
 #include "libpool/disk/sysfs.h"
 
@@ -193,31 +193,6 @@ static bool device_is_held(const char *path)
 	return descriptor < 0 && errno == EBUSY;
 }
 
-/* Whether a loop device lies on the file. */
-static bool is_loop_file(const struct stat *status)
-{
-	glob_t found;
-	bool is_backing = false;
-
-	if (glob("/sys/block/loop*/loop/backing_file", 0, NULL, &found) != 0)
-		return false;
-	for (size_t i = 0; i < found.gl_pathc && !is_backing; i++) {
-		FILE *file = fopen(found.gl_pathv[i], "re");
-		char path[PATH_MAX];
-		struct stat backing;
-
-		if (file && fgets(path, sizeof(path), file)) {
-			path[strcspn(path, "\n")] = 0;
-			is_backing = stat(path, &backing) == 0 && backing.st_dev == status->st_dev &&
-				     backing.st_ino == status->st_ino;
-		}
-		if (file)
-			fclose(file);
-	}
-	globfree(&found);
-	return is_backing;
-}
-
 static bool file_is_locked(int descriptor)
 {
 	if (flock(descriptor, LOCK_SH | LOCK_NB) == 0) {
@@ -238,7 +213,7 @@ static void probe_use(int descriptor, const char *path, const struct stat *statu
 		how = "mounted on";
 	else if (is_swap(status))
 		how = "used as swap space";
-	else if (!is_device && is_loop_file(status))
+	else if (!is_device && loop_lies_on(status))
 		how = "used by a loop device";
 	else if (is_device ? device_is_held(path) : file_is_locked(descriptor))
 		how = disk_holder(status, use.where, sizeof(use.where)) ? "in use by" : "in use by another program or driver";

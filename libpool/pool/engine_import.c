@@ -172,7 +172,7 @@ static int import_core(const struct engine_host *host, const struct libpool_impo
 				     .first = options->no_verify ? NULL : jobs_note_verification};
 	struct pool_error local = {0};
 	bool destroyed = false;
-	int result = gather(host, options, DISK_OPEN_EXCLUSIVE | (options->read_only ? DISK_OPEN_READ_ONLY : 0), &import.disks,
+	int result = gather(host, options, DISK_OPEN_EXCLUSIVE | (options->read_only && options->read_only != 2 ? DISK_OPEN_READ_ONLY : 0), &import.disks,
 			    &import.disk_count, &destroyed, error);
 
 	if (result < 0)

@@ -175,6 +175,8 @@ const char *core_failure_text(const struct core *core, int status)
 
 	if (core_halted(core, &why))
 		return why;
+	if (status == -EROFS && core->read_only)
+		return "the pool is imported read-only: export it, and import it to write";
 	if (status == -EROFS && core_writes_refused(core))
 		return core->degraded == CORE_DEGRADED_NARROW ? "too few disks are there for full redundancy, and degraded=narrow forbids less" :
 								 "disks are missing, and degraded=readonly forbids to write then";

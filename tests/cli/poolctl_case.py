@@ -119,6 +119,8 @@ class ControlClient:
 class PoolctlCase(unittest.TestCase):
     """Each test has a folder of its own, which is also where poolctl searches for disks."""
 
+    devices = False  # whether the block devices of this machine are searched as well
+
     def setUp(self):
         self.folder = os.path.realpath(tempfile.mkdtemp(prefix="poolctl-"))
         os.chmod(self.folder, 0o755)
@@ -142,7 +144,7 @@ class PoolctlCase(unittest.TestCase):
         return [self.image(f"{prefix}{index}", mib) for index in range(count)]
 
     def command(self, *arguments):
-        return [PROGRAM, "--no-devices", "-d", self.folder, *arguments]
+        return [PROGRAM, *([] if self.devices else ["--no-devices"]), "-d", self.folder, *arguments]
 
     def environment(self):
         return {**os.environ, "LIBPOOL_RUN_PATH": self.run_path, "LIBPOOL_ETC_PATH": os.path.join(self.run_path, "etc")}

@@ -9,7 +9,7 @@ import subprocess
 import time
 import unittest
 
-from poolctl_case import MIB, PROGRAM, TIME_LIMIT, PoolctlCase
+from poolctl_case import MIB, PROGRAM, TIME_LIMIT, PoolctlCase, checksum
 
 LABEL_EDIT = os.environ.get("LABEL_EDIT", "label-edit")
 
@@ -214,6 +214,58 @@ class Disks(PoolctlCase):
         self.refused("create", "tank", "raid1", devices[0], devices[1], says=[devices[0], devices[1], "the same disk"])
         self.refused("create", "tank", "raid1", devices[0], disk, "--force", says="loop device")
         self.poolctl("create", "tank", "raid1", devices[2], devices[3], "-n")
+        alias = self.path("alias")
+        os.link(disk, alias)
+        os.remove(disk)
+        self.image("both", 128)  # by the path that the devices were given
+        self.refused("create", "tank", "raid1", devices[0], devices[1], says=[devices[0], devices[1], "the same disk"])
+        self.refused("create", "tank", "raid1", devices[0], alias, "--force", says="loop device")
+        self.poolctl("create", "tank", "raid1", self.path("both"), self.image("d1", 128), "-n")
+
+    @unittest.skipUnless(os.geteuid() == 0 and os.path.exists("/dev/loop-control"), "needs root and loop devices")
+    def test_read_only_devices(self):
+        """Nothing that writes takes one; a read-only import reads it."""
+        pool = f"tank{os.getpid()}"  # the devices of this machine are searched, too
+        disks = self.create(pool, "raid1", self.images(2))
+        data = self.volume(f"{pool}/data", size="8M", data=os.urandom(3 * MIB))
+        spare, other, blank = self.image("d2"), os.path.join(self.run_path, "other"), self.image("blank")
+        os.makedirs(other)
+        moved = [os.path.join(other, os.path.basename(disk)) for disk in disks]
+        for disk, place in zip(disks, moved):
+            os.rename(disk, place)
+        devices, attached = [], []
+        self.addCleanup(lambda: [subprocess.run(["losetup", "-d", device], check=False) for device in attached])
+        for options in (["--read-only", moved[0]], ["--read-only", moved[1]], ["--read-only", spare]):
+            try:
+                devices.append(subprocess.run(["losetup", "--find", "--show", *options], check=True, capture_output=True, text=True).stdout.strip())
+            except subprocess.CalledProcessError:
+                self.skipTest("losetup is refused")
+            attached.append(devices[-1])
+        before = [checksum(disk) for disk in moved]
+        for command in (("create", "new", "raid1", devices[2], blank), ("create", "new", "raid1", devices[2], blank, "-n"),
+                        ("create", "new", "raid1", devices[2], blank, "--force")):
+            self.refused(*command, says=[devices[2], "read-only"])
+        self.devices = True
+        for command in (("import", pool), ("import", pool, "-n"), ("scrub", pool, "--wait"), ("volume", "create", f"{pool}/v", "1M"),
+                        ("destroy", pool, "--yes"), ("import", pool, "--force")):
+            with self.subTest(command=command):
+                self.refused(*command, says=["is read-only", "read-only"])
+        self.reads_back(data, f"{pool}/data")
+        self.import_pool("--read-only", pool=pool)
+        self.reads_back(data, f"{pool}/data")
+        self.refused("volume", "create", f"{pool}/v", "1M", says="read-only")
+        self.export_pool(pool=pool)
+        self.assertEqual([checksum(disk) for disk in moved], before)
+        for device in devices[:2]:
+            subprocess.run(["losetup", "-d", device], check=True)
+            attached.remove(device)
+        for disk, place in zip(disks, moved):
+            os.rename(place, disk)
+        for command in (("replace", pool, disks[0], devices[2]), ("replace", pool, disks[0], devices[2], "-n"),
+                        ("replace", pool, disks[0], devices[2], "--force", "--wait")):
+            self.refused(*command, says=[devices[2], "read-only"], changes=True)
+        self.assertEqual(self.status(pool)["state"], "healthy")
+        self.reads_back(data, f"{pool}/data")
 
     def test_read_only(self):
         disks = self.create("tank", "raid1", self.images(2))
