@@ -113,6 +113,8 @@ void rt_each_fiber(struct rt *rt, void (*visit)(const struct fiber *fiber, void 
 
 /* Lets other runnable fibers and completions go first: continues in the next turn. */
 void rt_yield(struct rt *rt);
+/* Whether there are any that rt_yield would let go first in this turn. */
+bool rt_others_run(const struct rt *rt);
 void rt_sleep(struct rt *rt, uint64_t duration_ns);
 uint64_t rt_now(struct rt *rt);             /* monotonic ns */
 uint64_t rt_realtime(struct rt *rt);        /* ns since 1970 */

@@ -102,6 +102,11 @@ void rt_yield(struct rt *rt)
 	fiber_context_leave(&fiber->context);
 }
 
+bool rt_others_run(const struct rt *rt)
+{
+	return rt->runnable_count > 0;
+}
+
 _Noreturn void rt_exit(struct rt *rt)
 {
 	struct fiber *fiber = fiber_current(rt);

@@ -304,6 +304,7 @@ static int wait_barrier(struct core *core)
 static int flush_up_to(struct core *core, uint64_t mine)
 {
 	struct intent *intent = &core->intent;
+	bool waited = false;
 
 	while (intent->durable < mine) {
 		int status = 0;
@@ -317,8 +318,12 @@ static int flush_up_to(struct core *core, uint64_t mine)
 			status = wait_without_log(core);
 		else if (intent->writing)
 			rt_queue_wait(core->rt, &intent->ended);
-		else
+		else if (!waited && rt_others_run(core->rt)) {
+			waited = true; /* who came together is served by one group, not the first one by its own */
+			rt_yield(core->rt);
+		} else {
 			write_group(core);
+		}
 		if (status < 0)
 			return status;
 	}
