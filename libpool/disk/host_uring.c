@@ -2,13 +2,11 @@
  * All disks of an rt in one io_uring: requests are collected while fibers run and submitted with one system
  * call per turn, and completions are taken without any when there are some.
  *
- * The ring is set up with SINGLE_ISSUER and DEFER_TASKRUN where the kernel has them, so that completions are
- * worked off in the engine's thread when it asks; it is enabled by the first poll, which makes that
- * thread its issuer. Files are registered while there are slots.
+ * The ring is set up with COOP_TASKRUN where the kernel has it: completions are worked off by the engine's thread whenever it is in the kernel anyway, as when it
+ * sleeps, and never interrupt it. With DEFER_TASKRUN it would have to enter the ring for them, once for each moment at which some of the disks of a flush answer: as much
+ * processor time, and more calls. Only the first poll enables the ring, and only its thread enters it. Files are registered while there are slots.
  *
- * A sleeping engine is woken through an eventfd: with DEFER_TASKRUN nothing wakes whoever polls the ring's own
- * descriptor (seen with Linux 6.18: work that arrives during ppoll is found when ppoll times out). The eventfd
- * is switched on only before the engine sleeps; what arrived just before is looked for once more, so no
+ * A sleeping engine is woken through an eventfd, which is switched on only before it sleeps; what arrived just before is looked for once more, so no
  * completion falls between.
  *
  * What must always hold: a request is in exactly one of pending and in_ring until it is completed. What the
@@ -335,7 +333,6 @@ uint64_t uring_enters(const struct uring *uring)
 int uring_new(struct rt *rt, unsigned queue_depth, struct uring **ret_uring)
 {
 	static const unsigned attempts[] = {
-		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
 		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
 		0,
 	};

@@ -46,7 +46,7 @@ struct disk_provider_ops {
 };
 
 /*
- * The host's provider: one io_uring for all disks of an rt (SINGLE_ISSUER, DEFER_TASKRUN where allowed), or
+ * The host's provider: one io_uring for all disks of an rt (COOP_TASKRUN where allowed), or
  * threads with preadv/pwritev where io_uring is refused. One provider serves one rt.
  */
 struct disk_host_options {

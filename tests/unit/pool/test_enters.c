@@ -1,4 +1,4 @@
-/* System calls of asynchronous requests: what one submission brings goes to the kernel together. */
+/* System calls of asynchronous requests: what one submission brings goes to the kernel together, and what the pool writes for one flush, too. */
 #include "tests/unit/pool/support.h"
 
 #define BLOCK 4096u
@@ -14,45 +14,70 @@ static uint64_t enters(libpool_pool *pool)
 	return info.io_uring_enters;
 }
 
-struct reading {
+struct load {
 	libpool_pool *pool;
 	libpool_volume *volume;
 	libpool_queue *queue;
-	uint64_t block; /* the next one that hasn't been read */
+	uint64_t block; /* the next one that hasn't been read, or written */
 	uint8_t *data;
 };
 
 /* Never the same again, so never out of the cache. Nodes were read before, with the first block of each. */
-static uint64_t next_offset(struct reading *reading)
+static uint64_t next_offset(struct load *load)
 {
-	reading->block += reading->block % NODE_BLOCKS == NODE_BLOCKS - 1 ? 2 : 1;
-	return reading->block * BLOCK;
+	load->block += load->block % NODE_BLOCKS == NODE_BLOCKS - 1 ? 2 : 1;
+	return load->block * BLOCK;
 }
 
-static void read_some(struct reading *reading, unsigned depth)
+static void run(struct load *load, const struct libpool_request *requests, unsigned count)
 {
-	struct libpool_request requests[DEPTH];
 	struct libpool_completion completions[DEPTH];
-	unsigned left = depth;
+	unsigned left = count;
 
-	for (unsigned i = 0; i < depth; i++)
-		requests[i] = (struct libpool_request){
-			.size = sizeof(requests[i]),
-			.volume = reading->volume,
-			.operation = LIBPOOL_READ,
-			.offset = next_offset(reading),
-			.length = BLOCK,
-			.buffer = reading->data + i * BLOCK,
-		};
-	assert_int_equal(libpool_queue_submit(reading->queue, requests, depth), depth);
+	assert_int_equal(libpool_queue_submit(load->queue, requests, count), count);
 	while (left) {
-		int got = libpool_queue_reap(reading->queue, completions, left, UINT64_MAX);
+		int got = libpool_queue_reap(load->queue, completions, left, UINT64_MAX);
 
 		assert_true(got > 0);
 		for (int i = 0; i < got; i++)
 			assert_int_equal(completions[i].result, 0);
 		left -= (unsigned)got;
 	}
+}
+
+static void each(struct load *load, uint32_t operation, uint32_t flags, unsigned count)
+{
+	struct libpool_request requests[DEPTH];
+
+	for (unsigned i = 0; i < count; i++)
+		requests[i] = (struct libpool_request){
+			.size = sizeof(requests[i]),
+			.volume = load->volume,
+			.operation = operation,
+			.flags = flags,
+			.offset = next_offset(load),
+			.length = BLOCK,
+			.buffer = load->data + i * BLOCK,
+		};
+	run(load, requests, count);
+}
+
+static void read_some(struct load *load, unsigned depth)
+{
+	each(load, LIBPOOL_READ, 0, depth);
+}
+
+static void write_durably(struct load *load, unsigned depth)
+{
+	each(load, LIBPOOL_WRITE, LIBPOOL_FUA, depth);
+}
+
+static void write_and_flush(struct load *load, unsigned depth)
+{
+	struct libpool_request flush = { .size = sizeof(flush), .volume = load->volume, .operation = LIBPOOL_FLUSH };
+
+	each(load, LIBPOOL_WRITE, 0, depth);
+	run(load, &flush, 1);
 }
 
 static int compare(const void *one, const void *other)
@@ -65,56 +90,65 @@ static int compare(const void *one, const void *other)
 #define ROUNDS 200u
 
 /* Calls for each request, in the median of the rounds: others use the disk, and the pool has work of its own, now and then. */
-static double measure(struct reading *reading, unsigned depth)
+static double measure(struct load *load, void (*some)(struct load *load, unsigned depth), unsigned depth)
 {
 	uint64_t counts[ROUNDS];
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		uint64_t before = enters(reading->pool);
+		uint64_t before = enters(load->pool);
 
-		read_some(reading, depth);
-		counts[i] = enters(reading->pool) - before;
+		some(load, depth);
+		counts[i] = enters(load->pool) - before;
 	}
 	qsort(counts, ROUNDS, sizeof(counts[0]), compare);
 	return (double)counts[ROUNDS / 2] / depth;
 }
 
+/* After a new import, with all nodes in the cache and none of what is read from here on. */
+static void try(struct bench *of, const char *what, void (*some)(struct load *load, unsigned depth))
+{
+	struct bench bench = *of;
+	struct load load = {.data = malloc(DEPTH * BLOCK)};
+
+	pattern(load.data, 0, DEPTH * BLOCK, 2);
+	OK(bench_import(&bench, "tank", &load.pool));
+	OK(libpool_volume_open(load.pool, "v", NULL, &load.volume, &bench.error));
+	OK(libpool_queue_open(load.pool, NULL, &load.queue, &bench.error));
+	for (uint64_t offset = 0; offset < VOLUME_BYTES; offset += NODE_BLOCKS * BLOCK)
+		OK(libpool_volume_read(load.volume, offset, BLOCK, load.data));
+	double one = measure(&load, some, 1), many = measure(&load, some, DEPTH);
+	print_message("%s: io_uring_enter for each request: %.3f at depth 1, %.3f at depth %u\n", what, one, many, DEPTH);
+	if (enters(load.pool) == 0)
+		print_message("no io_uring here\n");
+	libpool_queue_close(load.queue);
+	OK(libpool_volume_close(load.volume));
+	OK(libpool_close(load.pool, &bench.error));
+	free(load.data);
+	assert_true(one <= 2);
+	assert_true(many <= 0.1);
+}
+
 static void test_enters(void **state)
 {
 	struct bench bench;
-	struct reading reading = {.block = 0};
+	libpool_pool *pool;
+	libpool_volume *volume;
 	uint8_t *content = malloc(VOLUME_BYTES);
-	double one, many;
 
 	(void)state;
 	bench_begin(&bench, 3, 256 * MIB);
 	OK(bench_create(&bench, "tank", "raid5", 0, 3));
-	OK(bench_import(&bench, "tank", &reading.pool));
-	OK(bench_volume(&bench, reading.pool, "v", VOLUME_BYTES, BLOCK));
-	OK(libpool_volume_open(reading.pool, "v", NULL, &reading.volume, &bench.error));
+	OK(bench_import(&bench, "tank", &pool));
+	OK(bench_volume(&bench, pool, "v", VOLUME_BYTES, BLOCK));
+	OK(libpool_volume_open(pool, "v", NULL, &volume, &bench.error));
 	pattern(content, 0, VOLUME_BYTES, 1);
-	OK(libpool_volume_write(reading.volume, 0, VOLUME_BYTES, content));
-	OK(libpool_volume_close(reading.volume));
-	OK(libpool_close(reading.pool, &bench.error));
-
-	OK(bench_import(&bench, "tank", &reading.pool));
-	OK(libpool_volume_open(reading.pool, "v", NULL, &reading.volume, &bench.error));
-	OK(libpool_queue_open(reading.pool, NULL, &reading.queue, &bench.error));
-	reading.data = malloc(DEPTH * BLOCK);
-	for (uint64_t offset = 0; offset < VOLUME_BYTES; offset += NODE_BLOCKS * BLOCK)
-		OK(libpool_volume_read(reading.volume, offset, BLOCK, reading.data));
-	one = measure(&reading, 1);
-	many = measure(&reading, DEPTH);
-	print_message("io_uring_enter for each request: %.3f at depth 1, %.3f at depth %u\n", one, many, DEPTH);
-	if (enters(reading.pool) == 0)
-		print_message("no io_uring here\n");
-	assert_true(one <= 2);
-	assert_true(many <= 0.1);
-	libpool_queue_close(reading.queue);
-	OK(libpool_volume_close(reading.volume));
-	OK(libpool_close(reading.pool, &bench.error));
+	OK(libpool_volume_write(volume, 0, VOLUME_BYTES, content));
+	OK(libpool_volume_close(volume));
+	OK(libpool_close(pool, &bench.error));
+	try(&bench, "reads", read_some);
+	try(&bench, "durable writes", write_durably);
+	try(&bench, "writes, then a flush", write_and_flush);
 	bench_end(&bench);
-	free(reading.data);
 	free(content);
 }
 
