@@ -92,7 +92,8 @@ const struct verb verbs[] = {
 	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true, .options = BIT(DRY_RUN) | BIT(FORCE) | BIT(CREATE_SIZE),
 	  .check = device_add_check, .work = device_add_work, .print = print_text },
 	{ .name = "device remove", .operands = "POOL DISK", .operands_min = 2, .operands_max = 2, .help = "remove a log disk",
-	  .details = "At any time, also one that is lost. The log goes to the other log disks, or to the pool's own disks.",
+	  .details = "At any time, also one that is lost. The log goes to the other log disks, or to the pool's own disks. The disk is free for\n"
+		     "something else then; one that wasn't there keeps its label, and has to be overwritten with --force.",
 	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true, .options = BIT(DRY_RUN), .work = device_remove_work,
 	  .print = print_text },
 	{ .name = "clear", .operands = "POOL [DISK]", .operands_min = 1, .operands_max = 2,

@@ -258,6 +258,19 @@ static int disk_remove(struct core *core, unsigned index, struct disk **ret_disk
 	return status;
 }
 
+/* Nothing of it is left: who wants the disk for something else need not overwrite a label. Where it can't be written it keeps that. */
+static void forget_labels(struct disk *disk, uint64_t size)
+{
+	struct buffer *zeroes = buffer_new_zero(2 * LABEL_COPY_SIZE);
+	int status = zeroes ? 0 : -ENOMEM;
+
+	for (unsigned area = 0; area < 2 && status == 0; area++)
+		status = disk_write(disk, label_area_offset(size, area) + LABEL_OFFSET, 2 * LABEL_COPY_SIZE, zeroes, 0, false);
+	if (status == 0)
+		(void)disk_flush(disk);
+	buffer_unref(zeroes);
+}
+
 int core_disk_remove(struct core *core, unsigned index, struct pool_error *error)
 {
 	struct disk *disk = NULL;
@@ -269,11 +282,13 @@ int core_disk_remove(struct core *core, unsigned index, struct pool_error *error
 		status = check_unused(core, index, false, error);
 	if (status < 0)
 		return status;
-	bool was_usable = alloc_disk(core->alloc, index)->usable;
+	bool was_usable = alloc_disk(core->alloc, index)->usable, is_log = store_disk(core->store, index)->role == ROLE_LOG;
+	uint64_t size = store_disk(core->store, index)->size;
 	alloc_disk_set_usable(core->alloc, index, false);
 	/* The first gives up a log that has a column there. The old columns may be needed by a rewind until two later commits exist. */
 	for (unsigned i = 0; i < 2 && status == 0; i++)
 		status = core_commit_forced(core);
+	bool may_write = store_disk(core->store, index)->state == DISK_ONLINE;
 	if (status == 0) {
 		rt_mutex_lock(core->rt, &core->config);
 		status = disk_remove(core, index, &disk, error);
@@ -287,6 +302,8 @@ int core_disk_remove(struct core *core, unsigned index, struct pool_error *error
 	/* The next uberblock no longer lists it; only then may the disk be used for something else. */
 	if (status == 0)
 		status = core_commit_forced(core);
+	if (status == 0 && disk && is_log && may_write)
+		forget_labels(disk, size);
 	if (disk)
 		disk_close(disk);
 	return status;

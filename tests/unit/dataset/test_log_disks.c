@@ -26,6 +26,20 @@ static void add_and_flush(struct machine *machine)
 	power_off(machine);
 }
 
+/* They are anybody's: nothing says that they were of a pool. */
+static void expect_no_labels(struct machine *machine)
+{
+	for (unsigned i = 0; i < log_disks; i++) {
+		struct disk *disk;
+		struct label *label = NULL;
+
+		expect_done(machine, machine->provider->ops->open(machine->provider, machine->rt, machine->set->disks[machine->disks + i]->path,
+								  DISK_OPEN_READ_ONLY, &disk, &machine->error));
+		expect(core_label_read(disk, &label) < 0 && !label);
+		disk_close(disk);
+	}
+}
+
 static void remove_logs(struct machine *machine)
 {
 	struct datasets *datasets = pool_open(machine);
@@ -36,6 +50,7 @@ static void remove_logs(struct machine *machine)
 	for (unsigned i = 0; i < log_disks; i++)
 		expect_done(machine, core_disk_remove(machine->core, machine->disks + i, &machine->error));
 	expect(core_label(machine->core)->feature_count == 0);
+	expect_no_labels(machine);
 	flush_some_more(machine, volume, 5);
 	expect_places(machine, false, 0);
 	flush_some_more(machine, volume, 5);
