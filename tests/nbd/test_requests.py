@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """Requests, one by one and at random, against what they must do."""
+import os
+import socket
+import struct
 import unittest
 
 import nbd
 
-from nbd_case import MIB, NbdCase, extents
+from nbd_case import MIB, PRELOAD, NbdCase, extents
 
 BLOCK = 4096
 DATA, HOLE = 0, nbd.STATE_HOLE | nbd.STATE_ZERO
@@ -160,6 +163,137 @@ class Requests(NbdCase):
         self.verify()
 
 
+class Wire(NbdCase):
+    """Clients that keep to no protocol: what no library would send. Nobody else notices."""
+
+    MAGIC, OPTION, REPLY = 0x25609513, 0x49484156454F5054, 0x67446698
+    READ, WRITE, DISCONNECT, FLUSH, TRIM, ZEROES, EXTENTS = 0, 1, 2, 3, 4, 6, 7
+
+    def setUp(self):
+        super().setUp()
+        self.create_volume("16M", block="4K")
+        self.server = self.serve()
+        self.other = self.server.connect()
+        self.data = self.bytes(BLOCK)
+        self.other.pwrite(self.data, 0)
+
+    def connect(self):
+        client = socket.socket(socket.AF_UNIX)
+        self.addCleanup(client.close)
+        client.settimeout(20)
+        client.connect(self.server.socket)
+        return client
+
+    def take(self, client, count):
+        data = b""
+        while len(data) < count:
+            piece = client.recv(count - len(data))
+            self.assertTrue(piece, "the server has closed the connection")
+            data += piece
+        return data
+
+    def ready(self):
+        """The old way to ask for an export, after which requests follow."""
+        client = self.connect()
+        self.take(client, 18)
+        client.sendall(struct.pack(">IQII", 3, self.OPTION, 1, 4) + b"data")
+        self.assertEqual(struct.unpack(">Q", self.take(client, 10)[:8])[0], 16 * MIB)
+        return client
+
+    def request(self, kind, offset=0, length=0, flags=0, magic=None, cookie=7):
+        return struct.pack(">IHHQQI", magic or self.MAGIC, flags, kind, cookie, offset, length)
+
+    def answer(self, client):
+        magic, error, cookie = struct.unpack(">IIQ", self.take(client, 16))
+        self.assertEqual((magic, cookie), (self.REPLY, 7))
+        return error
+
+    def is_closed(self, client):
+        try:
+            while client.recv(65536):
+                pass
+        except ConnectionError:
+            pass
+
+    def nobody_noticed(self):
+        self.assertIsNone(self.server.process.poll())
+        self.assertEqual(self.other.pread(BLOCK, 0), self.data)
+        handle = self.server.connect()
+        self.assertEqual(handle.pread(BLOCK, 0), self.data)
+        handle.shutdown()
+        self.server.connections.remove(handle)
+
+    def test_what_is_asked_for_by_hand(self):
+        client = self.ready()
+        client.sendall(self.request(self.READ, 0, BLOCK))
+        self.assertEqual((self.answer(client), self.take(client, BLOCK)), (0, self.data))
+        client.sendall(self.request(self.WRITE, BLOCK, 5) + b"plain" + self.request(self.FLUSH))
+        self.assertEqual([self.answer(client), self.answer(client)], [0, 0])
+        self.assertEqual(self.other.pread(5, BLOCK), b"plain")
+        client.sendall(self.request(self.DISCONNECT))
+        self.is_closed(client)
+
+    def test_cut(self):
+        """After any number of bytes of a greeting, or of a request with its data: nothing of it is done."""
+        greeting = struct.pack(">IQII", 3, self.OPTION, 1, 4) + b"data"
+        for count in range(len(greeting)):
+            client = self.connect()
+            self.take(client, 18)
+            client.sendall(greeting[:count])
+            client.close()
+        request = self.request(self.WRITE, 0, BLOCK) + bytes(BLOCK)
+        for count in (*range(29), 100, BLOCK, len(request) - 1):
+            client = self.ready()
+            client.sendall(request[:count])
+            client.shutdown(socket.SHUT_WR)
+            self.is_closed(client)
+        self.nobody_noticed()
+
+    def test_oversized(self):
+        """The connection is closed, or it is refused; nothing is allocated for what was only announced."""
+        before = self.memory()
+        clients = []
+        for kind in (self.READ, self.WRITE):
+            for length in (33 * MIB, 64 * MIB + 1, (1 << 31) - 1, (1 << 32) - 1):
+                client = self.ready()
+                clients.append(client)
+                client.sendall(self.request(kind, 0, length))
+                if kind == self.READ:
+                    self.assertNotEqual(self.answer(client), 0)
+                else:
+                    client.shutdown(socket.SHUT_WR)
+                    self.is_closed(client)
+        self.assertLess(self.memory() - before, 64 * MIB)
+        self.nobody_noticed()
+
+    def memory(self):
+        with open(f"/proc/{self.server.process.pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def test_what_is_no_request(self):
+        """Kinds, flags and magic numbers that there are not; requests before the greeting."""
+        for kind in (5, 8, 9, 200, 65535):
+            client = self.ready()
+            client.sendall(self.request(kind))
+            self.assertNotEqual(self.answer(client), 0)
+        for kind, flags in ((self.READ, 1 << 7), (self.FLUSH, 1 << 15), (self.ZEROES, 1 << 3), (self.EXTENTS, 0)):
+            client = self.ready()
+            client.sendall(self.request(kind, 0, BLOCK, flags))
+            self.assertNotEqual(self.answer(client), 0)
+        client = self.ready()
+        client.sendall(self.request(self.READ, 0, BLOCK, magic=0x12345678))
+        self.is_closed(client)
+        client = self.connect()
+        client.sendall(self.request(self.WRITE, 0, BLOCK) + bytes(BLOCK))
+        client.shutdown(socket.SHUT_WR)
+        self.is_closed(client)
+        client = self.connect()
+        self.take(client, 18)
+        client.sendall(struct.pack(">IQII", 3, self.OPTION, 1, (1 << 32) - 1))
+        self.is_closed(client)
+        self.nobody_noticed()
+
+
 class Durability(NbdCase):
     """What a killed server leaves."""
 
@@ -194,6 +328,35 @@ class Durability(NbdCase):
             self.assertEqual(handle.pread(len(data), MIB + number), data)
             self.assertEqual(handle.pread(32 * BLOCK, MIB + 16 * BLOCK), bytes(32 * BLOCK))
             self.stop(server)
+        self.verify()
+
+    def test_setting_sync(self):
+        """always: each change is durable when it returns, without flush or FUA; disabled: a flush asks nothing of the disks."""
+        self.create_volume()
+        self.poolctl("set", "tank/data", "sync=always")
+        for number in range(4):
+            server = self.serve()
+            handle = server.connect()
+            data = self.bytes(BLOCK)
+            handle.pwrite(b"x" * MIB, 2 * MIB)
+            handle.pwrite(data, number * BLOCK)
+            (handle.zero if number % 2 else handle.trim)(64 * BLOCK, 2 * MIB)
+            server.kill()
+            server = self.serve()
+            handle = server.connect()
+            self.assertEqual(handle.pread(BLOCK, number * BLOCK), data)
+            self.assertEqual(handle.pread(64 * BLOCK, 2 * MIB), bytes(64 * BLOCK))
+            self.assertEqual(handle.pread(MIB - 64 * BLOCK, 2 * MIB + 64 * BLOCK), b"x" * (MIB - 64 * BLOCK))
+            self.stop(server)
+        self.poolctl("set", "tank/data", "sync=disabled")
+        server = self.serve()
+        handle = server.connect()
+        for number in range(200):
+            handle.pwrite(self.bytes(BLOCK), number * BLOCK, flags=nbd.CMD_FLAG_FUA)
+            handle.flush()
+        if not PRELOAD:  # it can be asked then
+            self.assertEqual(self.document("iostat", "tank")["samples"][0]["log"]["flushes"], 0)
+        self.stop(server)
         self.verify()
 
 
