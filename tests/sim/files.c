@@ -15,6 +15,8 @@
 #include "tests/sim/content.h"
 #include "tests/sim/files_private.h"
 
+#define OVERWRITES 5u /* the first ones wait for a log to be made */
+
 struct files *files_new(const struct plan *plan)
 {
 	struct files *files;
@@ -482,6 +484,20 @@ void files_wait(struct world *world)
 {
 	if (world->files)
 		rt_group_wait(world->rt, &world->files->group);
+}
+
+static void overwrite(struct client *client)
+{
+	(void)do_write(client);
+}
+
+void files_overwrite(struct world *world)
+{
+	for (unsigned i = 0; i < OVERWRITES; i++) {
+		each_client(world, overwrite);
+		each_client(world, do_sync);
+	}
+	each_client(world, overwrite);
 }
 
 /* ---- recovery ---- */

@@ -23,10 +23,8 @@ unsigned client_below(struct client *client, unsigned limit)
 	return (unsigned)sim_random_below(&client->random, limit);
 }
 
-size_t client_name_of(struct client *client, unsigned name, char *text)
+size_t files_spell(unsigned name, char letter, char text[256])
 {
-	char letter = client->filesystem->caseless && client_below(client, 2) ? 'N' : 'n';
-
 	if (name == LANE_NAMES - 1) {
 		memset(text, letter, 255);
 		text[255] = '\0';
@@ -34,6 +32,11 @@ size_t client_name_of(struct client *client, unsigned name, char *text)
 		snprintf(text, 256, "%c%u", letter, name);
 	}
 	return strlen(text);
+}
+
+size_t client_name_of(struct client *client, unsigned name, char *text)
+{
+	return files_spell(name, client->filesystem->caseless && client_below(client, 2) ? 'N' : 'n', text);
 }
 
 void client_xattr_name(unsigned which, char *name)

@@ -21,6 +21,7 @@ struct client {
 struct filesystem {
 	char name[16];
 	bool made; /* it is there for good, with its lanes */
+	bool saved; /* it was when the images were saved */
 	bool caseless;
 	struct fs *fs;
 	struct client clients[PLAN_LANES_MAX];
@@ -36,6 +37,8 @@ struct files {
 
 _Noreturn void client_fail(struct client *client, const char *what, int result, int wanted);
 unsigned client_below(struct client *client, unsigned limit);
+/* A name as it is written, in small letters 'n' or in large ones where case doesn't matter; its length. */
+size_t files_spell(unsigned name, char letter, char text[256]);
 /* One of its spellings; the longest there is among them. */
 size_t client_name_of(struct client *client, unsigned name, char *text);
 void client_xattr_name(unsigned which, char *name);

@@ -196,6 +196,16 @@ static void final_body(struct world *world)
 	close_pool(world);
 }
 
+/* What clients do at random hardly ever ends with changes of files in the log. */
+static void overwrite_body(struct world *world)
+{
+	open_pool(world, false);
+	world->doing = "writes to files before the images";
+	files_overwrite(world);
+	world_kill(world);
+	rt_yield(world->rt);
+}
+
 static void expect_body(struct world *world)
 {
 	open_pool(world, false);
@@ -211,6 +221,8 @@ static void expect_body(struct world *world)
 static void end_with_images(struct world *world)
 {
 	faults_stop(world);
+	if (world->files && sim_random_below(&world->random, 2))
+		after_boot(world, world_boot(world, overwrite_body), true);
 	images_save(world);
 	if (world_boot(world, expect_body) != WORLD_ENDED)
 		world_fail(world, "the import of what the images hold was interrupted without a reason");

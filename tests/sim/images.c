@@ -4,7 +4,9 @@
  *
  * expected.json: {"seed", "k", "m", "spare": columns that may fail beyond what has happened, "images": [{"file", "suspect":
  * faults may have hit it}], "missing": number of disks that aren't there, "volumes": [{"name", "bytes", "block_bytes",
- * "file"}]}. The file of a volume has its blocks that may not be zeros, ascending: offset (u64, little-endian), content.
+ * "file"}], "file_systems": [{"name", "known": else it may not be there, "caseless", "file", "entries": [{"path", "mode", "links", "minor", "attributes":
+ * {name: [bytes, value of each]}, "at", "bytes": of the content in the file}]}]}. The file of a volume has its blocks that may not be zeros, ascending:
+ * offset (u64, little-endian), content.
  */
 #include "tests/sim/images.h"
 
@@ -14,6 +16,7 @@
 #include <string.h>
 
 #include "tests/sim/faults.h"
+#include "tests/sim/files.h"
 
 static void image_path(struct world *world, const char *name, char *path, size_t size)
 {
@@ -26,6 +29,7 @@ void images_save(struct world *world)
 	uint64_t losses = sim_random_below(&world->random, world->plan.m + 1);
 	char name[32], path[512];
 
+	files_images_saved(world);
 	for (uint64_t i = 0; i < losses; i++) {
 		struct sim_disk *disk = faults_victim(world);
 
@@ -116,6 +120,7 @@ void images_expect(struct world *world)
 	json_object_object_add(document, "missing", json_object_new_int64(missing));
 	json_object_object_add(document, "images", images);
 	json_object_object_add(document, "volumes", volumes);
+	json_object_object_add(document, "file_systems", files_images_expect(world, world->images));
 	image_path(world, "expected.json", path, sizeof(path));
 	if (json_object_to_file_ext(path, document, JSON_C_TO_STRING_PRETTY))
 		world_fail(world, "%s: %s", path, json_util_get_last_err());

@@ -4,7 +4,7 @@
  *	simulate --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]    one
  *	simulate --seeds A..B [--jobs N] [--twice] [--stop]                              many; prints those that fail, and how to replay them
  *
- * --files: with file systems, and clients of their files; another history than without, and not for --images.
+ * --files: with file systems, and clients of their files; another history than without.
  * --images: instead of the last repair, writes the disks and what they must contain into the folder (tests/sim/images.h).
  * --until STEP: clients begin no operation from that one on. --twice: every seed must give the same events again. --stop: at the first that fails.
  * Exit code: 0, or 1 if a seed failed, 2 for wrong arguments.
@@ -114,7 +114,7 @@ static bool parse(int argc, char **argv)
 			return false;
 		}
 	}
-	return given && optind == argc && ((settings.one && !settings.files) || !settings.images) && settings.first <= settings.last && settings.jobs;
+	return given && optind == argc && (settings.one || !settings.images) && settings.first <= settings.last && settings.jobs;
 }
 
 int main(int argc, char **argv)
