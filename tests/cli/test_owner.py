@@ -78,7 +78,7 @@ class Life(Owner):
         self.assertEqual(self.sockets(), [])
         self.import_pool("--read-only")
         self.assertEqual(self.poolctl("volume", "read", "tank/data", "--length", "5"), "hello")
-        self.refused("volume", "create", "tank/v", "1M", says="Read-only")
+        self.refused("volume", "create", "tank/v", "1M", says="imported read-only")
         self.poolctl("export", "tank")
         self.assertEqual(self.checksums(), before)
 
