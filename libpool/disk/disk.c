@@ -8,7 +8,7 @@
  *	cancelled   the disk was closed: done(-ECANCELED) now, released() when the backend completes it
  *
  * What must always hold: done() and released() are called once each, in this order; until released() the
- * backend may use io, iov and buffers; in_flight + abandoned_reads + abandoned_writes is the length of the list.
+ * backend may use io, iov and buffers; in_flight and what was abandoned of all kinds make the length of the list.
  *
  * A deadline is counted down in slices, each slice's timer armed when the one before fired. A slice counts
  * with its nominal length however late its timer came, so whatever kept the engine from running costs
@@ -43,6 +43,8 @@ static void arm_slice(struct disk_io *io, uint64_t now_ns)
 
 static unsigned *abandoned(struct disk_io *io)
 {
+	if (io->operation == DISK_TRIM)
+		return &io->disk->abandoned_trims;
 	return io->operation == DISK_READ ? &io->disk->abandoned_reads : &io->disk->abandoned_writes;
 }
 
@@ -117,6 +119,8 @@ static void count(struct disk_io *io, int result)
 		break;
 	case DISK_TRIM:
 		counters->trims++;
+		counters->trim_errors += result < 0;
+		io->disk->info.trims &= result != -EOPNOTSUPP;
 		counters->bytes_trimmed += result < 0 ? 0 : io->length;
 		break;
 	}

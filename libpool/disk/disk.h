@@ -6,7 +6,8 @@
  * when the deadline passed first. An overdue request is abandoned, never cancelled: its buffers belong to
  * the device until released() is called, exactly once, when the backend has really finished with it (right after
  * done() when the request wasn't overdue). For an overdue one `late_result` then has what became of it.
- * A disk with an abandoned write isn't trusted: disk_abandoned_writes() is not 0.
+ * A disk with an abandoned write isn't trusted: disk_abandoned_writes() is not 0. An abandoned trim says nothing of the
+ * rest of the disk: devices may take very long over one.
  *
  * Engine thread only, but for released(): after disk_close, if the engine has ended before the backend has, it
  * is called in a thread of the backend's. Deadlines are measured from submission in time in which the engine
@@ -61,7 +62,7 @@ struct disk_io {
 struct disk_counters {
 	uint64_t reads, writes, flushes, trims; /* completed requests */
 	uint64_t bytes_read, bytes_written, bytes_trimmed;
-	uint64_t read_errors, write_errors, flush_errors, overdue;
+	uint64_t read_errors, write_errors, flush_errors, trim_errors, overdue;
 	uint64_t read_ns, write_ns, flush_ns; /* sums of latencies */
 	uint64_t latency_ns_max;
 };
@@ -71,6 +72,7 @@ struct disk_info {
 	char serial[128]; /* stable name (serial number, wwn, or "file:" device:inode), "" if unknown */
 	uint64_t size;    /* bytes, rounded down to 4096 */
 	bool is_file, rotational, read_only, fua;
+	bool trims; /* cleared when the disk refuses one */
 	uint32_t physical_block;
 };
 
@@ -91,8 +93,8 @@ struct disk {
 	struct disk_info info;
 	struct disk_counters counters;
 	unsigned in_flight;         /* submitted, not done */
-	unsigned abandoned_writes;  /* overdue writes, trims and flushes whose completion hasn't arrived */
-	unsigned abandoned_reads;
+	unsigned abandoned_writes;  /* overdue writes and flushes whose completion hasn't arrived */
+	unsigned abandoned_reads, abandoned_trims;
 	struct list requests;       /* not released yet */
 	bool closed;                /* by its user; it lives on until requests is empty */
 };
@@ -118,7 +120,7 @@ struct buffer;
 int disk_read(struct disk *disk, uint64_t offset, uint64_t length, struct buffer *buffer, size_t buffer_offset);
 int disk_write(struct disk *disk, uint64_t offset, uint64_t length, struct buffer *buffer, size_t buffer_offset, bool fua);
 int disk_flush(struct disk *disk);
-int disk_trim(struct disk *disk, uint64_t offset, uint64_t length);
+int disk_trim(struct disk *disk, uint64_t offset, uint64_t length); /* -EOPNOTSUPP: it can't */
 
 static inline unsigned disk_abandoned_writes(const struct disk *disk) { return disk->abandoned_writes; }
 

@@ -177,6 +177,7 @@ static int device_info(int descriptor, dev_t device, struct disk_info *info, con
 		info->read_only = read_only;
 	info->physical_block = physical;
 	info->rotational = sysfs_number(device, "queue/rotational", 0);
+	info->trims = sysfs_number(device, "queue/discard_max_bytes", 1) > 0; /* where nobody says so, it is tried */
 	device_serial(descriptor, device, info->serial, sizeof(info->serial));
 	return 0;
 }
@@ -220,6 +221,7 @@ static int fill_info(const char *path, unsigned flags, struct host_opened *opene
 		opened->had_name = status.st_nlink > 0;
 		info->size = (uint64_t)status.st_size;
 		info->physical_block = 4096;
+		info->trims = true;
 		info->rotational = sysfs_number(status.st_dev, "queue/rotational", 0);
 		snprintf(info->serial, sizeof(info->serial), "file:%x:%x:%ju", major(status.st_dev), minor(status.st_dev),
 			 (uintmax_t)status.st_ino);

@@ -187,6 +187,7 @@ static int sim_open(struct disk_provider *base, struct rt *rt, const char *path,
 	handle->disk.info.rotational = disk->rotational;
 	handle->disk.info.read_only = disk->read_only;
 	handle->disk.info.fua = disk->fua;
+	handle->disk.info.trims = true;
 	handle->disk.info.physical_block = SIM_CELL;
 	handle->target = disk;
 	handle->provider = provider;

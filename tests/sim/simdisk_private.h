@@ -46,7 +46,7 @@ struct sim_request {
 	struct disk_io *io;        /* the same */
 	enum disk_operation operation;
 	uint64_t offset, length;
-	struct sim_write *write; /* content of writes and trims, as of submission */
+	struct sim_write *write; /* content of writes, as of submission */
 	uint64_t barrier;        /* of a flush: sequence of the last write it covers */
 	enum sim_fault fault;    /* SIM_FAULT_COUNT: none */
 	uint64_t fault_target;

@@ -22,6 +22,8 @@ static uint64_t draw_delay(struct sim_request *request, uint64_t now_ns)
 	uint64_t base_ns = request->operation == DISK_FLUSH ? latency->flush_ns : latency->io_ns;
 	uint64_t spread = base_ns * latency->jitter_percent / 100, start_ns = now_ns;
 
+	if (request->operation == DISK_TRIM && latency->trim_ns)
+		base_ns = latency->trim_ns;
 	if (transfers) {
 		if (request->offset != state->last_end)
 			base_ns += latency->seek_ns;
@@ -93,11 +95,46 @@ static uint64_t content_hash(const struct sim_write *write)
 	return hash;
 }
 
+/*
+ * What a trimmed range reads as is the disk's business: zeros, garbage, what was there, or a mixture. So it is from the submission to
+ * the end, as nobody knows when the disk gets to it, and no power cut brings anything back.
+ */
+static void undefine(struct sim_request *request)
+{
+	struct sim_disk *disk = request->target;
+	struct sim_random *random = &disk->state->random;
+	uint64_t manner = sim_random_below(random, 4), garbage[SIM_CELL / 8];
+
+	for (size_t i = 0; i < SIM_CELL / 8; i++)
+		garbage[i] = i ? garbage[0] : sim_random_next(random);
+	for (uint64_t at = 0; at < request->length && request->offset + at < disk->size; at += SIM_CELL) {
+		uint64_t now = manner < 3 ? manner : sim_random_below(random, 3), cell = (request->offset + at) / SIM_CELL;
+
+		if (now == 2)
+			continue;
+		sim_disk_clear_bad(disk, cell);
+		sim_disk_set_durable(disk, cell, now ? sim_content_make(&disk->set->store, garbage) : NULL);
+	}
+}
+
 static void event_fire(struct sim_event *event)
 {
 	struct sim_request *request = container_of(event, struct sim_request, event);
 
 	sim_request_end(request, request->error);
+}
+
+/* What is written while a trim of it is under way, the trim may still throw away: nobody may do that, however late the trim is. */
+static void check_trims(const struct sim_disk *disk, const struct disk_io *io)
+{
+	list_for_each(node, &disk->state->in_flight) {
+		const struct sim_request *request = container_of(node, struct sim_request, node);
+
+		if (request->operation == DISK_TRIM && !request->error && request->handle && io->offset < request->offset + request->length &&
+		    request->offset < io->offset + io->length)
+			sim_fatal("%s: a write at %" PRIu64 " while a trim of %" PRIu64 "+%" PRIu64 " is under way", disk->path, io->offset,
+				  request->offset, request->length);
+	}
 }
 
 static void sim_submit(struct disk *base, struct disk_io *io)
@@ -112,6 +149,8 @@ static void sim_submit(struct disk *base, struct disk_io *io)
 	if (set->powered_off && !set->fail_after_power_off)
 		return;
 	check_shape(io);
+	if (io->operation == DISK_WRITE)
+		check_trims(disk, io);
 	if (set->hooks.on_submit)
 		set->hooks.on_submit(set->hooks.argument, disk, io);
 	struct sim_request *request = sim_allocate(sizeof(*request));
@@ -132,15 +171,19 @@ static void sim_submit(struct disk *base, struct disk_io *io)
 		request->error = -ENODEV;
 	else if (io->operation != DISK_READ && handle->read_only)
 		request->error = -EROFS;
+	else if (io->operation == DISK_TRIM && disk->no_trim)
+		request->error = -EOPNOTSUPP;
 	else if (request->offset + request->length > disk->size)
 		request->error = io->operation == DISK_READ ? -EIO : -ENOSPC;
 	if (!request->error) {
-		if (io->operation == DISK_WRITE || io->operation == DISK_TRIM)
+		if (io->operation == DISK_WRITE) {
 			request->write = sim_write_new(disk, io->offset, io->length);
-		if (io->operation == DISK_WRITE)
 			each_cell(io, take_cell, request);
+		}
 		delay_ns = draw_delay(request, sim->now_ns);
 		sim_fault_draw(request, &delay_ns);
+		if (io->operation == DISK_TRIM)
+			undefine(request);
 	}
 	sim_env_note(sim, names[io->operation], disk->index, request->offset | request->length >> 12,
 		     content_hash(request->write));
@@ -232,20 +275,10 @@ static int end_write(struct sim_request *request)
 	return request->fault == SIM_WRITE_SHORT || request->fault == SIM_WRITE_ERROR ? -EIO : 0;
 }
 
-/* What a trimmed range reads as is the disk's business: zeros, what was there, or a mixture. */
 static int end_trim(struct sim_request *request)
 {
-	struct sim_disk *disk = request->target;
-	struct sim_random *random = &disk->state->random;
-	struct sim_write *write = request->write;
-	uint64_t manner = sim_random_below(random, 4);
-
-	request->write = NULL;
-	disk->counters.trims++;
-	for (uint64_t i = 0; i < write->count; i++)
-		if (manner == 2 || (manner == 3 && sim_random_below(random, 2)))
-			drop_version(disk, &write->versions[i]);
-	sim_cache_add(disk, write, false);
+	request->target->counters.trims++;
+	undefine(request);
 	return request->fault == SIM_WRITE_ERROR ? -EIO : 0;
 }
 
@@ -292,9 +325,7 @@ void sim_request_free(struct sim_request *request)
 
 static int take_effect(struct sim_request *request)
 {
-	bool writes = request->operation == DISK_WRITE || request->operation == DISK_TRIM;
-
-	if (writes && !request->write) /* sim_disk_restore went back behind it */
+	if (request->operation == DISK_WRITE && !request->write) /* sim_disk_restore went back behind it */
 		return -EIO;
 	if (request->operation == DISK_WRITE && request->io && request->target->set->check_buffers)
 		each_cell(request->io, check_cell, request);

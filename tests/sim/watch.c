@@ -18,6 +18,8 @@
 struct live_rows {
 	uint64_t txg, sequence;
 	uint64_t *cells[DISKS]; /* by simulated disk */
+	uint64_t *aus[DISKS];   /* the same: AUs of segments that hold something */
+	uint64_t *log[DISKS];   /* and of the log */
 };
 
 struct watch {
@@ -49,7 +51,7 @@ static void check_uberblock(struct world *world, const uint8_t *raw)
 static void forget(struct live_rows *rows)
 {
 	for (unsigned i = 0; i < DISKS; i++)
-		free(rows->cells[i]);
+		free(rows->cells[i]), free(rows->aus[i]), free(rows->log[i]);
 	*rows = (struct live_rows){0};
 }
 
@@ -131,6 +133,41 @@ static void note_segment(struct world *world, struct live_rows *rows, const stru
 	}
 }
 
+static void note_unit(struct world *world, uint64_t **aus, struct segment_column where)
+{
+	struct sim_disk *disk = where.disk == DISK_ABSENT ? NULL : world_disk(world, where.disk);
+
+	if (!disk || disk->index >= DISKS)
+		return;
+	if (!aus[disk->index])
+		aus[disk->index] = sim_allocate(BITMAP_WORDS(disk->size >> AU_SHIFT_MIN) * 8);
+	bitmap_set(aus[disk->index], where.au);
+}
+
+static bool unit_is_noted(struct world *world, uint64_t **aus, struct segment_column where)
+{
+	struct sim_disk *disk = where.disk == DISK_ABSENT ? NULL : world_disk(world, where.disk);
+
+	return disk && disk->index < DISKS && aus[disk->index] && bitmap_get(aus[disk->index], where.au);
+}
+
+/* What a commit needs as a whole: headers too. An OPEN segment without anything live isn't needed: who goes back gives up the log. */
+static void note_units(struct world *world, struct live_rows *rows, const struct segment *segment)
+{
+	bool log = segment->record.state == SEGMENT_LOG;
+
+	if (segment->record.alloc_txg > rows->txg || (!log && segment->record.state != SEGMENT_SYS && !segment->live))
+		return;
+	for (unsigned column = 0; column < (unsigned)segment->record.k + segment->record.m; column++) {
+		struct segment_column where = segment->record.columns[column];
+
+		/* As in note_segment. */
+		if (!log && segment->record_dirty && segment->record.alloc_txg < rows->txg && !unit_is_noted(world, rows[1].aus, where))
+			continue;
+		note_unit(world, log ? rows->log : rows->aus, where);
+	}
+}
+
 static void note_commit(struct world *world)
 {
 	struct alloc *alloc = core_alloc(world->core);
@@ -155,6 +192,8 @@ static void note_commit(struct world *world)
 
 		if (segment && segment->bits && segment->live)
 			note_segment(world, &watch.commits[0], segment, geometry->rows);
+		if (segment && !alloc_segment_is_free(segment))
+			note_units(world, &watch.commits[0], segment);
 	}
 }
 
@@ -213,6 +252,37 @@ static void check_cell(struct world *world, const struct sim_disk *disk, uint64_
 	}
 }
 
+/* Of what any of the last commits has in use, or the pool now, nothing is trimmed: neither rows, nor headers, nor the log. */
+static void check_trim(struct world *world, const struct sim_disk *disk, uint64_t offset, uint64_t length)
+{
+	uint64_t end = disk->size - LABEL_AREA_SIZE;
+	struct live_rows now = {0};
+	struct alloc *alloc = core_alloc(world->core);
+
+	if (offset < DATA_START || offset + length > end)
+		world_fail(world, "%s: a trim of %" PRIu64 "+%" PRIu64 " touches labels", disk->path, offset, length);
+	for (uint32_t id = 0; id < alloc_segment_count(alloc); id++) {
+		const struct segment *segment = alloc_segment(alloc, id);
+
+		if (segment && (!alloc_segment_is_free(segment) || (segment->record.state != SEGMENT_NONE && !segment->released)))
+			for (unsigned column = 0; column < (unsigned)segment->record.k + segment->record.m; column++)
+				note_unit(world, now.aus, segment->record.columns[column]);
+	}
+	for (uint64_t at = offset; at < offset + length; at += UINT64_C(1) << watch.au_shift) {
+		uint64_t au = (at - DATA_START) >> watch.au_shift;
+
+		if ((now.aus[disk->index] && bitmap_get(now.aus[disk->index], au)) ||
+		    (watch.commits[0].log[disk->index] && bitmap_get(watch.commits[0].log[disk->index], au)))
+			world_fail(world, "%s: AU %" PRIu64 " is trimmed while it is in use", disk->path, au);
+		for (unsigned i = 0; i < KEPT; i++)
+			if (watch.commits[i].aus[disk->index] && bitmap_get(watch.commits[i].aus[disk->index], au) &&
+			    watch.commits[i].sequence + KEPT > alloc_sequence(alloc))
+				world_fail(world, "%s: AU %" PRIu64 " is trimmed, which txg %" PRIu64 " needs; the last commit is %" PRIu64,
+					   disk->path, au, watch.commits[i].txg, watch.commits[0].txg);
+	}
+	forget(&now);
+}
+
 static void on_submit(void *argument, struct sim_disk *disk, const struct disk_io *io)
 {
 	struct world *world = argument;
@@ -228,6 +298,8 @@ static void on_submit(void *argument, struct sim_disk *disk, const struct disk_i
 		note_commit(world);
 	if (!watch.hashes[disk->index])
 		watch.hashes[disk->index] = sim_allocate(cells_of(disk) * sizeof(uint64_t));
+	if (world->core && io->operation == DISK_TRIM)
+		check_trim(world, disk, io->offset, io->length);
 	for (uint64_t i = 0; io->operation == DISK_TRIM && i < io->length / SIM_CELL; i++) {
 		if (world->core)
 			check_cell(world, disk, cell + i, 0);
