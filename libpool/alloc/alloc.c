@@ -79,12 +79,14 @@ int alloc_disk_add(struct alloc *alloc, unsigned index, uint32_t au_count, bool 
 {
 	if (index >= DISKS_MAX || alloc->disks[index].configured)
 		return -EINVAL;
-	uint64_t *used = calloc(BITMAP_WORDS(au_count), 8);
+	size_t words = BITMAP_WORDS(au_count);
+	uint64_t *used = calloc(3 * words, 8);
 	if (!used)
 		return -ENOMEM;
-	alloc->memory += BITMAP_WORDS(au_count) * 8;
+	alloc->memory += 3 * words * 8;
 	alloc->disks[index] = (struct alloc_disk){ .configured = true, .usable = usable, .au_count = au_count,
-						   .au_free = au_count, .au_used = used };
+						   .au_free = au_count, .au_used = used, .au_due = used + words,
+						   .au_trimmed = used + 2 * words };
 	return 0;
 }
 
@@ -234,6 +236,7 @@ void alloc_au_release(struct alloc *alloc, unsigned index, uint32_t au)
 	POOL_CHECK(bitmap_get(disk->au_used, au));
 	bitmap_clear(disk->au_used, au);
 	disk->au_free++;
+	alloc_trim_forget(disk, au);
 }
 
 static void defer_au(struct alloc *alloc, uint32_t id, struct segment_column column, uint64_t sequence, bool last)

@@ -69,7 +69,9 @@ struct alloc_disk {
 	bool usable;     /* may get new segments */
 	bool log;        /* only LOG segments, and it is no space of the pool */
 	uint32_t au_count, au_free, au_deferred;
-	uint64_t *au_used; /* bitmap: set while a segment has it or its release is deferred */
+	uint32_t au_trimming; /* set apart for a moment (trim.h): neither free nor anybody's */
+	uint64_t *au_used; /* bitmap: set while a segment has it, its release is deferred, or it is being trimmed */
+	uint64_t *au_due, *au_trimmed; /* bitmaps: see trim.c */
 };
 
 int alloc_new(const struct geometry *geometry, struct alloc **ret_alloc);

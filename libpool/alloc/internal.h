@@ -119,6 +119,8 @@ int alloc_apply_batch(struct alloc *alloc, uint32_t id, const struct summary_ran
 		      const struct cell_extent *unused, size_t unused_count);
 int alloc_sys_register(struct alloc *alloc, uint32_t id);
 void alloc_deferred_mature(struct alloc *alloc);
+/* trim.c: an AU has become free. */
+void alloc_trim_forget(struct alloc_disk *disk, uint32_t au);
 void alloc_segment_died(struct alloc *alloc, struct segment *segment, uint64_t sequence);
 void alloc_stale_drop_dead(struct alloc *alloc);
 void alloc_find_dying_summaries(struct alloc *alloc, struct segment *segment);

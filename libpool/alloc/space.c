@@ -1,5 +1,6 @@
 /* What the pool can hold and what is left: counted in segments that can still be formed, not in free AUs. */
 #include "libpool/alloc/internal.h"
+#include "libpool/alloc/trim.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +151,24 @@ bool alloc_is_scarce(const struct alloc *alloc)
 	return left <= floor_segments(alloc, total);
 }
 
+uint64_t alloc_trim_cells(const struct alloc *alloc, unsigned index, uint32_t more)
+{
+	uint32_t with[DISKS_MAX], without[DISKS_MAX];
+	unsigned count = 0;
+	uint64_t segments;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct alloc_disk *disk = &alloc->disks[i];
+		if (!disk->configured || !disk->usable || disk->log)
+			continue;
+		with[count] = disk->au_free + disk->au_trimming;
+		without[count++] = disk->au_free - (i == index ? more : 0);
+	}
+	uint64_t all = formable_cells(&alloc->geometry, with, count, &segments);
+	uint64_t rest = formable_cells(&alloc->geometry, without, count, &segments);
+	return all > rest ? all - rest : 0;
+}
+
 void alloc_space(const struct alloc *alloc, struct space *ret_space)
 {
 	const struct geometry *geometry = &alloc->geometry;
@@ -166,7 +185,7 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 		space.deferred_aus += disk->au_deferred;
 		all[all_count++] = disk->au_count;
 		if (disk->usable)
-			available[available_count++] = disk->au_free;
+			available[available_count++] = disk->au_free + disk->au_trimming; /* they are back in a moment */
 	}
 	space.usable_cells = formable_cells(geometry, all, all_count, &total_segments);
 	uint64_t free_cells = formable_cells(geometry, available, available_count, &space.free_segments);

@@ -134,6 +134,7 @@ struct store {
 	struct list units;
 	struct array headers_due;    /* struct header_due: not written yet */
 	struct list late_writes;     /* struct cell_write, done for their waiters but not for the device */
+	struct list trims;           /* that devices still have */
 	uint64_t in_flight;          /* bytes of units not written */
 	unsigned jobs;               /* parity on its way through the workers: the store can't go before */
 	struct rt_queue room;        /* writers that wait for in_flight to sink */
@@ -242,6 +243,9 @@ int cells_write_start(struct store *store, uint32_t segment, struct segment_colu
 		      unsigned count, bool fua, struct rt_group *group, int *result);
 void cells_write_judge(struct store *store, unsigned index, int result);
 void late_writes_orphan(struct store *store);
+
+/* trim.c */
+void trims_orphan(struct store *store);
 
 /* store.c */
 /* Starts a flush of an open disk; *result, once the group tells the end. A failure makes the disk faulty. 0 or -ENOMEM. */

@@ -37,6 +37,7 @@ int store_new(struct rt *rt, struct alloc *alloc, const struct store_options *op
 	array_init(&store->ahead_held, sizeof(uint32_t));
 	list_init(&store->units);
 	list_init(&store->late_writes);
+	list_init(&store->trims);
 	array_init(&store->headers_due, sizeof(struct header_due));
 	rt_queue_init(&store->room);
 	rt_group_init(&store->writes);
@@ -64,6 +65,7 @@ void store_free(struct store *store)
 	array_release(&store->ahead_held);
 	units_orphan(store);
 	late_writes_orphan(store);
+	trims_orphan(store);
 	array_release(&store->headers_due);
 	summary_cache_free(store);
 	free(store);

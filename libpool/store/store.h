@@ -89,6 +89,14 @@ void store_halt(struct store *store, const char *why);
 void store_set_read_only(struct store *store); /* nothing is healed */
 bool store_halted(const struct store *store, const char **ret_why);
 
+/* Whether trims make sense: it is open, and hasn't refused one. */
+bool store_can_trim(const struct store *store, unsigned index);
+/*
+ * Tells an ONLINE disk that nothing in these free AUs is needed, and waits, at most for the deadline of a write. They are set apart until
+ * the device is through, which may be later. -EOPNOTSUPP: it can't; -ENXIO: it isn't ONLINE; -ETIMEDOUT, -ECANCELED: it still has them.
+ */
+int store_trim(struct store *store, unsigned index, uint32_t first, uint32_t count);
+
 /* The sync of a txg. */
 void store_txg_begin(struct store *store, uint64_t txg);
 void store_txg_end(struct store *store); /* its uberblock is durable */

@@ -241,6 +241,20 @@ bool core_writes_refused(const struct core *core);
 /* Why a transaction failed, for people. */
 const char *core_failure_text(const struct core *core, int status);
 
+/* ---- Trims ---- */
+
+struct core_trimmed {
+	uint32_t next;  /* where to go on */
+	uint64_t bytes; /* that were asked for, however it ended */
+};
+/*
+ * Tells a disk of one run of free AUs from AU `from` on, of at most bytes_max (but one AU at least): all that are free and weren't
+ * trimmed by this import, or only those that became free in it (due). Waits for the disk. -ENOENT: there are none; -EBUSY: all that is
+ * free is spoken for; else as store_trim.
+ */
+int core_trim(struct core *core, unsigned disk, bool due, uint32_t from, uint64_t bytes_max, struct core_trimmed *ret_trimmed);
+uint64_t core_trim_left(const struct core *core, unsigned disk, bool due);
+
 /* ---- Disks ---- */
 
 /*

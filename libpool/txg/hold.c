@@ -63,6 +63,17 @@ static uint64_t reserved(const struct core *core)
 	return core->reserved_cells[0] + core->reserved_cells[1];
 }
 
+/* Trims are under way everywhere: none begins meanwhile, and each ends at its deadline at the latest. */
+static int wait_for_trims(struct core *core)
+{
+	core->space_wanted++;
+	while (core->trims && !core->halted && !core->stopping)
+		rt_queue_wait(core->rt, &core->changed);
+	core->space_wanted--;
+	/* Space is counted anew by a commit. */
+	return core->trim_lost_cells ? core_commit_forced(core) : 0;
+}
+
 /* What would be above the floors if every AU that waits for its two commits were free: never too little. */
 static uint64_t potential_cells(const struct core *core)
 {
@@ -90,8 +101,12 @@ static int find_space(struct core *core, uint64_t cells, struct search *search)
 	bool changes = core->touched[0] || core->touched[1];
 	int status;
 
-	if (reserved(core) + cells <= core->space.available_cells)
+	if (reserved(core) + core->trim_cells + core->trim_lost_cells + cells <= core->space.available_cells)
 		return 0;
+	if (reserved(core) + cells <= core->space.available_cells) {
+		status = wait_for_trims(core);
+		return status < 0 ? status : 1;
+	}
 	if (cells <= core->space.available_cells) {
 		status = core_commit_forced(core);
 		return status < 0 ? status : 1;

@@ -64,6 +64,10 @@ struct core {
 	struct space space;          /* as of the last commit */
 	uint64_t admitted[2];        /* bytes that handles were given for and that may not be dirty yet */
 	struct rt_mutex writers;     /* they take handles one after the other */
+	unsigned trims;              /* under way */
+	uint64_t trim_cells;         /* what can't be placed because of them */
+	uint64_t trim_lost_cells;    /* since the last commit: of those that devices don't end */
+	unsigned space_wanted;       /* writers that wait for trims to end: no further one begins */
 	uint64_t activity;           /* counts what may change space: handles, work in the background */
 	bool full;                   /* at full_activity there was no room for full_cells, and no commit could change that */
 	uint64_t full_activity, full_cells;

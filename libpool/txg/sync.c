@@ -233,6 +233,7 @@ static void commit_applied(struct core *core, uint64_t txg)
 	core->reserved_cells[slot] = 0;
 	intent_committed(core, txg);
 	alloc_space(core->alloc, &core->space);
+	core->trim_lost_cells = 0;
 	if (core->options.check_every_txg)
 		core_check(core, txg);
 	if (core->participant.committed)
