@@ -9,7 +9,8 @@
 
 static const char *const kind_names[] = {
     [LIBPOOL_JOB_SCRUB] = "scrub", [LIBPOOL_JOB_REBUILD] = "rebuild", [LIBPOOL_JOB_RESYNC] = "resync",
-    [LIBPOOL_JOB_VERIFY] = "verify"};
+    [LIBPOOL_JOB_VERIFY] = "verify",
+    [LIBPOOL_JOB_TRIM] = "trim"};
 
 const char *job_kind_name(uint32_t kind)
 {
@@ -18,7 +19,7 @@ const char *job_kind_name(uint32_t kind)
 
 uint32_t job_kind_bit(const char *name)
 {
-	for (uint32_t kind = LIBPOOL_JOB_SCRUB; kind <= LIBPOOL_JOB_VERIFY; kind++) {
+	for (uint32_t kind = LIBPOOL_JOB_SCRUB; kind <= LIBPOOL_JOB_TRIM; kind++) {
 		if (strcmp(kind_names[kind], name) == 0)
 			return JOB_BIT(kind);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Jobs of a pool (scrub, rebuild, resync, verify) as text. */
+/* Jobs of a pool (scrub, rebuild, resync, verify, trim) as text. */
 #ifndef CLI_JOBS_H
 #define CLI_JOBS_H
 
@@ -9,7 +9,7 @@
 #define JOBS_ALL      0u
 #define JOB_BIT(kind) (1u << (kind))
 
-/* Of a kind from LIBPOOL_JOB_SCRUB to LIBPOOL_JOB_VERIFY. */
+/* Of a kind from LIBPOOL_JOB_SCRUB to LIBPOOL_JOB_TRIM. */
 const char *job_kind_name(uint32_t kind);
 /* The bit of a job kind called `name`, 0 when there is none. */
 uint32_t job_kind_bit(const char *name);

@@ -37,7 +37,7 @@
 	X(ALLOCATION_UNIT, "allocation-unit", 0, SIZE, "SIZE", "256K to 16M; by the largest disk if not given")   \
 	X(WAIT, "wait", 0, FLAG, NULL, "return when it is done")                                                  \
 	X(PAUSE, "pause", 0, FLAG, NULL, "pause the scrub; starting it goes on from there")                       \
-	X(STOP, "stop", 0, FLAG, NULL, "cancel the scrub")                                                        \
+	X(STOP, "stop", 0, FLAG, NULL, "cancel the scrub or trim")                                                \
 	X(DEEP, "deep", 0, FLAG, NULL, "also walk all trees and check every block against them")                  \
 	X(LIMIT, "limit", 0, SIZE, "SIZE", "at most SIZE per second")                                             \
 	X(BLOCK_SIZE, "block-size", 0, SIZE, "SIZE", "4K to 128K, a power of two; 16K if not given")              \

@@ -196,7 +196,7 @@ int wait_check(struct call *call)
 	for (size_t i = 0; i < call->operand_count; i++) {
 		if (!job_kind_bit(call->operands[i]))
 			return call_usage(
-			    call, "wait %s: there are no jobs called '%s': name scrub, rebuild, resync or verify",
+			    call, "wait %s: there are no jobs called '%s': name scrub, rebuild, resync, verify or trim",
 			    call->target.pool, call->operands[i]);
 	}
 	return 0;

@@ -20,12 +20,14 @@ const struct column iostat_columns[] = {
     {"flushes", "FLUSHES", COLUMN_COUNT, false},
     {"read_latency", "READ-TIME", COLUMN_LATENCY, false},
     {"write_latency", "WRITE-TIME", COLUMN_LATENCY, false},
+    {"trims", "TRIMS", COLUMN_COUNT, true},
+    {"bytes_trimmed", "TRIMMED", COLUMN_SIZE, true},
     {"overdue", "OVERDUE", COLUMN_COUNT, true},
     {NULL, NULL, COLUMN_TEXT, false},
 };
 
 /* What is added from one sample to the next; latencies are means, and stay as they are. */
-static const char *const counters[] = {"reads", "bytes_read", "writes", "bytes_written", "flushes", "overdue"};
+static const char *const counters[] = {"reads", "bytes_read", "writes", "bytes_written", "flushes", "trims", "bytes_trimmed", "overdue"};
 
 static struct json_object *disk_of(struct json_object *sample, uint64_t index)
 {

@@ -69,6 +69,14 @@ const struct verb verbs[] = {
 	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true,
 	  .options = BIT(WAIT) | BIT(PAUSE) | BIT(STOP) | BIT(DEEP) | BIT(LIMIT), .check = scrub_check, .work = scrub_work, .finish = scrub_finish,
 	  .print = print_text },
+	{ .name = "trim", .operands = "POOL [DISK]...", .operands_min = 1, .operands_max = MANY,
+	  .help = "tell disks which of their space is free",
+	  .details = "Without DISK all of them. Sparse files shrink, SSDs and thin volumes learn what they needn't keep. What is\n"
+		     "trimmed are whole allocation units that are free; one that is being trimmed isn't written to. Where the pool\n"
+		     "is imported the command returns at once, unless --wait is given. A trim that was interrupted begins\n"
+		     "again. See the property autotrim for trims in the background.",
+	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true, .options = BIT(WAIT) | BIT(STOP) | BIT(LIMIT),
+	  .check = trim_check, .work = trim_work, .finish = trim_finish, .print = print_text },
 	{ .name = "replace", .operands = "POOL OLD NEW", .operands_min = 3, .operands_max = 3, .help = "replace a disk",
 	  .details = "OLD is a path, also the last one of a disk that is gone, an id (8 digits of it are enough), or\n"
 		     "\"#3\" for the disk of index 3. NEW may be smaller if there is room elsewhere.",
@@ -208,8 +216,8 @@ const struct verb verbs[] = {
 		     "how long half of them and 99 % of them took at most, in powers of two.",
 	  .target = TARGET_POOL, .open = OPEN_READ, .options = OPTIONS_TABLE | BIT(VERBOSE), .columns = iostat_columns,
 	  .check = iostat_check, .work = iostat_work, .print_part = iostat_print_part },
-	{ .name = "wait", .operands = "POOL [JOB]...", .operands_min = 1, .operands_max = 4,
-	  .help = "wait until jobs are done", .details = "A JOB is scrub, rebuild, resync or verify; all of them if none is named.",
+	{ .name = "wait", .operands = "POOL [JOB]...", .operands_min = 1, .operands_max = 6,
+	  .help = "wait until jobs are done", .details = "A JOB is scrub, rebuild, resync, verify or trim; all of them if none is named.",
 	  .target = TARGET_POOL, .open = OPEN_WRITE, .check = wait_check, .work = wait_work, .finish = wait_finish, .print = print_text },
 	{ .name = "debug verify", .operands = "POOL", .operands_min = 1, .operands_max = 1,
 	  .help = "check every invariant of the pool",

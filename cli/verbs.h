@@ -65,6 +65,11 @@ int scrub_check(struct call *call);
 int scrub_work(struct call *call);
 int scrub_finish(struct call *call);
 
+/* verb_trim.c */
+int trim_check(struct call *call);
+int trim_work(struct call *call);
+int trim_finish(struct call *call);
+
 /* verb_disk.c */
 int replace_check(struct call *call);
 int replace_work(struct call *call);

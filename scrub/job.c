@@ -153,14 +153,15 @@ struct raw_job {
 	le64 started_ns, ended_ns;     /* 64 */
 	le64 unchecked;                /* 80 */
 	le64 first_txg, last_txg;      /* 88 */
-	uint8_t reserved1[24];         /* 104 */
+	le16 disks_left_out;           /* 104 */
+	uint8_t reserved1[22];         /* 106 */
 };
 _Static_assert(sizeof(struct raw_job) == JOB_RECORD_SIZE && AT(raw_job, version, 0) && AT(raw_job, kind, 2) && AT(raw_job, state, 3) &&
 		       AT(raw_job, flags, 4) && AT(raw_job, disk, 8) && AT(raw_job, target, 10) && AT(raw_job, cursor, 12) &&
 		       AT(raw_job, bytes_per_second, 16) && AT(raw_job, total_bytes, 24) && AT(raw_job, done_bytes, 32) &&
 		       AT(raw_job, errors_found, 40) && AT(raw_job, cells_repaired, 48) && AT(raw_job, cells_unrepaired, 56) &&
 		       AT(raw_job, started_ns, 64) && AT(raw_job, ended_ns, 72) && AT(raw_job, unchecked, 80) &&
-		       AT(raw_job, first_txg, 88) && AT(raw_job, last_txg, 96), "on disk");
+		       AT(raw_job, first_txg, 88) && AT(raw_job, last_txg, 96) && AT(raw_job, disks_left_out, 104), "on disk");
 
 void job_key_encode(uint64_t id, uint8_t *ret_key)
 {
@@ -177,7 +178,8 @@ void job_encode(const struct job *job, uint8_t *ret_raw)
 			       .errors_found = le64_make(job->errors_found), .cells_repaired = le64_make(job->cells_repaired),
 			       .cells_unrepaired = le64_make(job->cells_unrepaired), .started_ns = le64_make(job->started_ns),
 			       .ended_ns = le64_make(job->ended_ns), .unchecked = le64_make(job->unchecked),
-			       .first_txg = le64_make(job->first_txg), .last_txg = le64_make(job->last_txg) };
+			       .first_txg = le64_make(job->first_txg), .last_txg = le64_make(job->last_txg),
+			       .disks_left_out = le16_make(job->disks_left_out) };
 
 	memcpy(ret_raw, &raw, sizeof(raw));
 }
@@ -196,7 +198,7 @@ int job_decode(const uint8_t *key, size_t key_size, const uint8_t *data, size_t 
 	if (key_size != JOB_KEY_SIZE || size != sizeof(raw))
 		return -POOL_EFORMAT;
 	memcpy(&raw, data, sizeof(raw));
-	if (le16_get(raw.version) != JOB_RECORD_VERSION || raw.kind < JOB_SCRUB || raw.kind > JOB_VERIFY ||
+	if (le16_get(raw.version) != JOB_RECORD_VERSION || raw.kind < JOB_SCRUB || raw.kind > JOB_TRIM ||
 	    raw.state < JOB_RUNNING || raw.state > JOB_FAILED || raw.flags > 1 || !disk_valid(le16_get(raw.disk)) ||
 	    !disk_valid(le16_get(raw.target)) || le32_get(raw.cursor) > SEGMENTS_MAX)
 		return -POOL_EFORMAT;
@@ -229,6 +231,7 @@ int job_decode(const uint8_t *key, size_t key_size, const uint8_t *data, size_t 
 	job.unchecked = le64_get(raw.unchecked);
 	job.first_txg = le64_get(raw.first_txg);
 	job.last_txg = le64_get(raw.last_txg);
+	job.disks_left_out = le16_get(raw.disks_left_out);
 	*ret_job = job;
 	rt_queue_init(&ret_job->wake);
 	return 0;

@@ -1,5 +1,5 @@
 /*
- * A job: scrub, rebuild, resync or verification, as the pool layer starts, shows, stops and keeps it.
+ * A job: scrub, rebuild, resync, verification or trim, as the pool layer starts, shows, stops and keeps it.
  *
  * The functions of scrub.h run in a fiber that the pool layer spawns, and return when the job has ended, was
  * cancelled, or can't go on. What must always hold: a job holds no pin on a segment while it sleeps or is paused;
@@ -16,7 +16,7 @@
 #include "libpool/format/summary.h"
 #include "libpool/store/store.h"
 
-enum job_kind { JOB_SCRUB = 1, JOB_REBUILD = 2, JOB_RESYNC = 3, JOB_VERIFY = 4 };
+enum job_kind { JOB_SCRUB = 1, JOB_REBUILD = 2, JOB_RESYNC = 3, JOB_VERIFY = 4, JOB_TRIM = 5 };
 enum job_state { JOB_RUNNING = 1, JOB_PAUSED = 2, JOB_FINISHED = 3, JOB_CANCELLED = 4, JOB_FAILED = 5 };
 
 #define JOB_SAVE_SEGMENTS 64u /* the cursor is saved this often */
@@ -26,7 +26,7 @@ struct job {
 	uint64_t id;
 	uint8_t kind, state;
 	bool deep;                 /* scrub: walk all trees too, when the cells are done */
-	uint16_t disk;             /* rebuild: every column leaves this disk; resync: the one that returns; DISK_ABSENT: none */
+	uint16_t disk;             /* rebuild: every column leaves this disk; resync: the one that returns; trim: only this one; DISK_ABSENT: none */
 	uint16_t target;           /* rebuild: where columns go if there is room; DISK_ABSENT: anywhere */
 	uint32_t cursor;           /* scrub, verification: segments below are done */
 	uint64_t first_txg, last_txg; /* verification: of the batches that are looked at */
@@ -34,7 +34,8 @@ struct job {
 	uint64_t total_bytes, done_bytes;
 	uint64_t errors_found;     /* cells: wrong or unreadable, or (rebuild) that could not be made */
 	uint64_t cells_repaired, cells_unrepaired;
-	uint64_t unchecked;        /* scrub, verification: cells that no disk has which is there and answers */
+	uint64_t unchecked;        /* scrub, verification: cells that no disk has which is there and answers; trim: free ones that are spoken for */
+	uint16_t disks_left_out;   /* trim: that can't be trimmed, or failed */
 	uint64_t started_ns, ended_ns; /* real time */
 
 	/* Of this run. */
@@ -62,6 +63,7 @@ struct verify_result;
 
 /* What a job needs from the pool around it. Callbacks run in the job's fibers, may wait, and may be NULL but for commit and committed. */
 struct core_log_repair;
+struct core_trimmed;
 
 struct job_host {
 	struct rt *rt;
@@ -81,6 +83,9 @@ struct job_host {
 	/* core_check_label_areas for the pool: the same for a verification. */
 	int (*label_areas)(void *argument, unsigned *ret_wrong, unsigned *ret_healed);
 	int (*repair_log)(void *argument, uint32_t segment, struct core_log_repair *ret_repair); /* core_log_repair; NULL: there is no log */
+	/* core_trim and core_trim_left for the pool, of all that is free; only for trims. */
+	int (*trim)(void *argument, unsigned disk, uint32_t from, uint64_t bytes_max, struct core_trimmed *ret_trimmed);
+	uint64_t (*trim_left)(void *argument, unsigned disk);
 	void (*damage)(void *argument, const struct job_damage *damage);
 	/* A verification: cells of batches whose commit was durable that were not on this disk. */
 	void (*missing)(void *argument, unsigned disk, uint64_t cells);

@@ -31,11 +31,21 @@ static int repair_log(void *argument, uint32_t segment, struct core_log_repair *
 	return core_log_repair(argument, segment, ret_repair);
 }
 
+static int trim(void *argument, unsigned disk, uint32_t from, uint64_t bytes_max, struct core_trimmed *ret_trimmed)
+{
+	return core_trim(argument, disk, false, from, bytes_max, ret_trimmed);
+}
+
+static uint64_t trim_left(void *argument, unsigned disk)
+{
+	return core_trim_left(argument, disk, false);
+}
+
 void job_host_init(struct job_host *host, struct core *core)
 {
 	*host = (struct job_host){ .rt = core_rt(core), .store = core_store(core), .argument = core, .commit = commit,
 				   .committed = committed, .areas = areas, .label_areas = label_areas,
-				   .repair_log = repair_log };
+				   .repair_log = repair_log, .trim = trim, .trim_left = trim_left };
 }
 
 struct pool_walk {

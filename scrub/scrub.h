@@ -39,4 +39,10 @@ bool rebuild_is_needed(struct store *store, unsigned disk);
  */
 int resync_run(struct job *job, const struct job_host *host);
 
+/*
+ * Tells job->disk, or all disks that are ONLINE, of all that is free (core_trim). What can't be trimmed is told by an event for each
+ * disk, and counted. -EOPNOTSUPP: none of them can; -EIO, -ETIMEDOUT: none could; -ENXIO: it isn't there.
+ */
+int trim_run(struct job *job, const struct job_host *host);
+
 #endif

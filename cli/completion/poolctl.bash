@@ -47,7 +47,7 @@ _poolctl_operand() {
 	PROFILE) _poolctl_offer single raid1 raid1c3 raid1c4 raid5 raid6 raid7 ;;
 	PROTOCOL) _poolctl_offer nfs smb ;;
 	ROLE) _poolctl_offer log ;;
-	JOB) _poolctl_offer scrub rebuild resync verify ;;
+	JOB) _poolctl_offer scrub rebuild resync verify trim ;;
 	VERB) _poolctl_offer "$(printf '%s\n' "${_poolctl_lines[@]%%[$'\t ']*}" | sort -u)" ;;
 	OLD) _poolctl_offer "$("${program[@]}" status "$pool" -H -o disk 2>/dev/null)" ;;
 	DISK) if [[ $verb == create || $verb == "device add" ]]; then compopt -o default; else _poolctl_operand OLD; fi ;;

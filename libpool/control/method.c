@@ -30,6 +30,8 @@ static const struct method methods[] = {
 	{"history", "history", 0, PARAMETERS(), run_history},
 	{"events", "events", 0, PARAMETERS(NUMBER("after")), run_events},
 	{"scrub", "scrub", METHOD_CHANGES, PARAMETERS(TEXT("action"), FLAG("deep"), NUMBER("bytes_per_second")), run_scrub},
+	{"trim", "trim", METHOD_CHANGES,
+	 PARAMETERS(TEXT("action"), TEXTS("disks"), TEXTS("disk_paths"), NUMBER("bytes_per_second")), run_trim},
 	{"wait", "wait", 0, PARAMETERS(TEXTS("jobs"), SECONDS("since")), run_wait},
 	{"replace", "replace", METHOD_CHANGES,
 	 PARAMETERS(NEEDED("disk"), TEXT("disk_path"), NEEDED("new_disk"), FLAG("force"), FLAG("dry_run")), run_replace},

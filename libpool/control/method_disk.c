@@ -64,9 +64,9 @@ static int not_found(struct invocation *invocation, const struct libpool_disk_in
 	return method_fail(invocation, -ENOENT, "the pool has no disk '%.100s': it has %s", name, known);
 }
 
-static int choose(struct invocation *invocation, const struct libpool_disk_info *disks, size_t count, size_t *ret_found)
+static int choose(struct invocation *invocation, const struct libpool_disk_info *disks, size_t count, const char *name,
+		  const char *absolute, size_t *ret_found)
 {
-	const char *name = parameter_text(invocation, "disk"), *absolute = parameter_text(invocation, "disk_path");
 	size_t matches = 0;
 	int best = 0;
 
@@ -96,7 +96,7 @@ static int begin(struct invocation *invocation, struct disk *ret_disk)
 
 	if (code < 0)
 		return method_complete(invocation, code, "asking for the disks of pool %s", invocation->pool_name);
-	code = choose(invocation, disks, count, &found);
+	code = choose(invocation, disks, count, parameter_text(invocation, "disk"), parameter_text(invocation, "disk_path"), &found);
 	if (code == 0) {
 		ret_disk->info = disks[found];
 		snprintf(ret_disk->index, sizeof(ret_disk->index), "#%u", disks[found].index);
@@ -106,6 +106,21 @@ static int begin(struct invocation *invocation, struct disk *ret_disk)
 		RESULT_FILL(invocation->result, disk_fields, &disks[found]);
 		result_flag(invocation->result, "dry_run", parameter_flag(invocation, "dry_run"));
 	}
+	libpool_free(disks);
+	return code;
+}
+
+int disk_index_of(struct invocation *invocation, const char *name, const char *absolute, char ret_index[16])
+{
+	struct libpool_disk_info *disks = NULL;
+	size_t count = 0, found = 0;
+	int code = libpool_disks(invocation->pool, &disks, &count);
+
+	if (code < 0)
+		return method_complete(invocation, code, "asking for the disks of pool %s", invocation->pool_name);
+	code = choose(invocation, disks, count, name, absolute, &found);
+	if (code == 0)
+		snprintf(ret_index, 16, "#%u", disks[found].index);
 	libpool_free(disks);
 	return code;
 }

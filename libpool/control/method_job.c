@@ -8,7 +8,7 @@
 
 #define STEP_NS UINT64_C(200000000)
 
-static const char *const kind_names[] = {NULL, "scrub", "rebuild", "resync", "verify"};
+static const char *const kind_names[] = {NULL, "scrub", "rebuild", "resync", "verify", "trim"};
 static const char *const state_names[] = {NULL, "running", "paused", "finished", "cancelled", "failed"};
 
 #define JOB(key, kind, member) FIELD(key, kind, libpool_job, member)
@@ -51,7 +51,7 @@ int jobs_document(libpool_pool *pool, uint32_t kinds, struct json_object *object
 	return 0;
 }
 
-static int add_jobs(struct invocation *invocation, uint32_t kinds)
+int add_jobs(struct invocation *invocation, uint32_t kinds)
 {
 	struct libpool_pool_info info = {.size = sizeof(info)};
 	int code = jobs_document(invocation->pool, kinds, invocation->result);
@@ -106,10 +106,10 @@ static int read_kinds(struct invocation *invocation, uint32_t *ret_kinds)
 		const char *name = json_object_get_string(json_object_array_get_idx(jobs, i));
 		uint32_t kind = LIBPOOL_JOB_SCRUB;
 
-		while (kind <= LIBPOOL_JOB_VERIFY && strcmp(kind_names[kind], name) != 0)
+		while (kind <= LIBPOOL_JOB_TRIM && strcmp(kind_names[kind], name) != 0)
 			kind++;
-		if (kind > LIBPOOL_JOB_VERIFY)
-			return method_fail(invocation, -EINVAL, "wait: there are no jobs called '%.32s': name scrub, rebuild, resync or verify", name);
+		if (kind > LIBPOOL_JOB_TRIM)
+			return method_fail(invocation, -EINVAL, "wait: there are no jobs called '%.32s': name scrub, rebuild, resync, verify or trim", name);
 		kinds |= 1u << kind;
 	}
 	*ret_kinds = kinds;

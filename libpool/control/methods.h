@@ -12,6 +12,11 @@ int run_iostat(struct invocation *invocation);
 
 /* method_job.c */
 int run_scrub(struct invocation *invocation);
+int run_trim(struct invocation *invocation);
+/* Adds the jobs of these kinds to the result. */
+int add_jobs(struct invocation *invocation, uint32_t kinds);
+/* As the library takes it: of the disk that people call so; absolute: what it is if it is a path, or NULL. */
+int disk_index_of(struct invocation *invocation, const char *name, const char *absolute, char ret_index[16]);
 int run_wait(struct invocation *invocation);
 /* Adds "jobs": those of the kinds in the mask (1 << kind; 0: all). 0 or a negative code. */
 int jobs_document(libpool_pool *pool, uint32_t kinds, struct json_object *object);

@@ -123,8 +123,7 @@ struct libpool_layout {
 };
 
 /* Creates the pool and exports it. ret_layout may be NULL. Nothing is written when it fails before the labels. */
-LIBPOOL_API int libpool_create(const struct libpool_host *host, const struct libpool_create_options *options,
-			       struct libpool_layout *ret_layout, struct libpool_error *error);
+LIBPOOL_API int libpool_create(const struct libpool_host *host, const struct libpool_create_options *options, struct libpool_layout *ret_layout, struct libpool_error *error);
 
 /* A pool that was found. */
 struct libpool_found {
@@ -234,6 +233,7 @@ struct libpool_disk_info {
 	uint64_t read_errors, write_errors, checksum_errors, flush_errors, overdue; /* since they were last cleared */
 	uint64_t read_latency_ns, write_latency_ns; /* means since import */
 	uint32_t rotational;  /* of a file: the disk below it */
+	uint64_t trims, bytes_trimmed, trim_errors; /* since import */
 };
 LIBPOOL_API int libpool_disks(libpool_pool *pool, struct libpool_disk_info **ret_disks, size_t *ret_count);
 
@@ -284,25 +284,22 @@ struct libpool_property {
 	uint32_t kind;      /* enum libpool_property_kind: what `number` is, where the value is one */
 	uint64_t number;    /* exact, where `value` may be rounded */
 };
-LIBPOOL_API int libpool_properties(libpool_pool *pool, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count,
-				   struct libpool_error *error);
+LIBPOOL_API int libpool_properties(libpool_pool *pool, const char *dataset, struct libpool_property **ret_properties, size_t *ret_count, struct libpool_error *error);
 /*
  * One by its name. Limits and figures of users, groups and projects in a file system are properties that only this function shows:
  * userquota@ID, userobjquota@ID, userused@ID, userobjused@ID, and the same with group and project, where ID is a number.
  */
-LIBPOOL_API int libpool_property_get(libpool_pool *pool, const char *dataset, const char *name, struct libpool_property *ret_property,
-				     struct libpool_error *error);
+LIBPOOL_API int libpool_property_get(libpool_pool *pool, const char *dataset, const char *name, struct libpool_property *ret_property, struct libpool_error *error);
 /* The value "default" is as libpool_property_inherit. */
 LIBPOOL_API int libpool_property_set(libpool_pool *pool, const char *dataset, const char *name, const char *value, struct libpool_error *error);
 /* It is no longer set here: what is handed down holds, or the default. */
 LIBPOOL_API int libpool_property_inherit(libpool_pool *pool, const char *dataset, const char *name, struct libpool_error *error);
 /* Whether libpool_property_set would take it; sets nothing. */
-LIBPOOL_API int libpool_property_check(libpool_pool *pool, const char *dataset, const char *name, const char *value,
-				       struct libpool_error *error);
+LIBPOOL_API int libpool_property_check(libpool_pool *pool, const char *dataset, const char *name, const char *value, struct libpool_error *error);
 
-/* ---- Jobs: scrub, rebuild, resync, verify ------------------------------------------------------------------- */
+/* ---- Jobs: scrub, rebuild, resync, verify, trim ------------------------------------------------------------- */
 
-enum libpool_job_kind { LIBPOOL_JOB_SCRUB = 1, LIBPOOL_JOB_REBUILD = 2, LIBPOOL_JOB_RESYNC = 3, LIBPOOL_JOB_VERIFY = 4 };
+enum libpool_job_kind { LIBPOOL_JOB_SCRUB = 1, LIBPOOL_JOB_REBUILD = 2, LIBPOOL_JOB_RESYNC = 3, LIBPOOL_JOB_VERIFY = 4, LIBPOOL_JOB_TRIM = 5 };
 enum libpool_job_state { LIBPOOL_JOB_RUNNING = 1, LIBPOOL_JOB_PAUSED = 2, LIBPOOL_JOB_FINISHED = 3, LIBPOOL_JOB_CANCELLED = 4, LIBPOOL_JOB_FAILED = 5 };
 
 struct libpool_job {
@@ -326,6 +323,15 @@ struct libpool_scrub_options {
 LIBPOOL_API int libpool_scrub_start(libpool_pool *pool, const struct libpool_scrub_options *options, struct libpool_error *error); /* resumes a paused one */
 LIBPOOL_API int libpool_scrub_pause(libpool_pool *pool, struct libpool_error *error);
 LIBPOOL_API int libpool_scrub_cancel(libpool_pool *pool, struct libpool_error *error);
+struct libpool_trim_options {
+	size_t size;
+	const char *const *disks; /* NULL: all */
+	size_t disk_count;
+	uint64_t bytes_per_second; /* throttle; 0: none */
+};
+/* Tells disks that nothing in their free allocation units is needed; each one that is named has a job of its own. What free space lies in units in use isn't trimmed. */
+LIBPOOL_API int libpool_trim_start(libpool_pool *pool, const struct libpool_trim_options *options, struct libpool_error *error);
+LIBPOOL_API int libpool_trim_cancel(libpool_pool *pool, struct libpool_error *error); /* all of them */
 /* Waits until no job of these kinds runs (mask of 1 << kind; 0: all), or `timeout_ns` passed (0: no limit): -ETIMEDOUT.
  * -ECANCELED when the pool is about to be closed. */
 LIBPOOL_API int libpool_jobs_wait(libpool_pool *pool, uint32_t kinds, uint64_t timeout_ns);
@@ -479,8 +485,7 @@ struct libpool_queue_options {
 	uint64_t bytes; /* the memory that these may move, beyond which nothing is accepted: 0: 64 MiB */
 };
 /* options NULL: the defaults. */
-LIBPOOL_API int libpool_queue_open(libpool_pool *pool, const struct libpool_queue_options *options, libpool_queue **ret_queue,
-				   struct libpool_error *error);
+LIBPOOL_API int libpool_queue_open(libpool_pool *pool, const struct libpool_queue_options *options, libpool_queue **ret_queue, struct libpool_error *error);
 /* Waits until what is under way has ended, without beginning what hasn't begun. Completions that were not reaped are lost;
  * the memory of all requests is the caller's again. Threads that wait in libpool_queue_reap return with -ECANCELED. */
 LIBPOOL_API void libpool_queue_close(libpool_queue *queue);
@@ -566,8 +571,7 @@ struct libpool_fs_destroy_options {
  * Frees its space in the background. -LIBPOOL_EINUSE while it is open; -EBUSY when there are datasets in it, unless `recursive`.
  * options NULL: the defaults.
  */
-LIBPOOL_API int libpool_fs_destroy(libpool_pool *pool, const char *name, const struct libpool_fs_destroy_options *options,
-				   struct libpool_error *error);
+LIBPOOL_API int libpool_fs_destroy(libpool_pool *pool, const char *name, const struct libpool_fs_destroy_options *options, struct libpool_error *error);
 
 struct libpool_fs_info {
 	size_t size;
@@ -595,12 +599,10 @@ struct libpool_owner {
 	uint64_t used_bytes, used_nodes;
 	uint64_t quota_bytes, quota_nodes; /* 0: none; see libpool_property_get */
 };
-LIBPOOL_API int libpool_owners(libpool_pool *pool, const char *name, struct libpool_owner **ret_owners, size_t *ret_count,
-			       struct libpool_error *error);
+LIBPOOL_API int libpool_owners(libpool_pool *pool, const char *name, struct libpool_owner **ret_owners, size_t *ret_count, struct libpool_error *error);
 
 /* One handle at a time: -LIBPOOL_EINUSE. What a crash left without a name is freed. options: `user`, `read_only`. */
-LIBPOOL_API int libpool_fs_open(libpool_pool *pool, const char *name, const struct libpool_open_options *options, libpool_fs **ret_fs,
-				struct libpool_error *error);
+LIBPOOL_API int libpool_fs_open(libpool_pool *pool, const char *name, const struct libpool_open_options *options, libpool_fs **ret_fs, struct libpool_error *error);
 /* Changes through this handle fail with -EROFS from now on, or no longer do: -EROFS where the pool is read-only. Reads then leave times of
  * access alone. What is under way isn't waited for. */
 LIBPOOL_API int libpool_fs_set_read_only(libpool_fs *fs, int read_only);
@@ -655,11 +657,9 @@ struct libpool_new {
 	uint32_t device_major, device_minor;
 	const char *target; /* of a symbolic link */
 };
-LIBPOOL_API int libpool_fs_make(libpool_fs *fs, uint64_t directory, const char *name, const struct libpool_new *options,
-				struct libpool_attributes *ret_attributes);
+LIBPOOL_API int libpool_fs_make(libpool_fs *fs, uint64_t directory, const char *name, const struct libpool_new *options, struct libpool_attributes *ret_attributes);
 /* A file without a name, which libpool_fs_link may give it. */
-LIBPOOL_API int libpool_fs_make_unnamed(libpool_fs *fs, uint64_t directory, const struct libpool_new *options,
-					struct libpool_attributes *ret_attributes);
+LIBPOOL_API int libpool_fs_make_unnamed(libpool_fs *fs, uint64_t directory, const struct libpool_new *options, struct libpool_attributes *ret_attributes);
 LIBPOOL_API int libpool_fs_link(libpool_fs *fs, uint64_t node, uint64_t directory, const char *name, struct libpool_attributes *ret_attributes);
 LIBPOOL_API int libpool_fs_unlink(libpool_fs *fs, uint64_t directory, const char *name);
 LIBPOOL_API int libpool_fs_rmdir(libpool_fs *fs, uint64_t directory, const char *name);
@@ -679,8 +679,7 @@ struct libpool_entry {
 };
 /* Up to `count` entries behind `cookie` (0: from the beginning; 1 and 2 are left to the caller's "." and ".."), into the caller's array;
  * their number, 0 at the end. What is there all the time comes exactly once. */
-LIBPOOL_API int libpool_fs_readdir(libpool_fs *fs, uint64_t directory, uint64_t cookie, int with_attributes, struct libpool_entry *entries,
-				   size_t count);
+LIBPOOL_API int libpool_fs_readdir(libpool_fs *fs, uint64_t directory, uint64_t cookie, int with_attributes, struct libpool_entry *entries, size_t count);
 
 /* Bytes read: fewer than asked for only at the end. Updates the time of access as relatime does. */
 LIBPOOL_API int64_t libpool_fs_read(libpool_fs *fs, uint64_t node, uint64_t offset, size_t length, void *buffer);

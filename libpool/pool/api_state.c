@@ -261,6 +261,34 @@ int libpool_scrub_cancel(libpool_pool *pool, struct libpool_error *error)
 	return api_run(pool, NULL, run_scrub_cancel, NULL, error);
 }
 
+static int run_trim_start(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	(void)pool;
+	return engine_trim_start(engine, data, error);
+}
+
+int libpool_trim_start(libpool_pool *pool, const struct libpool_trim_options *options, struct libpool_error *error)
+{
+	struct libpool_trim_options copy;
+	int result = api_options_copy(&copy, sizeof(copy), options);
+
+	for (size_t i = 0; result == 0 && i < copy.disk_count; i++)
+		if (!copy.disks || !copy.disks[i])
+			result = -EINVAL;
+	return result == 0 ? api_run(pool, NULL, run_trim_start, &copy, error) : api_error(error, result, NULL);
+}
+
+static int run_trim_cancel(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	(void)pool, (void)data;
+	return engine_trim_cancel(engine, error);
+}
+
+int libpool_trim_cancel(libpool_pool *pool, struct libpool_error *error)
+{
+	return api_run(pool, NULL, run_trim_cancel, NULL, error);
+}
+
 static int run_jobs_wait(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
 {
 	struct arguments *arguments = data;

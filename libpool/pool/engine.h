@@ -59,6 +59,8 @@ int engine_jobs(struct engine *engine, struct libpool_job **ret_jobs, size_t *re
 int engine_scrub_start(struct engine *engine, const struct libpool_scrub_options *options, struct pool_error *error);
 int engine_scrub_pause(struct engine *engine, struct pool_error *error);
 int engine_scrub_cancel(struct engine *engine, struct pool_error *error);
+int engine_trim_start(struct engine *engine, const struct libpool_trim_options *options, struct pool_error *error);
+int engine_trim_cancel(struct engine *engine, struct pool_error *error);
 int engine_jobs_wait(struct engine *engine, uint32_t kinds, uint64_t timeout_ns);
 
 int engine_disk_replace(struct engine *engine, const struct libpool_replace_options *options, struct pool_error *error);

@@ -18,6 +18,7 @@ void engine_stop_background(struct engine *engine)
 	jobs_stop(engine);
 	engine->stopping = true;
 	rt_queue_wake_all(engine->rt, &engine->keeper_wake);
+	autotrim_ask(engine);
 	if (engine->fibers.pending)
 		(void)rt_group_wait(engine->rt, &engine->fibers);
 }

@@ -205,6 +205,7 @@ static int engine_new(const struct engine_host *host, struct core *core, struct 
 	array_init(&engine->damage, sizeof(struct damage_entry));
 	rt_group_init(&engine->fibers);
 	rt_queue_init(&engine->keeper_wake);
+	rt_queue_init(&engine->trim_wake);
 	rt_queue_init(&engine->watch_wake);
 	rt_mutex_init(&engine->history_lock);
 	rt_mutex_init(&engine->disks_lock);
@@ -283,6 +284,8 @@ static int bring_up(struct engine *engine, struct pool_error *error)
 		result = disks_watch_start(engine);
 	if (result == 0)
 		result = jobs_open(engine);
+	if (result == 0)
+		result = autotrim_start(engine);
 	if (result == -ENOMEM)
 		return pool_error_set(error, result, "pool %s: no memory", core_label(engine->core)->name);
 	note_lost(engine, "the list of jobs", result);

@@ -172,6 +172,8 @@ static void fill(struct engine *engine, struct job *job, struct libpool_job *ret
 			 job->deep ? "with all trees; " : "", (unsigned long long)job->unchecked);
 	else if (job->kind == JOB_SCRUB && job->deep)
 		snprintf(ret_job->text, sizeof(ret_job->text), "with all trees");
+	else if (job->kind == JOB_TRIM)
+		jobs_trim_text(job, ret_job->text, sizeof(ret_job->text));
 	else if (job->kind == JOB_REBUILD && job->target != DISK_ABSENT)
 		snprintf(ret_job->text, sizeof(ret_job->text), "onto %.200s", engine_disk_path(engine, job->target));
 }

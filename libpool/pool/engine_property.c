@@ -46,13 +46,31 @@ static int check_comment(const struct subject *subject, const char *value, char 
 	return 0;
 }
 
+static int check_switch(const char *name, const char *value, char *ret_value, struct pool_error *error)
+{
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+		return pool_error_set(error, -EINVAL, "property %s: '%.40s' is neither on nor off", name, value);
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", value);
+	return 0;
+}
+
+static int check_autotrim(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
+{
+	(void)subject;
+	return check_switch("autotrim", value, ret_value, error);
+}
+
+static int apply_autotrim(const struct subject *subject, const char *value, struct pool_error *error)
+{
+	(void)error;
+	autotrim_set(subject->engine, strcmp(value, "on") == 0);
+	return 0;
+}
+
 static int check_multihost(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
 {
 	(void)subject;
-	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
-		return pool_error_set(error, -EINVAL, "property multihost: '%.40s' is neither on nor off", value);
-	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", value);
-	return 0;
+	return check_switch("multihost", value, ret_value, error);
 }
 
 static int apply_multihost(const struct subject *subject, const char *value, struct pool_error *error)
@@ -112,36 +130,12 @@ static int apply_rate(const struct subject *subject, const char *value, struct p
 #define RESERVE_LEAST 100u /* hundredths of a percent */
 #define RESERVE_MOST 5000u
 
-/* "6.25%" or "6.25" in hundredths of a percent; at most two digits behind the point. */
-static bool reserve_parse(const char *text, unsigned *ret_hundredths)
-{
-	unsigned value = 0, digits = 0, behind = 0;
-	bool point = false;
-
-	for (; (*text >= '0' && *text <= '9') || (*text == '.' && !point && digits); text++) {
-		if (*text == '.') {
-			point = true;
-			continue;
-		}
-		behind += point;
-		if (++digits > 6 || behind > 2)
-			return false;
-		value = value * 10 + (unsigned)(*text - '0');
-	}
-	if (!digits || (point && !behind) || (strcmp(text, "") != 0 && strcmp(text, "%") != 0))
-		return false;
-	for (; behind < 2; behind++)
-		value *= 10;
-	*ret_hundredths = value;
-	return true;
-}
-
 static int check_reserve(const struct subject *subject, const char *value, char *ret_value, struct pool_error *error)
 {
 	unsigned hundredths;
 
 	(void)subject;
-	if (!reserve_parse(value, &hundredths))
+	if (!percent_parse(value, &hundredths))
 		return pool_error_set(error, -EINVAL, "property reserve: '%.40s' is no percentage such as 6.25%%", value);
 	if (hundredths < RESERVE_LEAST || hundredths > RESERVE_MOST)
 		return pool_error_set(error, -EINVAL, "property reserve: '%.40s' is out of range: 1%% to 50%%", value);
@@ -159,7 +153,7 @@ static int apply_reserve(const struct subject *subject, const char *value, struc
 	unsigned hundredths = ALLOC_RESERVE_DEFAULT;
 
 	(void)error;
-	if (reserve_parse(value, &hundredths))
+	if (percent_parse(value, &hundredths))
 		core_set_reserve(subject->engine->core, hundredths);
 	return 0;
 }
@@ -386,6 +380,7 @@ static int number_available(const struct subject *subject, uint64_t *ret_number)
 
 static const struct property pool_properties[] = {
 	{"comment", "", check_comment, NULL, NULL, "Free text, shown with the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"autotrim", "off", check_autotrim, apply_autotrim, NULL, "Whether disks are told in the background of what becomes free (on), or only by the command trim (off).", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"cache-size", "auto", check_cache, apply_cache, NULL, "Limit of the pool's cache; auto: as much as the host allows, which is also the upper bound.", LIBPOOL_PROPERTY_BYTES, NULL},
 	{"degraded", "allow", check_degraded, apply_degraded, NULL, "Whether writes go on while disks are missing: allow, narrow (with full redundancy only), readonly.", LIBPOOL_PROPERTY_TEXT, NULL},
 	{"multihost", "off", check_multihost, apply_multihost, NULL, "Heartbeats on the disks that keep other hosts from importing the pool: on or off.", LIBPOOL_PROPERTY_TEXT, NULL},

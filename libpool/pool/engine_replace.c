@@ -117,7 +117,7 @@ static bool is_stuck_target(struct engine *engine, unsigned old, unsigned index)
 	/* A crash before the rebuild got its record: the newest disk, and nothing is on it. */
 	for (unsigned i = 0; i < label->disk_count; i++)
 		last &= label->disks[i].state == DISK_REMOVED || label->disks[i].index <= index;
-	return last && space && space->au_free == space->au_count;
+	return last && space && space->au_free + space->au_trimming == space->au_count;
 }
 
 /* What can be said before anything is looked at. */

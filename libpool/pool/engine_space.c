@@ -48,6 +48,8 @@ static void committed(void *argument)
 
 	if (armed < engine->space_level)
 		engine->space_level = armed;
+	if (engine->autotrim)
+		autotrim_ask(engine);
 }
 
 void space_attach(struct engine *engine)

@@ -302,6 +302,9 @@ static void fill_counters(const struct disk *disk, struct libpool_disk_info *inf
 	info->flushes = counters->flushes;
 	info->bytes_read = counters->bytes_read;
 	info->bytes_written = counters->bytes_written;
+	info->trims = counters->trims;
+	info->bytes_trimmed = counters->bytes_trimmed;
+	info->trim_errors = counters->trim_errors;
 	info->read_latency_ns = mean(counters->read_ns, counters->reads);
 	info->write_latency_ns = mean(counters->write_ns, counters->writes);
 }
@@ -326,7 +329,7 @@ static void fill_disk(struct engine *engine, const struct label_disk *configured
 	memcpy(info->guid, configured->guid.bytes, sizeof(info->guid));
 	snprintf(info->path, sizeof(info->path), "%s", engine_disk_path(engine, configured->index));
 	if (space)
-		info->allocated_bytes = (uint64_t)(space->au_count - space->au_free) << core_label(engine->core)->au_shift;
+		info->allocated_bytes = (uint64_t)(space->au_count - space->au_free - space->au_trimming) << core_label(engine->core)->au_shift;
 	if (disk->disk)
 		fill_counters(disk->disk, info);
 }

@@ -76,6 +76,9 @@ struct engine {
 
 	struct jobs *jobs;
 
+	struct rt_queue trim_wake;
+	bool autotrim, trim_asked;
+
 	struct list users;            /* struct engine_user */
 	struct rt_mutex volumes_lock; /* opening, and what is refused while something is open */
 	bool retired;                 /* nothing can be opened any more */
@@ -129,6 +132,12 @@ void events_attach(struct engine *engine); /* to the store's callback */
 /* ---- engine_space.c ---- */
 
 void space_attach(struct engine *engine); /* to the core's commits */
+
+/* ---- engine_trim.c ---- */
+
+int autotrim_start(struct engine *engine);
+void autotrim_ask(struct engine *engine); /* after a commit, and at the end; doesn't wait */
+void autotrim_set(struct engine *engine, bool on);
 
 /* ---- engine_damage.c ---- */
 

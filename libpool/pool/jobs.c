@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "libpool/pool/jobs.h"
+#include "libpool/pool/text.h"
 #include "scrub/scrub.h"
 #include "scrub/verify.h"
 
@@ -19,10 +20,10 @@
 #define KICK_DELAY_NS (200 * NS_PER_MS)
 
 _Static_assert((int)JOB_SCRUB == LIBPOOL_JOB_SCRUB && (int)JOB_REBUILD == LIBPOOL_JOB_REBUILD &&
-		       (int)JOB_RESYNC == LIBPOOL_JOB_RESYNC && (int)JOB_VERIFY == LIBPOOL_JOB_VERIFY && (int)JOB_FAILED == LIBPOOL_JOB_FAILED,
+		       (int)JOB_RESYNC == LIBPOOL_JOB_RESYNC && (int)JOB_VERIFY == LIBPOOL_JOB_VERIFY && (int)JOB_TRIM == LIBPOOL_JOB_TRIM && (int)JOB_FAILED == LIBPOOL_JOB_FAILED,
 	       "kinds and states are those of libpool.h");
 
-static const char *const kind_names[JOB_KINDS] = {"", "scrub", "rebuild", "resync", "verify"};
+static const char *const kind_names[JOB_KINDS] = {"", "scrub", "rebuild", "resync", "verify", "trim"};
 
 struct pool_job *jobs_find(struct jobs *jobs, enum job_kind kind, unsigned disk)
 {
@@ -120,14 +121,35 @@ static void job_missing(void *argument, unsigned disk, uint64_t cells)
 
 const char *jobs_failure_text(int error)
 {
+	if (error == -EOPNOTSUPP)
+		return "no disk of it can be trimmed";
 	return error == -ENOSPC ? "some columns found no place: add a disk or free space" : pool_error_string(error);
+}
+
+void jobs_trim_text(const struct job *job, char *ret_text, size_t size)
+{
+	const char *comma = job->disks_left_out && job->unchecked ? ", " : "";
+	char spoken_for[32];
+
+	size_format(job->unchecked * CELL_SIZE, spoken_for, sizeof(spoken_for));
+	ret_text[0] = 0;
+	if (job->disks_left_out)
+		snprintf(ret_text, size, "%u disk%s could not be trimmed", job->disks_left_out, job->disks_left_out == 1 ? "" : "s");
+	size_t used = strlen(ret_text);
+	if (job->unchecked)
+		snprintf(ret_text + used, size - used, "%s%s not trimmed: the pool is too full to set it apart", comma, spoken_for);
 }
 
 static void tell_end(struct engine *engine, const struct job *job)
 {
-	char text[LIBPOOL_TEXT_MAX];
+	char text[LIBPOOL_TEXT_MAX], size[32];
 
-	if (job->state == JOB_FINISHED)
+	if (job->state == JOB_FINISHED && job->kind == JOB_TRIM) {
+		size_t used;
+		size_format(job->done_bytes, size, sizeof(size));
+		used = (size_t)snprintf(text, sizeof(text), "%s trimmed%s", size, job->disks_left_out || job->unchecked ? "; " : "");
+		jobs_trim_text(job, text + used, sizeof(text) - used);
+	} else if (job->state == JOB_FINISHED)
 		snprintf(text, sizeof(text), "%llu errors found, %llu cells repaired, %llu could not be%s",
 			 (unsigned long long)job->errors_found, (unsigned long long)job->cells_repaired,
 			 (unsigned long long)job->cells_unrepaired, job->unchecked ? "; not all of its disks were there, up to date and answering" : "");
@@ -150,6 +172,8 @@ static int run(struct pool_job *pool_job)
 		return scrub_run(&pool_job->job, host);
 	case JOB_REBUILD:
 		return rebuild_run(&pool_job->job, host);
+	case JOB_TRIM:
+		return trim_run(&pool_job->job, host);
 	case JOB_VERIFY:
 		return verify_last_run(&pool_job->job, host);
 	default:
@@ -312,7 +336,7 @@ static bool is_still_due(struct engine *engine, const struct job *job)
 {
 	if (job->state != JOB_RUNNING && job->state != JOB_PAUSED)
 		return false;
-	if (job->kind == JOB_SCRUB)
+	if (job->kind == JOB_SCRUB || job->kind == JOB_TRIM)
 		return true;
 	if (job->kind == JOB_VERIFY)
 		return !engine->no_verify;
@@ -326,7 +350,8 @@ static int take_record(struct engine *engine, struct job *job)
 
 	if (job->id >= jobs->next_id)
 		jobs->next_id = job->id + 1;
-	if (is_still_due(engine, job) && !core_read_only(engine->core) && !jobs_find(jobs, job->kind, DISK_ABSENT)) {
+	/* Trims of several disks run side by side. */
+	if (is_still_due(engine, job) && !core_read_only(engine->core) && !jobs_find(jobs, job->kind, job->kind == JOB_TRIM ? job->disk : DISK_ABSENT)) {
 		job->pause_requested = job->state == JOB_PAUSED;
 		return start(engine, job);
 	}
@@ -396,6 +421,16 @@ static int label_areas(void *argument, unsigned *ret_wrong, unsigned *ret_healed
 	return core_check_label_areas(((struct engine *)argument)->core, ret_wrong, ret_healed);
 }
 
+static int trim(void *argument, unsigned disk, uint32_t from, uint64_t bytes_max, struct core_trimmed *ret_trimmed)
+{
+	return core_trim(((struct engine *)argument)->core, disk, false, from, bytes_max, ret_trimmed);
+}
+
+static uint64_t trim_left(void *argument, unsigned disk)
+{
+	return core_trim_left(((struct engine *)argument)->core, disk, false);
+}
+
 int jobs_open(struct engine *engine)
 {
 	struct jobs *jobs = calloc(1, sizeof(*jobs));
@@ -418,6 +453,8 @@ int jobs_open(struct engine *engine)
 		.areas = areas,
 		.label_areas = label_areas,
 		.repair_log = repair_log,
+		.trim = trim,
+		.trim_left = trim_left,
 		.damage = job_damage,
 		.missing = job_missing,
 		.event = job_event,

@@ -5,7 +5,7 @@
 #include "libpool/pool/internal.h"
 #include "scrub/job.h"
 
-#define JOB_KINDS 5u /* 1 to 4 are used */
+#define JOB_KINDS 6u /* 1 to 5 are used */
 
 struct pool_job {
 	struct list node;
@@ -42,5 +42,7 @@ void jobs_wait_while(struct engine *engine, uint64_t id, bool for_end);
 void jobs_tell(struct engine *engine, const struct job *job, unsigned severity, const char *what, const char *text);
 void jobs_describe_disk(struct engine *engine, const struct job *job, char *ret_text, size_t size);
 const char *jobs_failure_text(int error);
+/* What a trim left out, or "". */
+void jobs_trim_text(const struct job *job, char *ret_text, size_t size);
 
 #endif

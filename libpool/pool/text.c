@@ -113,3 +113,26 @@ void compression_format(uint8_t level, char *ret_text, size_t size)
 	else
 		snprintf(ret_text, size, "zstd-%u", level - 1u);
 }
+
+bool percent_parse(const char *text, unsigned *ret_hundredths)
+{
+	unsigned value = 0, digits = 0, behind = 0;
+	bool point = false;
+
+	for (; (*text >= '0' && *text <= '9') || (*text == '.' && !point && digits); text++) {
+		if (*text == '.') {
+			point = true;
+			continue;
+		}
+		behind += point;
+		if (++digits > 6 || behind > 2)
+			return false;
+		value = value * 10 + (unsigned)(*text - '0');
+	}
+	if (!digits || (point && !behind) || (strcmp(text, "") != 0 && strcmp(text, "%") != 0))
+		return false;
+	for (; behind < 2; behind++)
+		value *= 10;
+	*ret_hundredths = value;
+	return true;
+}

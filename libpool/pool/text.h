@@ -12,6 +12,8 @@ bool size_parse(const char *text, uint64_t *ret_bytes);
 void size_format(uint64_t bytes, char *ret_text, size_t size);
 /* Rounded, for figures: "1.37G". */
 void size_format_rounded(uint64_t bytes, char *ret_text, size_t size);
+/* "6.25%" or "6.25" in hundredths of a percent; at most two digits behind the point. */
+bool percent_parse(const char *text, unsigned *ret_hundredths);
 /* "2026-01-31 12:00:00 UTC". */
 void time_format(uint64_t time_ns, char *ret_text, size_t size);
 

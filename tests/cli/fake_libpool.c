@@ -30,7 +30,7 @@ struct libpool_pool {
 	char compression[LIBPOOL_TEXT_MAX];
 	char history[16][2 * LIBPOOL_TEXT_MAX];
 	size_t history_count;
-	bool scrubbed, replaced;
+	bool scrubbed, replaced, trimmed;
 };
 
 static struct libpool_pool the_pool;
@@ -372,7 +372,7 @@ int libpool_jobs(libpool_pool *pool, struct libpool_job **ret_jobs, size_t *ret_
 	ORDERED(NULL);
 	job = calloc(1, sizeof(*job));
 	job->size = sizeof(*job);
-	job->kind = pool->replaced ? LIBPOOL_JOB_REBUILD : LIBPOOL_JOB_SCRUB;
+	job->kind = pool->replaced ? LIBPOOL_JOB_REBUILD : pool->trimmed ? LIBPOOL_JOB_TRIM : LIBPOOL_JOB_SCRUB;
 	job->state = LIBPOOL_JOB_FINISHED;
 	job->started_ns = UINT64_C(1700000000000000000);
 	job->ended_ns = UINT64_C(1700000003100000000);
@@ -380,7 +380,7 @@ int libpool_jobs(libpool_pool *pool, struct libpool_job **ret_jobs, size_t *ret_
 	job->cells_repaired = fake_state.cells_repaired;
 	job->cells_unrepaired = fake_state.cells_unrepaired;
 	*ret_jobs = job;
-	*ret_count = pool->scrubbed || pool->replaced;
+	*ret_count = pool->scrubbed || pool->replaced || pool->trimmed;
 	return 0;
 }
 
@@ -401,6 +401,21 @@ int libpool_scrub_pause(libpool_pool *pool, struct libpool_error *error)
 }
 
 int libpool_scrub_cancel(libpool_pool *pool, struct libpool_error *error)
+{
+	(void)pool;
+	ORDERED(error);
+	return 0;
+}
+
+int libpool_trim_start(libpool_pool *pool, const struct libpool_trim_options *options, struct libpool_error *error)
+{
+	ORDERED(error);
+	(void)options;
+	pool->trimmed = true;
+	return 0;
+}
+
+int libpool_trim_cancel(libpool_pool *pool, struct libpool_error *error)
 {
 	(void)pool;
 	ORDERED(error);

@@ -246,6 +246,25 @@ static void replace(struct world *world)
 		printf("replace %s by %s: %s\n", old->path, new->path, error.text);
 }
 
+/* By command, of one disk or all, or in the background. */
+static void trim(struct world *world)
+{
+	struct pool_error error = {0};
+	const char *disk = world->set->disks[sim_random_below(&world->random, world->set->count)]->path;
+	struct libpool_trim_options options = {.size = sizeof(options), .disks = &disk, .disk_count = (size_t)sim_random_below(&world->random, 2)};
+
+	switch (sim_random_below(&world->random, 6)) {
+	case 0:
+		(void)engine_trim_cancel(world->engine, &error);
+		break;
+	case 1:
+		(void)engine_property_set(world->engine, "", "autotrim", sim_random_below(&world->random, 3) ? "on" : "off", false, &error);
+		break;
+	default:
+		world->statistics.trims += engine_trim_start(world->engine, &options, &error) == 0;
+	}
+}
+
 static void operate(struct world *world)
 {
 	struct pool_error error = {0};
@@ -253,7 +272,7 @@ static void operate(struct world *world)
 						      .deep = (uint32_t)sim_random_below(&world->random, 2)};
 
 	world->statistics.admin++;
-	switch (sim_random_below(&world->random, 8)) {
+	switch (sim_random_below(&world->random, 11)) {
 	case 0:
 		take_offline(world);
 		break;
@@ -271,6 +290,11 @@ static void operate(struct world *world)
 		break;
 	case 5:
 		admin_verify(world, VERIFY_FULL);
+		break;
+	case 6:
+	case 7:
+	case 8:
+		trim(world);
 		break;
 	default:
 		(void)engine_scrub_start(world->engine, &scrub_options, &error);

@@ -714,6 +714,7 @@ static void test_record(void **state)
 	job.cells_repaired = 8;
 	job.cells_unrepaired = 1;
 	job.unchecked = 44;
+	job.disks_left_out = 3;
 	job.started_ns = 1000;
 	job.ended_ns = 2000;
 	job_encode(&job, raw);
@@ -723,6 +724,7 @@ static void test_record(void **state)
 	assert_int_equal(back.id, job.id);
 	assert_int_equal(back.target, DISK_ABSENT);
 	assert_int_equal(back.unchecked, 44);
+	assert_int_equal(back.disks_left_out, 3);
 	job_encode(&back, again);
 	assert_memory_equal(raw, again, sizeof(raw));
 
@@ -731,7 +733,7 @@ static void test_record(void **state)
 	static const struct {
 		unsigned at;
 		uint8_t value;
-	} wrong[] = {{0, 2}, {2, 0}, {2, 4}, {2, 5}, {3, 0}, {3, 6}, {4, 2}, {5, 1}, {9, 9}, {11, 3}, {15, 2}, {88, 1}, {96, 1}, {104, 1}, {127, 1}};
+	} wrong[] = {{0, 2}, {2, 0}, {2, 4}, {2, 6}, {3, 0}, {3, 6}, {4, 2}, {5, 1}, {9, 9}, {11, 3}, {15, 2}, {88, 1}, {96, 1}, {106, 1}, {127, 1}};
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		memcpy(again, raw, sizeof(raw));
 		again[wrong[i].at] = wrong[i].value;
