@@ -78,19 +78,19 @@ static void finish(struct world *world, struct volume *volume)
 	world_expect(world, world_export(world, &error), &error, "export");
 }
 
-static void fill(struct world *world, struct volume *volume, uint64_t bytes)
+static void fill(struct world *world, struct volume *volume, uint64_t bytes, uint32_t chunk)
 {
-	uint8_t *data = sim_allocate(CHUNK);
+	uint8_t *data = sim_allocate(chunk);
 
-	for (uint64_t at = 0; at < bytes; at += CHUNK) {
-		content_fill(data, CHUNK, CONTENT_PLAIN, 1, at, at / CHUNK);
-		world_expect(world, volume_write(volume, at, CHUNK, data), NULL, "write");
+	for (uint64_t at = 0; at < bytes; at += chunk) {
+		content_fill(data, chunk, CONTENT_PLAIN, 1, at, at / chunk);
+		world_expect(world, volume_write(volume, at, chunk, data), NULL, "write");
 	}
 	world_expect(world, core_commit(world->core), NULL, "commit");
 	free(data);
 }
 
-static struct volume *filled_volume(struct world *world, uint64_t bytes)
+static struct volume *volume_filled_by(struct world *world, uint64_t bytes, uint32_t chunk)
 {
 	struct pool_error error = {0};
 	struct volume *volume;
@@ -99,9 +99,14 @@ static struct volume *filled_volume(struct world *world, uint64_t bytes)
 	world_expect(world, volume_open(world->datasets, "v", &volume, &error), &error, "open volume");
 	world_expect(world, core_commit(world->core), NULL, "commit");
 	written_bytes = sum(world).bytes_written;
-	fill(world, volume, bytes);
+	fill(world, volume, bytes, chunk);
 	written_bytes = sum(world).bytes_written - written_bytes;
 	return volume;
+}
+
+static struct volume *filled_volume(struct world *world, uint64_t bytes)
+{
+	return volume_filled_by(world, bytes, CHUNK);
 }
 
 static void sequential_write(struct world *world)
@@ -110,10 +115,10 @@ static void sequential_write(struct world *world)
 	char what[80];
 
 	import(world);
-	struct volume *volume = filled_volume(world, bytes);
+	struct volume *volume = volume_filled_by(world, bytes, block_bytes);
 	double ratio = (double)written_bytes / (double)bytes, limit = block_bytes >= 16384 ? 1.53 : 1.56;
 
-	snprintf(what, sizeof(what), "sequential write, %u KiB blocks: device bytes / user byte", block_bytes / 1024);
+	snprintf(what, sizeof(what), "sequential write of %u KiB blocks, one at a time: device bytes / user byte", block_bytes / 1024);
 	expect(ratio <= limit, what, ratio, limit);
 
 	/* What nobody asks for isn't done. */
@@ -232,7 +237,7 @@ static void allocation_memory(struct world *world)
 	volume_close(volume);
 	world_expect(world, volume_create(world->datasets, "more", bytes, block_bytes, BLOCK_COMPRESS_OFF, &error), &error, "create volume");
 	world_expect(world, volume_open(world->datasets, "more", &volume, &error), &error, "open volume");
-	fill(world, volume, bytes);
+	fill(world, volume, bytes, CHUNK);
 	core_space(world->core, &second);
 	/* The list of the batches of metadata, which commits make longer, not data, may double meanwhile. */
 	double per_tib = ((double)(second.memory_bytes - first.memory_bytes) - 512) / (double)bytes * 1048576;
@@ -250,7 +255,7 @@ static void add_volume(struct world *world, const char *name, uint64_t bytes)
 
 	world_expect(world, volume_create(world->datasets, name, bytes, block_bytes, BLOCK_COMPRESS_OFF, &error), &error, "create volume");
 	world_expect(world, volume_open(world->datasets, name, &volume, &error), &error, "open volume");
-	fill(world, volume, bytes);
+	fill(world, volume, bytes, CHUNK);
 	for (unsigned i = 0; i < 100; i++) {
 		world_expect(world, volume_write(volume, 0, block_bytes, data), NULL, "write");
 		world_expect(world, core_commit(world->core), NULL, "commit");
