@@ -108,6 +108,15 @@ static int hold_still(struct core *core, uint64_t *ret_txg)
 	return 0;
 }
 
+int verify_pool_held(struct core *core, struct datasets *datasets, unsigned what, struct verify_result *ret_result)
+{
+	struct pool_walk pool = { .core = core, .datasets = datasets };
+	struct verify_source source = { .rt = core_rt(core), .store = core_store(core), .argument = &pool,
+					.committed = walk_committed, .walk = walk, .walked = walked };
+
+	return verify_run(&source, what, ret_result);
+}
+
 int verify_pool(struct core *core, struct datasets *datasets, unsigned what, struct verify_result *ret_result)
 {
 	return verify_pool_blocks(core, datasets, what, NULL, ret_result);

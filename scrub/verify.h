@@ -1,7 +1,7 @@
 /*
  * The checkers: what must always hold of a pool, looked at from outside of the code that keeps it. For `debug verify`, the
- * deep scrub, and for the simulator: after repairs, at the end of each history, and after one operation of its clients in a hundred. After every txg it
- * runs txg/check.c instead, and watches each write.
+ * deep scrub, and for the simulator: after repairs, at the end of each history, after one operation of its clients in a hundred, and in every fourth history
+ * after every txg. In the others txg/check.c runs then, which needs no walk.
  *
  * A violation is a broken invariant: a bug. Damage is what disks did: cells and blocks that can't be verified. On a pool
  * whose disks are well both must be 0.
@@ -60,6 +60,8 @@ struct datasets;
  * waits for them stand still that long. Not for callers that hold a handle.
  */
 int verify_pool(struct core *core, struct datasets *datasets, unsigned what, struct verify_result *ret_result);
+/* The same for who has a handle of the open txg when the one before is committed, and keeps it until this has returned. */
+int verify_pool_held(struct core *core, struct datasets *datasets, unsigned what, struct verify_result *ret_result);
 int verify_pool_blocks(struct core *core, struct datasets *datasets, unsigned what, const struct verify_hooks *hooks,
 		       struct verify_result *ret_result);
 

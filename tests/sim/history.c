@@ -6,6 +6,7 @@
 #include "scrub/verify.h"
 #include "tests/sim/admin.h"
 #include "tests/sim/clients.h"
+#include "tests/sim/every_txg.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/files.h"
 #include "tests/sim/images.h"
@@ -89,6 +90,7 @@ static void history_body(struct world *world)
 	open_pool(world, repairs || sim_random_below(&world->random, 3));
 	world->doing = repairs ? "clients during repair" : "clients";
 	world->clients_active = true;
+	every_txg_start(world);
 	if (repairs) {
 		admin_start_repair(world);
 	} else {
@@ -100,6 +102,7 @@ static void history_body(struct world *world)
 	files_wait(world);
 	world->clients_active = false;
 	admin_wait(world);
+	every_txg_stop(world);
 	world->doing = "end";
 	switch (planned_end) {
 	case END_EXPORT:
