@@ -17,7 +17,7 @@ char *disk_path_absolute(const char *path)
 
 	if (for_folder && for_name)
 		folder = realpath(dirname(for_folder), NULL);
-	if (!folder)
+	if (!folder || !path[0])
 		absolute = strdup(path);
 	else if (asprintf(&absolute, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, basename(for_name)) < 0)
 		absolute = NULL;

@@ -34,7 +34,7 @@
 	X(REWIND, "rewind", 0, NUMBER, "TXG", "go back to transaction group TXG; discards what came later")       \
 	X(DESTROYED, "destroyed", 0, FLAG, NULL, "also destroyed pools")                                          \
 	X(CREATE_SIZE, "create-size", 0, SIZE, "SIZE", "create disks that are absent as sparse files of SIZE")    \
-	X(ALLOCATION_UNIT, "allocation-unit", 0, SIZE, "SIZE", "256K to 16M; by the largest disk if not given")   \
+	X(ALLOCATION_UNIT, "allocation-unit", 0, SIZE, "SIZE", "256K to 16M; by the sizes of the disks if not given") \
 	X(WAIT, "wait", 0, FLAG, NULL, "return when it is done")                                                  \
 	X(PAUSE, "pause", 0, FLAG, NULL, "pause the scrub; starting it goes on from there")                       \
 	X(STOP, "stop", 0, FLAG, NULL, "cancel the scrub or trim")                                                \

@@ -109,7 +109,7 @@ struct libpool_create_options {
 	const char *profile;
 	const char *const *disks;
 	size_t disk_count;
-	uint64_t au_bytes;   /* 0: by the largest disk; else a power of two, 256 KiB to 16 MiB */
+	uint64_t au_bytes;   /* 0: by the sizes of the disks; else a power of two, 256 KiB to 16 MiB */
 	uint32_t force;      /* 1: overwrite disks that carry something else (never mounted ones) */
 	uint32_t dry_run;    /* 1: check everything, write nothing */
 };

@@ -30,11 +30,28 @@ bool sys_capacity_suffices(unsigned k, unsigned m, unsigned au_shift, uint64_t a
 	return segments <= SEGMENTS_MAX && 2 * (livemap + segtab) <= capacity;
 }
 
+/* By the largest disk; but as small as the smallest one needs, if all of them still fit into tables then. */
+static unsigned choose_au_shift(const struct core_create *create, const uint64_t *sizes)
+{
+	uint64_t largest = 0, smallest = UINT64_MAX;
+
+	for (unsigned i = 0; i < create->disk_count; i++) {
+		largest = sizes[i] > largest ? sizes[i] : largest;
+		smallest = sizes[i] < smallest ? sizes[i] : smallest;
+	}
+	unsigned by_largest = default_au_shift(largest), shift = by_largest;
+	uint64_t aus = 0;
+
+	while (shift > AU_SHIFT_MIN && disk_au_count(smallest, shift) < DISK_AUS_MIN)
+		shift--;
+	for (unsigned i = 0; i < create->disk_count; i++)
+		aus += disk_au_count(sizes[i], shift);
+	return sys_capacity_suffices(create->k, create->m, shift, aus) ? shift : by_largest;
+}
+
 int core_plan(const struct core_create *create, const uint64_t *sizes, unsigned *ret_au_shift, struct space *ret_space,
 	      struct pool_error *error)
 {
-	uint64_t largest = 0;
-
 	if (create->k == 0 || create->k + create->m > COLUMNS_MAX || create->m > PARITY_MAX)
 		return pool_error_set(error, -EINVAL, "a profile of %u data and %u parity columns is not possible", create->k,
 				      create->m);
@@ -43,9 +60,7 @@ int core_plan(const struct core_create *create, const uint64_t *sizes, unsigned 
 	if (create->disk_count < create->k + create->m)
 		return pool_error_set(error, -EINVAL, "%u disks are too few: %u data and %u parity columns need %u",
 				      create->disk_count, create->k, create->m, create->k + create->m);
-	for (unsigned i = 0; i < create->disk_count; i++)
-		largest = sizes[i] > largest ? sizes[i] : largest;
-	unsigned au_shift = create->au_shift ? create->au_shift : default_au_shift(largest);
+	unsigned au_shift = create->au_shift ? create->au_shift : choose_au_shift(create, sizes);
 	if (au_shift < AU_SHIFT_MIN || au_shift > AU_SHIFT_MAX)
 		return pool_error_set(error, -EINVAL, "an allocation unit of %llu bytes is not possible: 256 KiB to 16 MiB",
 				      1ULL << au_shift);
@@ -58,13 +73,13 @@ int core_plan(const struct core_create *create, const uint64_t *sizes, unsigned 
 	for (unsigned i = 0; i < create->disk_count && status == 0; i++) {
 		uint32_t aus = disk_au_count(sizes[i], au_shift);
 		if (sizes[i] < DISK_SIZE_MIN)
-			status = pool_error_set(error, -EINVAL, "disk %u has %llu bytes: too small, at least 64 MiB are needed", i,
+			status = pool_error_set(error, -EINVAL, "disk %s has %llu bytes: too small, at least 64 MiB are needed", create->disks[i]->info.path,
 						(unsigned long long)sizes[i]);
 		else if (aus < DISK_AUS_MIN)
 			status = pool_error_set(error, -EINVAL,
-						"disk %u has room for %u allocation units of %u KiB: at least %u are needed; "
-						"choose smaller ones",
-						i, aus, 1u << (au_shift - 10), DISK_AUS_MIN);
+						"disk %s has room for %u allocation units of %u KiB: at least %u are needed; "
+						"choose smaller ones, or leave it out",
+						create->disks[i]->info.path, aus, 1u << (au_shift - 10), DISK_AUS_MIN);
 		else
 			status = alloc_disk_add(alloc, i, aus, true);
 	}

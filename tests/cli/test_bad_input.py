@@ -158,6 +158,21 @@ class Disks(PoolctlCase):
         self.create(profile="raid1", disks=disks)
         self.reads_back(self.volume())
 
+    def test_very_mixed_sizes(self):
+        """Allocation units are as small as the smallest disk needs; where the largest can't have such, the smallest is named."""
+        small, large, huge = self.image("small"), self.path("large"), self.path("huge")
+        for disk, size in ((large, 6 << 30), (huge, 12 << 40)):
+            with open(disk, "wb") as file:
+                file.truncate(size)
+        self.assertEqual(self.document("create", "tank", "raid1", small, large, "-n")["allocation_unit_bytes"], 512 << 10)
+        self.assertEqual(self.document("create", "tank", "raid1", large, large + "2", "--create-size", "6G", "-n")["allocation_unit_bytes"], MIB)
+        os.remove(large)
+        result = self.run_poolctl("create", "tank", "raid1", small, huge)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(f"disk {small} has room for 3 allocation units of 16384 KiB".encode(), result.stderr)
+        os.remove(huge)
+        self.refused("create", "tank", "raid1", small, "", says="its path is empty")
+
     @unittest.skipUnless(shutil.which("mkfs.ext4"), "no mkfs.ext4")
     def test_foreign_file_system(self):
         disks = self.images(2)
