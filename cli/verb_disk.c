@@ -188,14 +188,20 @@ int device_remove_work(struct call *call)
 	return 0;
 }
 
+/* Nothing that it held is missed: there is nothing to catch up on. */
+static bool is_log(struct call *call)
+{
+	return strcmp(document_get_text(call->document, "role"), "log") == 0;
+}
+
 int offline_work(struct call *call)
 {
 	int code = call_ask(call, "offline", disk_params(call));
 
 	if (code < 0)
 		return code;
-	document_format(call->document, "text",
-			"%s disk %s offline: what it misses is caught up on by 'poolctl online %s %s'",
+	document_format(call->document, "text", is_log(call) ? "%s log disk %s offline: the log is elsewhere until 'poolctl online %s %s'" :
+							       "%s disk %s offline: what it misses is caught up on by 'poolctl online %s %s'",
 			options_have(&call->options, OPTION_DRY_RUN) ? "Would take" : "Took",
 			document_get_text(call->document, "disk"), call->target.pool, call->operands[0]);
 	return 0;
@@ -217,6 +223,8 @@ int online_work(struct call *call)
 		return code;
 	if (options_have(&call->options, OPTION_DRY_RUN))
 		document_format(call->document, "text", "Would bring disk %s back", document_get_text(call->document, "disk"));
+	else if (is_log(call))
+		document_format(call->document, "text", "Brought log disk %s back", document_get_text(call->document, "disk"));
 	else
 		call->wait_kinds = JOB_BIT(LIBPOOL_JOB_RESYNC) | JOB_BIT(LIBPOOL_JOB_REBUILD);
 	return 0;
@@ -226,7 +234,7 @@ int online_finish(struct call *call)
 {
 	char what[LIBPOOL_PATH_MAX + 64];
 
-	if (options_have(&call->options, OPTION_DRY_RUN))
+	if (options_have(&call->options, OPTION_DRY_RUN) || is_log(call))
 		return 0;
 	snprintf(what, sizeof(what), "Brought disk %s back%s", document_get_text(call->document, "disk"),
 		 call->has_waited ? "" : ", what it missed is being caught up on");

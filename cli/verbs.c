@@ -212,8 +212,8 @@ const struct verb verbs[] = {
 	  .help = "show what the disks do",
 	  .details = "Counts since the import; with SECONDS also what was added every so many seconds, COUNT times\n"
 		     "or until it is interrupted.\n"
-		     "Below the disks: how many flushes of volumes the intent log served with how many writes, and\n"
-		     "how long half of them and 99 % of them took at most, in powers of two.",
+		     "Below the disks: how many flushes of volumes and syncs of files the intent log served with how many\n"
+		     "writes, and how long half of them and 99 % of them took at most, in powers of two.",
 	  .target = TARGET_POOL, .open = OPEN_READ, .options = OPTIONS_TABLE | BIT(VERBOSE), .columns = iostat_columns,
 	  .check = iostat_check, .work = iostat_work, .print_part = iostat_print_part },
 	{ .name = "wait", .operands = "POOL [JOB]...", .operands_min = 1, .operands_max = 6,

@@ -11,7 +11,10 @@
 
 #define GUID_DIGITS_MIN 8
 
-static const struct field disk_fields[] = {FIELD("disk_id", GUID, libpool_disk_info, guid)};
+static const struct field disk_fields[] = {
+	FIELD("disk_id", GUID, libpool_disk_info, guid),
+	FIELD_NAMED("role", result_disk_roles, libpool_disk_info, role),
+};
 
 struct disk {
 	struct libpool_disk_info info;

@@ -8,7 +8,6 @@
 #include "libpool/control/methods.h"
 
 static const char *const health_names[] = {"healthy", "degraded", "unusable"};
-static const char *const role_names[] = {"data", "log", "spare"};
 
 #define POOL(key, kind, member) FIELD(key, kind, libpool_pool_info, member)
 #define DISK(key, kind, member) FIELD(key, kind, libpool_disk_info, member)
@@ -50,7 +49,7 @@ static const struct field disk_fields[] = {
 	DISK("id", GUID, guid),
 	DISK("path", TEXT, path),
 	DISK("serial", TEXT, serial),
-	FIELD_NAMED("role", role_names, libpool_disk_info, role),
+	FIELD_NAMED("role", result_disk_roles, libpool_disk_info, role),
 	DISK("bytes", NUMBER, disk_bytes),
 	DISK("allocated_bytes", NUMBER, allocated_bytes),
 	DISK("read_errors", NUMBER, read_errors),

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const result_disk_roles[3] = {"data", "log", "spare"};
+
 struct json_object *result_new(const char *command)
 {
 	struct json_object *document = json_object_new_object();

@@ -35,6 +35,9 @@ struct field {
 #define FIELD_NAMED(key, table, type, member) \
 	{key, FIELD_NAME, offsetof(struct type, member), table, sizeof(table) / sizeof((table)[0])}
 
+/* What a disk is for, by libpool_disk_info.role. */
+extern const char *const result_disk_roles[3];
+
 struct json_object *result_new(const char *command);
 /* Adds the members that the table names. */
 void result_fill(struct json_object *object, const struct field *fields, size_t count, const void *structure);
