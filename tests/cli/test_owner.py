@@ -336,6 +336,7 @@ class Verbs(Owner):
             ("dataset", "rename", "tank/home", "tank/house"), ("dataset", "destroy", "-n", "tank/house"), ("dataset", "destroy", "tank/house", "--yes"),
             ("device", "add", "-n", "tank", "log", self.path("l0")), ("device", "add", "tank", "log", self.path("l0")),
             ("device", "remove", "-n", "tank", "l0"), ("device", "remove", "tank", "l0"), ("scrub", "tank", "--deep", "--wait"),
+            ("trim", "tank", "--wait"), ("wait", "tank", "trim"),
             ("volume", "create", "tank/v", "1M"), ("volume", "resize", "tank/v", "2M"), ("volume", "resize", "-n", "tank/v", "1M"),
             ("volume", "write", "tank/v", self.path("input")), ("volume", "read", "tank/v", self.path("output"), "--force"),
             ("volume", "destroy", "-n", "tank/v"), ("volume", "destroy", "tank/v", "--yes"),
@@ -349,7 +350,7 @@ class Verbs(Owner):
             ("set", "tank", "scrub-rate=fast"), ("set", "-n", "tank", "scrub-rate=fast"), ("offline", "tank", "none"), ("online", "tank", "d1"),
             ("online", "-n", "tank", "d1"), ("replace", "tank", "none", spare), ("replace", "tank", "d1", self.path("absent")),
             ("scrub", "tank", "--pause"), ("scrub", "tank", "--stop"), ("volume", "write", "tank/data", "/nowhere/at/all"),
-            ("inherit", "tank", "none"), ("inherit", "tank/none", "sync"), ("userspace", "tank/data"), ("dataset", "create", "tank/data"),
+            ("trim", "tank", "none"), ("trim", "tank", "--stop"), ("inherit", "tank", "none"), ("inherit", "tank/none", "sync"), ("userspace", "tank/data"), ("dataset", "create", "tank/data"),
             ("dataset", "destroy", "tank/none", "--yes"), ("dataset", "rename", "tank/none", "tank/home"), ("device", "add", "tank", "log", self.path("absent")),
             ("device", "remove", "tank", "d1"), ("set", "tank/data", "sync=often"),
         ]
@@ -366,6 +367,7 @@ class Verbs(Owner):
         # What the first round leaves behind is there before it, too.
         self.poolctl("set", "tank", "comment=x")
         self.poolctl("scrub", "tank", "--wait")
+        self.poolctl("trim", "tank", "--wait")
         self.poolctl("offline", "tank", "d1")
         self.poolctl("online", "tank", "d1", "--wait")
         idle = self.documents()
