@@ -81,6 +81,15 @@ const char *disks_leaving(struct engine *engine, unsigned index)
 	return slot->configured && slot->disk && guid_equal(&slot->guid, &watched->guid) ? watched->leaving : NULL;
 }
 
+const char *disks_lost(struct engine *engine, unsigned index)
+{
+	const struct store_disk *slot = store_disk(core_store(engine->core), index);
+
+	return engine->provider->ops->check && slot->configured && slot->disk ?
+		       loss_text(engine->provider->ops->check(engine->provider, slot->disk, slot->size)) :
+		       NULL;
+}
+
 static void watch(void *argument)
 {
 	struct engine *engine = argument;

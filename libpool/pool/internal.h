@@ -103,6 +103,8 @@ void keeper_ask(struct engine *engine);
 int disks_watch_start(struct engine *engine);
 /* Why an open disk will be gone when it is closed, which the pool can't do without; NULL: it won't. */
 const char *disks_leaving(struct engine *engine, unsigned index);
+/* Asks now whether an open disk will be gone when it is closed: why, or NULL. Waits. */
+const char *disks_lost(struct engine *engine, unsigned index);
 /* Whether the MOS can be changed now. */
 bool engine_is_writable(struct engine *engine);
 /* One put (or with value NULL: delete) in a transaction of its own. */

@@ -199,6 +199,45 @@ static void remove_disk(struct engine *engine, unsigned index)
 	rt_mutex_unlock(engine->rt, &engine->disks_lock);
 }
 
+/*
+ * What was moved to a disk that will be gone when it is closed is nowhere. The one that it came from is still there, so all goes back to it.
+ * False if it is so.
+ */
+static bool check_target(struct engine *engine, struct job *job)
+{
+	struct store *store = core_store(engine->core);
+	const char *lost = NULL;
+
+	if (job->state != JOB_FINISHED || job->kind != JOB_REBUILD || job->disk == DISK_ABSENT || job->target == DISK_ABSENT)
+		return true;
+	rt_mutex_lock(engine->rt, &engine->disks_lock);
+	const struct store_disk *from = store_disk(store, job->disk);
+
+	if (from->disk && from->state == DISK_ONLINE)
+		lost = disks_lost(engine, job->target);
+	if (lost) {
+		alloc_disk_set_usable(core_alloc(engine->core), job->disk, true);
+		store_disk_fail(store, job->target, lost);
+		job->state = JOB_FAILED;
+		job->error = -ENODEV;
+		(void)save(engine, job);
+	}
+	rt_mutex_unlock(engine->rt, &engine->disks_lock);
+	return !lost;
+}
+
+static void move_back(struct engine *engine, unsigned from, unsigned to)
+{
+	struct job job;
+
+	if (jobs_find(engine->jobs, JOB_REBUILD, DISK_ABSENT))
+		return;
+	job_init(&job, engine->jobs->next_id++, JOB_REBUILD);
+	job.disk = (uint16_t)from;
+	job.target = (uint16_t)to;
+	(void)jobs_start_new(engine, &job);
+}
+
 static void follow_up(struct engine *engine, struct job *job)
 {
 	if (job->state == JOB_FINISHED && job->kind == JOB_SCRUB)
@@ -222,9 +261,13 @@ static void job_fiber(void *argument)
 	struct pool_job *pool_job = argument;
 	struct engine *engine = pool_job->engine;
 	struct jobs *jobs = engine->jobs;
-	bool kick = false;
+	bool kick = false, back = false;
 
 	(void)run(pool_job);
+	unsigned disk = pool_job->job.disk, target = pool_job->job.target;
+
+	if (!jobs->stopping)
+		back = !check_target(engine, &pool_job->job);
 	if (!jobs->stopping) {
 		tell_end(engine, &pool_job->job);
 		follow_up(engine, &pool_job->job);
@@ -234,8 +277,13 @@ static void job_fiber(void *argument)
 		if (kick && pool_job->job.kind == JOB_REBUILD && pool_job->job.disk != DISK_ABSENT)
 			jobs->ready = false;
 	}
+	jobs->starting |= back;
 	list_remove(&pool_job->node);
 	free(pool_job);
+	if (back && !jobs->stopping)
+		move_back(engine, target, disk);
+	if (back)
+		jobs->starting = false;
 	/* Only now, or what is due would be left to this job. */
 	if (kick)
 		jobs_kick(engine);
