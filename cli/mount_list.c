@@ -2,9 +2,11 @@
 #include "cli/mount_list.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/errors.h"
@@ -48,6 +50,7 @@ static bool parse(char *line, struct mount_entry *ret_entry)
 	unescape(source);
 	snprintf(ret_entry->source, sizeof(ret_entry->source), "%s", source);
 	snprintf(ret_entry->directory, sizeof(ret_entry->directory), "%s", fields[4]);
+	snprintf(ret_entry->device, sizeof(ret_entry->device), "%s", fields[2]);
 	return true;
 }
 
@@ -137,7 +140,44 @@ bool mount_is_there(const struct mount_entry *entry)
 	if (mount_list(&entries, &count, NULL) < 0)
 		return true;
 	for (size_t i = 0; i < count; i++)
-		found |= strcmp(entries[i].directory, entry->directory) == 0 && strcmp(entries[i].source, entry->source) == 0;
+		found |= strcmp(entries[i].device, entry->device) == 0 && strcmp(entries[i].source, entry->source) == 0;
 	free(entries);
 	return found;
+}
+
+static const struct mount_entry *find_device(const struct mount_entry *entries, size_t count, const char *device)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(entries[i].device, device) == 0)
+			return &entries[i];
+	return NULL;
+}
+
+int mount_list_for(const char *what, char ret_what[PATH_MAX], struct mount_entry **ret_entries, size_t *ret_count, struct libpool_error *error)
+{
+	const struct mount_entry *entry = NULL;
+	struct statx status;
+	char device[24];
+	int code = mount_list(ret_entries, ret_count, error);
+	bool found = code < 0;
+
+	snprintf(ret_what, PATH_MAX, "%s", what);
+	for (size_t i = 0; i < *ret_count && !found; i++)
+		found = mount_matches(&(*ret_entries)[i], what);
+	if (found || statx(AT_FDCWD, what, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE, &status) != 0 ||
+	    !(status.stx_attributes & status.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT))
+		return code;
+	snprintf(device, sizeof(device), "%u:%u", status.stx_dev_major, status.stx_dev_minor);
+	if (!find_device(*ret_entries, *ret_count, device))
+		return 0;
+	/* The list is of before that look. */
+	free(*ret_entries);
+	*ret_entries = NULL;
+	*ret_count = 0;
+	code = mount_list(ret_entries, ret_count, error);
+	if (code == 0)
+		entry = find_device(*ret_entries, *ret_count, device);
+	if (entry)
+		snprintf(ret_what, PATH_MAX, "%s", entry->directory);
+	return code;
 }

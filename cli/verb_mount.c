@@ -272,11 +272,11 @@ static int unmount_one(struct call *call, const struct mount_entry *entry)
 
 int unmount_work(struct call *call)
 {
-	const char *what = call->operands[0];
 	struct mount_entry *entries = NULL;
 	size_t count = 0, done = 0;
 	bool foreign = false;
-	int code = mount_list(&entries, &count, &call->error);
+	char what[PATH_MAX];
+	int code = mount_list_for(call->operands[0], what, &entries, &count, &call->error);
 
 	for (size_t i = count; i > 0 && code == 0; i--) { /* the newest first: what is beneath came later */
 		if (!mount_matches(&entries[i - 1], what) || !mount_is_there(&entries[i - 1]))

@@ -20,12 +20,38 @@ static void leave(struct mounts *mounts)
 	eventfd_write(mounts->ended, 1);
 }
 
+static void move(void *argument, const struct place *place, const char *source, const char *path)
+{
+	struct mounts *mounts = argument;
+
+	for (struct session *session = mounts->first; session; session = session->next)
+		if (place_is(&session->place, place) && strcmp(session->source, source) == 0)
+			snprintf(session->point, sizeof(session->point), "%s", path);
+}
+
+/*
+ * Where the kernel shows them by now: folders above may have been renamed, and one that is found by several spellings is shown by the
+ * last that anybody looked for.
+ */
+static void update_points(struct mounts *mounts)
+{
+	places_each(move, mounts);
+}
+
+/* By the path that the kernel shows, or by any other that leads to it. */
 static struct session *find(const struct mounts *mounts, const char *point)
 {
-	for (struct session *session = mounts->first; session; session = session->next)
-		if (strcmp(session->point, point) == 0)
-			return session;
-	return NULL;
+	struct session *session = mounts->first;
+	struct place place;
+
+	while (session && strcmp(session->point, point) != 0)
+		session = session->next;
+	if (session || !place_at(&place, point))
+		return session;
+	session = mounts->first;
+	while (session && !place_is(&session->place, &place))
+		session = session->next;
+	return session;
 }
 
 static void take_out(struct mounts *mounts, const struct session *session)
@@ -256,6 +282,7 @@ int mounts_change(struct mounts *mounts, const char *directory, const struct mou
 	int code;
 
 	pthread_mutex_lock(&mounts->lock);
+	update_points(mounts);
 	struct session *session = find(mounts, directory);
 	code = session ? change(session, options, error) : mount_fail(error, -EINVAL, "no file system of pool %s is mounted at %s", mounts->pool_name, directory);
 	leave(mounts);
@@ -282,10 +309,14 @@ static struct session *find_at(const struct mounts *mounts, const char *director
 int mounts_remove(struct mounts *mounts, const char *directory, bool *ret_last, struct libpool_error *error)
 {
 	struct session *session;
+	char point[PATH_MAX];
 	int count = 0, code = 0;
 
 	pthread_mutex_lock(&mounts->lock);
-	while (code == 0 && (session = find_at(mounts, directory))) {
+	update_points(mounts);
+	session = find_at(mounts, directory) ? NULL : find(mounts, directory);
+	snprintf(point, sizeof(point), "%s", session ? session->point : directory);
+	while (code == 0 && (session = find_at(mounts, point))) {
 		/* Others than root need a helper, which libfuse calls. */
 		if (geteuid() == 0 && umount2(session->point, UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT)
 			code = mount_fail(error, -errno, errno == EBUSY ? "%s is in use: somebody has a file or directory open in it" : "%s: %m", session->point);

@@ -81,7 +81,6 @@ static int mount_directly(struct session *session, int directory, const struct m
 		 (unsigned)getgid(), options->allow_other ? ",allow_other" : "");
 	if (mount(session->source, point, "fuse.libpool", flags, text) == 0) {
 		session->direct = session->mounted = true;
-		place_take(&session->place, session->point, session->source);
 		snprintf(point, sizeof(point), "/dev/fd/%d", device);
 		code = fuse_session_mount(session->fuse, point);
 	}
@@ -119,6 +118,8 @@ int session_mount(struct session *session, int directory, const struct mount_opt
 	if (code == 0)
 		code = options->privileged ? mount_directly(session, directory, options) : fuse_session_mount(session->fuse, session->point);
 	session->mounted = code == 0;
+	if (code == 0)
+		place_take(&session->place, session->point, session->source);
 	fuse_opt_free_args(&arguments);
 	if (code == 0)
 		return 0;
@@ -166,7 +167,7 @@ int session_start(struct session *session)
 static void unmount_directly(const struct session *session)
 {
 	struct pollfd device = {.fd = fuse_session_fd(session->fuse)};
-	bool is_known = session->place.major || session->place.minor;
+	bool is_known = place_is_known(&session->place);
 	char path[PATH_MAX];
 
 	if (!is_known && (poll(&device, 1, 0) != 1 || !(device.revents & POLLERR)))

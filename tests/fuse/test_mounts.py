@@ -201,6 +201,46 @@ class Mounts(unittest.TestCase):
         self.poolctl("unmount", "t")
         self.ended()
 
+    def test_point_of_many_spellings(self):
+        """The kernel shows a mount point by the spelling that was last looked for: each of them leads to what is mounted there."""
+        self.poolctl("dataset", "create", "t/names", "--casesensitivity", "insensitive")
+        self.poolctl("dataset", "create", "t/names/docs")
+        self.poolctl("dataset", "create", "t/names/docs/in")
+        self.poolctl("mount", "t/names", self.path("a"), "-o", "nochildren")
+        os.mkdir(self.path("a/Docs"))
+        self.poolctl("unmount", "t")
+        self.poolctl("mount", "t/names", self.path("a"))
+        os.mkdir(self.path("a/docs/folder"))
+        for spelling in ("Docs", "DOCS", "docs"):
+            os.stat(self.path("a", spelling, "in"))
+            self.assertEqual(self.sources(), {"a": "t/names", f"a/{spelling}": "t/names/docs", f"a/{spelling}/in": "t/names/docs/in"})
+        os.stat(self.path("a/dOCS"))
+        self.poolctl("mount", "t/names/docs", self.path("a/Docs"), "-o", "remount,ro")
+        os.stat(self.path("a/DOCS"))
+        self.assertIn("ro", self.mounted()["a/DOCS"][1])
+        # Folders within aren't what is mounted.
+        self.poolctl("mount", "t/names/docs", self.path("a/docs/folder"), "-o", "remount,rw", code=1, says="no file system")
+        self.poolctl("unmount", self.path("a/docs/folder"), code=1, says="nothing of a pool")
+        os.stat(self.path("a/Docs"))
+        self.poolctl("unmount", self.path("a/DoCs"))
+        self.assertEqual(self.sources(), {"a": "t/names"})
+        self.poolctl("mount", "t/names/docs", self.path("a/DOCs"))
+        os.stat(self.path("a/Docs"))
+        with open(self.path("a/docs/in/file"), "wb"):
+            self.poolctl("unmount", "t/names/docs", code=1, says="is in use")
+        os.stat(self.path("a/DOCS"))
+        self.poolctl("unmount", "t")
+        self.ended()
+
+    def test_renamed_above(self):
+        os.makedirs(self.path("b/old/point"))
+        self.poolctl("mount", "t/other", self.path("b/old/point"))
+        os.rename(self.path("b/old"), self.path("b/new"))
+        self.poolctl("mount", "t/other", self.path("b/new/point"), "-o", "remount,ro")
+        self.assertIn("ro", self.mounted()["b/new/point"][1])
+        self.poolctl("unmount", self.path("b/new/point"))
+        self.ended()
+
     def test_replaced_point(self):
         """The owner of a file system has put something else where a file system within it is mounted."""
         self.poolctl("mount", "t/home", self.path("a"))
