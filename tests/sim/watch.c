@@ -2,6 +2,10 @@
  * See watch.h. After each commit the rows with a live cell are noted, for each simulated disk one bit per cell, and of
  * each cell a hash of what was last written there on purpose. Disks that faults may have hit are not compared: they
  * may rightly be given what they missed.
+ *
+ * Rows of blocks beside the intent log are needed before any commit has them. What log blocks name is noted as they are written, and
+ * counts once a later one says that they were durable, through crashes and imports, until an uberblock is written that contains the
+ * change or gives the log up.
  */
 #include "tests/sim/watch.h"
 
@@ -11,6 +15,7 @@
 
 #include "libpool/base/bitmap.h"
 #include "libpool/format/dva.h"
+#include "libpool/format/intent_log.h"
 
 #define KEPT 3u /* commits */
 #define DISKS 32u
@@ -22,7 +27,22 @@ struct live_rows {
 	uint64_t *log[DISKS];   /* and of the log */
 };
 
+/* Rows of one block that the log names. */
+struct named_rows {
+	uint64_t generation, sequence, txg;
+	bool durable;
+	unsigned count;
+	struct {
+		unsigned disk;
+		uint64_t first, cells;
+	} runs[COLUMNS_MAX * COLUMNS_MAX];
+};
+
+#define NAMED_MAX 4096u
+
 struct watch {
+	struct named_rows *named;
+	unsigned named_count;
 	struct live_rows commits[KEPT]; /* newest first */
 	uint64_t *hashes[DISKS];        /* 0: unknown */
 	const struct core *core;
@@ -34,6 +54,94 @@ static struct watch watch;
 /* The import epoch that wrote each txg's uberblock: a number is never used twice (I22). */
 #define TXGS 65536u
 static uint64_t epochs[TXGS];
+
+/* ---- what the log names ---- */
+
+struct naming {
+	struct world *world;
+	const struct intent_block *block;
+};
+
+static void name_rows(struct naming *naming, const struct intent_record *record, const struct block_pointer *pointer)
+{
+	struct dva dva = dva_unpack(pointer->dva);
+	const struct segment *segment = alloc_segment(core_alloc(naming->world->core), dva.segment);
+	struct cell_run runs[COLUMNS_MAX];
+	unsigned count = dva_runs(dva, pointer->psect, runs);
+	struct named_rows *named = &watch.named[watch.named_count++];
+
+	*named = (struct named_rows){.generation = naming->block->generation, .sequence = naming->block->sequence, .txg = record->txg};
+	for (unsigned column = 0; column < (unsigned)segment->record.k + segment->record.m; column++) {
+		struct segment_column where = segment->record.columns[column];
+		struct sim_disk *disk = where.disk == DISK_ABSENT ? NULL : world_disk(naming->world, where.disk);
+
+		for (unsigned r = 0; disk && r < count; r++) {
+			named->runs[named->count].disk = disk->index;
+			named->runs[named->count].first =
+				(DATA_START + ((uint64_t)where.au << alloc_geometry(core_alloc(naming->world->core))->au_shift)) / SIM_CELL + runs[r].row;
+			named->runs[named->count++].cells = runs[r].rows;
+		}
+	}
+}
+
+static int note_record(void *argument, const struct intent_record *record)
+{
+	struct naming *naming = argument;
+	struct block_pointer pointer;
+
+	if (record->type == INTENT_PLACED && watch.named_count < NAMED_MAX && block_pointer_decode(&record->pointer, &pointer) == 0)
+		name_rows(naming, record, &pointer);
+	return 0;
+}
+
+/* One copy of a block of the log, if it is one. */
+static void note_log_block(struct world *world, const uint8_t *raw, size_t size)
+{
+	struct intent_block block;
+	struct naming naming = {world, &block};
+
+	if (memcmp(raw, "poolILOG", 8) != 0 || intent_block_decode(raw, size, &core_label(world->core)->pool, &block) < 0)
+		return;
+	for (unsigned i = 0; i < watch.named_count; i++) {
+		struct named_rows *named = &watch.named[i];
+
+		if (named->generation != block.generation)
+			continue;
+		named->durable |= named->sequence <= block.acknowledged;
+		if (named->sequence == block.sequence)
+			return; /* another copy */
+	}
+	(void)intent_records_each(raw, &block, note_record, &naming);
+}
+
+/* An uberblock on its way: what it contains, and what is in another log than its own, isn't the log's business any more. */
+static void forget_named(const uint8_t *raw)
+{
+	uint64_t generation, base;
+	unsigned kept = 0;
+
+	memcpy(&generation, raw + 296, 8);
+	memcpy(&base, raw + 312, 8);
+	for (unsigned i = 0; i < watch.named_count; i++)
+		if (watch.named[i].generation == generation && watch.named[i].txg > base)
+			watch.named[kept++] = watch.named[i];
+	watch.named_count = kept;
+}
+
+static void check_named(struct world *world, const struct sim_disk *disk, uint64_t cell, uint64_t hash)
+{
+	uint64_t before = watch.hashes[disk->index][cell];
+
+	if (world->suspects >> disk->index & 1 || !before || hash == before || world->missing_log)
+		return;
+	for (unsigned i = 0; i < watch.named_count; i++)
+		for (unsigned r = 0; watch.named[i].durable && r < watch.named[i].count; r++)
+			if (watch.named[i].runs[r].disk == disk->index && cell - watch.named[i].runs[r].first < watch.named[i].runs[r].cells)
+				world_fail(world, "%s cell %" PRIu64 " is given other content, and the log needs it: block %" PRIu64 ", txg %" PRIu64,
+					   disk->path, cell, watch.named[i].sequence, watch.named[i].txg);
+}
+
+/* ---- what commits need ---- */
 
 static void check_uberblock(struct world *world, const uint8_t *raw)
 {
@@ -290,6 +398,8 @@ static void on_submit(void *argument, struct sim_disk *disk, const struct disk_i
 
 	if ((io->operation != DISK_WRITE && io->operation != DISK_TRIM) || disk->index >= DISKS)
 		return;
+	if (io->operation == DISK_WRITE && io->offset >= UBERBLOCK_OFFSET && io->offset < SYSMAP_OFFSET)
+		forget_named(io->iov[0].iov_base);
 	if (world->core && io->operation == DISK_WRITE && io->offset >= UBERBLOCK_OFFSET && io->offset < SYSMAP_OFFSET)
 		check_uberblock(world, io->iov[0].iov_base);
 	if (io->offset < DATA_START)
@@ -306,9 +416,12 @@ static void on_submit(void *argument, struct sim_disk *disk, const struct disk_i
 		watch.hashes[disk->index][cell + i] = 0;
 	}
 	for (unsigned i = 0; io->operation == DISK_WRITE && i < io->iov_count; i++) {
+		if (world->core)
+			note_log_block(world, io->iov[i].iov_base, io->iov[i].iov_len);
 		for (size_t at = 0; at < io->iov[i].iov_len; at += SIM_CELL, cell++) {
 			uint64_t hash = hash_cell((const uint8_t *)io->iov[i].iov_base + at);
 
+			check_named(world, disk, cell, hash);
 			if (world->core && cell < (disk->size - LABEL_AREA_SIZE) / SIM_CELL)
 				check_cell(world, disk, cell, hash);
 			watch.hashes[disk->index][cell] = hash;
@@ -318,7 +431,7 @@ static void on_submit(void *argument, struct sim_disk *disk, const struct disk_i
 
 void watch_start(struct world *world)
 {
-	watch = (struct watch){0};
+	watch = (struct watch){.named = sim_allocate(NAMED_MAX * sizeof(struct named_rows))};
 	memset(epochs, 0, sizeof(epochs));
 	world->set->hooks.argument = world;
 	world->set->hooks.on_submit = on_submit;
@@ -331,5 +444,6 @@ void watch_stop(struct world *world)
 		forget(&watch.commits[i]);
 	for (unsigned i = 0; i < DISKS; i++)
 		free(watch.hashes[i]);
+	free(watch.named);
 	watch = (struct watch){0};
 }
