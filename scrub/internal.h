@@ -68,6 +68,8 @@ int plan_make(const struct alloc *alloc, const struct segment *segment, uint64_t
 void plan_release(struct segment_plan *plan);
 /* The segment is still what the plan was made for. */
 bool plan_holds(const struct segment_plan *plan, const struct segment *segment);
+/* The first row of a piece that is still of its batch; 0: none is. */
+unsigned plan_first_row(const struct segment_plan *plan, const struct row_piece *piece, const struct segment *segment);
 /* Opens a window on a piece; rows that aren't live any more, or of another batch, are skipped. Returns how many are left. */
 unsigned plan_window(const struct segment_plan *plan, const struct row_piece *piece, struct store *store,
 		     const struct segment *segment, struct summary_entry *summary, struct row_window *window);

@@ -326,24 +326,25 @@ static int copy_rows(struct row_copy *copy)
 static int segment_settle(struct mover *mover, struct segment *segment)
 {
 	uint64_t alloc_txg = segment->record.alloc_txg;
-	bool sys = segment->record.state == SEGMENT_SYS;
+	bool pinned = segment->record.state == SEGMENT_SYS || segment->record.state == SEGMENT_FULL;
 	int status = 0;
 
-	if (sys)
-		alloc_pin(segment); /* rows of SYS segments are given out one by one: none from now on */
+	if (pinned)
+		alloc_pin(segment); /* dead rows are given out while it isn't: none from now on */
 	for (unsigned i = 0; i < SETTLE_COMMITS_MAX && status == 0; i++) {
 		if (segment->record.alloc_txg != alloc_txg || alloc_segment_is_free(segment)) {
 			status = -EAGAIN;
 			break;
 		}
-		if ((sys || store_close_segment(mover->store, segment->id)) && !segment->placed_in_txg) {
-			if (!sys)
-				alloc_pin(segment);
+		bool closed = segment->record.state == SEGMENT_SYS || store_close_segment(mover->store, segment->id);
+		if (closed && !pinned)
+			alloc_pin(segment);
+		pinned |= closed;
+		if (closed && !segment->placed_in_txg)
 			return 0;
-		}
 		status = mover->host->commit(mover->host->argument);
 	}
-	if (sys)
+	if (pinned)
 		alloc_unpin(mover->alloc, segment);
 	return status < 0 ? status : -EAGAIN;
 }

@@ -197,6 +197,16 @@ bool plan_holds(const struct segment_plan *plan, const struct segment *segment)
 	return segment_has_content(segment) && segment->record.alloc_txg == plan->alloc_txg;
 }
 
+unsigned plan_first_row(const struct segment_plan *plan, const struct row_piece *piece, const struct segment *segment)
+{
+	const struct batch_index *batch = array_at(&plan->batches, struct batch_index, piece->batch);
+
+	for (unsigned row = piece->row; row < (unsigned)piece->row + piece->rows; row++)
+		if (bitmap_get(plan->rows, row) && batch_has_row(batch, alloc_batch_find(segment, row)))
+			return row;
+	return 0;
+}
+
 unsigned plan_window(const struct segment_plan *plan, const struct row_piece *piece, struct store *store,
 		     const struct segment *segment, struct summary_entry *summary, struct row_window *window)
 {

@@ -232,6 +232,9 @@ static int scrub_batches(struct scrub *scrub, const struct segment_plan *plan, s
 		status = breathe(scrub, plan, segment);
 		if (status < 0)
 			break;
+		unsigned row = plan_first_row(plan, piece, segment);
+		if (row == 0)
+			continue; /* while the segment wasn't pinned its rows died, and may be another batch's */
 		if (piece->batch != batch) {
 			batch = piece->batch;
 			summary_put(scrub->store, summary);
@@ -240,7 +243,7 @@ static int scrub_batches(struct scrub *scrub, const struct segment_plan *plan, s
 				status = scrub_summary_piece(scrub, plan, segment, piece, &summary);
 				continue;
 			}
-			status = summary_get(scrub->store, segment, piece->row, &summary);
+			status = summary_get(scrub->store, segment, row, &summary);
 			if (status == -POOL_EDAMAGED || status == -ENOENT)
 				status = lose_summary(scrub, segment->id,
 						      array_at(&plan->batches, struct batch_index, piece->batch));

@@ -31,6 +31,7 @@ int alloc_new(const struct geometry *geometry, struct alloc **ret_alloc)
 	array_init(&alloc->summaries_due, sizeof(struct cell_extent));
 	array_init(&alloc->map_deletions, sizeof(struct map_deletion));
 	array_init(&alloc->map_dirty, sizeof(uint32_t));
+	alloc_runs_init(&alloc->runs);
 	*ret_alloc = alloc;
 	return 0;
 }
@@ -48,6 +49,7 @@ void alloc_free_all(struct alloc *alloc)
 		free(segment->freeing);
 		free(segment->busy);
 		free(segment->batches);
+		free(segment->dead);
 		free(segment);
 	}
 	free(alloc->segments);
@@ -58,6 +60,7 @@ void alloc_free_all(struct alloc *alloc)
 				   &alloc->stale,      &alloc->summaries_due, &alloc->map_deletions, &alloc->map_dirty, &alloc->moved, &alloc->recent_columns };
 	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
 		array_release(arrays[i]);
+	alloc_runs_release(&alloc->runs);
 	for (int i = 0; i < 2; i++) {
 		free(alloc->page_first[i]);
 		free(alloc->page_loaded[i]);
@@ -92,8 +95,10 @@ int alloc_disk_add(struct alloc *alloc, unsigned index, uint32_t au_count, bool 
 
 void alloc_disk_set_usable(struct alloc *alloc, unsigned index, bool usable)
 {
-	if (index < DISKS_MAX)
-		alloc->disks[index].usable = usable;
+	if (index >= DISKS_MAX || alloc->disks[index].usable == usable)
+		return;
+	alloc->disks[index].usable = usable;
+	alloc_runs_list_all(alloc);
 }
 
 void alloc_disk_set_log(struct alloc *alloc, unsigned index)
@@ -260,6 +265,7 @@ void alloc_release_columns(struct alloc *alloc, uint32_t id, uint64_t sequence)
 	if (segment->released || segment->pins)
 		return;
 	segment->released = true;
+	alloc_runs_unlist(alloc, segment);
 	for (unsigned c = 0; c < columns; c++)
 		defer_au(alloc, id, segment->record.columns[c], sequence, c + 1 == columns);
 }
@@ -301,6 +307,8 @@ void alloc_deferred_mature(struct alloc *alloc)
 		if (entry->disk == DISK_ABSENT && entry->rows) {
 			if (segment && segment->busy)
 				bitmap_clear_range(segment->busy, entry->row, entry->rows);
+			else if (segment)
+				alloc_rows_mature(alloc, segment, entry->row, entry->rows);
 			continue;
 		}
 		if (entry->au != UINT32_MAX) {
@@ -311,4 +319,5 @@ void alloc_deferred_mature(struct alloc *alloc)
 			POOL_CHECK(!"out of memory in the allocation state");
 	}
 	alloc->deferred.count = kept;
+	alloc_runs_settle(alloc);
 }

@@ -21,6 +21,7 @@
 #include "libpool/base/array.h"
 #include "libpool/base/bitmap.h"
 #include "libpool/base/error.h"
+#include "libpool/base/list.h"
 #include "libpool/format/alloc_log.h"
 #include "libpool/format/constants.h"
 #include "libpool/format/segment_record.h"
@@ -62,6 +63,15 @@ struct segment {
 	bool released;      /* FREE and its AUs are given up (perhaps deferred) */
 	struct batch_index *batches; /* ascending base */
 	uint64_t freed_txg;  /* import: the newest of the recent logs that frees cells of it, 0: none */
+	/* row_runs.c */
+	struct list runs_node;
+	uint64_t *dead;      /* rows that may be written again; NULL: none */
+	uint16_t dead_rows, dead_longest; /* as many; the longest run, while it is listed */
+	uint16_t runs_given; /* in the txg in sync */
+	bool runs_ready;     /* FULL as of the last commit */
+	bool runs_giving;    /* to a stream, in the txg in sync */
+	bool runs_spent;     /* nothing is left that anybody could use in the txg in sync */
+	bool runs_counted, runs_changed;
 };
 
 struct alloc_disk {
@@ -123,6 +133,30 @@ void alloc_column_move(struct alloc *alloc, uint32_t id, unsigned column, struct
 /* A free AU of the disk for a column of a segment, or -ENOSPC. Not given to anybody else until released or used. */
 int64_t alloc_au_reserve(struct alloc *alloc, unsigned disk);
 void alloc_au_release(struct alloc *alloc, unsigned disk, uint32_t au);
+
+/*
+ * Rows of segments that have live ones too, for all classes but SYS and LOG. How long runs are to be that are taken now, by how many
+ * free segments there are above the floors; 0: whole segments.
+ */
+unsigned alloc_runs_least(const struct alloc *alloc);
+/*
+ * The segment of a class with the most dead rows that has a run of so many, with room for a block of so many cells: it gives rows to
+ * nobody else until alloc_runs_give_up, or the commit. lacking: one whose rows would lack a column. False: none.
+ */
+bool alloc_runs_find(struct alloc *alloc, enum segment_class class, bool lacking, unsigned rows, unsigned cells, uint32_t *ret_id);
+/* spent: not in this txg again. */
+void alloc_runs_give_up(struct alloc *alloc, uint32_t id, bool spent);
+/* The first run from a row on that has at least so many rows, and its length; 0: none, or the segment gives no more. */
+unsigned alloc_run_next(const struct alloc *alloc, uint32_t id, unsigned from, unsigned least, unsigned *ret_rows);
+/* The shortest run of at least *rows rows; else the longest, and its length. */
+unsigned alloc_run_tightest(const struct alloc *alloc, uint32_t id, unsigned *rows);
+/* Rows of such a run: nobody else gets them in this txg. 0 or -ENOMEM. */
+int alloc_run_take(struct alloc *alloc, uint32_t id, unsigned row, unsigned rows);
+uint64_t alloc_runs_looks(const struct alloc *alloc); /* at segments, of all searches */
+/* For tests: dead rows first, however many free segments there are. */
+void alloc_set_eager_reuse(struct alloc *alloc, bool eager);
+/* Entries in the index of a segment that gives rows; what its own batches make is apart from it. */
+#define ALLOC_BATCHES_REUSED 128u
 
 /* SYS rows: a run of `rows` rows of one SYS segment, busy from now on. -ENOSPC: no run; the caller opens a SYS segment. */
 int alloc_sys_take(struct alloc *alloc, unsigned rows, uint32_t *ret_id, uint16_t *ret_row);
@@ -226,6 +260,15 @@ void alloc_load_without_log(struct alloc *alloc);
  */
 int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, const struct final_batch *final);
 
+/* What runs of dead rows have room for: by log2 of a run's cells, the cells, and how many runs. */
+#define ROW_SPACE_LOGS 16u
+struct row_space {
+	int64_t cells[ROW_SPACE_LOGS], runs[ROW_SPACE_LOGS];
+	int64_t summary_cells; /* of which summaries may take so many */
+};
+/* Cells of blocks of up to so many. */
+uint64_t row_space_cells(const struct row_space *space, unsigned block_cells);
+
 /* Space, in data cells. */
 struct space {
 	uint64_t raw_aus, usable_cells, reserve_cells;
@@ -233,11 +276,18 @@ struct space {
 	uint64_t free_segments;   /* formable of full width from free AUs */
 	uint64_t deferred_aus;    /* become free with later commits */
 	uint64_t floor_segments;
-	uint64_t available_cells; /* what foreground writers may still place: above the floors */
+	uint64_t whole_cells;     /* what foreground writers may still place in segments above the floors */
+	struct row_space rows;    /* what dead rows take besides */
+	uint64_t missing_cells;   /* which commits need first, as they had to use more of the floors than they may */
+	uint64_t limit_cells;     /* and never more than this: the reserve stays */
+	uint64_t deferred_cells;  /* of rows that become free with later commits */
+	uint64_t available_cells; /* of blocks of any size */
 	uint64_t segments, degraded_segments;
 	size_t memory_bytes;
 };
 void alloc_space(const struct alloc *alloc, struct space *ret_space);
+/* What foreground writers may still place, in blocks of up to so many cells. */
+uint64_t space_available(const struct space *space, unsigned block_cells);
 /* The share of usable_cells that foreground writers leave free, in hundredths of a percent. The floors stay apart from it. */
 #define ALLOC_RESERVE_DEFAULT 625u
 void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand);

@@ -184,12 +184,12 @@ void alloc_batches_drop(struct alloc *alloc, uint32_t id)
 	segment->batch_count = segment->batch_capacity = 0;
 }
 
-void alloc_batch_remove_summary(struct alloc *alloc, uint32_t id, uint64_t summary_dva)
+void alloc_batch_remove_summary(struct alloc *alloc, uint32_t id, uint64_t summary_dva, uint64_t txg)
 {
 	struct segment *segment = alloc->segments[id];
 
 	for (size_t i = segment->batch_count; i-- > 0;)
-		if (segment->batches[i].summary_dva == summary_dva) {
+		if (segment->batches[i].summary_dva == summary_dva && segment->batches[i].txg == txg) {
 			(void)note_deletion(alloc, id, &segment->batches[i]);
 			slot_remove(segment, i);
 		}

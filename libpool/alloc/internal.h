@@ -13,7 +13,7 @@ struct txg_batch {
 	bool recorded;
 };
 
-/* An AU, or rows of a SYS segment, that become free when two later commits exist. */
+/* An AU, or rows, that become free when two later commits exist. */
 struct deferred {
 	uint64_t sequence; /* of the commit that freed it */
 	uint32_t segment;
@@ -39,6 +39,18 @@ struct recent_column {
 struct map_deletion {
 	uint32_t segment;
 	uint16_t base;
+};
+
+#define RUN_GROUPS 6u /* metadata, hot, cold: whole, and lacking columns */
+#define RUN_LOGS 13u
+
+struct run_index {
+	struct list lists[RUN_GROUPS][RUN_LOGS][RUN_LOGS]; /* by log2 of the dead rows, and of the longest run */
+	struct row_space space;
+	uint64_t looks;
+	bool eager;
+	struct array taken;   /* struct cell_extent: rows given out in the txg in sync, of no column */
+	struct array changed; /* uint32_t: segments to be listed again */
 };
 
 struct alloc {
@@ -74,7 +86,8 @@ struct alloc {
 	uint64_t *page_loaded[2]; /* import: page_txg of the page on disk */
 	uint64_t recent_txgs[3];  /* import: those whose frees are deferred, newest first */
 
-	uint64_t live_cells;
+	struct run_index runs;
+	uint64_t live_cells, metadata_cells; /* metadata: of META and SYS segments */
 	unsigned reserve_per_ten_thousand;
 	size_t memory;
 	unsigned log_disks; /* configured */
@@ -89,6 +102,15 @@ static inline size_t segment_bits(const struct alloc *alloc, const struct segmen
 static inline size_t cell_bit(const struct alloc *alloc, unsigned column, unsigned row)
 {
 	return (size_t)column * alloc->geometry.rows + row;
+}
+
+/* So many cells more are live. */
+static inline void count_cells(struct alloc *alloc, struct segment *segment, int64_t cells)
+{
+	segment->live = (uint32_t)(segment->live + cells);
+	alloc->live_cells = (uint64_t)((int64_t)alloc->live_cells + cells);
+	if (segment->record.class == CLASS_META || segment->record.class == CLASS_SYS)
+		alloc->metadata_cells = (uint64_t)((int64_t)alloc->metadata_cells + cells);
 }
 
 /* Takes over a record read from disk; the columns of a SYS segment stay those of the sysmap. */
@@ -109,7 +131,9 @@ int alloc_batch_insert(struct alloc *alloc, uint32_t id, const struct batch_inde
 /* Takes rows out of whatever batch has them. */
 int alloc_batch_trim(struct alloc *alloc, uint32_t id, unsigned base, unsigned rows);
 void alloc_batches_drop(struct alloc *alloc, uint32_t id);
-void alloc_batch_remove_summary(struct alloc *alloc, uint32_t id, uint64_t summary_dva);
+void alloc_batch_remove_summary(struct alloc *alloc, uint32_t id, uint64_t summary_dva, uint64_t txg);
+/* Entries of rows that are all dead: nobody asks for them any more. */
+void alloc_batches_drop_dead(struct alloc *alloc, struct segment *segment);
 
 /* Sets or clears the bits of a run; returns how many changed. */
 size_t alloc_bits_set(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows);
@@ -121,6 +145,24 @@ int alloc_sys_register(struct alloc *alloc, uint32_t id);
 void alloc_deferred_mature(struct alloc *alloc);
 /* trim.c: an AU has become free. */
 void alloc_trim_forget(struct alloc_disk *disk, uint32_t au);
+
+/* row_runs.c */
+void alloc_runs_init(struct run_index *runs);
+void alloc_runs_release(struct run_index *runs);
+/* Those of these rows that are dead may be given out when two commits exist after number `sequence`. */
+void alloc_rows_defer(struct alloc *alloc, const struct segment *segment, unsigned row, unsigned rows, uint64_t sequence);
+/* They exist. Then alloc_runs_settle. */
+void alloc_rows_mature(struct alloc *alloc, struct segment *segment, unsigned row, unsigned rows);
+void alloc_runs_settle(struct alloc *alloc);
+/* The txg in sync is applied: what it took and didn't use is dead again. Then alloc_runs_settle. */
+void alloc_runs_commit(struct alloc *alloc);
+/* Import: the dead rows of a segment, but for those that wait for their commits; and when all are known, the lists. */
+void alloc_rows_find(struct alloc *alloc, struct segment *segment);
+void alloc_rows_forget(struct segment *segment, unsigned row, unsigned rows);
+void alloc_runs_list_all(struct alloc *alloc);
+void alloc_rows_drop(struct alloc *alloc, struct segment *segment);
+void alloc_runs_list(struct alloc *alloc, struct segment *segment);
+void alloc_runs_unlist(struct alloc *alloc, struct segment *segment);
 void alloc_segment_died(struct alloc *alloc, struct segment *segment, uint64_t sequence);
 void alloc_stale_drop_dead(struct alloc *alloc);
 void alloc_find_dying_summaries(struct alloc *alloc, struct segment *segment);

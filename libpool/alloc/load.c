@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libpool/base/check.h"
 #include "libpool/format/dva.h"
 
 /* SYS as the sysmap says, but neither page nor log has said since when: what they say is of an earlier life. */
@@ -108,6 +109,14 @@ static int load_segment(struct log_load *load, const struct alloc_record *record
 	return 0;
 }
 
+static int defer_rows(struct log_load *load, const struct cell_extent *extent)
+{
+	struct deferred rows = { .sequence = load->txg, .segment = extent->segment, .disk = DISK_ABSENT, .row = extent->row,
+				 .rows = extent->rows };
+
+	return array_push(&load->alloc->deferred, &rows);
+}
+
 static int load_batch_bits(struct log_load *load, uint32_t id, uint64_t txg, const struct summary_range *ranges, unsigned range_count,
 			   const struct cell_extent *unused, size_t unused_count)
 {
@@ -124,6 +133,10 @@ static int load_batch_bits(struct log_load *load, uint32_t id, uint64_t txg, con
 	for (size_t i = 0; i < unused_count; i++)
 		if (unused[i].row + unused[i].rows > alloc->geometry.rows || unused[i].segment != id)
 			return -POOL_EFORMAT;
+	/* Rows that hold nothing at all were blocks of the intent log. */
+	for (size_t i = 0; i < unused_count && load->recent && !segment->busy; i++)
+		if (defer_rows(load, &unused[i]) < 0)
+			return -ENOMEM;
 	if (!bits_lack(alloc, segment, txg))
 		return 0;
 	for (size_t i = 0; i < unused_count; i++)
@@ -165,12 +178,8 @@ static int load_free(struct log_load *load, const struct cell_extent *extent)
 		return 0;
 	if (load->recent) {
 		segment->freed_txg = load->txg;
-		if (segment->busy) {
-			struct deferred rows = { .sequence = load->txg, .segment = segment->id, .disk = DISK_ABSENT, .row = extent->row,
-						 .rows = extent->rows };
-			if (array_push(&alloc->deferred, &rows) < 0)
-				return -ENOMEM;
-		}
+		if (defer_rows(load, extent) < 0)
+			return -ENOMEM;
 	}
 	if (!bits_lack(alloc, segment, load->txg))
 		return 0;
@@ -280,8 +289,8 @@ static void count_live(struct alloc *alloc, struct segment *segment)
 		for (unsigned r = 0; r < count; r++)
 			live -= bitmap_count(segment->bits, cell_bit(alloc, runs[r].column, runs[r].row), runs[r].rows);
 	}
-	segment->live = (uint32_t)live;
-	alloc->live_cells += live;
+	segment->live = 0;
+	count_cells(alloc, segment, (int64_t)live);
 }
 
 static int load_final(struct alloc *alloc, uint64_t txg, const struct final_batch *final)
@@ -326,7 +335,38 @@ static int finish_live(struct alloc *alloc, struct segment *segment)
 				bitmap_set(segment->busy, row);
 		alloc_find_dying_summaries(alloc, segment);
 	}
-	return alloc_segment_is_free(segment) ? 0 : claim_columns(alloc, segment);
+	if (alloc_segment_is_free(segment))
+		return 0;
+	if (!segment->busy)
+		alloc_rows_find(alloc, segment);
+	segment->runs_ready = segment->record.state == SEGMENT_FULL;
+	if (segment->runs_ready)
+		alloc_find_dying_summaries(alloc, segment);
+	return claim_columns(alloc, segment);
+}
+
+/*
+ * Dead rows of which recent logs free cells wait as they would have, for the commits after the newest of these logs. Of rows that are
+ * live later logs will tell.
+ */
+static void finish_rows(struct alloc *alloc)
+{
+	struct array noted = alloc->deferred;
+
+	array_init(&alloc->deferred, sizeof(struct deferred));
+	for (size_t i = noted.count; i-- > 0;) {
+		const struct deferred *entry = array_at(&noted, struct deferred, i);
+		struct segment *segment = alloc->segments[entry->segment];
+		bool rows = entry->disk == DISK_ABSENT && entry->rows && !segment->busy;
+		for (unsigned r = entry->row; rows && r < (unsigned)entry->row + entry->rows; r++)
+			if (segment->dead && bitmap_get(segment->dead, r)) {
+				alloc_rows_forget(segment, r, 1);
+				alloc_rows_defer(alloc, segment, r, 1, entry->sequence);
+			}
+		if (!rows && array_push(&alloc->deferred, entry) < 0)
+			POOL_CHECK(!"out of memory in the allocation state");
+	}
+	array_release(&noted);
 }
 
 /* Died just now, with summaries that the first txg frees, or a short time ago: its AUs wait as they would have. */
@@ -383,7 +423,8 @@ int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, cons
 	for (size_t i = 0; i < alloc->deferred.count && status == 0; i++) {
 		struct deferred *rows = array_at(&alloc->deferred, struct deferred, i);
 		rows->sequence = sequence_of(alloc, rows->sequence);
-		bitmap_set_range(alloc->segments[rows->segment]->busy, rows->row, rows->rows);
+		if (alloc->segments[rows->segment]->busy)
+			bitmap_set_range(alloc->segments[rows->segment]->busy, rows->row, rows->rows);
 	}
 	for (uint32_t id = 0; id < alloc->segment_count && status == 0; id++) {
 		struct segment *segment = alloc->segments[id];
@@ -404,7 +445,9 @@ int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, cons
 		status = finish_moved(alloc);
 	alloc->segment_limit = SEGMENTS_MAX;
 	if (status == 0) {
+		finish_rows(alloc);
 		alloc_deferred_mature(alloc);
+		alloc_runs_list_all(alloc);
 		alloc_stale_drop_dead(alloc); /* as the commit did */
 	}
 	return status;

@@ -236,6 +236,7 @@ int alloc_segment_need_bits(struct alloc *alloc, struct segment *segment)
 void alloc_segment_drop_content(struct alloc *alloc, uint32_t id, struct segment *segment)
 {
 	alloc_batches_drop(alloc, id);
+	alloc_rows_drop(alloc, segment);
 	if (segment->bits)
 		alloc->memory -= BITMAP_WORDS((size_t)segment->bits_k * alloc->geometry.rows) * 8;
 	free(segment->bits);

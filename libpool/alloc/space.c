@@ -71,18 +71,6 @@ static uint64_t formable_cells(const struct geometry *geometry, uint32_t *aus, u
 	return cells;
 }
 
-static uint64_t metadata_cells(const struct alloc *alloc)
-{
-	uint64_t cells = 0;
-
-	for (uint32_t id = 0; id < alloc->segment_count; id++) {
-		const struct segment *segment = alloc->segments[id];
-		if (segment && (segment->record.class == CLASS_META || segment->record.class == CLASS_SYS))
-			cells += segment->live;
-	}
-	return cells;
-}
-
 /* SYS rows that commits use besides metadata: logs of some hundred txgs, pages, what waits for its two commits. */
 #define SYS_ROWS_BASE 700u
 
@@ -91,8 +79,11 @@ size_t alloc_sys_base(const struct alloc *alloc)
 	return SYS_ROWS_BASE / (alloc->geometry.rows - 1u) + 1;
 }
 
-/* The floor of a pool that has `sys_segments` SYS segments and so many live cells of metadata. */
-static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys_segments, uint64_t metadata)
+/*
+ * The floor of a pool that has `sys_segments` SYS segments and so many live cells of metadata. ret_least: with fewer commits may
+ * get into need. Half of what is for compaction may be lent to those who were promised dead rows that are pinned just then.
+ */
+static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys_segments, uint64_t metadata, uint64_t *ret_least)
 {
 	const struct geometry *geometry = &alloc->geometry;
 	unsigned columns = geometry->m ? geometry->m + 1u : 2, width = geometry->k + geometry->m;
@@ -103,6 +94,7 @@ static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys
 	uint64_t more = rows > have ? (rows - have) / (geometry->rows - 1u) + 1 : 0;
 	uint64_t need = (more * columns + width - 1) / width;
 
+	*ret_least = need > floor / 2 ? need : floor / 2;
 	return need > floor ? need : floor;
 }
 
@@ -111,9 +103,9 @@ static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys
  * commits write metadata into SYS rows, since metadata that dies bit by bit gives no segments back: then all that lives
  * may come to lie there, in the worst case with a summary for each block.
  */
-static uint64_t floor_segments(const struct alloc *alloc, uint64_t total)
+static uint64_t floor_segments(const struct alloc *alloc, uint64_t total, uint64_t *ret_least)
 {
-	return floor_of(alloc, total, alloc->sys_ids.count, metadata_cells(alloc));
+	return floor_of(alloc, total, alloc->sys_ids.count, alloc->metadata_cells, ret_least);
 }
 
 void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand)
@@ -126,17 +118,18 @@ static uint64_t reserve_cells(const struct alloc *alloc, uint64_t usable_cells, 
 {
 	uint64_t share = usable_cells / 10000 * alloc->reserve_per_ten_thousand +
 			 usable_cells % 10000 * alloc->reserve_per_ten_thousand / 10000;
-	uint64_t floor = total_segments ? usable_cells / total_segments * floor_of(alloc, total_segments, 0, 0) : usable_cells;
+	uint64_t least, floor = total_segments ? usable_cells / total_segments * floor_of(alloc, total_segments, 0, 0, &least) : usable_cells;
 
 	share = share > floor ? share : floor;
 	return share < usable_cells ? share : usable_cells;
 }
 
-bool alloc_is_scarce(const struct alloc *alloc)
+/* Segments that the pool could hold, that can be formed now, and of those the ones that are above the floors. */
+static void measure(const struct alloc *alloc, uint64_t *ret_total, uint64_t *ret_above)
 {
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
-	uint64_t total, left;
+	uint64_t left, least;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -146,9 +139,57 @@ bool alloc_is_scarce(const struct alloc *alloc)
 		if (disk->usable)
 			available[available_count++] = disk->au_free;
 	}
-	(void)formable_cells(&alloc->geometry, all, all_count, &total);
+	(void)formable_cells(&alloc->geometry, all, all_count, ret_total);
 	(void)formable_cells(&alloc->geometry, available, available_count, &left);
-	return left <= floor_segments(alloc, total);
+	uint64_t floor = floor_segments(alloc, *ret_total, &least);
+	*ret_above = left > floor ? left - floor : 0;
+}
+
+bool alloc_is_scarce(const struct alloc *alloc)
+{
+	uint64_t total, above;
+
+	measure(alloc, &total, &above);
+	return above == 0;
+}
+
+/* The free segments above the floors, in thousandths of all, below which runs of so many rows are taken. */
+static const struct {
+	unsigned share, rows;
+} ladder[] = { { 5, 1 }, { 15, 4 }, { 35, 16 }, { 75, 64 }, { 125, 256 } };
+
+unsigned alloc_runs_least(const struct alloc *alloc)
+{
+	uint64_t total, above;
+
+	if (alloc->runs.eager)
+		return 1;
+	measure(alloc, &total, &above);
+	for (unsigned i = 0; i < sizeof(ladder) / sizeof(ladder[0]); i++)
+		if (above * 1000 < total * ladder[i].share)
+			return ladder[i].rows;
+	return 0;
+}
+
+uint64_t space_available(const struct space *space, unsigned block_cells)
+{
+	uint64_t rows = row_space_cells(&space->rows, block_cells);
+	uint64_t cells = space->whole_cells + (rows > space->missing_cells ? rows - space->missing_cells : 0);
+
+	return cells < space->limit_cells ? cells : space->limit_cells;
+}
+
+static uint64_t deferred_row_cells(const struct alloc *alloc)
+{
+	uint64_t cells = 0;
+
+	for (size_t i = 0; i < alloc->deferred.count; i++) {
+		const struct deferred *entry = array_at(&alloc->deferred, struct deferred, i);
+		const struct segment *segment = alloc->segments[entry->segment];
+		if (entry->disk == DISK_ABSENT && !segment->busy)
+			cells += (uint64_t)entry->rows * segment->record.k;
+	}
+	return cells;
 }
 
 uint64_t alloc_trim_cells(const struct alloc *alloc, unsigned index, uint32_t more)
@@ -175,7 +216,7 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
 	struct space space = { .live_cells = alloc->live_cells, .memory_bytes = alloc->memory };
-	uint64_t total_segments;
+	uint64_t total_segments, least;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -189,7 +230,7 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	}
 	space.usable_cells = formable_cells(geometry, all, all_count, &total_segments);
 	uint64_t free_cells = formable_cells(geometry, available, available_count, &space.free_segments);
-	space.floor_segments = floor_segments(alloc, total_segments);
+	space.floor_segments = floor_segments(alloc, total_segments, &least);
 	space.reserve_cells = reserve_cells(alloc, space.usable_cells, total_segments);
 	for (uint32_t id = 0; id < alloc->segment_count; id++) {
 		const struct segment *segment = alloc->segments[id];
@@ -198,12 +239,15 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 		space.segments++;
 		space.degraded_segments += (segment->record.flags & SEGMENT_DEGRADED) != 0;
 	}
-	if (space.free_segments > space.floor_segments && space.free_segments) {
-		uint64_t above = free_cells / space.free_segments * (space.free_segments - space.floor_segments);
-		uint64_t limit = space.usable_cells - space.reserve_cells;
-		uint64_t by_live = limit > space.live_cells ? limit - space.live_cells : 0;
-		space.available_cells = above < by_live ? above : by_live;
-	}
+	uint64_t limit = space.usable_cells - space.reserve_cells, per_segment = geometry->k * (geometry->rows - 1u);
+	if (space.free_segments > space.floor_segments && space.free_segments)
+		space.whole_cells = free_cells / space.free_segments * (space.free_segments - space.floor_segments);
+	if (space.free_segments < least)
+		space.missing_cells = (least - space.free_segments) * per_segment;
+	space.limit_cells = limit > space.live_cells ? limit - space.live_cells : 0;
+	space.rows = alloc->runs.space;
+	space.deferred_cells = deferred_row_cells(alloc);
+	space.available_cells = space_available(&space, BLOCK_CELLS_MAX);
 	*ret_space = space;
 }
 

@@ -75,19 +75,30 @@ void alloc_stale_drop_disk(struct alloc *alloc, unsigned disk)
 	alloc->stale.count = kept;
 }
 
+static bool row_is_live(const struct alloc *alloc, const struct segment *segment, unsigned row)
+{
+	for (unsigned c = 0; c < segment->bits_k; c++)
+		if (bitmap_get(segment->bits, cell_bit(alloc, c, row)))
+			return true;
+	return false;
+}
+
+/* That is still the batch's which was meant: another one may have been given the rows. */
 static bool has_live_row(const struct alloc *alloc, const struct stale_record *stale)
 {
 	const struct segment *segment = stale->segment < alloc->segment_count ? alloc->segments[stale->segment] : NULL;
 
 	if (!segment || stale->column >= segment->record.k + segment->record.m || !segment->bits || segment->released || stale->place < segment->record.alloc_txg)
 		return false;
-	for (unsigned c = 0; c < segment->record.k; c++)
-		if (bitmap_count(segment->bits, cell_bit(alloc, c, stale->base), stale->rows) > 0)
+	for (unsigned row = stale->base; row < (unsigned)stale->base + stale->rows; row++) {
+		const struct batch_index *batch = alloc_batch_find(segment, row);
+		if (batch && batch->txg == stale->place && row_is_live(alloc, segment, row))
 			return true;
+	}
 	return false;
 }
 
-/* Rows without a live cell don't exist for repair, and may be written again. */
+/* Rows without a live cell of that batch don't exist for repair, and may be written again. */
 void alloc_stale_drop_dead(struct alloc *alloc)
 {
 	size_t kept = 0;

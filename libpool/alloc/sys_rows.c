@@ -1,5 +1,5 @@
 /*
- * SYS rows: the only ones that are reused one by one. `busy` has a bit for every row that may not be given
+ * SYS rows: those that are always reused one by one (row_runs.c has the others). `busy` has a bit for every row that may not be given
  * out: row 0, live rows, rows given out in this txg, rows freed less than two commits ago, quarantined ones.
  */
 #include "libpool/alloc/internal.h"

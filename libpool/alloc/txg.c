@@ -47,7 +47,7 @@ void alloc_txg_begin(struct alloc *alloc, uint64_t txg)
 		struct segment *segment = alloc->segments[extent->segment];
 		const struct batch_index *batch = alloc_batch_find(segment, extent->row);
 		if (batch)
-			alloc_batch_remove_summary(alloc, extent->segment, batch->summary_dva);
+			alloc_batch_remove_summary(alloc, extent->segment, batch->summary_dva, batch->txg);
 		int status = free_extent(alloc, segment, extent->column, extent->row, extent->rows);
 		/* Cells that aren't live are claimed by an image only: they stay as they are. */
 		POOL_CHECK(status != -ENOMEM);
@@ -201,20 +201,40 @@ size_t alloc_txg_record_bytes(const struct alloc *alloc)
 	return bytes + frees * 8 + (frees / 1000 + 1) * 8 + alloc->stale.count * 32; /* a head for each 1000 */
 }
 
-/* SYS batches in which nothing but the summary is live: the next txg frees the summary. */
+/* Live cells in an entry's rows; not all of them, when they are more than `enough`. */
+static size_t entry_live(const struct alloc *alloc, const struct segment *segment, const struct batch_index *batch, size_t enough)
+{
+	size_t live = 0;
+
+	for (unsigned c = 0; c < segment->bits_k && live <= enough; c++)
+		live += bitmap_count(segment->bits, cell_bit(alloc, c, batch->base), batch->rows);
+	return live;
+}
+
+/* Whether nothing but the summary is live of the batch; `own` is what is in the entry that has the summary. */
+static bool batch_is_dead(const struct alloc *alloc, const struct segment *segment, const struct batch_index *batch, size_t own)
+{
+	size_t live = own;
+
+	for (size_t i = 0; i < segment->batch_count && live <= batch->summary_cells; i++) {
+		const struct batch_index *part = &segment->batches[i];
+		if (part != batch && part->summary_dva == batch->summary_dva && part->txg == batch->txg)
+			live += entry_live(alloc, segment, part, batch->summary_cells);
+	}
+	return live <= batch->summary_cells;
+}
+
+/* Batches in which nothing but the summary is live: the next txg frees the summary. */
 void alloc_find_dying_summaries(struct alloc *alloc, struct segment *segment)
 {
 	for (size_t i = 0; i < segment->batch_count; i++) {
 		struct batch_index *batch = &segment->batches[i];
 		struct dva dva = dva_unpack(batch->summary_dva);
-		if (!segment->bits || batch->flags & BATCH_DYING || dva.base + dva.offset < batch->base ||
-		    dva.base + dva.offset >= batch->base + batch->rows)
+		unsigned first_row = dva.base + dva.offset % dva.height;
+		if (!segment->bits || batch->flags & BATCH_DYING || first_row < batch->base ||
+		    first_row >= (unsigned)batch->base + batch->rows)
 			continue;
-		size_t live = 0;
-		for (size_t j = 0; j < segment->batch_count; j++)
-			if (segment->batches[j].summary_dva == batch->summary_dva)
-				live += bitmap_count(segment->bits, segment->batches[j].base, segment->batches[j].rows);
-		if (live > batch->summary_cells)
+		if (!batch_is_dead(alloc, segment, batch, entry_live(alloc, segment, batch, batch->summary_cells)))
 			continue;
 		struct cell_run runs[COLUMNS_MAX];
 		unsigned count = dva_runs(dva, batch->summary_cells, runs);
@@ -225,6 +245,13 @@ void alloc_find_dying_summaries(struct alloc *alloc, struct segment *segment)
 		}
 		batch->flags |= BATCH_DYING;
 	}
+}
+
+void alloc_batches_drop_dead(struct alloc *alloc, struct segment *segment)
+{
+	for (size_t i = segment->batch_count; segment->bits && i-- > 0;)
+		if (entry_live(alloc, segment, &segment->batches[i], 0) == 0)
+			(void)alloc_batch_trim(alloc, segment->id, segment->batches[i].base, segment->batches[i].rows);
 }
 
 /*
@@ -260,14 +287,15 @@ static void apply_frees(struct alloc *alloc)
 		POOL_CHECK(cleared == extent->rows);
 		if (i >= alloc->txg_summary_frees) {
 			POOL_CHECK(segment->live >= cleared);
-			segment->live -= (uint32_t)cleared;
-			alloc->live_cells -= cleared;
+			count_cells(alloc, segment, -(int64_t)cleared);
 		}
 		if (segment->record.state == SEGMENT_SYS) {
 			struct deferred rows = { .sequence = alloc->sequence, .segment = extent->segment, .disk = DISK_ABSENT,
 						 .row = extent->row, .rows = extent->rows };
 			if (array_push(&alloc->deferred, &rows) < 0)
 				POOL_CHECK(!"out of memory in the allocation state");
+		} else {
+			alloc_rows_defer(alloc, segment, extent->row, extent->rows, alloc->sequence);
 		}
 	}
 }
@@ -288,8 +316,10 @@ static void apply_batches(struct alloc *alloc)
 		cells -= batch->summary.psect;
 		if (alloc_apply_batch(alloc, batch->segment, ranges, batch->range_count, unused, batch->unused_count) < 0)
 			POOL_CHECK(!"out of memory in the allocation state");
-		segment->live += (uint32_t)cells;
-		alloc->live_cells += cells;
+		count_cells(alloc, segment, (int64_t)cells);
+		/* Rows of blocks that the log had, and that were superseded before they were taken. */
+		for (uint32_t u = 0; u < batch->unused_count && !segment->busy; u++)
+			alloc_rows_defer(alloc, segment, unused[u].row, unused[u].rows, alloc->sequence);
 	}
 }
 
@@ -303,8 +333,7 @@ static void apply_final(struct alloc *alloc, const struct final_batch *final, co
 	if (alloc_apply_batch(alloc, final->segment, &range, 1, NULL, 0) < 0 ||
 	    alloc_batch_insert(alloc, final->segment, &entry) < 0)
 		POOL_CHECK(!"out of memory in the allocation state");
-	segment->live += (uint32_t)(final->rows - summary->psect);
-	alloc->live_cells += (uint64_t)(final->rows - summary->psect);
+	count_cells(alloc, segment, final->rows - summary->psect);
 	alloc_touch(alloc, final->segment);
 	alloc->previous_final = *final;
 	alloc->previous_final_due = true;
@@ -333,8 +362,12 @@ void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, cons
 		else if (segment->record.state != SEGMENT_NONE && alloc_segment_is_free(segment) && !segment->pins &&
 			 !segment->released) {
 			alloc_segment_died(alloc, segment, alloc->sequence);
+		} else if (segment->record.state == SEGMENT_FULL && !alloc_segment_is_free(segment)) { /* one that is OPEN may die as a whole */
+			alloc_find_dying_summaries(alloc, segment);
+			alloc_batches_drop_dead(alloc, segment);
 		}
 	}
+	alloc_runs_commit(alloc);
 	/* A record that changed after the last take (rows of the final batch) goes into the next txg's log. */
 	struct array again = alloc->touched;
 	array_init(&alloc->touched, sizeof(uint32_t));

@@ -60,7 +60,7 @@ static int hold_write(struct volume *volume, uint64_t offset, uint64_t length, u
 	for (unsigned tries = 0;; tries++) {
 		uint64_t cells = 0;
 		bool uncertain = false;
-		int status = core_hold(core, range_cells(dataset, offset, length), ret_txg);
+		int status = core_hold_blocks(core, range_cells(dataset, offset, length), 1u << (shift - CELL_SHIFT), ret_txg);
 
 		if (status < 0)
 			return status;
@@ -239,7 +239,7 @@ static int punch(struct volume *volume, uint64_t offset, uint64_t length)
 	int status = volume_check_punch(dataset, offset, length);
 
 	if (status == 0)
-		status = core_hold(core, whole ? 0 : 2 * range_cells(dataset, 0, block), &txg);
+		status = core_hold_blocks(core, whole ? 0 : 2 * range_cells(dataset, 0, block), (unsigned)(block / CELL_SIZE), &txg);
 	if (status < 0)
 		return status;
 	dataset->freeing[txg & 1] = true;

@@ -48,7 +48,7 @@ void batch_free(struct batch *batch)
 unsigned batch_summary_cells(const struct batch *batch, unsigned more_rows, unsigned more_stripes, unsigned more_blocks,
 			     unsigned more_ranges)
 {
-	unsigned ranges = batch->class == CLASS_SYS || batch->ahead ? batch->stripe_count + more_ranges : 1;
+	unsigned ranges = batch->class == CLASS_SYS || batch->ahead || batch->runs ? batch->stripe_count + more_ranges : 1;
 	size_t size = summary_size(ranges, batch->stripe_count + more_stripes, (uint32_t)batch->blocks.count + more_blocks, 0,
 				   (batch->rows + more_rows) * (uint32_t)(batch->k + batch->m));
 

@@ -75,7 +75,8 @@ struct batch {
 	bool ahead;           /* written before the sync of its txg */
 	struct array aheads;  /* struct ahead_block *, of `blocks` */
 	unsigned ahead_summary_cells;
-	/* SYS, ahead: rows kept for the summary. */
+	bool runs;            /* in runs of dead rows */
+	/* SYS, ahead, runs: rows kept for the summary. */
 	uint16_t summary_base, summary_rows;
 	bool final;           /* described by the uberblock, not by the log */
 	struct block_pointer *ret_summary; /* final only */
@@ -99,6 +100,9 @@ struct stream {
 	unsigned queued_cells;
 	struct batch *batch;
 	struct write_unit *unit;
+	bool runs;                   /* the segment gives runs of dead rows, in this txg */
+	unsigned runs_least;         /* none shorter is taken */
+	unsigned run_next, run_end;  /* what is left of the run in hand */
 };
 
 struct summary_entry {
@@ -202,6 +206,27 @@ void batch_finish(struct batch *batch, struct stripe *last);
 void batch_free(struct batch *batch);
 /* The content of the summary, into the cells of its stripe. Every stripe has its CRCs but for the rows of the summary itself. */
 int batch_build_summary(struct batch *batch, struct stripe *last, struct block_pointer *ret_pointer);
+
+/* pack.c */
+/* How many rows a full stripe of the stream has: never fewer than the next block needs. */
+unsigned stream_stripe_rows(const struct store *store, const struct stream *stream, unsigned k);
+/* What the first blocks of the queue add up to within `cells`, and how many they are. Skip: later ones too, past those too large. */
+unsigned stream_queue_fit(const struct stream *stream, unsigned cells, bool skip, unsigned *ret_blocks);
+/* Moves the blocks that stream_queue_fit counted from the queue into the stripe. */
+int stream_fill(struct stream *stream, struct stripe *stripe, unsigned cells, bool skip);
+/* A stripe of these rows, in the stream's batch and unit. NULL without memory. */
+struct stripe *stream_stripe(struct store *store, struct stream *stream, unsigned base, unsigned height);
+
+/* run_pack.c */
+/* A segment whose runs of dead rows are as long as is asked for now; `scarce`: of any length. False: none. */
+bool runs_open(struct store *store, struct stream *stream, bool scarce, bool lacking);
+/* No more of that segment in this txg, if `spent`. The batch is closed. */
+void runs_drop(struct store *store, struct stream *stream, bool spent);
+/* A batch, with rows for its summary. 0, -ENOSPC: the segment gives no more, or -ENOMEM. */
+int runs_begin_batch(struct store *store, struct stream *stream);
+int runs_close_batch(struct store *store, struct stream *stream);
+/* One stripe from the queue. 0, -ENOSPC: nothing of the queue fits into what the segment gives, or -ENOMEM. */
+int runs_cut_stripe(struct store *store, struct stream *stream);
 
 /* ahead.c */
 /* The uberblock that lists the segments is durable. */

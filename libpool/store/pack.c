@@ -4,6 +4,8 @@
  *
  * A batch ends with the txg's last stripe of its class, when its segment is full, or when its summary would outgrow
  * SUMMARY_CELLS_MAX. Room for the summary is kept in the segment from the first stripe on.
+ *
+ * That is for segments that were free. In those that give runs of dead rows run_pack.c does it.
  */
 #include "libpool/store/internal.h"
 
@@ -21,8 +23,7 @@ static struct store_block *queue_first(const struct stream *stream)
 	return list_empty(&stream->queue) ? NULL : container_of(stream->queue.next, struct store_block, node);
 }
 
-/* Rows of a full stripe: never fewer than the next block needs. */
-static unsigned stripe_rows_target(const struct store *store, const struct stream *stream, unsigned k)
+unsigned stream_stripe_rows(const struct store *store, const struct stream *stream, unsigned k)
 {
 	unsigned rows = stream->class == CLASS_META ? META_STRIPE_ROWS : STRIPE_ROWS_MAX;
 	const struct store_block *first = queue_first(stream);
@@ -49,6 +50,10 @@ static void stream_drop_segment(struct store *store, struct stream *stream)
 {
 	if (!stream->has_segment)
 		return;
+	if (stream->runs) {
+		runs_drop(store, stream, false);
+		return;
+	}
 	alloc_segment_close(store->alloc, stream->segment);
 	stream->has_segment = stream->retire = false;
 }
@@ -64,11 +69,9 @@ static int stream_open_segment(struct store *store, struct stream *stream)
 	return unit_write_headers(store, stream->segment);
 }
 
-/* A stripe of the next rows, in the stream's batch and unit. */
-static struct stripe *stream_new_stripe(struct store *store, struct stream *stream, unsigned height)
+struct stripe *stream_stripe(struct store *store, struct stream *stream, unsigned base, unsigned height)
 {
 	struct batch *batch = stream->batch;
-	uint16_t base = alloc_rows_take(store->alloc, stream->segment, height);
 	struct stripe *stripe = stripe_new(store, stream->segment, base, height, batch->k, batch->m);
 
 	if (!stripe)
@@ -85,6 +88,12 @@ static struct stripe *stream_new_stripe(struct store *store, struct stream *stre
 	return stripe;
 }
 
+/* A stripe of the segment's next rows. */
+static struct stripe *stream_new_stripe(struct store *store, struct stream *stream, unsigned height)
+{
+	return stream_stripe(store, stream, alloc_rows_take(store->alloc, stream->segment, height), height);
+}
+
 static void blocks_placed(struct list *blocks)
 {
 	struct list *node;
@@ -95,8 +104,7 @@ static void blocks_placed(struct list *blocks)
 	}
 }
 
-/* Moves the blocks that queue_fit counted from the queue into the stripe. */
-static int stripe_fill(struct stream *stream, struct stripe *stripe, unsigned cells, bool skip)
+int stream_fill(struct stream *stream, struct stripe *stripe, unsigned cells, bool skip)
 {
 	struct list placed;
 	int status = 0;
@@ -117,8 +125,7 @@ static int stripe_fill(struct stream *stream, struct stripe *stripe, unsigned ce
 	return status;
 }
 
-/* What the first blocks of the queue add up to within `cells`, and how many they are. Skip: later ones too, past those too large. */
-static unsigned queue_fit(const struct stream *stream, unsigned cells, bool skip, unsigned *ret_blocks)
+unsigned stream_queue_fit(const struct stream *stream, unsigned cells, bool skip, unsigned *ret_blocks)
 {
 	unsigned sum = 0, blocks = 0;
 
@@ -142,6 +149,8 @@ static int stream_close_batch(struct store *store, struct stream *stream)
 
 	if (!batch)
 		return 0;
+	if (batch->runs)
+		return runs_close_batch(store, stream);
 	if (batch->stripe_count == 0) {
 		stream->batch = NULL;
 		batch_free(batch);
@@ -174,7 +183,7 @@ enum cut { CUT_DONE, CUT_AGAIN };
 static int stream_cut_stripe(struct store *store, struct stream *stream, bool last)
 {
 	struct batch *batch = stream->batch;
-	unsigned target = stripe_rows_target(store, stream, batch->k);
+	unsigned target = stream_stripe_rows(store, stream, batch->k);
 	unsigned left = rows_left(store, stream), blocks, cells, height;
 
 	/* As many rows as leave room for the summary that describes them. */
@@ -182,7 +191,7 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 	/* What the last rows don't get is lost until the segment dies. */
 	bool skip = segment_ends(store, stream, target);
 	for (;;) {
-		cells = queue_fit(stream, limit * batch->k, skip, &blocks);
+		cells = stream_queue_fit(stream, limit * batch->k, skip, &blocks);
 		height = (cells + batch->k - 1) / batch->k;
 		if (cells == 0 || height + summary_rows(batch, height, blocks) <= left)
 			break;
@@ -218,7 +227,7 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 	struct stripe *stripe = stream_new_stripe(store, stream, height);
 	if (!stripe)
 		return -ENOMEM;
-	int status = stripe_fill(stream, stripe, cells, skip);
+	int status = stream_fill(stream, stripe, cells, skip);
 	if (status < 0) {
 		unit_give_up(stripe);
 		return status;
@@ -237,6 +246,40 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 	return CUT_DONE;
 }
 
+/*
+ * Where the next blocks go: with many free segments into one of them, with fewer into runs of dead rows, of which shorter ones will do
+ * the fewer there are. What is left at last is for commits: the data that they have to place, metadata has SYS rows then.
+ */
+static int stream_find_segment(struct store *store, struct stream *stream)
+{
+	bool scarce = alloc_is_scarce(store->alloc);
+	int status = -ENOSPC;
+
+	if (runs_open(store, stream, scarce, false))
+		return 0;
+	if (!scarce || stream->class != CLASS_META)
+		status = stream_open_segment(store, stream);
+	if (status != -ENOSPC)
+		return status;
+	bool found = (!scarce && runs_open(store, stream, true, false)) ||
+		     (stream->class != CLASS_META && runs_open(store, stream, true, true));
+	return found ? 0 : -ENOSPC;
+}
+
+/* One stripe into the segment's runs; or, when none of its runs will do, the end of its use. */
+static int runs_cut(struct store *store, struct stream *stream)
+{
+	int status = stream->batch ? 0 : runs_begin_batch(store, stream);
+
+	if (status == 0)
+		status = runs_cut_stripe(store, stream);
+	if (status != -ENOSPC)
+		return status;
+	status = stream_close_batch(store, stream);
+	runs_drop(store, stream, true);
+	return status;
+}
+
 static int stream_cut(struct store *store, struct stream *stream, bool tail, bool last)
 {
 	while (stream->queued_cells) {
@@ -250,21 +293,27 @@ static int stream_cut(struct store *store, struct stream *stream, bool tail, boo
 		}
 		if (!stream->has_segment) {
 			POOL_CHECK(!stream->batch);
-			/* The last segments are for commits. In them metadata must not wait for whole segments to die. */
-			if (stream->class == CLASS_META && alloc_is_scarce(store->alloc))
+			int status = stream_find_segment(store, stream);
+			/* Metadata must not wait for whole segments to die. */
+			if (status == -ENOSPC && stream->class == CLASS_META)
 				return tail ? sys_take_over(store, stream) : 0;
-			int status = stream_open_segment(store, stream);
 			if (status < 0)
 				return status;
 		}
 		const struct segment *segment = alloc_segment(store->alloc, stream->segment);
-		unsigned target = stripe_rows_target(store, stream, segment->record.k);
+		unsigned target = stream_stripe_rows(store, stream, segment->record.k);
 		/* The last rows of a segment are filled best out of many. */
 		unsigned wanted = target * segment->record.k;
-		if (segment_ends(store, stream, target) && wanted < LAST_ROWS_QUEUE_CELLS)
+		if ((stream->runs || segment_ends(store, stream, target)) && wanted < LAST_ROWS_QUEUE_CELLS)
 			wanted = LAST_ROWS_QUEUE_CELLS;
 		if (!tail && stream->queued_cells < wanted)
 			return 0;
+		if (stream->runs) {
+			int status = runs_cut(store, stream);
+			if (status < 0)
+				return status;
+			continue;
+		}
 		if (!stream->batch) {
 			if (segment->pins || rows_left(store, stream) < 2) {
 				stream_drop_segment(store, stream);
@@ -340,6 +389,8 @@ int store_finish(struct store *store, enum segment_class class)
 		if (status < 0)
 			place_failed(store, status);
 	}
+	if (stream->runs && !stream->batch)
+		runs_drop(store, stream, false); /* the next txg looks for itself */
 	unit_close(&stream->unit);
 	return status;
 }

@@ -1,5 +1,5 @@
 /*
- * Packing of the SYS class: mirrored, and the only one that reuses single rows. Blocks go where runs of free rows
+ * Packing of the SYS class: mirrored, and the one that reuses single rows first of all. Blocks go where runs of free rows
  * are, so a txg's blocks may lie in several SYS segments: one batch for each, with rows kept for its summary.
  */
 #include "libpool/store/internal.h"

@@ -39,6 +39,8 @@ int core_new(const struct core_options *options, const struct label *label, stru
 		status = alloc_new(&geometry, &core->alloc);
 	}
 	if (status == 0)
+		alloc_set_eager_reuse(core->alloc, options->eager_reuse);
+	if (status == 0)
 		status = store_new(core->rt, core->alloc, &core->options.store, &core->store);
 	if (status == 0)
 		status = blocks_new(core->rt, core->store, &blocks_options, &core->blocks);

@@ -74,21 +74,34 @@ static int wait_for_trims(struct core *core)
 	return core->trim_lost_cells ? core_commit_forced(core) : 0;
 }
 
-/* What would be above the floors if every AU that waits for its two commits were free: never too little. */
+/* Blocks that somebody has a promise for may be as large, whoever asks for more. */
+static unsigned block_bound(const struct core *core, unsigned block_cells)
+{
+	unsigned block = block_cells;
+
+	for (unsigned slot = 0; slot < 2; slot++)
+		block = core->reserved_block[slot] > block ? core->reserved_block[slot] : block;
+	return block;
+}
+
+/* What would be above the floors if all that waits for its two commits were free: never too little. */
 static uint64_t potential_cells(const struct core *core)
 {
 	const struct geometry *geometry = alloc_geometry(core->alloc);
 	uint64_t segments = core->space.free_segments + core->space.deferred_aus / (geometry->m + 1u) + 1;
 
-	return segments > core->space.floor_segments ?
-		       (segments - core->space.floor_segments) * geometry->k * (geometry->rows - 1u) :
-		       0;
+	uint64_t rows = row_space_cells(&core->space.rows, 1) + core->space.deferred_cells;
+
+	return rows + (segments > core->space.floor_segments ?
+			       (segments - core->space.floor_segments) * geometry->k * (geometry->rows - 1u) :
+			       0);
 }
 
 /* One writer's search for space. */
 struct search {
 	uint64_t activity;
 	unsigned commits, fruitless;
+	unsigned block_cells; /* of the largest block */
 };
 
 /*
@@ -99,19 +112,24 @@ struct search {
 static int find_space(struct core *core, uint64_t cells, struct search *search)
 {
 	bool changes = core->touched[0] || core->touched[1];
+	uint64_t spoken_for = reserved(core) + core->trim_cells + core->trim_lost_cells;
 	int status;
 
-	if (reserved(core) + core->trim_cells + core->trim_lost_cells + cells <= core->space.available_cells)
+	if (spoken_for + cells <= core->space.whole_cells && spoken_for + cells <= core->space.limit_cells)
+		return 0; /* as a rule */
+	uint64_t available = space_available(&core->space, block_bound(core, search->block_cells));
+
+	if (spoken_for + cells <= available)
 		return 0;
-	if (reserved(core) + cells <= core->space.available_cells) {
+	if (reserved(core) + cells <= available) {
 		status = wait_for_trims(core);
 		return status < 0 ? status : 1;
 	}
-	if (cells <= core->space.available_cells) {
+	if (cells <= space_available(&core->space, search->block_cells)) {
 		status = core_commit_forced(core);
 		return status < 0 ? status : 1;
 	}
-	if (core->full && core->full_activity == core->activity && cells >= core->full_cells)
+	if (core->full && core->full_activity == core->activity && cells >= core->full_cells && search->block_cells >= core->full_block)
 		return -ENOSPC;
 	if (!changes && cells > potential_cells(core))
 		return -ENOSPC;
@@ -123,6 +141,7 @@ static int find_space(struct core *core, uint64_t cells, struct search *search)
 		core->full = search->fruitless == SPACE_COMMITS;
 		core->full_activity = core->activity;
 		core->full_cells = cells;
+		core->full_block = search->block_cells;
 		return -ENOSPC;
 	}
 	search->fruitless++;
@@ -141,9 +160,9 @@ static void delay(struct core *core)
 }
 
 /* Every wait may end with another state of things: what is taken is what all conditions allow in one step. */
-static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells)
+static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, unsigned block_cells)
 {
-	struct search search = { .activity = core->activity };
+	struct search search = { .activity = core->activity, .block_cells = block_cells };
 
 	for (;;) {
 		if (core->halted || core->stopping)
@@ -198,14 +217,10 @@ const char *core_failure_text(const struct core *core, int status)
 	return why;
 }
 
-int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
-{
-	return core_writes_refused(core) ? -EROFS : core_hold_own(core, cells, ret_txg);
-}
-
-int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg)
+static int hold(struct core *core, uint64_t cells, unsigned block_cells, uint64_t *ret_txg)
 {
 	uint64_t bytes = cells * CELL_SIZE, need = worst_case(cells);
+	unsigned block = cells < block_cells ? (unsigned)cells : block_cells; /* none is larger than all of it */
 
 	POOL_CHECK(rt_may_block(core->rt));
 	if (core->read_only)
@@ -217,7 +232,7 @@ int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg)
 		delay(core);
 		rt_mutex_lock(core->rt, &core->writers);
 	}
-	int status = wait_for_turn(core, bytes, need);
+	int status = wait_for_turn(core, bytes, need, block);
 	if (status == 0) {
 		uint64_t txg = core->open_txg;
 		if (!core->touched[txg & 1]) {
@@ -228,12 +243,29 @@ int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg)
 		core->handles[txg & 1]++;
 		core->admitted[txg & 1] += bytes;
 		core->reserved_cells[txg & 1] += need;
+		if (block > core->reserved_block[txg & 1])
+			core->reserved_block[txg & 1] = block;
 		core->activity++;
 		*ret_txg = txg;
 	}
 	if (cells)
 		rt_mutex_unlock(core->rt, &core->writers);
 	return status;
+}
+
+int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
+{
+	return core_writes_refused(core) ? -EROFS : core_hold_own(core, cells, ret_txg);
+}
+
+int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg)
+{
+	return hold(core, cells, BLOCK_CELLS_MAX, ret_txg);
+}
+
+int core_hold_blocks(struct core *core, uint64_t cells, unsigned block_cells, uint64_t *ret_txg)
+{
+	return core_writes_refused(core) ? -EROFS : hold(core, cells, block_cells, ret_txg);
 }
 
 void core_release(struct core *core, uint64_t txg)

@@ -214,7 +214,9 @@ bool intent_has_room(const struct core *core, unsigned segments)
 	uint64_t promised = core->reserved_cells[0] + core->reserved_cells[1];
 	uint64_t needed = (uint64_t)segments * geometry->k * rows_of_segment(core);
 
-	return core->space.available_cells > promised && core->space.available_cells - promised > 2 * needed;
+	uint64_t room = core->space.whole_cells < core->space.limit_cells ? core->space.whole_cells : core->space.limit_cells;
+
+	return room > promised && room - promised > 2 * needed;
 }
 
 /* As many as there is room for; fewer than two are none. Without any, flushes are commits. */

@@ -60,6 +60,7 @@ struct core {
 	bool touched[2];             /* a handle was taken */
 	int64_t dirty_bytes[2];
 	uint64_t reserved_cells[2];
+	unsigned reserved_block[2];  /* none of their blocks has more cells */
 	uint64_t opened_ns;          /* when the open txg got its first handle */
 	struct space space;          /* as of the last commit */
 	uint64_t admitted[2];        /* bytes that handles were given for and that may not be dirty yet */
@@ -71,6 +72,7 @@ struct core {
 	uint64_t activity;           /* counts what may change space: handles, work in the background */
 	bool full;                   /* at full_activity there was no room for full_cells, and no commit could change that */
 	uint64_t full_activity, full_cells;
+	unsigned full_block;
 	struct rt_queue changed;     /* committed, halted, room */
 	struct rt_queue sync_wake;   /* the sync fiber waits here */
 	struct rt_queue released;    /* sync waits for handles */

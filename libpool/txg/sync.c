@@ -231,6 +231,7 @@ static void commit_applied(struct core *core, uint64_t txg)
 	core->commits++;
 	core->touched[slot] = false;
 	core->reserved_cells[slot] = 0;
+	core->reserved_block[slot] = 0;
 	intent_committed(core, txg);
 	alloc_space(core->alloc, &core->space);
 	core->trim_lost_cells = 0;

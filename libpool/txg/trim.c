@@ -14,7 +14,7 @@ static uint32_t fitting(const struct core *core, unsigned disk, uint32_t count)
 	uint64_t promised = core->reserved_cells[0] + core->reserved_cells[1] + core->trim_lost_cells;
 
 	count = count < most ? count : most;
-	while (count && promised + alloc_trim_cells(core->alloc, disk, count) > core->space.available_cells)
+	while (count && promised + alloc_trim_cells(core->alloc, disk, count) > core->space.whole_cells)
 		count /= 2;
 	return count;
 }

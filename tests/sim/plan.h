@@ -27,6 +27,7 @@ struct plan {
 	uint64_t cache_limit, commit_interval_ns, dirty_limit, in_flight_limit;
 	uint64_t read_deadline_ns, write_deadline_ns; /* 0: the default */
 	bool fifo, buggify;
+	bool eager_reuse; /* dead rows are used before free segments */
 	bool flushes; /* most writes are flushed, and none is small */
 
 	unsigned boots, clients, operations; /* operations: of each client in each boot */

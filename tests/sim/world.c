@@ -145,6 +145,7 @@ struct core_options world_core_options(struct world *world)
 			  .write_deadline_ns = plan->write_deadline_ns,
 			  .in_flight_limit = plan->in_flight_limit},
 		.check_every_txg = true,
+		.eager_reuse = plan->eager_reuse,
 	};
 
 	memcpy(options.host.bytes, "simulated host..", 16);

@@ -46,6 +46,7 @@ struct world_options {
 	uint64_t disk_size; /* 0: room for 96 AUs */
 	uint64_t seed;
 	bool unchecked;     /* no checks after commits, none of what is written: for counting */
+	bool eager_reuse;   /* dead rows are used before free segments */
 	bool plain;         /* contents that the simulated disks hold in a few bytes */
 	struct store_options store;
 };
@@ -231,6 +232,7 @@ static inline void world_store_new(struct world *world)
 static inline void world_alloc_new(struct world *world, struct alloc **ret_alloc)
 {
 	assert_int_equal(alloc_new(&world->geometry, ret_alloc), 0);
+	alloc_set_eager_reuse(*ret_alloc, world->options.eager_reuse);
 	for (unsigned i = 0; i < world->options.disks; i++) {
 		uint64_t aus = (world_disk(world, i)->size - DATA_START - LABEL_AREA_SIZE) >> world->geometry.au_shift;
 		const struct store_disk *disk = world->store ? store_disk(world->store, i) : NULL;

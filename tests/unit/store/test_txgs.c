@@ -76,7 +76,7 @@ static void test_seeds(void **state)
 	for (unsigned seed = 1; seed <= seeds; seed++)
 		for (unsigned i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
 			struct world_options options = {.k = shapes[i].k, .m = shapes[i].m, .disks = shapes[i].disks,
-							.au_shift = shapes[i].shift, .seed = seed * 100 + i, .plain = seed % 2};
+							.au_shift = shapes[i].shift, .seed = seed * 100 + i, .plain = seed % 2, .eager_reuse = seed % 4 > 1};
 			struct world *world = world_new(&options);
 			world_run(world, many_txgs);
 			world_free(world);

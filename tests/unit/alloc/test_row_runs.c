@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Runs of dead rows: when a row may be written again, what a search costs, and how long the index of batches gets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "libpool/alloc/alloc.h"
+#include "libpool/format/dva.h"
+
+#define ROWS 64u
+
+struct pool {
+	struct alloc *alloc;
+	uint64_t txg;
+	uint32_t sys;
+	unsigned map; /* entries of the batch map */
+};
+
+static void pool_open(struct pool *pool, uint32_t aus)
+{
+	struct geometry geometry = {.k = 2, .m = 1, .au_shift = 18, .rows = ROWS};
+
+	*pool = (struct pool){.txg = 1};
+	assert_int_equal(alloc_new(&geometry, &pool->alloc), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(alloc_disk_add(pool->alloc, i, aus, true), 0);
+	alloc_txg_begin(pool->alloc, pool->txg);
+	assert_int_equal(alloc_segment_open(pool->alloc, CLASS_SYS, &pool->sys), 0);
+}
+
+static void count_map(void *argument, uint32_t segment, const struct batch_index *batch, bool present)
+{
+	struct pool *pool = argument;
+
+	(void)segment, (void)batch;
+	pool->map += present ? 1 : -1;
+}
+
+/* The commit of what was done since the last one; the next txg is in sync. */
+static void commit(struct pool *pool)
+{
+	struct final_batch final = {.segment = pool->sys, .rows = 3};
+	struct array bytes;
+	uint16_t row;
+
+	array_init(&bytes, 1);
+	assert_int_equal(alloc_sys_take_in(pool->alloc, pool->sys, 3, &row), 0);
+	final.base = row;
+	alloc_batch_map_changes(pool->alloc, count_map, pool);
+	assert_int_equal(alloc_txg_take_records(pool->alloc, true, &bytes), 0);
+	array_release(&bytes);
+	struct dva dva = {pool->sys, row, 3, 2};
+	struct block_pointer summary = {.dva = dva_pack(dva), .place = pool->txg, .birth = pool->txg, .lsect = 1, .psect = 1,
+					.type = TYPE_SUMMARY, .fill = 1};
+	block_pointer_encode(&summary, &final.summary);
+	uint64_t before = pool->txg;
+	alloc_txg_commit(pool->alloc, &final, &summary);
+	pool->txg++;
+	alloc_txg_begin(pool->alloc, pool->txg);
+	/* Log and commit block of the one before. */
+	struct dva old = {pool->sys, row, 3, 0};
+	struct block_pointer dead = {.dva = dva_pack(old), .place = before, .birth = before, .lsect = 2, .psect = 2, .type = TYPE_COMMIT, .fill = 1};
+	assert_int_equal(alloc_txg_free(pool->alloc, &dead), 0);
+}
+
+/* A batch of rows, each of which is a block of two cells but the last, which has a summary of one. */
+static void batch(struct pool *pool, uint32_t id, const struct summary_range *ranges, unsigned count)
+{
+	unsigned last = ranges[count - 1].base + ranges[count - 1].rows - 1u;
+	struct dva dva = {id, (uint16_t)last, 1, 0};
+	struct block_pointer summary = {.dva = dva_pack(dva), .place = pool->txg, .birth = pool->txg, .lsect = 1, .psect = 1,
+					.type = TYPE_SUMMARY, .fill = 1};
+	struct cell_extent unused = {id, 1, (uint16_t)last, 1};
+
+	assert_int_equal(alloc_txg_batch(pool->alloc, id, ranges, count, &summary, &unused, 1), 0);
+}
+
+static uint32_t full_segment(struct pool *pool)
+{
+	struct summary_range all = {1, ROWS - 1};
+	uint32_t id;
+
+	assert_int_equal(alloc_segment_open(pool->alloc, CLASS_HOT, &id), 0);
+	assert_int_equal(alloc_rows_take(pool->alloc, id, ROWS - 1), 1);
+	batch(pool, id, &all, 1);
+	alloc_segment_close(pool->alloc, id);
+	return id;
+}
+
+static void kill_row(struct pool *pool, uint32_t id, unsigned row)
+{
+	const struct batch_index *index = alloc_batch_find(alloc_segment(pool->alloc, id), row);
+	struct dva dva = {id, (uint16_t)row, 1, 0};
+	struct block_pointer pointer = {.dva = dva_pack(dva), .place = index->txg, .birth = index->txg, .lsect = 2, .psect = 2, .type = TYPE_DATA,
+					.fill = 1};
+
+	assert_int_equal(alloc_txg_free(pool->alloc, &pointer), 0);
+}
+
+static bool find(struct pool *pool, unsigned rows, uint32_t *ret_id)
+{
+	return alloc_runs_find(pool->alloc, CLASS_HOT, false, rows, 2 * rows, ret_id);
+}
+
+/* ---- the rule ---- */
+
+static void test_two_commits(void **state)
+{
+	struct pool pool;
+	uint32_t id, found;
+	unsigned rows;
+
+	(void)state;
+	pool_open(&pool, 100);
+	id = full_segment(&pool);
+	commit(&pool);
+	for (unsigned row = 10; row < 18; row++)
+		kill_row(&pool, id, row);
+	for (unsigned later = 0; later < 3; later++) {
+		assert_false(find(&pool, 1, &found));
+		commit(&pool);
+	}
+	assert_false(find(&pool, 9, &found));
+	assert_true(find(&pool, 8, &found));
+	assert_int_equal(found, id);
+	assert_int_equal(alloc_run_next(pool.alloc, id, 1, 4, &rows), 10);
+	assert_int_equal(rows, 8);
+	assert_int_equal(alloc_run_take(pool.alloc, id, 10, 8), 0);
+	/* Not again in this txg, used or not; what isn't used can be had in the next. */
+	assert_int_equal(alloc_run_next(pool.alloc, id, 1, 1, &rows), 0);
+	alloc_runs_give_up(pool.alloc, id, false);
+	assert_false(find(&pool, 1, &found));
+	struct summary_range used = {10, 4};
+	batch(&pool, id, &used, 1);
+	commit(&pool);
+	assert_false(find(&pool, 5, &found));
+	assert_true(find(&pool, 4, &found));
+	assert_int_equal(alloc_run_next(pool.alloc, id, 1, 4, &rows), 14);
+	/* The old batch has neither what was used nor what wasn't. */
+	assert_int_equal(alloc_batch_find(alloc_segment(pool.alloc, id), 10)->txg, 5);
+	assert_null(alloc_batch_find(alloc_segment(pool.alloc, id), 15));
+	assert_int_equal(alloc_batch_find(alloc_segment(pool.alloc, id), 18)->txg, 1);
+	alloc_free_all(pool.alloc);
+}
+
+static void test_who_gives_none(void **state)
+{
+	struct pool pool;
+	uint32_t ids[3], found;
+	unsigned rows;
+
+	(void)state;
+	pool_open(&pool, 100);
+	for (unsigned i = 0; i < 2; i++)
+		ids[i] = full_segment(&pool);
+	/* One that stays OPEN: the log may name rows of it. */
+	struct summary_range some = {1, 40};
+	assert_int_equal(alloc_segment_open(pool.alloc, CLASS_HOT, &ids[2]), 0);
+	assert_int_equal(alloc_rows_take(pool.alloc, ids[2], 40), 1);
+	batch(&pool, ids[2], &some, 1);
+	commit(&pool);
+	for (unsigned i = 0; i < 3; i++)
+		for (unsigned row = 10; row < 14 + 4 * i; row++)
+			kill_row(&pool, ids[i], row);
+	for (unsigned i = 0; i < 3; i++)
+		commit(&pool);
+	alloc_pin(alloc_segment(pool.alloc, ids[1]));
+	assert_true(find(&pool, 1, &found));
+	assert_int_equal(found, ids[0]);
+	assert_false(find(&pool, 1, &found)); /* it gives rows to one at a time */
+	/* A pin that comes later stops it at once. */
+	alloc_pin(alloc_segment(pool.alloc, ids[0]));
+	assert_int_equal(alloc_run_next(pool.alloc, ids[0], 1, 1, &rows), 0);
+	alloc_unpin(pool.alloc, alloc_segment(pool.alloc, ids[0]));
+	assert_int_equal(alloc_run_next(pool.alloc, ids[0], 1, 1, &rows), 10);
+	alloc_unpin(pool.alloc, alloc_segment(pool.alloc, ids[1]));
+	assert_true(find(&pool, 1, &found));
+	assert_int_equal(found, ids[1]);
+	/* Closed in this txg, it gives rows from the next one on. */
+	alloc_segment_close(pool.alloc, ids[2]);
+	alloc_disk_set_usable(pool.alloc, 2, false);
+	alloc_disk_set_usable(pool.alloc, 2, true);
+	assert_false(find(&pool, 1, &found));
+	commit(&pool);
+	assert_true(find(&pool, 12, &found));
+	assert_int_equal(found, ids[2]);
+	/* Rows that would lack a column are others' last resort. */
+	alloc_runs_give_up(pool.alloc, found, false);
+	alloc_disk_set_usable(pool.alloc, 1, false);
+	assert_false(find(&pool, 1, &found));
+	assert_true(alloc_runs_find(pool.alloc, CLASS_HOT, true, 12, 24, &found));
+	assert_int_equal(found, ids[2]);
+	alloc_free_all(pool.alloc);
+}
+
+/* ---- stale records die with the batch that they mean ---- */
+
+static void test_stale(void **state)
+{
+	struct stale_record stale = {.column = 1, .base = 8, .rows = 12, .place = 1};
+	struct pool pool;
+	uint32_t found;
+	size_t count;
+
+	(void)state;
+	pool_open(&pool, 100);
+	stale.segment = full_segment(&pool);
+	assert_int_equal(alloc_stale_add(pool.alloc, &stale), 0);
+	commit(&pool);
+	for (unsigned row = 8; row < 19; row++)
+		kill_row(&pool, stale.segment, row);
+	for (unsigned i = 0; i < 3; i++)
+		commit(&pool);
+	(void)alloc_stale(pool.alloc, &count);
+	assert_int_equal(count, 1); /* of row 19 */
+	assert_true(find(&pool, 11, &found));
+	assert_int_equal(alloc_run_take(pool.alloc, found, 8, 11), 0);
+	struct summary_range used = {8, 11};
+	batch(&pool, found, &used, 1);
+	assert_true(alloc_is_stale(pool.alloc, found, 1, 19, 1));
+	assert_false(alloc_is_stale(pool.alloc, found, 1, 9, pool.txg));
+	kill_row(&pool, found, 19);
+	commit(&pool);
+	(void)alloc_stale(pool.alloc, &count);
+	assert_int_equal(count, 0); /* although rows that it names are live */
+	alloc_free_all(pool.alloc);
+}
+
+/* ---- the cost of a search ---- */
+
+static void test_search(void **state)
+{
+	enum { SEGMENTS = 3000 };
+	struct pool pool;
+	uint32_t *ids = calloc(SEGMENTS, sizeof(*ids)), found;
+
+	(void)state;
+	pool_open(&pool, 4000);
+	for (unsigned i = 0; i < SEGMENTS; i++)
+		ids[i] = full_segment(&pool);
+	commit(&pool);
+	/* Many have many rows, but no run; one has a run. */
+	for (unsigned i = 0; i < SEGMENTS; i++)
+		for (unsigned row = 1; row < 61; row += 2)
+			kill_row(&pool, ids[i], row);
+	for (unsigned row = 20; row < 28; row += 2)
+		kill_row(&pool, ids[1234], row);
+	for (unsigned i = 0; i < 3; i++)
+		commit(&pool);
+	uint64_t before = alloc_runs_looks(pool.alloc);
+	assert_true(find(&pool, 5, &found));
+	assert_int_equal(found, ids[1234]);
+	assert_in_range(alloc_runs_looks(pool.alloc) - before, 1, 100);
+	/* Pinned ones in the way. */
+	for (unsigned i = 0; i < 500; i++)
+		alloc_pin(alloc_segment(pool.alloc, ids[i]));
+	before = alloc_runs_looks(pool.alloc);
+	(void)find(&pool, 1, &found);
+	assert_in_range(alloc_runs_looks(pool.alloc) - before, 1, 100);
+	for (unsigned i = 0; i < 500; i++)
+		alloc_unpin(pool.alloc, alloc_segment(pool.alloc, ids[i]));
+	for (unsigned i = 0; i < 1000; i++) {
+		before = alloc_runs_looks(pool.alloc);
+		assert_true(find(&pool, 1, &found));
+		assert_in_range(alloc_runs_looks(pool.alloc) - before, 1, 100);
+	}
+	alloc_free_all(pool.alloc);
+	free(ids);
+}
+
+/* ---- the index of a segment that is written row by row for years ---- */
+
+static void test_index(void **state)
+{
+	struct pool pool;
+	uint64_t seed = 1;
+	unsigned most = 0, map = 0;
+
+	(void)state;
+	pool_open(&pool, 100);
+	uint32_t id = full_segment(&pool), found;
+	commit(&pool);
+	for (unsigned round = 0; round < 4000; round++) {
+		const struct segment *segment = alloc_segment(pool.alloc, id);
+		struct summary_range ranges[2];
+		unsigned count = 0, rows, row = 1;
+		if (find(&pool, 1, &found)) {
+			assert_int_equal(found, id);
+			while (count < 2 && (row = alloc_run_next(pool.alloc, id, row, 1, &rows)) != 0) {
+				rows = rows > 2 ? 2 : rows;
+				assert_int_equal(alloc_run_take(pool.alloc, id, row, rows), 0);
+				ranges[count++] = (struct summary_range){(uint16_t)row, (uint16_t)rows};
+				row += rows + 1;
+			}
+			if (count)
+				batch(&pool, id, ranges, count);
+		}
+		for (unsigned i = 0; i < 3; i++) {
+			seed = seed * 6364136223846793005u + 1442695040888963407u;
+			unsigned victim = 2 + (unsigned)(seed >> 33) % 60;
+			const struct batch_index *index = alloc_batch_find(segment, victim);
+			bool summary = index && dva_unpack(index->summary_dva).base == victim;
+			if (index && index->txg < pool.txg && !summary && bitmap_get(segment->bits, victim) &&
+			    !(segment->freeing && bitmap_get(segment->freeing, victim)))
+				kill_row(&pool, id, victim);
+		}
+		commit(&pool);
+		segment = alloc_segment(pool.alloc, id);
+		most = segment->batch_count > most ? segment->batch_count : most;
+		map = pool.map > map ? pool.map : map;
+		if (alloc_segment_is_free(segment))
+			break;
+		/* Each entry has a live row. */
+		for (unsigned i = 0; i < segment->batch_count; i++) {
+			const struct batch_index *entry = &segment->batches[i];
+			assert_true(bitmap_count(segment->bits, entry->base, entry->rows) + bitmap_count(segment->bits, ROWS + entry->base, entry->rows) > 0);
+		}
+	}
+	assert_in_range(most, 10, ROWS);
+	assert_in_range(map, 10, ROWS + 40); /* with those of SYS */
+	alloc_free_all(pool.alloc);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_two_commits), cmocka_unit_test(test_who_gives_none), cmocka_unit_test(test_stale),
+		cmocka_unit_test(test_search),	    cmocka_unit_test(test_index),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
