@@ -30,7 +30,12 @@ static int greet(const char *path, struct connection *ret_connection, struct own
 		connection_end(ret_connection);
 		return code;
 	}
-	*ret_owner = (struct owner){.pid = document_get_number(hello, "pid"), .read_only = document_get_flag(hello, "read_only")};
+	*ret_owner = (struct owner){.pid = document_get_number(hello, "pid"), .read_only = document_get_flag(hello, "read_only"),
+				      .usable_bytes = document_get_number(hello, "usable_bytes"),
+				      .used_bytes = document_get_number(hello, "used_bytes"),
+				      .free_bytes = document_get_number(hello, "free_bytes"),
+				      .dead_bytes = document_get_number(hello, "dead_bytes"),
+				      .formable_bytes = document_get_number(hello, "formable_bytes")};
 	snprintf(ret_owner->pool, sizeof(ret_owner->pool), "%s", document_get_text(hello, "pool"));
 	snprintf(ret_owner->id, sizeof(ret_owner->id), "%s", document_get_text(hello, "id"));
 	snprintf(ret_owner->state, sizeof(ret_owner->state), "%s", document_get_text(hello, "state"));

@@ -17,6 +17,11 @@ const struct column list_columns[] = {
     {"state", "STATE", COLUMN_TEXT, false},
     {"profile", "PROFILE", COLUMN_TEXT, false},
     {"raw_bytes", "RAW", COLUMN_SIZE, false},
+    {"usable_bytes", "USABLE", COLUMN_SIZE, true},
+    {"used_bytes", "USED", COLUMN_SIZE, true},
+    {"free_bytes", "FREE", COLUMN_SIZE, true},
+    {"dead_bytes", "DEAD", COLUMN_SIZE, true},
+    {"formable_bytes", "FORMABLE", COLUMN_SIZE, true},
     {"disks", "DISKS", COLUMN_COUNT, false},
     {"disks_found", "FOUND", COLUMN_COUNT, false},
     {"time", "LAST-COMMIT", COLUMN_TIME, false},
@@ -48,6 +53,11 @@ static void add(struct json_object *pools, const struct libpool_found *found, co
 			continue;
 		document_text(object, "state", owners[i].state);
 		document_number(object, "pid", owners[i].pid);
+		document_number(object, "usable_bytes", owners[i].usable_bytes);
+		document_number(object, "used_bytes", owners[i].used_bytes);
+		document_number(object, "free_bytes", owners[i].free_bytes);
+		document_number(object, "dead_bytes", owners[i].dead_bytes);
+		document_number(object, "formable_bytes", owners[i].formable_bytes);
 	}
 	json_object_array_add(pools, object);
 }

@@ -235,6 +235,10 @@ static void print_more(struct json_object *pool)
 {
 	char text[QUANTITY_TEXT_MAX];
 
+	size_print(document_get_number(pool, "dead_bytes"), text);
+	printf("%8s %s dead in units in use, ", "space:", text);
+	size_print(document_get_number(pool, "formable_bytes"), text);
+	printf("%s formable from free units\n", text);
 	size_print(document_get_number(pool, "allocation_unit_bytes"), text);
 	printf("%8s %s, txg %llu\n", "id:", document_get_text(pool, "id"),
 	       (unsigned long long)document_get_number(pool, "txg"));

@@ -1,5 +1,6 @@
 /* What the pool can hold and what is left: counted in segments that can still be formed, not in free AUs. */
 #include "libpool/alloc/internal.h"
+#include "libpool/alloc/figures.h"
 #include "libpool/alloc/trim.h"
 
 #include <stdlib.h>
@@ -15,10 +16,14 @@ static int compare_descending(const void *a, const void *b)
 /* Most segments of `width` distinct disks: the largest S with sum(min(au, S)) >= S * width. */
 static uint64_t formable(const uint32_t *aus, unsigned count, unsigned width)
 {
-	uint64_t low = 0, high = count ? aus[0] : 0;
+	uint64_t low = 0, high = 0;
 
 	if (count < width)
 		return 0;
+	/* With more disks than columns there are more segments than AUs on any of them. */
+	for (unsigned i = 0; i < count; i++)
+		high += aus[i];
+	high /= width;
 	while (low < high) {
 		uint64_t middle = (low + high + 1) / 2, sum = 0;
 		for (unsigned i = 0; i < count; i++)
@@ -190,6 +195,18 @@ static uint64_t deferred_row_cells(const struct alloc *alloc)
 			cells += (uint64_t)entry->rows * segment->record.k;
 	}
 	return cells;
+}
+
+uint64_t alloc_formable_cells(const struct alloc *alloc)
+{
+	uint32_t aus[DISKS_MAX];
+	unsigned count = 0;
+	uint64_t segments;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		if (alloc->disks[i].configured && alloc->disks[i].usable && !alloc->disks[i].log)
+			aus[count++] = alloc->disks[i].au_free + alloc->disks[i].au_trimming;
+	return formable_cells(&alloc->geometry, aus, count, &segments);
 }
 
 uint64_t alloc_trim_cells(const struct alloc *alloc, unsigned index, uint32_t more)

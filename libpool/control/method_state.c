@@ -31,6 +31,8 @@ static const struct field pool_fields[] = {
 	POOL("used_bytes", NUMBER, used_bytes),
 	POOL("free_bytes", NUMBER, free_bytes),
 	POOL("reserve_bytes", NUMBER, reserve_bytes),
+	POOL("dead_bytes", NUMBER, dead_bytes),
+	POOL("formable_bytes", NUMBER, formable_bytes),
 	POOL("allocation_unit_bytes", NUMBER, au_bytes),
 	POOL("txg", NUMBER, txg),
 	POOL("segments", NUMBER, segments),
@@ -197,7 +199,9 @@ int run_hello(struct invocation *invocation)
 {
 	static const struct field fields[] = {
 		POOL("pool", TEXT, name), POOL("id", GUID, guid), POOL("read_only", FLAG, read_only),
-		FIELD_NAMED("state", health_names, libpool_pool_info, health),
+		FIELD_NAMED("state", health_names, libpool_pool_info, health), POOL("usable_bytes", NUMBER, usable_bytes),
+		POOL("used_bytes", NUMBER, used_bytes), POOL("free_bytes", NUMBER, free_bytes), POOL("dead_bytes", NUMBER, dead_bytes),
+		POOL("formable_bytes", NUMBER, formable_bytes),
 	};
 	struct libpool_pool_info info = {.size = sizeof(info)};
 	int code = libpool_pool_info(invocation->pool, &info);

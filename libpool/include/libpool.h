@@ -198,6 +198,7 @@ struct libpool_pool_info {
 	uint64_t allocation_memory; /* bytes of RAM of the allocation state */
 	uint64_t io_uring_enters;   /* system calls that submitted to disks or asked for completions, since import */
 	uint64_t log_losses, log_lost_first_txg, log_lost_last_txg; /* imports that gave up what lost log disks had, until cleared; the last one's txgs */
+	uint64_t dead_bytes, formable_bytes; /* of units in use, what isn't live; of units that are free, what could be formed: free_bytes lies in it */
 };
 LIBPOOL_API int libpool_pool_info(libpool_pool *pool, struct libpool_pool_info *ret_info);
 

@@ -300,6 +300,8 @@ NUMBER_SPACE(usable_bytes)
 NUMBER_SPACE(used_bytes)
 NUMBER_SPACE(free_bytes)
 NUMBER_SPACE(reserve_bytes)
+NUMBER_SPACE(dead_bytes)
+NUMBER_SPACE(formable_bytes)
 
 static int get_unit(const struct subject *subject, char *ret_value)
 {
@@ -395,6 +397,8 @@ static const struct property pool_properties[] = {
 	{"usable", NULL, NULL, NULL, NULL, "Room for data, parity and reserve apart.", LIBPOOL_PROPERTY_BYTES, number_usable_bytes},
 	{"used", NULL, NULL, NULL, NULL, "Data that is stored, its pointers included, parity apart.", LIBPOOL_PROPERTY_BYTES, number_used_bytes},
 	{"free", NULL, NULL, NULL, NULL, "What can still be written.", LIBPOOL_PROPERTY_BYTES, number_free_bytes},
+	{"dead", NULL, NULL, NULL, NULL, "Room in allocation units in use that holds nothing live: comes back as what lies beside it dies.", LIBPOOL_PROPERTY_BYTES, number_dead_bytes},
+	{"formable", NULL, NULL, NULL, NULL, "Room that free allocation units make: what can still be written, what commits need, and the reserve's share of it.", LIBPOOL_PROPERTY_BYTES, number_formable_bytes},
 	{"reserved", NULL, NULL, NULL, NULL, "What the reserve takes.", LIBPOOL_PROPERTY_BYTES, number_reserve_bytes},
 };
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libpool/alloc/figures.h"
 #include "libpool/pool/internal.h"
 
 /* Disks by what is wrong with them. */
@@ -214,6 +215,8 @@ static void fill_space(struct engine *engine, struct libpool_pool_info *info)
 	info->used_bytes = space.live_cells * CELL_SIZE;
 	info->free_bytes = space.available_cells * CELL_SIZE;
 	info->reserve_bytes = space.reserve_cells * CELL_SIZE;
+	info->dead_bytes = alloc_dead_cells(core_alloc(engine->core)) * CELL_SIZE;
+	info->formable_bytes = alloc_formable_cells(core_alloc(engine->core)) * CELL_SIZE;
 	info->segments = space.segments;
 	info->segments_free = space.free_segments;
 	info->segments_degraded = space.degraded_segments;

@@ -734,6 +734,41 @@ class QuotaTest(unittest.TestCase):
 
 
 class FullTest(unittest.TestCase):
+    def agree(self, pool):
+        """df, list, status and get say the same, once all is committed; returns what is free."""
+        os.sync()
+        for _ in range(200):
+            figures = os.statvfs(pool.point)
+            listed, = json.loads(pool.poolctl("list", "t", "--json"))["pools"]
+            status, = json.loads(pool.poolctl("status", "t", "--json"))["pools"]
+            if listed["free_bytes"] == status["free_bytes"] == figures.f_bavail * figures.f_frsize:
+                break
+            time.sleep(0.2)
+        for name in ("usable", "used", "free", "dead", "formable"):
+            self.assertEqual(listed[f"{name}_bytes"], status[f"{name}_bytes"], name)
+            self.assertEqual(int(pool.poolctl("get", "t", name, "-H", "-p", "-o", "value")), listed[f"{name}_bytes"], name)
+        free = figures.f_bavail * figures.f_frsize
+        self.assertEqual(free, listed["free_bytes"])
+        self.assertLessEqual(figures.f_blocks * figures.f_frsize, listed["usable_bytes"])
+        return free
+
+    def test_df(self):
+        pool = Pool("raid5", 3, 96)
+        try:
+            pool.mount()
+            empty = self.agree(pool)
+            for i in range(20):
+                write(os.path.join(pool.point, f"f{i}"), random.Random(i).randbytes(MIB))
+            less = self.agree(pool)
+            self.assertTrue(19 * MIB < empty - less < 24 * MIB, (empty, less))
+            for i in range(20):
+                os.unlink(os.path.join(pool.point, f"f{i}"))
+            self.agree(pool)
+            pool.stop()
+            pool.verify()
+        finally:
+            pool.end()
+
     def test_full(self):
         pool = Pool("raid1", 2, 96)
         try:

@@ -518,6 +518,7 @@ static void loop_body(void)
 	assert_int_equal(open_fails(DISK_OPEN_EXCLUSIVE, text), -EBUSY);
 	assert_true(probe().mounted);
 	transfers(disk);
+	assert_true(disk->info.trims);
 	assert_int_equal(disk_trim(disk, 4 * MIB, MIB), 0);
 	disk_close(disk);
 	disk_close(open_disk(DISK_OPEN_EXCLUSIVE));
