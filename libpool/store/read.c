@@ -226,13 +226,16 @@ static int read_block(struct store *store, const struct block_pointer *pointer, 
 	status = unread ? -POOL_EDAMAGED : status;
 	if (status == -POOL_EDAMAGED && overdue && !waits && !again) /* it has answered meanwhile */
 		return read_block(store, pointer, flags, true, ret_payload);
+	/* What was read of enough columns isn't the block, whatever the disk would have said: of one that may never have been written. */
+	if (status == -POOL_EDAMAGED && flags & STORE_READ_TENTATIVE && !unread)
+		return -POOL_ECHECKSUM;
 	if (status == -POOL_EDAMAGED && waits)
 		return -POOL_EDEGRADED;
 	if (status == -POOL_EDAMAGED) {
 		if (flags & STORE_READ_SPECULATIVE)
 			return -POOL_ECHECKSUM;
 		if (flags & STORE_READ_TENTATIVE)
-			return unread ? status : -POOL_ECHECKSUM;
+			return status;
 		store->counters.unrepairable++;
 		store_emit(store, STORE_DAMAGED, 0, 1, "a block can't be reconstructed");
 	}

@@ -437,6 +437,36 @@ static void test_dead(void **state)
 	run_all(dead, 1);
 }
 
+/* ---- what was never written, and a disk that doesn't answer ---- */
+
+static void not_written(struct world *world)
+{
+	struct buffer *payload = NULL;
+	struct cell_run runs[COLUMNS_MAX];
+	unsigned disk;
+
+	if (world->geometry.m == 0)
+		return;
+	fill(world, 1);
+	struct block_pointer pointer = world_block(world, 0)->pointer;
+	pointer.checksum[0] ^= 1;
+	(void)dva_runs(dva_unpack(pointer.dva), pointer.psect, runs);
+	uint64_t offset = world_cell_offset(world, dva_unpack(pointer.dva).segment, runs[0].column, runs[0].row, &disk);
+	sim_disk_fault(world_disk(world, disk), SIM_HANG, offset, CELL_SIZE, 0, 1, 0);
+	/* The others say enough: something else is there. */
+	assert_int_equal(store_read(world->store, &pointer, STORE_READ_TENTATIVE, &payload), -POOL_ECHECKSUM);
+	assert_int_equal(sim_disk_hung(world_disk(world, disk)), 1);
+	sim_disk_release_hung(world_disk(world, disk), true);
+	rt_sleep(world->rt, NS_PER_S);
+	world_verify(world);
+}
+
+static void test_not_written(void **state)
+{
+	(void)state;
+	run_all(not_written, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -446,6 +476,7 @@ int main(void)
 		cmocka_unit_test(test_lost_writes),	      cmocka_unit_test(test_ruined),
 		cmocka_unit_test(test_hanging_reads),
 		cmocka_unit_test(test_heal_that_hangs),	      cmocka_unit_test(test_dead),
+		cmocka_unit_test(test_not_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
