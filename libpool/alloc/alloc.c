@@ -277,7 +277,7 @@ void alloc_column_move(struct alloc *alloc, uint32_t id, unsigned column, struct
 	if (segment->record.columns[column].disk != DISK_ABSENT) {
 		struct moved_record before = { id, segment->record };
 		/* The record is in the next commit's log, or, when that log is closed already, in the one after. */
-		defer_au(alloc, id, segment->record.columns[column], alloc->sequence + (alloc->txg ? 2 : 1), false);
+		defer_au(alloc, id, segment->record.columns[column], alloc->sequence + (alloc->txg && alloc->log_closed ? 2 : 1), false);
 		if (array_push(&alloc->moved, &before) < 0)
 			POOL_CHECK(!"out of memory in the allocation state");
 	}

@@ -65,6 +65,7 @@ struct alloc {
 	uint64_t sequence;
 
 	uint64_t txg; /* in sync; 0: none */
+	bool log_closed; /* its last records were taken */
 	struct array txg_batches, txg_ranges, txg_unused;
 	struct array txg_frees; /* cell_extent */
 	size_t txg_frees_taken, txg_summary_frees; /* the first ones are those of dead summaries */

@@ -41,6 +41,7 @@ void alloc_txg_begin(struct alloc *alloc, uint64_t txg)
 {
 	POOL_CHECK(alloc->txg == 0);
 	alloc->txg = txg;
+	alloc->log_closed = false;
 	alloc->txg_frees_taken = alloc->txg_summary_frees = 0;
 	for (size_t i = 0; i < alloc->summaries_due.count; i++) {
 		const struct cell_extent *extent = array_at(&alloc->summaries_due, struct cell_extent, i);
@@ -146,6 +147,7 @@ int alloc_txg_take_records(struct alloc *alloc, bool last, struct array *bytes)
 		status = alloc_record_append(bytes, &record);
 	}
 	array_clear(&alloc->moved);
+	alloc->log_closed |= last;
 	for (size_t i = 0; i < alloc->touched.count && status == 0; i++) {
 		struct segment *segment = alloc->segments[*array_at(&alloc->touched, uint32_t, i)];
 		if (!segment->record_dirty)
