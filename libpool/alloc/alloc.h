@@ -293,5 +293,7 @@ uint64_t space_available(const struct space *space, unsigned block_cells);
 void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand);
 /* As of now, the txg in sync included: only the floors are left, which belong to commits. */
 bool alloc_is_scarce(const struct alloc *alloc);
+/* Not even those that may be lent to data that was promised room elsewhere: commits need them for metadata. */
+bool alloc_is_short(const struct alloc *alloc);
 
 #endif

@@ -129,8 +129,8 @@ static uint64_t reserve_cells(const struct alloc *alloc, uint64_t usable_cells, 
 	return share < usable_cells ? share : usable_cells;
 }
 
-/* Segments that the pool could hold, that can be formed now, and of those the ones that are above the floors. */
-static void measure(const struct alloc *alloc, uint64_t *ret_total, uint64_t *ret_above)
+/* Segments that the pool could hold, those that can be formed now above the floors, and above what commits can't do without. */
+static void measure(const struct alloc *alloc, uint64_t *ret_total, uint64_t *ret_above, uint64_t *ret_spare)
 {
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
@@ -148,14 +148,23 @@ static void measure(const struct alloc *alloc, uint64_t *ret_total, uint64_t *re
 	(void)formable_cells(&alloc->geometry, available, available_count, &left);
 	uint64_t floor = floor_segments(alloc, *ret_total, &least);
 	*ret_above = left > floor ? left - floor : 0;
+	*ret_spare = left > least ? left - least : 0;
 }
 
 bool alloc_is_scarce(const struct alloc *alloc)
 {
-	uint64_t total, above;
+	uint64_t total, above, spare;
 
-	measure(alloc, &total, &above);
+	measure(alloc, &total, &above, &spare);
 	return above == 0;
+}
+
+bool alloc_is_short(const struct alloc *alloc)
+{
+	uint64_t total, above, spare;
+
+	measure(alloc, &total, &above, &spare);
+	return spare == 0;
 }
 
 /* The free segments above the floors, in thousandths of all, below which runs of so many rows are taken. */
@@ -165,11 +174,11 @@ static const struct {
 
 unsigned alloc_runs_least(const struct alloc *alloc)
 {
-	uint64_t total, above;
+	uint64_t total, above, spare;
 
 	if (alloc->runs.eager)
 		return 1;
-	measure(alloc, &total, &above);
+	measure(alloc, &total, &above, &spare);
 	for (unsigned i = 0; i < sizeof(ladder) / sizeof(ladder[0]); i++)
 		if (above * 1000 < total * ladder[i].share)
 			return ladder[i].rows;

@@ -366,7 +366,9 @@ void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, cons
 			alloc_segment_died(alloc, segment, alloc->sequence);
 		} else if (segment->record.state == SEGMENT_FULL && !alloc_segment_is_free(segment)) { /* one that is OPEN may die as a whole */
 			alloc_find_dying_summaries(alloc, segment);
-			alloc_batches_drop_dead(alloc, segment);
+			/* Who has it pinned finds the summaries of what he is about through any of their rows: another time. */
+			if (!segment->pins)
+				alloc_batches_drop_dead(alloc, segment);
 		}
 	}
 	alloc_runs_commit(alloc);

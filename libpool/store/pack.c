@@ -248,22 +248,23 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 
 /*
  * Where the next blocks go: with many free segments into one of them, with fewer into runs of dead rows, of which shorter ones will do
- * the fewer there are. What is left at last is for commits: the data that they have to place, metadata has SYS rows then.
+ * the fewer there are. Of what is left at last, data that was promised rows which are gone may have some, then rows that lack a column; the rest is
+ * for commits, whose metadata has SYS rows then.
  */
 static int stream_find_segment(struct store *store, struct stream *stream)
 {
-	bool scarce = alloc_is_scarce(store->alloc);
+	bool scarce = alloc_is_scarce(store->alloc), data = stream->class != CLASS_META;
 	int status = -ENOSPC;
 
 	if (runs_open(store, stream, scarce, false))
 		return 0;
-	if (!scarce || stream->class != CLASS_META)
+	if (!scarce || (data && !alloc_is_short(store->alloc)))
 		status = stream_open_segment(store, stream);
 	if (status != -ENOSPC)
 		return status;
-	bool found = (!scarce && runs_open(store, stream, true, false)) ||
-		     (stream->class != CLASS_META && runs_open(store, stream, true, true));
-	return found ? 0 : -ENOSPC;
+	if ((!scarce && runs_open(store, stream, true, false)) || (data && runs_open(store, stream, true, true)))
+		return 0;
+	return data ? stream_open_segment(store, stream) : -ENOSPC;
 }
 
 /* One stripe into the segment's runs; or, when none of its runs will do, the end of its use. */

@@ -231,6 +231,44 @@ static void test_stale(void **state)
 	alloc_free_all(pool.alloc);
 }
 
+/* ---- who has pinned a segment still finds the batches of what dies meanwhile ---- */
+
+static void test_index_under_a_pin(void **state)
+{
+	struct pool pool;
+	uint32_t id, found;
+
+	(void)state;
+	pool_open(&pool, 100);
+	id = full_segment(&pool);
+	struct segment *segment = alloc_segment(pool.alloc, id);
+	commit(&pool);
+	for (unsigned row = 10; row < 40; row++)
+		if (row % 10 < 4)
+			kill_row(&pool, id, row);
+	for (unsigned i = 0; i < 3; i++)
+		commit(&pool);
+	assert_true(find(&pool, 4, &found));
+	struct summary_range ranges[] = {{10, 4}, {20, 4}, {30, 4}};
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(alloc_run_take(pool.alloc, id, ranges[i].base, ranges[i].rows), 0);
+	batch(&pool, id, ranges, 3);
+	commit(&pool);
+	uint64_t txg = alloc_batch_find(segment, 20)->txg;
+	alloc_pin(segment);
+	for (unsigned row = 20; row < 24; row++)
+		kill_row(&pool, id, row);
+	commit(&pool);
+	assert_non_null(alloc_batch_find(segment, 20));
+	assert_int_equal(alloc_batch_find(segment, 20)->txg, txg);
+	alloc_unpin(pool.alloc, segment);
+	kill_row(&pool, id, 10);
+	commit(&pool);
+	assert_null(alloc_batch_find(segment, 20));
+	assert_int_equal(alloc_batch_find(segment, 11)->txg, txg);
+	alloc_free_all(pool.alloc);
+}
+
 /* ---- the cost of a search ---- */
 
 static void test_search(void **state)
@@ -329,7 +367,7 @@ static void test_index(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_two_commits), cmocka_unit_test(test_who_gives_none), cmocka_unit_test(test_stale),
+		cmocka_unit_test(test_two_commits), cmocka_unit_test(test_who_gives_none), cmocka_unit_test(test_stale), cmocka_unit_test(test_index_under_a_pin),
 		cmocka_unit_test(test_search),	    cmocka_unit_test(test_index),
 	};
 

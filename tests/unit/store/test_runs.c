@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Rows that were promised, and that a disk takes away before they are written: what commits need stays theirs. */
+#include "tests/unit/store/harness.h"
+
+static void fill_up(struct world *world)
+{
+	struct space space;
+
+	do {
+		world_begin(world);
+		for (unsigned i = 0; i < 100; i++)
+			world_place(world, CLASS_HOT, 2);
+		world_commit(world);
+		alloc_space(world->alloc, &space);
+	} while (space.free_segments > 14);
+}
+
+static void promise_breaks(struct world *world)
+{
+	struct space space;
+
+	fill_up(world);
+	world_begin(world);
+	for (size_t i = 0; i < world->blocks.count; i++)
+		if (i % 50)
+			world_kill(world, world_block(world, i));
+	world_commit(world);
+	for (unsigned i = 0; i < 3; i++) {
+		world_begin(world);
+		world_commit(world);
+	}
+	alloc_space(world->alloc, &space);
+	assert_true(row_space_cells(&space.rows, 2) > 2000);
+	/* Every segment has a column there. */
+	world_lose_disk(world, 0);
+	alloc_space(world->alloc, &space);
+	assert_int_equal(row_space_cells(&space.rows, 2), 0);
+	uint64_t before = space.free_segments;
+	world_begin(world);
+	for (unsigned i = 0; i < 900; i++)
+		world_place(world, CLASS_HOT, 2);
+	for (unsigned i = 0; i < 30; i++)
+		world_place(world, CLASS_META, 1);
+	world_commit(world);
+	alloc_space(world->alloc, &space);
+	assert_true(before > 8 && space.free_segments >= 4);
+	world_verify(world);
+}
+
+static void test_promise_breaks(void **state)
+{
+	struct world_options options = {.k = 2, .m = 1, .disks = 3, .seed = 7,
+					.disk_size = DATA_START + LABEL_AREA_SIZE + (UINT64_C(60) << 18)};
+	struct world *world = world_new(&options);
+
+	(void)state;
+	world_run(world, promise_breaks);
+	assert_int_equal(world->halts, 0);
+	world_free(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_promise_breaks)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
