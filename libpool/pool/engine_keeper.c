@@ -23,8 +23,8 @@ int engine_mos_put(struct engine *engine, unsigned object, const void *key, size
 	int result = tree_check(tree, key, key_length);
 
 	if (result == 0)
-		/* What an administrator sets is little, and may be what a full pool waits for: it comes out of the floors. */
-		result = core_hold_own(engine->core, value && object != MOS_PROPERTIES ? ENGINE_SMALL_CELLS : 0, &txg);
+		/* What an administrator sets or starts is little, and may be what a full pool waits for: it comes out of the floors. */
+		result = core_hold_own(engine->core, value && object != MOS_PROPERTIES && object != MOS_JOBS ? ENGINE_SMALL_CELLS : 0, &txg);
 	if (result < 0)
 		return result;
 	if (value)

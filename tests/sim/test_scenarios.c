@@ -471,8 +471,8 @@ static void full_body(struct world *world)
 	open_pool(world);
 	struct model_volume *large = clients_create(world, "large", 512 * MIB, 65536, BLOCK_COMPRESS_OFF);
 
-	fill_until(world, large, 85);
-	if (percent_used(world) < 80)
+	fill_until(world, large, 51);
+	if (percent_used(world) < 48)
 		world_fail(world, "%u %% in use are all there is room for", percent_used(world));
 	sim_disk_vanish(world->set->disks[1], SIM_CRASH_ANY);
 	struct model_volume *more = clients_create(world, "more", 512 * MIB, 65536, BLOCK_COMPRESS_OFF);
@@ -489,7 +489,7 @@ static void full_body(struct world *world)
 	for (unsigned i = 0; i < 3; i++)
 		clients_commit(world, true);
 	full = world->statistics.no_space;
-	fill_until(world, large, 50);
+	fill_until(world, large, 30);
 	if (world->statistics.no_space != full)
 		world_fail(world, "an emptied pool has no room: %u %% in use", percent_used(world));
 	clients_check_all(world);
@@ -501,7 +501,7 @@ static void nearly_full_pool_loses_a_disk(void)
 	static const struct { unsigned disks, k, m; } pools[] = {{6, 4, 2}, {4, 2, 1}, {3, 1, 1}};
 
 	for (unsigned i = 0; i < 3; i++) {
-		struct world *world = machine("a pool at 85 % loses a disk, is filled and emptied", pools[i].disks, pools[i].k, pools[i].m);
+		struct world *world = machine("a pool that is half full loses a disk, is filled and emptied", pools[i].disks, pools[i].k, pools[i].m);
 
 		suspect(world, 1);
 		boot(world, full_body);

@@ -434,7 +434,7 @@ static void full_body(struct world *world)
 		world->set->disks[i]->latency.trim_ns = 300 * NS_PER_MS;
 	uint64_t with = fill_up(world, without - 12 * MIB);
 
-	if (with + MIB < without || without < 20 * MIB)
+	if (with + 4 * MIB < without || without < 20 * MIB)
 		world_fail(world, "%" PRIu64 " bytes fit, with trims %" PRIu64, without, with);
 	printf("%" PRIu64 " bytes fit, with trims %" PRIu64 "\n", without, with);
 	close_pool(world);
