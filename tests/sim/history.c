@@ -61,6 +61,8 @@ static void open_pool(struct world *world, bool with_engine)
 	struct pool_error error = {0};
 
 	world->doing = "import";
+	/* What the verification heals hides what the engine forgot: in half of the histories there is none. */
+	world->no_verify = world->plan.seed % 2;
 	world_expect(world, world_import(world, with_engine, &error), &error, "import");
 	world_note_members(world);
 	world->doing = "recovery";

@@ -211,6 +211,9 @@ void sim_disk_release_hung(struct sim_disk *disk, bool with_effect)
 		struct sim_request *request = container_of(hung.next, struct sim_request, node);
 
 		request->hung = false;
+		/* If the power goes just now it stays in flight. */
+		list_remove(&request->node);
+		list_push_back(&disk->state->in_flight, &request->node);
 		sim_request_end(request, with_effect ? 0 : -EIO);
 	}
 }

@@ -105,6 +105,8 @@ enum world_end world_boot(struct world *world, void (*body)(struct world *world)
 	/* The next owner gets the locks of disks when they have finished with what the last one asked for. */
 	for (unsigned i = 0; i < world->set->count && end != WORLD_POWER_CUT; i++)
 		sim_disk_release_hung(world->set->disks[i], sim_random_below(&world->random, 2));
+	if (world->set->powered_off)
+		end = WORLD_POWER_CUT;
 	sim_disks_provider_free(world->provider);
 	if (result)
 		rt_abandon(world->rt);
