@@ -195,17 +195,28 @@ int uberblock_commit(struct core *core, struct uberblock *uberblock)
 	return status == -ENOMEM ? -ENOMEM : -POOL_EHALTED;
 }
 
+static bool is_empty(const uint8_t *raw)
+{
+	for (size_t i = 0; i < UBERBLOCK_SIZE; i++)
+		if (raw[i])
+			return false;
+	return true;
+}
+
 /*
  * The slots of one area; `size` is what the disk had when it was labelled, which says where area B is. What can't be read as a
- * whole is read slot by slot, unless the disk doesn't answer at all: -ETIMEDOUT.
+ * whole is read slot by slot, unless the disk doesn't answer at all: -ETIMEDOUT. *ret_doubtful: not all that was read is an uberblock
+ * or nothing, or it is all nothing.
  */
 static int scan_area(struct disk *disk, const struct label *label, unsigned area, struct buffer *buffer, struct uberblock *uberblock,
-		     int (*visit)(void *argument, const struct uberblock *uberblock), void *argument)
+		     int (*visit)(void *argument, const struct uberblock *uberblock), void *argument, bool *ret_doubtful)
 {
 	uint64_t offset = label_area_offset(label->size, area) + UBERBLOCK_OFFSET;
 	uint64_t length = (uint64_t)UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE;
 	int whole = disk_read(disk, offset, length, buffer, 0), status;
+	unsigned found = 0;
 
+	*ret_doubtful = false;
 	if (whole == -ETIMEDOUT || whole == -ENOMEM)
 		return whole;
 	for (unsigned slot = 0; slot < UBERBLOCK_COMMIT_SLOTS; slot++) {
@@ -217,13 +228,30 @@ static int scan_area(struct disk *disk, const struct label *label, unsigned area
 			if (status < 0)
 				continue;
 		}
-		if (uberblock_decode(buffer->data + at, &label->pool, &label->disk, slot, uberblock) < 0)
+		if (uberblock_decode(buffer->data + at, &label->pool, &label->disk, slot, uberblock) < 0) {
+			*ret_doubtful |= !is_empty(buffer->data + at);
 			continue;
+		}
+		found++;
 		status = visit(argument, uberblock);
 		if (status != 0)
 			return status;
 	}
+	*ret_doubtful |= found == 0;
 	return 0;
+}
+
+/*
+ * An uberblock that is overlooked may be the only one of its txg, and what the import then writes takes its rows; another import that does see it
+ * would choose it. So what looks wrong is read twice: it may have been the read.
+ */
+static int scan_area_twice(struct disk *disk, const struct label *label, unsigned area, struct buffer *buffer, struct uberblock *uberblock,
+			   int (*visit)(void *argument, const struct uberblock *uberblock), void *argument)
+{
+	bool doubtful;
+	int status = scan_area(disk, label, area, buffer, uberblock, visit, argument, &doubtful);
+
+	return status == 0 && doubtful ? scan_area(disk, label, area, buffer, uberblock, visit, argument, &doubtful) : status;
 }
 
 int uberblocks_scan(struct disk *disk, const struct label *label, int (*visit)(void *argument, const struct uberblock *uberblock),
@@ -236,7 +264,7 @@ int uberblocks_scan(struct disk *disk, const struct label *label, int (*visit)(v
 	unsigned areas = label->size >= DISK_SIZE_MIN && label->size <= disk->info.size ? 2 : 1;
 
 	for (unsigned area = 0; area < areas && status == 0; area++)
-		status = scan_area(disk, label, area, buffer, uberblock, visit, argument);
+		status = scan_area_twice(disk, label, area, buffer, uberblock, visit, argument);
 	free(uberblock);
 	buffer_unref(buffer);
 	return status;
