@@ -198,9 +198,9 @@ class Clients(PoolctlCase):
         self.assertLess(self.memory(), 400 * MIB)
 
     def test_floods(self):
-        """Many requests at once are all answered, in pieces of eight."""
+        """Many requests at once are all answered, in pieces of eight. (As many as a socket holds: who sends more has to read.)"""
         client = self.control()
-        numbers = {client.send("hello") for _ in range(500)}
+        numbers = {client.send("hello") for _ in range(200)}
         seen = set()
         while seen != numbers:
             seen.add(client.receive()["id"])
