@@ -218,7 +218,7 @@ int stream_fill(struct stream *stream, struct stripe *stripe, unsigned cells, bo
 struct stripe *stream_stripe(struct store *store, struct stream *stream, unsigned base, unsigned height);
 
 /* run_pack.c */
-/* A segment whose runs of dead rows are as long as is asked for now; `scarce`: of any length. False: none. */
+/* A segment whose runs of dead rows are as long as alloc_runs_least says; `scarce`: of any length. False: none. */
 bool runs_open(struct store *store, struct stream *stream, bool scarce, bool lacking);
 /* No more of that segment in this txg, if `spent`. The batch is closed. */
 void runs_drop(struct store *store, struct stream *stream, bool spent);
