@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "libpool/base/buffer.h"
+#include "libpool/block/compress.h"
 #include "libpool/txg/internal.h"
 
 /* One round of writing something to disks; buffers are made before, so that it is the disk's fault if a write fails. */
@@ -195,14 +196,6 @@ int uberblock_commit(struct core *core, struct uberblock *uberblock)
 	return status == -ENOMEM ? -ENOMEM : -POOL_EHALTED;
 }
 
-static bool is_empty(const uint8_t *raw)
-{
-	for (size_t i = 0; i < UBERBLOCK_SIZE; i++)
-		if (raw[i])
-			return false;
-	return true;
-}
-
 /*
  * The slots of one area; `size` is what the disk had when it was labelled, which says where area B is. What can't be read as a
  * whole is read slot by slot, unless the disk doesn't answer at all: -ETIMEDOUT. *ret_doubtful: not all that was read is an uberblock
@@ -229,7 +222,7 @@ static int scan_area(struct disk *disk, const struct label *label, unsigned area
 				continue;
 		}
 		if (uberblock_decode(buffer->data + at, &label->pool, &label->disk, slot, uberblock) < 0) {
-			*ret_doubtful |= !is_empty(buffer->data + at);
+			*ret_doubtful |= !content_is_zero(buffer->data + at, UBERBLOCK_SIZE);
 			continue;
 		}
 		found++;
