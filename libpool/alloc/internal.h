@@ -105,6 +105,15 @@ static inline size_t cell_bit(const struct alloc *alloc, unsigned column, unsign
 	return (size_t)column * alloc->geometry.rows + row;
 }
 
+/* Of a segment that has bits. */
+static inline bool row_is_live(const struct alloc *alloc, const struct segment *segment, unsigned row)
+{
+	for (unsigned c = 0; c < segment->bits_k; c++)
+		if (bitmap_get(segment->bits, cell_bit(alloc, c, row)))
+			return true;
+	return false;
+}
+
 /* So many cells more are live. */
 static inline void count_cells(struct alloc *alloc, struct segment *segment, int64_t cells)
 {

@@ -50,21 +50,13 @@ void alloc_runs_release(struct run_index *runs)
 
 /* ---- which rows are dead ---- */
 
-static bool row_is_dead(const struct alloc *alloc, const struct segment *segment, unsigned row)
-{
-	for (unsigned c = 0; c < segment->bits_k; c++)
-		if (bitmap_get(segment->bits, cell_bit(alloc, c, row)))
-			return false;
-	return true;
-}
-
 void alloc_rows_defer(struct alloc *alloc, const struct segment *segment, unsigned row, unsigned rows, uint64_t sequence)
 {
 	unsigned end = row + rows;
 
 	while (segment->bits && row < end) {
 		unsigned stop = row;
-		while (stop < end && row_is_dead(alloc, segment, stop))
+		while (stop < end && !row_is_live(alloc, segment, stop))
 			stop++;
 		if (stop == row) {
 			row++;
@@ -93,7 +85,7 @@ static void rows_set_dead(struct alloc *alloc, struct segment *segment, unsigned
 	if (!segment->bits || segment->released || segment->busy || segment->record.state == SEGMENT_LOG || !need_dead(alloc, segment))
 		return;
 	for (unsigned r = row; r < row + rows && r < segment->record.rows_used; r++)
-		if (row_is_dead(alloc, segment, r) && !bitmap_get(segment->dead, r)) {
+		if (!row_is_live(alloc, segment, r) && !bitmap_get(segment->dead, r)) {
 			bitmap_set(segment->dead, r);
 			segment->dead_rows++;
 		}

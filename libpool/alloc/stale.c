@@ -75,14 +75,6 @@ void alloc_stale_drop_disk(struct alloc *alloc, unsigned disk)
 	alloc->stale.count = kept;
 }
 
-static bool row_is_live(const struct alloc *alloc, const struct segment *segment, unsigned row)
-{
-	for (unsigned c = 0; c < segment->bits_k; c++)
-		if (bitmap_get(segment->bits, cell_bit(alloc, c, row)))
-			return true;
-	return false;
-}
-
 /* That is still the batch's which was meant: another one may have been given the rows. */
 static bool has_live_row(const struct alloc *alloc, const struct stale_record *stale)
 {
