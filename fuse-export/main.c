@@ -163,6 +163,7 @@ static int mount_all(struct program *program)
 		if (mounts_add(&program->mounts, program->sources[i].dataset, path, &program->options, &error) < 0)
 			return failed(point, &error);
 	}
+	mounts_started(&program->mounts);
 	return 0;
 }
 
@@ -286,11 +287,13 @@ static int run(struct program *program, int starter)
 		return 1;
 	}
 	pthread_mutex_init(&program->mounts.lock, NULL);
+	program->mounts.starting = true;
 	code = import_pool(program);
-	if (code == 0)
-		code = mount_all(program);
+	/* Clients come as soon as they see a mount. */
 	if (code == 0)
 		code = serve_control(program);
+	if (code == 0)
+		code = mount_all(program);
 	if (code == 0) {
 		sd_notify(0, "READY=1");
 		if (starter >= 0)

@@ -241,6 +241,13 @@ int mounts_add(struct mounts *mounts, const char *dataset, const char *directory
 	return code < 0 ? code : count;
 }
 
+void mounts_started(struct mounts *mounts)
+{
+	pthread_mutex_lock(&mounts->lock);
+	mounts->starting = false;
+	pthread_mutex_unlock(&mounts->lock);
+}
+
 /* ---- changes ---- */
 
 /* Of volumes the kernel alone keeps those that aren't opened for writing yet. */
@@ -328,7 +335,7 @@ int mounts_remove(struct mounts *mounts, const char *directory, bool *ret_last, 
 	if (code == 0 && count == 0)
 		code = mount_fail(error, -ENOENT, "no file system of pool %s is mounted at %s", mounts->pool_name, directory);
 	/* Who is told so counts on it: no other comes. */
-	*ret_last = code >= 0 && !mounts->first && !mounts->keeps;
+	*ret_last = code >= 0 && !mounts->first && !mounts->keeps && !mounts->starting;
 	mounts->closing |= *ret_last;
 	leave(mounts);
 	return code < 0 ? code : count;

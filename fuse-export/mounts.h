@@ -11,12 +11,15 @@ struct mounts {
 	char pool_name[LIBPOOL_NAME_MAX + 1];
 	struct session *first; /* the newest */
 	bool keeps;            /* the process stays when nothing is mounted */
+	bool starting;	       /* more is about to be mounted */
 	bool closing, used;    /* used: something was to be mounted */
 	int ended;             /* an eventfd: a mount has ended, or a request has */
 };
 
 /* The dataset ("": the pool) with all that lies in it, beneath `directory`; all or nothing. The number of mounts, or a negative code. */
 int mounts_add(struct mounts *mounts, const char *dataset, const char *directory, const struct mount_options *options, struct libpool_error *error);
+/* What the process was started with is mounted. */
+void mounts_started(struct mounts *mounts);
 /* Other options for what is mounted there. */
 int mounts_change(struct mounts *mounts, const char *directory, const struct mount_options *options, struct libpool_error *error);
 /* What is mounted there, and beneath. The number of mounts, or a negative code: -EBUSY, -ENOENT. */

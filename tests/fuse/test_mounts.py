@@ -360,6 +360,42 @@ class Mounts(unittest.TestCase):
         self.poolctl("unmount", self.path("b/in"))
         self.ended()
 
+    def test_served_as_soon_as_seen(self):
+        """Between the first mount and the last, which waits for a directory that doesn't answer: clients are answered, and may unmount."""
+        os.mkdir(self.path("u"))
+        self.poolctl("create", "u", "single", self.path("disks", "u0"), "--create-size", "128M")
+        self.poolctl("dataset", "create", "u/one")
+        self.poolctl("mount", "u/one", self.path("u"))
+        os.mkdir(self.path("u", "point"))
+        self.poolctl("unmount", self.path("u"))
+        pid = self.document("mount", "u/one", self.path("u"))["pid"]
+        for foreground in (True, False):
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                starter = subprocess.Popen([self.path("bin", "libpool-fuse"), *(["-f"] if foreground else []), "-n", "t/other", self.path("a"),
+                                            "t/home/anna/deep", self.path("u", "point")], env=self.environment)
+                limit = time.monotonic() + 60
+                while "a" not in self.sources():
+                    self.assertLess(time.monotonic(), limit)
+                    time.sleep(0.001)
+                self.poolctl("status", "t", says="libpool-fuse")
+                # It isn't the last: another comes.
+                self.poolctl("unmount", self.path("a"))
+                self.assertEqual(self.sources(), {"u": "u/one"})
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            limit = time.monotonic() + 60
+            while self.sources().get("u/point") != "t/home/anna/deep":
+                self.assertLess(time.monotonic(), limit)
+                time.sleep(0.02)
+            self.poolctl("unmount", self.path("u", "point"))
+            self.assertEqual(starter.wait(timeout=60), 0)
+            # What the kernel knows of the directory it doesn't ask for again.
+            self.poolctl("unmount", self.path("u"))
+            pid = self.document("mount", "u/one", self.path("u"))["pid"]
+        self.poolctl("unmount", self.path("u"))
+        self.ended()
+
     def test_same_name(self):
         """A pool of the same name, whose process keeps its sockets elsewhere, is somebody else's."""
         mine = self.environment
