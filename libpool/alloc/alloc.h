@@ -68,10 +68,12 @@ struct segment {
 	uint64_t *dead;      /* rows that may be written again; NULL: none */
 	uint16_t dead_rows, dead_longest; /* as many; the longest run, while it is listed */
 	uint16_t runs_given; /* in the txg in sync */
-	bool runs_ready;     /* FULL as of the last commit */
+	bool runs_ready;     /* the last commit has it as FULL: not only the txg in sync */
 	bool runs_giving;    /* to a stream, in the txg in sync */
 	bool runs_spent;     /* nothing is left that anybody could use in the txg in sync */
-	bool runs_counted, runs_changed;
+	bool runs_changed;
+	struct row_space *runs_counted; /* in what its runs are counted; NULL: nowhere */
+	bool entries_unsure; /* some of `batches` may be dead, whatever the txg in sync frees: all are looked at when it is touched next */
 };
 
 struct alloc_disk {
@@ -150,11 +152,14 @@ void alloc_runs_give_up(struct alloc *alloc, uint32_t id, bool spent);
 unsigned alloc_run_next(const struct alloc *alloc, uint32_t id, unsigned from, unsigned least, unsigned *ret_rows);
 /* The shortest run of at least *rows rows; else the longest, and its length. */
 unsigned alloc_run_tightest(const struct alloc *alloc, uint32_t id, unsigned *rows);
-/* Rows of such a run: nobody else gets them in this txg. 0 or -ENOMEM. */
+/* Rows of such a run: nobody else gets them in this txg. Until they are in a batch, nothing is placed there. 0 or -ENOMEM. */
 int alloc_run_take(struct alloc *alloc, uint32_t id, unsigned row, unsigned rows);
 uint64_t alloc_runs_looks(const struct alloc *alloc); /* at segments, of all searches */
 /* For tests: dead rows first, however many free segments there are. */
 void alloc_set_eager_reuse(struct alloc *alloc, bool eager);
+/* Whether those that would lack a column are promised too, when there are no others (the default). */
+void alloc_set_lacking_promised(struct alloc *alloc, bool promised);
+bool alloc_lacking_promised(const struct alloc *alloc);
 /* Entries in the index of a segment that gives rows; what its own batches make is apart from it. */
 #define ALLOC_BATCHES_REUSED 128u
 

@@ -99,6 +99,8 @@ static int entry_cut(struct alloc *alloc, uint32_t id, size_t at, unsigned base,
 		return -ENOMEM;
 	slot_remove(segment, at);
 	old.flags &= (uint16_t)~BATCH_IN_MAP;
+	/* What is left of it may be rows that were dead before. */
+	segment->entries_unsure |= !segment->busy && (end < old_end || old.base < base);
 	if (end < old_end) {
 		struct batch_index right = old;
 		right.base = (uint16_t)end;

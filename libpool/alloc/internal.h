@@ -42,13 +42,14 @@ struct map_deletion {
 };
 
 #define RUN_GROUPS 6u /* metadata, hot, cold: whole, and lacking columns */
-#define RUN_LOGS 13u
+#define RUN_LOGS 13u      /* of rows */
+#define RUN_CELL_LOGS 17u /* of their cells */
 
 struct run_index {
-	struct list lists[RUN_GROUPS][RUN_LOGS][RUN_LOGS]; /* by log2 of the dead rows, and of the longest run */
-	struct row_space space;
+	struct list lists[RUN_GROUPS][RUN_LOGS][RUN_CELL_LOGS]; /* by log2 of the dead rows, and of the longest run's cells */
+	struct row_space space[2]; /* in rows that get all their columns, and in those that lack some */
 	uint64_t looks;
-	bool eager;
+	bool eager, promises_lacking;
 	struct array taken;   /* struct cell_extent: rows given out in the txg in sync, of no column */
 	struct array changed; /* uint32_t: segments to be listed again */
 };
@@ -142,8 +143,6 @@ int alloc_batch_insert(struct alloc *alloc, uint32_t id, const struct batch_inde
 int alloc_batch_trim(struct alloc *alloc, uint32_t id, unsigned base, unsigned rows);
 void alloc_batches_drop(struct alloc *alloc, uint32_t id);
 void alloc_batch_remove_summary(struct alloc *alloc, uint32_t id, uint64_t summary_dva, uint64_t txg);
-/* Entries of rows that are all dead: nobody asks for them any more. */
-void alloc_batches_drop_dead(struct alloc *alloc, struct segment *segment);
 
 /* Sets or clears the bits of a run; returns how many changed. */
 size_t alloc_bits_set(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows);
@@ -173,8 +172,11 @@ void alloc_runs_list_all(struct alloc *alloc);
 void alloc_rows_drop(struct alloc *alloc, struct segment *segment);
 void alloc_runs_list(struct alloc *alloc, struct segment *segment);
 void alloc_runs_unlist(struct alloc *alloc, struct segment *segment);
-void alloc_segment_died(struct alloc *alloc, struct segment *segment, uint64_t sequence);
 void alloc_stale_drop_dead(struct alloc *alloc);
+/* dying.c: batches in which nothing but the summary is live, whose summaries the next txg frees, and entries of rows that are all dead. */
 void alloc_find_dying_summaries(struct alloc *alloc, struct segment *segment);
+void alloc_segment_died(struct alloc *alloc, struct segment *segment, uint64_t sequence);
+/* Those that the commit which has just been applied left so. */
+void alloc_find_dying(struct alloc *alloc);
 
 #endif

@@ -339,7 +339,7 @@ static int finish_live(struct alloc *alloc, struct segment *segment)
 		return 0;
 	if (!segment->busy)
 		alloc_rows_find(alloc, segment);
-	segment->runs_ready = segment->record.state == SEGMENT_FULL;
+	segment->runs_ready = segment->entries_unsure = segment->record.state == SEGMENT_FULL;
 	if (segment->runs_ready)
 		alloc_find_dying_summaries(alloc, segment);
 	return claim_columns(alloc, segment);

@@ -36,8 +36,9 @@ void alloc_runs_init(struct run_index *runs)
 {
 	for (unsigned group = 0; group < RUN_GROUPS; group++)
 		for (unsigned i = 0; i < RUN_LOGS; i++)
-			for (unsigned j = 0; j < RUN_LOGS; j++)
+			for (unsigned j = 0; j < RUN_CELL_LOGS; j++)
 				list_init(&runs->lists[group][i][j]);
+	runs->promises_lacking = true;
 	array_init(&runs->taken, sizeof(struct cell_extent));
 	array_init(&runs->changed, sizeof(uint32_t));
 }
@@ -168,19 +169,21 @@ static unsigned run_at(const struct alloc *alloc, const struct segment *segment,
 	return (unsigned)row;
 }
 
-/* Adds the runs of the segment to what can be promised, or takes them away; the longest one. */
-static unsigned count_runs(struct alloc *alloc, const struct segment *segment, int sign)
+/* Adds the runs of the segment to what can be promised, or takes them away; the longest one. space NULL: for that alone. */
+static unsigned count_runs(const struct alloc *alloc, const struct segment *segment, struct row_space *space, int sign)
 {
-	struct row_space *space = &alloc->runs.space;
 	unsigned longest = 0, rows;
 
 	for (unsigned row = 1; (row = run_at(alloc, segment, row, &rows)) != 0; row += rows) {
 		unsigned cells = rows * segment->record.k;
-		space->cells[log2_floor(cells)] += sign * (int64_t)cells;
-		space->runs[log2_floor(cells)] += sign;
+		if (space) {
+			space->cells[log2_floor(cells)] += sign * (int64_t)cells;
+			space->runs[log2_floor(cells)] += sign;
+		}
 		longest = rows > longest ? rows : longest;
 	}
-	space->summary_cells += sign * (int64_t)segment->record.k * (1 + segment->dead_rows / 16);
+	if (space)
+		space->summary_cells += sign * (int64_t)segment->record.k * (1 + segment->dead_rows / 16);
 	return longest;
 }
 
@@ -190,8 +193,8 @@ void alloc_runs_unlist(struct alloc *alloc, struct segment *segment)
 		return;
 	list_remove(&segment->runs_node);
 	if (segment->runs_counted)
-		(void)count_runs(alloc, segment, -1);
-	segment->runs_counted = false;
+		(void)count_runs(alloc, segment, segment->runs_counted, -1);
+	segment->runs_counted = NULL;
 }
 
 void alloc_runs_list(struct alloc *alloc, struct segment *segment)
@@ -201,13 +204,11 @@ void alloc_runs_list(struct alloc *alloc, struct segment *segment)
 	alloc_runs_unlist(alloc, segment);
 	if (group == GROUP_NONE)
 		return;
-	unsigned longest = count_runs(alloc, segment, 1);
-	/* Metadata has SYS rows when there are no segments for it; rows that would lack a column are promised to nobody. */
-	segment->runs_counted = group > 1 && group % 2 == 0;
-	if (!segment->runs_counted)
-		(void)count_runs(alloc, segment, -1);
-	segment->dead_longest = (uint16_t)longest;
-	list_push_back(&alloc->runs.lists[group][log2_floor(segment->dead_rows)][log2_floor(longest)], &segment->runs_node);
+	/* Metadata has SYS rows when there are no segments for it: nobody is promised these. */
+	segment->runs_counted = group > 1 ? &alloc->runs.space[group % 2] : NULL;
+	segment->dead_longest = (uint16_t)count_runs(alloc, segment, segment->runs_counted, 1);
+	unsigned cells = (unsigned)segment->dead_longest * segment->record.k;
+	list_push_back(&alloc->runs.lists[group][log2_floor(segment->dead_rows)][log2_floor(cells)], &segment->runs_node);
 }
 
 void alloc_runs_settle(struct alloc *alloc)
@@ -272,14 +273,16 @@ bool alloc_runs_find(struct alloc *alloc, enum segment_class class, bool lacking
 {
 	unsigned group = 2 * (class == CLASS_META ? 0 : class == CLASS_HOT ? 1 : 2) + lacking;
 
-	/* A run that is surely long enough lies in the lists from `sure` on, one that may be in that before. */
-	unsigned sure = log2_ceiling(rows), least = log2_floor(rows);
+	unsigned least = log2_floor(cells > rows ? cells : rows);
+	/*
+	 * A run with room for the block surely lies in the lists from the next power of two on, one that may have it in that before. What is
+	 * promised (row_space_cells) lies in the former: no number of looks keeps it from being found, whatever k is.
+	 */
 	for (unsigned i = RUN_LOGS; i-- > 0;)
-		for (unsigned j = RUN_LOGS; j-- > least;) {
+		for (unsigned j = RUN_CELL_LOGS; j-- > least;) {
 			struct segment *segment = find_in(alloc, &alloc->runs.lists[group][i][j], rows, cells);
 			if (!segment)
 				continue;
-			POOL_CHECK(j < sure || segment->dead_longest >= rows);
 			alloc_runs_unlist(alloc, segment);
 			segment->runs_giving = true;
 			alloc_touch(alloc, segment->id);
@@ -341,7 +344,6 @@ int alloc_run_take(struct alloc *alloc, uint32_t id, unsigned row, unsigned rows
 		return -ENOMEM;
 	alloc_rows_forget(segment, row, rows);
 	segment->runs_given++;
-	segment->placed_in_txg = true;
 	alloc_touch(alloc, id);
 	return 0;
 }
@@ -354,6 +356,16 @@ uint64_t alloc_runs_looks(const struct alloc *alloc)
 void alloc_set_eager_reuse(struct alloc *alloc, bool eager)
 {
 	alloc->runs.eager = eager;
+}
+
+void alloc_set_lacking_promised(struct alloc *alloc, bool promised)
+{
+	alloc->runs.promises_lacking = promised;
+}
+
+bool alloc_lacking_promised(const struct alloc *alloc)
+{
+	return alloc->runs.promises_lacking;
 }
 
 uint64_t row_space_cells(const struct row_space *space, unsigned block_cells)

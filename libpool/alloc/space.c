@@ -193,6 +193,21 @@ uint64_t space_available(const struct space *space, unsigned block_cells)
 	return cells < space->limit_cells ? cells : space->limit_cells;
 }
 
+/* What runs have room for that may be promised. */
+static struct row_space promised_rows(const struct run_index *runs)
+{
+	struct row_space sum = runs->space[0];
+
+	if (!runs->promises_lacking)
+		return sum;
+	for (unsigned i = 0; i < ROW_SPACE_LOGS; i++) {
+		sum.cells[i] += runs->space[1].cells[i];
+		sum.runs[i] += runs->space[1].runs[i];
+	}
+	sum.summary_cells += runs->space[1].summary_cells;
+	return sum;
+}
+
 static uint64_t deferred_row_cells(const struct alloc *alloc)
 {
 	uint64_t cells = 0;
@@ -271,7 +286,7 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	if (space.free_segments < least)
 		space.missing_cells = (least - space.free_segments) * per_segment;
 	space.limit_cells = limit > space.live_cells ? limit - space.live_cells : 0;
-	space.rows = alloc->runs.space;
+	space.rows = promised_rows(&alloc->runs);
 	space.deferred_cells = deferred_row_cells(alloc);
 	space.available_cells = space_available(&space, BLOCK_CELLS_MAX);
 	*ret_space = space;

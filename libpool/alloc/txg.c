@@ -75,6 +75,7 @@ int alloc_txg_batch(struct alloc *alloc, uint32_t id, const struct summary_range
 	for (size_t i = 0; i < unused_count; i++)
 		if (array_push(&alloc->txg_unused, &unused[i]) < 0)
 			return -ENOMEM;
+	alloc->segments[id]->placed_in_txg = true;
 	alloc_touch(alloc, id);
 	return array_push(&alloc->txg_batches, &batch);
 }
@@ -203,83 +204,6 @@ size_t alloc_txg_record_bytes(const struct alloc *alloc)
 	return bytes + frees * 8 + (frees / 1000 + 1) * 8 + alloc->stale.count * 32; /* a head for each 1000 */
 }
 
-/* Live cells in an entry's rows; not all of them, when they are more than `enough`. */
-static size_t entry_live(const struct alloc *alloc, const struct segment *segment, const struct batch_index *batch, size_t enough)
-{
-	size_t live = 0;
-
-	for (unsigned c = 0; c < segment->bits_k && live <= enough; c++)
-		live += bitmap_count(segment->bits, cell_bit(alloc, c, batch->base), batch->rows);
-	return live;
-}
-
-/* Whether nothing but the summary is live of the batch; `own` is what is in the entry that has the summary. */
-static bool batch_is_dead(const struct alloc *alloc, const struct segment *segment, const struct batch_index *batch, size_t own)
-{
-	size_t live = own;
-
-	for (size_t i = 0; i < segment->batch_count && live <= batch->summary_cells; i++) {
-		const struct batch_index *part = &segment->batches[i];
-		if (part != batch && part->summary_dva == batch->summary_dva && part->txg == batch->txg)
-			live += entry_live(alloc, segment, part, batch->summary_cells);
-	}
-	return live <= batch->summary_cells;
-}
-
-/* Batches in which nothing but the summary is live: the next txg frees the summary. */
-void alloc_find_dying_summaries(struct alloc *alloc, struct segment *segment)
-{
-	for (size_t i = 0; i < segment->batch_count; i++) {
-		struct batch_index *batch = &segment->batches[i];
-		struct dva dva = dva_unpack(batch->summary_dva);
-		unsigned first_row = dva.base + dva.offset % dva.height;
-		if (!segment->bits || batch->flags & BATCH_DYING || first_row < batch->base ||
-		    first_row >= (unsigned)batch->base + batch->rows)
-			continue;
-		if (!batch_is_dead(alloc, segment, batch, entry_live(alloc, segment, batch, batch->summary_cells)))
-			continue;
-		struct cell_run runs[COLUMNS_MAX];
-		unsigned count = dva_runs(dva, batch->summary_cells, runs);
-		for (unsigned r = 0; r < count; r++) {
-			struct cell_extent extent = { segment->id, (uint8_t)runs[r].column, runs[r].row, runs[r].rows };
-			if (array_push(&alloc->summaries_due, &extent) < 0)
-				return; /* stays: found again with the next change of the segment */
-		}
-		batch->flags |= BATCH_DYING;
-	}
-}
-
-void alloc_batches_drop_dead(struct alloc *alloc, struct segment *segment)
-{
-	for (size_t i = segment->batch_count; segment->bits && i-- > 0;)
-		if (entry_live(alloc, segment, &segment->batches[i], 0) == 0)
-			(void)alloc_batch_trim(alloc, segment->id, segment->batches[i].base, segment->batches[i].rows);
-}
-
-/*
- * A segment without live cells: its AUs are released, and its summaries are freed by the next txg, the one that takes its
- * batches out of the batch map. An import between the two knows the summaries from the map; after it, from the log.
- */
-void alloc_segment_died(struct alloc *alloc, struct segment *segment, uint64_t sequence)
-{
-	alloc_release_columns(alloc, segment->id, sequence);
-	for (size_t i = 0; i < segment->batch_count; i++) {
-		struct batch_index *batch = &segment->batches[i];
-		struct dva dva = dva_unpack(batch->summary_dva);
-		unsigned first_row = dva.base + dva.offset % dva.height;
-		if (batch->flags & BATCH_DYING || first_row < batch->base || first_row >= (unsigned)batch->base + batch->rows)
-			continue;
-		struct cell_run runs[COLUMNS_MAX];
-		unsigned count = dva_runs(dva, batch->summary_cells, runs);
-		for (unsigned r = 0; r < count; r++) {
-			struct cell_extent extent = { segment->id, (uint8_t)runs[r].column, runs[r].row, runs[r].rows };
-			if (array_push(&alloc->summaries_due, &extent) < 0)
-				POOL_CHECK(!"out of memory in the allocation state");
-		}
-		batch->flags |= BATCH_DYING;
-	}
-}
-
 static void apply_frees(struct alloc *alloc)
 {
 	for (size_t i = 0; i < alloc->txg_frees.count; i++) {
@@ -319,6 +243,7 @@ static void apply_batches(struct alloc *alloc)
 		if (alloc_apply_batch(alloc, batch->segment, ranges, batch->range_count, unused, batch->unused_count) < 0)
 			POOL_CHECK(!"out of memory in the allocation state");
 		count_cells(alloc, segment, (int64_t)cells);
+		segment->entries_unsure |= batch->unused_count > 0;
 		/* Rows of blocks that the log had, and that were superseded before they were taken. */
 		for (uint32_t u = 0; u < batch->unused_count && !segment->busy; u++)
 			alloc_rows_defer(alloc, segment, unused[u].row, unused[u].rows, alloc->sequence);
@@ -357,20 +282,7 @@ void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, cons
 		alloc_page_mark(alloc, true, id, alloc->txg);
 	}
 	alloc->txg = 0; /* what is released below counts as freed by this commit */
-	for (size_t i = 0; i < alloc->touched.count; i++) {
-		struct segment *segment = alloc->segments[*array_at(&alloc->touched, uint32_t, i)];
-		if (segment->record.state == SEGMENT_SYS)
-			alloc_find_dying_summaries(alloc, segment);
-		else if (segment->record.state != SEGMENT_NONE && alloc_segment_is_free(segment) && !segment->pins &&
-			 !segment->released) {
-			alloc_segment_died(alloc, segment, alloc->sequence);
-		} else if (segment->record.state == SEGMENT_FULL && !alloc_segment_is_free(segment)) { /* one that is OPEN may die as a whole */
-			alloc_find_dying_summaries(alloc, segment);
-			/* Who has it pinned finds the summaries of what he is about through any of their rows: another time. */
-			if (!segment->pins)
-				alloc_batches_drop_dead(alloc, segment);
-		}
-	}
+	alloc_find_dying(alloc);
 	alloc_runs_commit(alloc);
 	/* A record that changed after the last take (rows of the final batch) goes into the next txg's log. */
 	struct array again = alloc->touched;

@@ -248,8 +248,8 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 
 /*
  * Where the next blocks go: with many free segments into one of them, with fewer into runs of dead rows, of which shorter ones will do
- * the fewer there are. Of what is left at last, data that was promised rows which are gone may have some, then rows that lack a column; the rest is
- * for commits, whose metadata has SYS rows then.
+ * the fewer there are. At the floors data gets rows that lack a column, where those are promised; of what is left, data that was promised rows which are
+ * gone may have some. The rest is for commits, whose metadata has SYS rows then.
  */
 static int stream_find_segment(struct store *store, struct stream *stream)
 {
@@ -258,13 +258,22 @@ static int stream_find_segment(struct store *store, struct stream *stream)
 
 	if (runs_open(store, stream, scarce, false))
 		return 0;
-	if (!scarce || (data && !alloc_is_short(store->alloc)))
+	if (!scarce)
 		status = stream_open_segment(store, stream);
 	if (status != -ENOSPC)
 		return status;
-	if ((!scarce && runs_open(store, stream, true, false)) || (data && runs_open(store, stream, true, true)))
+	if (!scarce && runs_open(store, stream, true, false))
 		return 0;
-	return data ? stream_open_segment(store, stream) : -ENOSPC;
+	if (!data)
+		return -ENOSPC;
+	bool promised = alloc_lacking_promised(store->alloc);
+	if (promised && runs_open(store, stream, true, true))
+		return 0;
+	if (!alloc_is_short(store->alloc))
+		status = stream_open_segment(store, stream);
+	if (status != -ENOSPC)
+		return status;
+	return !promised && runs_open(store, stream, true, true) ? 0 : stream_open_segment(store, stream);
 }
 
 /* One stripe into the segment's runs; or, when none of its runs will do, the end of its use. */

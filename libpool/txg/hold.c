@@ -186,6 +186,9 @@ static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, unsi
 void core_set_degraded(struct core *core, enum core_degraded degraded)
 {
 	core->degraded = degraded;
+	alloc_set_lacking_promised(core->alloc, degraded == CORE_DEGRADED_ALLOW);
+	alloc_space(core->alloc, &core->space);
+	core->activity++;
 }
 
 bool core_writes_refused(const struct core *core)
