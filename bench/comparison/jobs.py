@@ -10,6 +10,8 @@ import time
 from comparison import machine
 from comparison.machine import Failed
 
+PLACES = ("stream", "random")
+
 # name: place, fio's options. All but those with a size of their own run for the time that was asked for.
 JOBS = {
     "seq-write-1m-qd16": ("stream", "rw=write bs=1m iodepth=16 end_fsync=1"),
@@ -40,8 +42,8 @@ def matrix():
     return jobs
 
 
-def write_job_file(path, system, jobs, seconds, disks):
-    """One file: first both places are filled, then the jobs, one after the other."""
+def write_job_file(path, system, fills, jobs, seconds, disks, sizes):
+    """One file: first these places are filled, then the jobs, one after the other."""
     stats = " ".join(machine.stat_path(disk) for disk in disks)
     lines = ["[global]", "group_reporting=1", "stonewall=1", "random_generator=tausworthe64", "randrepeat=1", "invalidate=1",
              "refill_buffers=0", "fallocate=none", f"exec_prerun=cat {stats}", f"exec_postrun=cat {stats}"]
@@ -51,12 +53,12 @@ def write_job_file(path, system, jobs, seconds, disks):
         for word in system.place(place):
             key, _, value = word.removeprefix("--").partition("=")
             lines.append(f"{key}={value}" if value else f"{key}=1")
-        lines.append(f"size={system.sizes()[place]}")
+        lines.append(f"size={sizes[place]}")
         if timed:
             lines.extend(("time_based=1", f"runtime={seconds}"))
         lines.extend(word for word in shlex.split(options))
 
-    for place in ("stream", "random"):
+    for place in fills:
         job(f"fill-{place}", place, "rw=write bs=1m iodepth=4 end_fsync=1", False)
     for name, (place, options) in jobs.items():
         job(name, place, options, "time_based=0" not in options)
@@ -84,7 +86,7 @@ def read_result(entry, folder, load):
     device = machine.difference(machine.parse_counters(before), machine.parse_counters(after))
     main = write if write["total_ios"] >= read["total_ios"] else read
     return {"bytes_per_second": user_bytes * 1000 / milliseconds, "operations_per_second": operations * 1000 / milliseconds,
-            "latency_us_p50": percentile(main, "50.000000"), "latency_us_p99": percentile(main, "99.000000"),
+            "latency_us_p50": percentile(main, "50.000000"), "latency_us_p99": percentile(main, "99.000000"), "latency_us_p999": percentile(main, "99.900000"),
             "sync_us_p50": sync_latency(entry, "50.000000"), "sync_us_p99": sync_latency(entry, "99.000000"),
             "written_per_byte": device["sectors_written"] * 512 / user_bytes,
             "read_per_byte": device["sectors_read"] * 512 / user_bytes,
@@ -94,12 +96,11 @@ def read_result(entry, folder, load):
             "processor_user": entry["usr_cpu"], "processor_system": entry["sys_cpu"], "load": load}
 
 
-def run_fio(system, jobs, seconds, work):
+def run_fio(system, fills, jobs, seconds, folder, *, disks=None, sizes=None):
     """Results by job name. Device counters are read by fio itself, right before and after each job."""
-    folder = work / f"fio-{system.name}"
     folder.mkdir(exist_ok=True)
     job_file, output = folder / "jobs.fio", folder / "output.json"
-    write_job_file(job_file, system, jobs, seconds, system.disks)
+    write_job_file(job_file, system, fills, jobs, seconds, disks or system.disks, sizes or system.sizes())
     load = machine.load()
     result = subprocess.run(["fio", "--output-format=json", f"--output={output}", str(job_file)], cwd=folder, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -111,7 +112,7 @@ def run_fio(system, jobs, seconds, work):
     results = {}
     for entry in document["jobs"]:
         if entry["error"]:
-            raise Failed(f"{system.name}: {entry['jobname']}: error {entry['error']}")
+            raise Failed(f"{system.name}: {entry['jobname']}: error {entry['error']} ({os.strerror(entry['error'])})")
         if not entry["jobname"].startswith("fill-"):
             results[entry["jobname"]] = read_result(entry, folder, load)
     return results
@@ -144,27 +145,21 @@ def run_maintenance(system, seconds, work):
         system.lose_disk()
         degraded = {"degraded-seq-read-1m": ("stream", "rw=read bs=1m iodepth=16"),
                     "degraded-rand-read-4k": ("random", "rw=randread bs=4k iodepth=32")}
-        folder = work / f"fio-{system.name}-degraded"
-        folder.mkdir(exist_ok=True)
-        results.update(run_degraded(system, degraded, seconds, folder))
+        results.update(run_fio(system, (), degraded, seconds, work / f"fio-{system.name}-degraded", disks=system.disks[1:]))
         results["rebuild"] = timed(system, system.rebuild, used_bytes(system))
     return results
 
 
-def run_degraded(system, jobs, seconds, folder):
-    """Without filling: what is there is read."""
-    job_file, output = folder / "jobs.fio", folder / "output.json"
-    write_job_file(job_file, system, jobs, seconds, system.disks[1:])
-    text = job_file.read_text()
-    first = text.index("[fill-stream]")
-    job_file.write_text(text[:first] + text[text.index("[degraded-"):])
-    load = machine.load()
-    result = subprocess.run(["fio", "--output-format=json", f"--output={output}", str(job_file)], cwd=folder, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    if result.returncode != 0:
-        raise Failed(f"{system.name}: fio without a disk: exit code {result.returncode}: {result.stdout.strip()[-200:]}")
-    document = output.read_text()
-    return {entry["jobname"]: read_result(entry, folder, load) for entry in json.loads(document[document.index("{"):])["jobs"]}
+FULL = (50, 80, 90)  # percent of what can be written, of which all is overwritten at random
+
+
+def run_full(system, percent, seconds, work):
+    """In a pool that holds nothing else: one volume of that size is written, then overwritten in pieces of 4 KiB."""
+    sizes = {"full": system.free_bytes() * percent // 100 >> 20 << 20}
+    system.create_volume("full", sizes["full"])
+    name = f"overwrite-4k-{percent}-full"
+    return run_fio(system, ["full"], {name: ("full", "rw=randwrite bs=4k iodepth=32 end_fsync=1")}, seconds * 5,
+                   work / f"fio-{system.name}-{percent}", sizes=sizes)
 
 
 FILES = re.compile(r"^(create|stat|unlink)\s+([0-9.]+)", re.M)

@@ -3,7 +3,7 @@
 import statistics
 import subprocess
 
-# What the project wants to reach, as ratios in one run.
+# What the project wants to reach, as ratios in one run: job, whose, against whose (SYSTEM/JOB: another job), how often as much.
 GOALS = [
     ("seq-write-1m-qd16", "libpool-raid6", "btrfs-raid6", 4.0),
     ("seq-write-1m-qd16", "libpool-raid6", "xfs", 0.8),
@@ -18,10 +18,14 @@ GOALS = [
     ("seq-write-1m-qd16", "libpool-fuse", "btrfs-raid6-buffered", 1.5),
     ("seq-read-1m-qd16", "libpool-fuse", "btrfs-raid6-buffered", 1.0),
     ("sync-4k-1", "libpool-fuse", "btrfs-raid6-buffered", 5.0),
+    ("files-create", "libpool-fuse", "fuse-passthrough", 0.8),
+    ("files-stat", "libpool-fuse", "fuse-passthrough", 0.8),
+    ("files-unlink", "libpool-fuse", "fuse-passthrough", 0.8),
     ("rand-read-4k-qd32", "libpool-nbd", "nbdkit-memory", 0.7),
+    ("kernel-fused", "kernels", "kernels/kernel-memcpy", 1.0),
 ]
 
-IN_BYTES = ("seq-", "rand-read-128k", "mixed", "verify", "scrub", "rebuild", "degraded-seq", "read-64k", "read-1m", "write-64k",
+IN_BYTES = ("kernel-", "seq-", "rand-read-128k", "mixed", "verify", "scrub", "rebuild", "degraded-seq", "read-64k", "read-1m", "write-64k",
             "write-1m", "randread-64k", "randread-1m", "randwrite-64k", "randwrite-1m")
 
 
@@ -75,14 +79,31 @@ def table(header, rows):
 
 
 def rates_table(document):
-    systems = list(document["systems"])
+    systems = [name for name in document["systems"] if name != "kernels"]
     return table(["job"] + [document["systems"][name]["title"] for name in systems],
-                 [[job] + [cell(document, system, job) for system in systems] for job in jobs_of(document)])
+                 [[job] + [cell(document, system, job) for system in systems]
+                  for job in jobs_of(document) if not job.startswith("kernel-")])
+
+
+def kernels_table(document):
+    """Passes over memory, each as a multiple of copying the same bytes."""
+    copied = median(document, "kernels", "kernel-memcpy")
+    if not copied:
+        return ""
+    jobs = [job for job in jobs_of(document) if job.startswith("kernel-")]
+    rows = [[job.removeprefix("kernel-"), cell(document, "kernels", job), f"{median(document, 'kernels', job) / copied:.2f}"] for job in jobs]
+    return f"""
+## Without a pool
+
+256 MiB that are in no cache, one core (`bench_parity`).
+
+{table(["pass", "rate", "x memcpy"], rows)}
+"""
 
 
 def device_table(document):
     """Bytes and requests of the disks for what the jobs asked."""
-    systems = list(document["systems"])
+    systems = [name for name in document["systems"] if name != "kernels"]
     rows = []
     for job in jobs_of(document):
         row = [job]
@@ -96,10 +117,38 @@ def device_table(document):
     return table(["job"] + [document["systems"][name]["title"] for name in systems], rows)
 
 
+def full_table(document):
+    """What overwriting costs as a pool fills up."""
+    systems = list(document["systems"])
+    rows = []
+    for job in (job for job in jobs_of(document) if job.startswith("overwrite-")):
+        row = [job]
+        for system in systems:
+            rate = median(document, system, job)
+            middle, rare, rarest, written = (median(document, system, job, key)
+                                             for key in ("latency_us_p50", "latency_us_p99", "latency_us_p999", "written_per_byte"))
+            row.append("—" if not rate else f"{rate:,.0f}/s; {middle:,.0f} / {rare:,.0f} / {rarest:,.0f} us; {written:.2f}")
+        rows.append(row)
+    if not rows:
+        return ""
+    shown = [index for index in range(len(systems)) if any(row[index + 1] != "—" for row in rows)]
+    pick = lambda row: [row[0]] + [row[index + 1] for index in shown]  # noqa: E731
+    text = table(pick(["job"] + [document["systems"][name]["title"] for name in systems]), [pick(row) for row in rows])
+    return f"""
+## As it fills up
+
+One volume or file takes that much of what the empty system says can be written; all of it is written once, then pieces of 4 KiB anywhere in it,
+queue depth 32. Rate; median latency / 99 % / 99.9 %; bytes written to the disks for each byte.
+
+{text}
+"""
+
+
 def goals_table(document):
     rows = []
     for job, system, against, goal in GOALS:
-        mine, other = median(document, system, job), median(document, against, job)
+        rival, _, rival_job = against.partition("/")
+        mine, other = median(document, system, job), median(document, rival, rival_job or job)
         if mine is None or other is None:
             rows.append([job, system, against, f"{goal:g} x", "not measured", ""])
             continue
@@ -111,7 +160,7 @@ def goals_table(document):
 def losses(document):
     """Every pair in which another system is faster than libpool through the same kind of door."""
     pairs = [("libpool-raid6", [name for name in document["systems"] if name.startswith(("btrfs", "xfs", "md", "zfs")) and "buffered" not in name]),
-             ("libpool-fuse", [name for name in document["systems"] if "buffered" in name]),
+             ("libpool-fuse", [name for name in document["systems"] if "buffered" in name or name.startswith("fuse-")]),
              ("libpool-nbd", [name for name in document["systems"] if name.startswith("nbdkit")])]
     lines = []
     for mine, others in pairs:
@@ -203,7 +252,7 @@ Bytes written / read for each byte of the job; write / read requests for each op
 RAM or a page cache in between answers without the disks.
 
 {device_table(document)}
-
+{full_table(document)}{kernels_table(document)}
 ## Not measured
 {skipped}
 """

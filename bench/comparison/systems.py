@@ -4,6 +4,7 @@
 All have two places for data: `stream`, read and written in sequence, and `random`. In a pool they are volumes with blocks of
 128 KiB and of 4 KiB, as one would choose for a stream and for a database; in a file system they are two files.
 """
+import json
 import os
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import time
 
-from comparison.machine import Failed, run, try_run, wipe
+from comparison.machine import Failed, load, run, try_run, wipe
 
 MIB = 1 << 20
 POOL_CACHE_BYTES = 16 << 20  # for the nodes of the tree, which a file system keeps in memory even with direct=1
@@ -53,7 +54,8 @@ class System:
     """One thing to compare. disks: as many as it takes of those given; spare: one more, for the rebuild."""
 
     name = title = ""
-    can_scrub = can_lose = False
+    can_scrub = can_lose = can_be_filled = False
+    has_places = True
     min_disks = 1
 
     def __init__(self, options, disks, spare):
@@ -72,13 +74,21 @@ class System:
     def sizes(self):
         return {"stream": self.options.stream_bytes, "random": self.options.random_bytes}
 
+    def free_bytes(self):
+        """What could still be written, as it says itself."""
+        raise NotImplementedError
+
+    def measure_itself(self):
+        """Results by job name of what isn't reached through fio."""
+        return {}
+
 
 # ---- libpool ----
 
 
 class Pool(System):
     profile = "raid6"
-    can_scrub = can_lose = True
+    can_scrub = can_lose = can_be_filled = True
     min_disks = 4
 
     def __init__(self, options, disks, spare):
@@ -112,6 +122,12 @@ class Pool(System):
         cache = [f"--pool_cache={POOL_CACHE_BYTES}"]
         return [f"--ioengine=external:{self.options.engine}", f"--pool={self.pool}", f"--filename={name}", "--thread"] + cache
 
+    def free_bytes(self):
+        return json.loads(self.poolctl("status", "--json", self.pool))["pools"][0]["free_bytes"]
+
+    def create_volume(self, name, size):
+        self.poolctl("volume", "create", "--block-size", 4096, "--compression", "off", f"{self.pool}/{name}", size)
+
     def scrub(self):
         self.poolctl("scrub", "--wait", self.pool)
 
@@ -136,7 +152,7 @@ class PoolRaid6(Pool):
 
 class PoolNbd(Pool):
     name, title = "libpool-nbd", "libpool raid6, NBD"
-    can_scrub = can_lose = False
+    can_scrub = can_lose = can_be_filled = False
     server = None
 
     @classmethod
@@ -199,7 +215,7 @@ class MountedFiles:
 
 class PoolFuse(MountedFiles, Pool):
     name, title = "libpool-fuse", "libpool raid6, FUSE, buffered"
-    can_scrub = can_lose = False
+    can_scrub = can_lose = can_be_filled = False
     direct = 0
     server = None
 
@@ -257,6 +273,13 @@ class Mounted(MountedFiles, System):
 
     def forget(self):
         pass
+
+    def free_bytes(self):
+        found = os.statvfs(self.folder)
+        return found.f_bavail * found.f_frsize
+
+    def create_volume(self, name, size):
+        (self.folder / name).touch()
 
     @classmethod
     def missing(cls, options):
@@ -329,6 +352,7 @@ class BtrfsRaid5(Btrfs):
 class BtrfsRaid6(BtrfsRaid5):
     name, title = "btrfs-raid6", "btrfs raid6, raid1c3 metadata"
     data = "raid6"
+    can_be_filled = True
     min_disks = 4
 
 
@@ -336,7 +360,7 @@ class BtrfsRaid6Buffered(BtrfsRaid6):
     """What a FUSE mount is compared with."""
 
     name, title = "btrfs-raid6-buffered", "btrfs raid6, buffered"
-    can_scrub = can_lose = False
+    can_scrub = can_lose = can_be_filled = False
     direct = 0
 
 
@@ -396,6 +420,65 @@ class Zfs(MountedFiles, System):
         run("zpool", "scrub", "-w", self.pool)
 
 
+# ---- limits: what does nothing, and what only moves bytes ----
+
+
+class FusePassthrough(System):
+    """libfuse's own example: each request is the same system call on a folder in RAM. What FUSE itself costs."""
+
+    name, title = "fuse-passthrough", "libfuse's passthrough, over RAM"
+    has_places = False
+    source = pathlib.Path("/usr/share/doc/libfuse3-dev/examples/passthrough_ll.c")
+    server = None
+
+    @classmethod
+    def missing(cls, options):
+        if not os.path.exists("/dev/fuse"):
+            return "there is no /dev/fuse"
+        if not cls.source.exists():
+            return f"there is no {cls.source} (libfuse3-dev)"
+        return None if shutil.which("cc") and shutil.which("pkg-config") else "cc and pkg-config aren't installed"
+
+    def set_up(self):
+        program, self.below = self.options.work / "passthrough_ll", self.options.work / "passthrough-below"
+        if not program.exists():
+            run("cc", "-O2", "-w", "-o", program, self.source, *run("pkg-config", "--cflags", "--libs", "fuse3").split())
+        for folder in (self.folder, self.below):
+            folder.mkdir(exist_ok=True)
+        run("mount", "-t", "tmpfs", "none", self.below)
+        self.server = subprocess.Popen([str(program), "-f", "-o", f"source={self.below}", str(self.folder)],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for("passthrough_ll", lambda: os.path.ismount(self.folder))
+
+    def tear_down(self):
+        end(self.server)
+        unmount(self.folder)
+        unmount(self.below)
+
+
+class Kernels(System):
+    """Parity and checksums of data that isn't in any cache, and copying the same bytes."""
+
+    name, title = "kernels", "parity and checksums, without a pool"
+    has_places = False
+
+    @classmethod
+    def missing(cls, options):
+        program = options.build / "bench/bench_parity"
+        return None if program.exists() else f"there is no {program}"
+
+    def set_up(self):
+        pass
+
+    def tear_down(self):
+        pass
+
+    def measure_itself(self):
+        document = json.loads(run(self.options.build / "bench/bench_parity", "--json"))
+        found = {entry["name"]: entry["bytes_per_second"] for entry in document["measurements"]}
+        return {f"kernel-{name}": {"bytes_per_second": rate, "load": load()} for name, rate in found.items()}
+
+
 def wipe_ends(disk):
     """Labels and superblocks of everything above."""
     with open(disk, "r+b", buffering=0) as file:
@@ -406,4 +489,4 @@ def wipe_ends(disk):
         os.fsync(file.fileno())
 
 
-SYSTEMS = [PoolRaid6, PoolNbd, PoolFuse, NbdMemory, BtrfsSingle, BtrfsRaid1, BtrfsRaid5, BtrfsRaid6, BtrfsRaid6Buffered, Xfs, MdXfs, Zfs]
+SYSTEMS = [Kernels, PoolRaid6, PoolNbd, PoolFuse, NbdMemory, FusePassthrough, BtrfsSingle, BtrfsRaid1, BtrfsRaid5, BtrfsRaid6, BtrfsRaid6Buffered, Xfs, MdXfs, Zfs]
