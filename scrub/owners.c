@@ -44,9 +44,9 @@ static int compare_addresses(const void *a, const void *b)
 }
 
 /* The batch without summary that the block lies in, or NULL. A block lies in one batch only. */
-static const struct batch_index *lost_batch_of(const struct search *search, const struct block_pointer *pointer)
+static const struct batch_index *lost_batch_of(const struct search *search, const struct block_pointer *at)
 {
-	struct dva dva = dva_unpack(pointer->dva);
+	struct dva dva = dva_unpack(at->dva);
 	const struct segment *segment = alloc_segment(search->alloc, dva.segment);
 	const struct batch_index *batch = segment ? alloc_batch_find(segment, dva.base + dva.offset % dva.height) : NULL;
 
@@ -55,39 +55,47 @@ static const struct batch_index *lost_batch_of(const struct search *search, cons
 		       NULL;
 }
 
-static int wanted(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
+static int wanted(void *argument, const struct block_pointer *pointer, const struct block_pointer *at, const struct block_owner *owner)
 {
 	struct search *search = argument;
-	struct store_known_block block = { *pointer, owner ? *owner : (struct block_owner){ 0 } };
-	const struct batch_index *lost = lost_batch_of(search, pointer), *chunk = search->chunk.items;
+	struct store_known_block block = { .pointer = *at, .owner = owner ? *owner : (struct block_owner){ 0 } };
+	const struct batch_index *lost = lost_batch_of(search, at), *chunk = search->chunk.items;
 
 	if (search->job->cancel_requested)
 		return -ECANCELED;
+	if (at->dva != pointer->dva || at->place != pointer->place) {
+		block.identity_dva = pointer->dva;
+		block.identity_place = pointer->place;
+	}
 	if (lost && lost >= chunk && lost < chunk + search->chunk.count && array_push(&search->found, &block) < 0)
 		return -ENOMEM;
 	return search->first && (search->job->deep || lost);
 }
 
-static void damaged(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
+static void damaged(void *argument, const struct block_pointer *pointer, const struct block_pointer *at, const struct block_owner *owner)
 {
 	struct search *search = argument;
-	struct dva dva = dva_unpack(pointer->dva);
+	struct dva dva = dva_unpack(at->dva);
+	bool moved = at->dva != pointer->dva || at->place != pointer->place;
 	struct summary_block block = {
 		.column = (uint8_t)(dva.offset / dva.height),
 		.row = (uint16_t)(dva.base + dva.offset % dva.height),
 		.psect = pointer->psect,
+		.flags = moved ? SUMMARY_RELOCATED : 0,
 		.type = pointer->type,
+		.identity_dva = moved ? pointer->dva : 0,
+		.identity_place = moved ? pointer->place : 0,
 		.level = owner->level,
 		.objset = owner->objset,
 		.object = owner->object,
 		.block = owner->block,
 	};
-	struct job_damage damage = { .segment = dva.segment, .row = block.row, .column = block.column, .place = pointer->place,
-				     .dva = pointer->dva, .block = &block };
+	struct job_damage damage = { .segment = dva.segment, .row = block.row, .column = block.column, .place = at->place,
+				     .dva = at->dva, .block = &block };
 
 	search->lost++;
 	if (search->told.count &&
-	    bsearch(&pointer->dva, search->told.items, search->told.count, sizeof(uint64_t), compare_addresses))
+	    bsearch(&at->dva, search->told.items, search->told.count, sizeof(uint64_t), compare_addresses))
 		return;
 	search->job->errors_found++;
 	search->job->cells_unrepaired++;

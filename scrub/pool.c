@@ -3,6 +3,7 @@
 #include <stdbool.h>
 
 #include "libpool/dataset/dataset.h"
+#include "libpool/txg/compact.h"
 #include "scrub/job.h"
 #include "scrub/verify.h"
 
@@ -75,6 +76,16 @@ static int walk(void *argument, object_visit_function *visit, void *visit_argume
 	return status < 0 ? status : damage;
 }
 
+static int locate(void *argument, const struct block_pointer *pointer, const struct block_owner *owner, struct block_pointer *ret_at)
+{
+	return core_locate(((struct pool_walk *)argument)->core, owner ? owner->objset : 0, pointer, ret_at);
+}
+
+static int each_moved(void *argument, int (*visit)(void *argument, const struct moved_entry *entry), void *visit_argument)
+{
+	return core_each_moved(((struct pool_walk *)argument)->core, visit, visit_argument);
+}
+
 /* Cells of committed rows can be looked at while the pool goes on. */
 static void walked(void *argument)
 {
@@ -112,7 +123,8 @@ int verify_pool_held(struct core *core, struct datasets *datasets, unsigned what
 {
 	struct pool_walk pool = { .core = core, .datasets = datasets };
 	struct verify_source source = { .rt = core_rt(core), .store = core_store(core), .argument = &pool,
-					.committed = walk_committed, .walk = walk, .walked = walked };
+					.committed = walk_committed, .walk = walk, .locate = locate, .each_moved = each_moved,
+					.walked = walked };
 
 	return verify_run(&source, what, ret_result);
 }
@@ -127,7 +139,8 @@ int verify_pool_blocks(struct core *core, struct datasets *datasets, unsigned wh
 {
 	struct pool_walk pool = { .core = core, .datasets = datasets };
 	struct verify_source source = { .rt = core_rt(core), .store = core_store(core), .argument = &pool,
-					.committed = walk_committed, .walk = walk, .walked = walked, .hooks = hooks };
+					.committed = walk_committed, .walk = walk, .locate = locate, .each_moved = each_moved,
+					.walked = walked, .hooks = hooks };
 
 	if (what & VERIFY_DEEP && !core_read_only(core)) {
 		int status = hold_still(core, &pool.txg);

@@ -1,6 +1,6 @@
 /*
  * Reachability: the blocks that the trees reach, and the summaries of all batches, are exactly what the live bitmaps say
- * (I1: no leak, no double use); each live row lies in one batch (I2); columns lie on different disks and no AU has two
+ * (I1: no leak, no double use); each entry of a moved block has its pointers, and each pointer its entry (I5, I9); each live row lies in one batch (I2); columns lie on different disks and no AU has two
  * owners (I7). Everything is recomputed from pointers; nothing is taken from the bookkeeping that is being checked.
  */
 #include "scrub/verify.h"
@@ -101,7 +101,7 @@ static int reach(struct verify *verify, uint64_t address, unsigned psect, uint64
 
 struct read_task {
 	struct verify *verify;
-	struct block_pointer pointer;
+	struct block_pointer pointer, at;
 	struct block_owner owner;
 };
 
@@ -110,7 +110,7 @@ static void read_fiber(void *argument)
 	struct read_task *task = argument;
 	struct verify *verify = task->verify;
 	struct buffer *payload = NULL;
-	int status = store_read(verify->store, &task->pointer, 0, &payload);
+	int status = store_read(verify->store, &task->at, 0, &payload);
 
 	buffer_unref(payload);
 	if (status == -ENOMEM || status == -POOL_EDEGRADED) {
@@ -121,20 +121,21 @@ static void read_fiber(void *argument)
 			      (unsigned long long)task->pointer.dva, (unsigned long long)task->pointer.place, task->owner.objset,
 			      (unsigned long long)task->owner.object, task->owner.level, (unsigned long long)task->owner.block);
 		if (verify->source->hooks && verify->source->hooks->damaged)
-			verify->source->hooks->damaged(verify->source->hooks->argument, &task->pointer, &task->owner);
+			verify->source->hooks->damaged(verify->source->hooks->argument, &task->pointer, &task->at, &task->owner);
 	}
 	free(task);
 	verify->reads--;
 	rt_queue_wake_all(verify->rt, &verify->ended);
 }
 
-static int start_read(struct verify *verify, const struct block_pointer *pointer, const struct block_owner *owner)
+static int start_read(struct verify *verify, const struct block_pointer *pointer, const struct block_pointer *at,
+		      const struct block_owner *owner)
 {
 	struct read_task *task = malloc(sizeof(*task));
 
 	if (!task)
 		return -ENOMEM;
-	*task = (struct read_task){ verify, *pointer, { 0 } };
+	*task = (struct read_task){ verify, *pointer, *at, { 0 } };
 	if (owner)
 		task->owner = *owner;
 	while (verify->reads >= READS_MAX)
@@ -152,16 +153,32 @@ bool verify_is_cancelled(const struct verify *verify)
 	return hooks && hooks->is_cancelled && hooks->is_cancelled(hooks->argument);
 }
 
-static int is_wanted(const struct verify *verify, const struct block_pointer *pointer, const struct block_owner *owner)
+static int is_wanted(const struct verify *verify, const struct block_pointer *pointer, const struct block_pointer *at,
+		     const struct block_owner *owner)
 {
 	const struct verify_hooks *hooks = verify->source->hooks;
 
-	return hooks && hooks->wanted ? hooks->wanted(hooks->argument, pointer, owner) : 1;
+	return hooks && hooks->wanted ? hooks->wanted(hooks->argument, pointer, at, owner) : 1;
+}
+
+static int locate(struct verify *verify, const struct block_pointer *pointer, const struct block_owner *owner, struct block_pointer *ret_at)
+{
+	int status = 0;
+
+	*ret_at = *pointer;
+	if (verify->source->locate)
+		status = verify->source->locate(verify->source->argument, pointer, owner, ret_at);
+	if (status == 0 && (ret_at->dva != pointer->dva || ret_at->place != pointer->place)) {
+		struct reached_moved moved = { pointer->dva, pointer->place, ret_at->dva };
+		status = array_push(&verify->moved, &moved);
+	}
+	return status;
 }
 
 static int visit(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
 {
 	struct verify *verify = argument;
+	struct block_pointer at;
 	int status = 0;
 
 	if (!block_pointer_is_placed(pointer))
@@ -169,12 +186,58 @@ static int visit(void *argument, const struct block_pointer *pointer, const stru
 	if (verify_is_cancelled(verify))
 		return -ECANCELED;
 	verify->result.blocks_checked++;
-	if (verify->what & VERIFY_REACHABLE)
-		status = reach(verify, pointer->dva, pointer->psect, pointer->place, "block");
+	status = locate(verify, pointer, owner, &at);
+	if (status == 0 && verify->what & VERIFY_REACHABLE)
+		status = reach(verify, at.dva, at.psect, at.place, "block");
 	if (status < 0 || !(verify->what & VERIFY_BLOCKS))
 		return status;
-	status = is_wanted(verify, pointer, owner);
-	return status > 0 ? start_read(verify, pointer, owner) : status;
+	status = is_wanted(verify, pointer, &at, owner);
+	return status > 0 ? start_read(verify, pointer, &at, owner) : status;
+}
+
+static int compare_moved(const void *a, const void *b)
+{
+	const struct reached_moved *x = a, *y = b;
+
+	if (x->dva != y->dva)
+		return x->dva < y->dva ? -1 : 1;
+	return x->place < y->place ? -1 : x->place > y->place;
+}
+
+struct moved_check {
+	struct verify *verify;
+	size_t next; /* of what was reached */
+};
+
+static int check_moved(void *argument, const struct moved_entry *entry)
+{
+	struct moved_check *check = argument;
+	struct verify *verify = check->verify;
+	const struct reached_moved *reached = verify->moved.items;
+	struct reached_moved key = { entry->dva, entry->place, 0 };
+	uint32_t references = 0;
+
+	while (check->next < verify->moved.count && compare_moved(&reached[check->next], &key) < 0)
+		check->next++; /* told when it was reached: the entry was there then */
+	for (; check->next < verify->moved.count && compare_moved(&reached[check->next], &key) == 0; check->next++)
+		references += reached[check->next].at == entry->new_dva;
+	if (references != entry->references)
+		verify_violation(verify, "xblk: block %llx of txg %llu, now at %llx, has %u pointers and %u references",
+				 (unsigned long long)entry->dva, (unsigned long long)entry->place, (unsigned long long)entry->new_dva, references,
+				 entry->references);
+	return 0;
+}
+
+/* After a complete walk. */
+static int check_all_moved(struct verify *verify)
+{
+	struct moved_check check = { .verify = verify };
+
+	if (!verify->source->each_moved)
+		return 0;
+	if (verify->moved.count)
+		qsort(verify->moved.items, verify->moved.count, sizeof(struct reached_moved), compare_moved);
+	return verify->source->each_moved(verify->source->argument, check_moved, &check);
 }
 
 /* ---- Against the bookkeeping ---- */
@@ -290,6 +353,8 @@ static int verify_reachable(struct verify *verify)
 	} else if (status == 0) {
 		verify->walked_txg = txg;
 	}
+	if (status == 0 && verify->what & VERIFY_REACHABLE && verify->walked_txg)
+		status = check_all_moved(verify);
 	return status == 0 && verify->what & VERIFY_REACHABLE ? check_segments(verify) : status;
 }
 
@@ -298,6 +363,7 @@ static int begin(const struct verify_source *source, unsigned what, struct verif
 	*verify = (struct verify){ .source = source, .rt = source->rt, .store = source->store,
 				   .alloc = store_alloc(source->store), .what = what };
 	rt_queue_init(&verify->ended);
+	array_init(&verify->moved, sizeof(struct reached_moved));
 	verify->rows = alloc_geometry(verify->alloc)->rows;
 	verify->segment_count = alloc_segment_count(verify->alloc);
 	verify->segments = calloc(verify->segment_count + 1u, sizeof(*verify->segments));
@@ -321,8 +387,10 @@ int verify_run(const struct verify_source *source, unsigned what, struct verify_
 		free(verify->segments[id].cells);
 		free(verify->segments[id].starts);
 	}
-	if (verify)
+	if (verify) {
 		free(verify->segments);
+		array_release(&verify->moved);
+	}
 	free(verify);
 	return status;
 }

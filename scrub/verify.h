@@ -9,6 +9,7 @@
 #ifndef SCRUB_VERIFY_H
 #define SCRUB_VERIFY_H
 
+#include "libpool/format/dataset_record.h"
 #include "libpool/object/object.h"
 #include "libpool/store/store.h"
 
@@ -28,13 +29,13 @@ struct verify_result {
 };
 
 /*
- * Who wants to know of each block, and not just how many there are. `wanted` says whether a block is read (VERIFY_BLOCKS): 1, 0, or
+ * Who wants to know of each block, and not just how many there are. `at` is the pointer with the address and the txg of the block's cells. `wanted` says whether a block is read (VERIFY_BLOCKS): 1, 0, or
  * negative to stop; NULL: all are. `damaged` (or NULL) is told of each that was read in vain, with its owner; it may not wait.
  */
 struct verify_hooks {
 	void *argument;
-	int (*wanted)(void *argument, const struct block_pointer *pointer, const struct block_owner *owner);
-	void (*damaged)(void *argument, const struct block_pointer *pointer, const struct block_owner *owner);
+	int (*wanted)(void *argument, const struct block_pointer *pointer, const struct block_pointer *at, const struct block_owner *owner);
+	void (*damaged)(void *argument, const struct block_pointer *pointer, const struct block_pointer *at, const struct block_owner *owner);
 	bool (*is_cancelled)(void *argument); /* -ECANCELED as soon as it says so; NULL: never */
 };
 
@@ -46,6 +47,9 @@ struct verify_source {
 	uint64_t (*committed)(void *argument);
 	/* Every placed pointer but those of summaries, as of the last commit. */
 	int (*walk)(void *argument, object_visit_function *visit, void *visit_argument);
+	/* Where the block of a pointer is, and all that were moved, ascending; NULL: none ever was. */
+	int (*locate)(void *argument, const struct block_pointer *pointer, const struct block_owner *owner, struct block_pointer *ret_at);
+	int (*each_moved)(void *argument, int (*visit)(void *argument, const struct moved_entry *entry), void *visit_argument);
 	void (*walked)(void *argument); /* from now on commits are fine; may be NULL */
 	const struct verify_hooks *hooks; /* may be NULL */
 };

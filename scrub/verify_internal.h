@@ -10,6 +10,10 @@ struct reached {
 	uint64_t *cells, *starts; /* starts: first cells of blocks */
 };
 
+struct reached_moved {
+	uint64_t dva, place, at;
+};
+
 struct verify {
 	const struct verify_source *source;
 	struct rt *rt;
@@ -20,6 +24,7 @@ struct verify {
 	uint32_t segment_count;
 	uint64_t walked_txg; /* 0: no complete walk */
 	struct verify_result result;
+	struct array moved;  /* struct reached_moved: pointers whose block lies elsewhere */
 	unsigned reads;      /* fibers that read blocks */
 	struct rt_queue ended;
 	int error;

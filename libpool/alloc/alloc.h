@@ -58,6 +58,7 @@ struct segment {
 	uint64_t *freeing;  /* cells freed by the txg in sync; NULL: none */
 	uint64_t *busy;     /* SYS only: rows that may not be given out (live, deferred, given out, quarantined) */
 	uint32_t live;      /* live cells, those of summaries apart */
+	uint32_t moves;     /* blocks that are to be moved elsewhere: each is a pin */
 	uint32_t pins;      /* scrub, heal, column move, or a write that was abandoned and hasn't completed */
 	uint16_t batch_count, batch_capacity;
 	bool released;      /* FREE and its AUs are given up (perhaps deferred) */
@@ -194,6 +195,18 @@ int alloc_txg_batch(struct alloc *alloc, uint32_t segment, const struct summary_
 		    const struct block_pointer *summary, const struct cell_extent *unused, size_t unused_count);
 /* The block at this pointer is dead. A double free is a broken invariant: -EINVAL, and nothing of it is freed. */
 int alloc_txg_free(struct alloc *alloc, const struct block_pointer *pointer);
+/*
+ * Blocks that a compactor moves (moved.c). Whether the pointer's block may lie elsewhere than its identity says: FORMAT.md, section 19.
+ */
+bool alloc_may_have_moved(const struct alloc *alloc, const struct block_pointer *pointer);
+/* Of a block that lies at this address: the txg of the batch that has its rows; what it is at least, if that isn't known. */
+uint64_t alloc_place_of(const struct alloc *alloc, uint64_t dva);
+/* Its cells are in use, by it and not by another one, and weren't freed by the txg in sync. */
+bool alloc_block_is_live(const struct alloc *alloc, const struct block_pointer *pointer);
+/* Inside a txg: the block of this identity moves. */
+void alloc_block_moves(struct alloc *alloc, uint64_t dva, uint64_t place);
+/* Data cells that the txg in sync may still place in new segments without taking any that commits can't do without. */
+uint64_t alloc_spare_cells(const struct alloc *alloc);
 /* Appends all records that are due (PREVFINAL, SEG, BATCH, FREE; with `last` also every STALE) and not yet taken to *bytes. */
 int alloc_txg_take_records(struct alloc *alloc, bool last, struct array *bytes);
 /* Ids of the segments that this txg has changed so far, each once: of those with rows placed, placed_in_txg is set. */

@@ -167,6 +167,14 @@ bool alloc_is_short(const struct alloc *alloc)
 	return spare == 0;
 }
 
+uint64_t alloc_spare_cells(const struct alloc *alloc)
+{
+	uint64_t total, above, spare;
+
+	measure(alloc, &total, &above, &spare);
+	return spare * alloc->geometry.k * (alloc->geometry.rows - 1u);
+}
+
 /* The free segments above the floors, in thousandths of all, below which runs of so many rows are taken. */
 static const struct {
 	unsigned share, rows;

@@ -20,6 +20,26 @@ static bool extent_is_live(const struct alloc *alloc, const struct segment *segm
 	       (!segment->freeing || bitmap_count(segment->freeing, first, rows) == 0);
 }
 
+bool alloc_block_is_live(const struct alloc *alloc, const struct block_pointer *pointer)
+{
+	struct dva dva = dva_unpack(pointer->dva);
+	const struct segment *segment = dva.segment < alloc->segment_count ? alloc->segments[dva.segment] : NULL;
+	struct cell_run runs[COLUMNS_MAX];
+
+	if (!segment || pointer->place < segment->record.alloc_txg ||
+	    !dva_valid(dva, pointer->psect, segment->record.k, alloc->geometry.rows))
+		return false;
+	unsigned count = dva_runs(dva, pointer->psect, runs);
+	for (unsigned i = 0; i < count; i++) {
+		const struct batch_index *batch = alloc_batch_find(segment, runs[i].row);
+		if (batch && batch->txg != pointer->place)
+			return false; /* the rows are another block's by now */
+		if (!extent_is_live(alloc, segment, runs[i].column, runs[i].row, runs[i].rows))
+			return false;
+	}
+	return true;
+}
+
 static int free_extent(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows)
 {
 	struct cell_extent extent = { segment->id, (uint8_t)column, (uint16_t)row, (uint16_t)rows };
@@ -82,23 +102,14 @@ int alloc_txg_batch(struct alloc *alloc, uint32_t id, const struct summary_range
 
 int alloc_txg_free(struct alloc *alloc, const struct block_pointer *pointer)
 {
-	struct dva dva = dva_unpack(pointer->dva);
-	struct segment *segment = alloc_segment(alloc, dva.segment);
 	struct cell_run runs[COLUMNS_MAX];
 
 	POOL_CHECK(alloc->txg != 0);
-	if (!segment || pointer->place < segment->record.alloc_txg ||
-	    !dva_valid(dva, pointer->psect, segment->record.k, alloc->geometry.rows))
-		return -EINVAL;
-	unsigned count = dva_runs(dva, pointer->psect, runs);
 	/* All of it or nothing: the other runs may be of another block. */
-	for (unsigned i = 0; i < count; i++) {
-		const struct batch_index *batch = alloc_batch_find(segment, runs[i].row);
-		if (batch && batch->txg != pointer->place)
-			return -EINVAL; /* the rows are another block's by now */
-		if (!extent_is_live(alloc, segment, runs[i].column, runs[i].row, runs[i].rows))
-			return -EINVAL;
-	}
+	if (!alloc_block_is_live(alloc, pointer))
+		return -EINVAL;
+	struct segment *segment = alloc_segment(alloc, dva_unpack(pointer->dva).segment);
+	unsigned count = dva_runs(dva_unpack(pointer->dva), pointer->psect, runs);
 	for (unsigned i = 0; i < count; i++) {
 		int status = free_extent(alloc, segment, runs[i].column, runs[i].row, runs[i].rows);
 		if (status < 0)

@@ -61,6 +61,13 @@ void block_forget(struct blocks *blocks, const struct block_pointer *pointer);
 typedef void block_damage_function(void *argument, const struct block_pointer *pointer, const struct block_owner *owner, int error);
 void blocks_set_damage_callback(struct blocks *blocks, block_damage_function *function, void *argument);
 
+/*
+ * Where a block is: *ret_at is the pointer with the address and the txg of its cells, which differ from its identity when it was moved.
+ * Asked for blocks of all objsets but 0, before each read from the store. May wait. 0, or why it isn't known, which reads fail with.
+ */
+typedef int block_locate_function(void *argument, const struct block_pointer *pointer, struct block_pointer *ret_at);
+void blocks_set_locate_callback(struct blocks *blocks, block_locate_function *function, void *argument);
+
 enum { BLOCK_COMPRESS_OFF = 0, BLOCK_COMPRESS_AUTO = 255 /* level 1, kept only when it saves 1/8; others: zstd level + 1 */ };
 
 /* One block written in the sync of a txg. Memory owned by the submitter until placed() has been called. */

@@ -28,6 +28,8 @@ struct blocks {
 	struct rt_queue progress; /* of writes: one was prepared, or given to the store */
 
 	struct hash_table damaged; /* struct damaged_block: told to the callback and not yet cleared */
+	block_locate_function *locate_callback;
+	void *locate_argument;
 	block_damage_function *damage_callback;
 	void *damage_argument;
 };

@@ -5,6 +5,9 @@
  * reused; the checksum tells, and so the first read is speculative: a mismatch says nothing yet. Only a
  * reader whose pointer still stands asks for the second, which reconstructs, heals and counts errors.
  *
+ * The compactor may have moved the block: its pointer, which names it, stays. Where it is now is asked before each read, and again when
+ * that failed: it may have been moved meanwhile, and its old cells be somebody else's by now.
+ *
  * Each of the two reads is shared by all who want the same block at the same time, decompression included,
  * but not the verdict between them: one reader may hold a snapshot's pointer and another a replaced one.
  */
@@ -21,6 +24,7 @@ struct shared_read {
 	struct block_pointer pointer;
 	unsigned store_flags, holders;
 	bool insert; /* one of the readers wants it cached */
+	bool pools_own; /* of objset 0, which nothing moves */
 	bool done;
 	int result;
 	struct buffer *content; /* when done and result is 0 */
@@ -84,12 +88,38 @@ static bool sizes_are_sane(const struct block_pointer *pointer)
 	}
 }
 
-/* From the store to content. Damage that no redundancy can repair has the code -POOL_EFORMAT here. */
-static int read_and_decode(struct blocks *blocks, const struct block_pointer *pointer, unsigned store_flags,
-			   struct buffer **ret_content)
+static bool says_damage(int result)
 {
+	return result == -POOL_ECHECKSUM || result == -POOL_EDAMAGED || result == -POOL_ESTALE ||
+	       result == -POOL_EFORMAT;
+}
+
+/* From where it is. */
+static int read_payload(struct blocks *blocks, const struct shared_read *read, struct buffer **ret_payload)
+{
+	struct block_pointer at = read->pointer, before;
+	bool asks = blocks->locate_callback && !read->pools_own;
+	int result = asks ? blocks->locate_callback(blocks->locate_argument, &read->pointer, &at) : 0;
+
+	while (result == 0) {
+		result = store_read(blocks->store, &at, read->store_flags, ret_payload);
+		if (!asks || !says_damage(result))
+			return result;
+		before = at;
+		if (blocks->locate_callback(blocks->locate_argument, &read->pointer, &at) < 0 ||
+		    (at.dva == before.dva && at.place == before.place))
+			return result;
+		result = 0;
+	}
+	return result;
+}
+
+/* From the store to content. Damage that no redundancy can repair has the code -POOL_EFORMAT here. */
+static int read_and_decode(struct blocks *blocks, const struct shared_read *read, struct buffer **ret_content)
+{
+	const struct block_pointer *pointer = &read->pointer;
 	CLEANUP_BUFFER struct buffer *payload = NULL;
-	int result = store_read(blocks->store, pointer, store_flags, &payload);
+	int result = read_payload(blocks, read, &payload);
 
 	if (result < 0)
 		return result;
@@ -140,7 +170,7 @@ static int collect(struct shared_read *read, struct buffer **ret_content)
 
 static void lead(struct blocks *blocks, struct shared_read *read)
 {
-	read->result = read_and_decode(blocks, &read->pointer, read->store_flags, &read->content);
+	read->result = read_and_decode(blocks, read, &read->content);
 	if (read->result == 0 && read->insert)
 		cache_put(&blocks->cache, &read->pointer, read->content);
 	hash_table_remove(&blocks->reads, &read->node);
@@ -148,7 +178,7 @@ static void lead(struct blocks *blocks, struct shared_read *read)
 	rt_queue_wake_all(blocks->rt, &read->waiters);
 }
 
-static int read_shared(struct blocks *blocks, const struct block_pointer *pointer, unsigned store_flags,
+static int read_shared(struct blocks *blocks, const struct block_pointer *pointer, bool pools_own, unsigned store_flags,
 		       bool insert, struct buffer **ret_content)
 {
 	struct shared_read *read = find_read(blocks, pointer, store_flags);
@@ -164,27 +194,21 @@ static int read_shared(struct blocks *blocks, const struct block_pointer *pointe
 	if (!read)
 		return -ENOMEM;
 	*read = (struct shared_read){
-	    .pointer = *pointer, .store_flags = store_flags, .holders = 1, .insert = insert};
+	    .pointer = *pointer, .store_flags = store_flags, .holders = 1, .insert = insert, .pools_own = pools_own};
 	rt_queue_init(&read->waiters);
 	hash_table_insert(&blocks->reads, &read->node, identity_hash(pointer));
 	lead(blocks, read);
 	return collect(read, ret_content);
 }
 
-static bool says_damage(int result)
-{
-	return result == -POOL_ECHECKSUM || result == -POOL_EDAMAGED || result == -POOL_ESTALE ||
-	       result == -POOL_EFORMAT;
-}
-
-static int read_placed(struct blocks *blocks, const struct block_pointer *pointer, bool insert,
+static int read_placed(struct blocks *blocks, const struct block_pointer *pointer, bool pools_own, bool insert,
 		       bool (*still_current)(void *argument), void *argument, struct buffer **ret_buffer)
 {
 	static const unsigned attempts[] = {STORE_READ_SPECULATIVE, 0};
 	int result = 0;
 
 	for (unsigned i = 0; i < 2; i++) {
-		result = read_shared(blocks, pointer, attempts[i], insert, ret_buffer);
+		result = read_shared(blocks, pointer, pools_own, attempts[i], insert, ret_buffer);
 		if (!says_damage(result))
 			return result;
 		if (still_current && !still_current(argument))
@@ -213,7 +237,7 @@ int block_read(struct blocks *blocks, const struct block_pointer *pointer, const
 		if (!(flags & BLOCK_READ_NO_CACHE))
 			content = cache_get(&blocks->cache, pointer);
 		result = content ? 0
-				 : read_placed(blocks, pointer, !(flags & BLOCK_READ_NO_INSERT),
+				 : read_placed(blocks, pointer, !owner || owner->objset == 0, !(flags & BLOCK_READ_NO_INSERT),
 					       still_current, argument, &content);
 		if (result == 0)
 			damage_cleared(blocks, pointer, owner);

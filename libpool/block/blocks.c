@@ -68,6 +68,12 @@ void blocks_set_damage_callback(struct blocks *blocks, block_damage_function *fu
 	blocks->damage_argument = argument;
 }
 
+void blocks_set_locate_callback(struct blocks *blocks, block_locate_function *function, void *argument)
+{
+	blocks->locate_callback = function;
+	blocks->locate_argument = argument;
+}
+
 struct buffer *block_cached(struct blocks *blocks, const struct block_pointer *pointer)
 {
 	return block_pointer_is_placed(pointer) ? cache_get(&blocks->cache, pointer) : NULL;

@@ -234,3 +234,43 @@ int batch_map_decode(const uint8_t *key, size_t key_size, const uint8_t *value, 
 	*ret_entry = entry;
 	return 0;
 }
+
+struct raw_moved {
+	le64 dva;        /* 0 */
+	le32 references; /* 8 */
+	le32 flags;      /* 12 */
+};
+_Static_assert(sizeof(struct raw_moved) == MOVED_VALUE_SIZE && AT(raw_moved, dva, 0) && AT(raw_moved, references, 8) &&
+		       AT(raw_moved, flags, 12), "on disk");
+
+void moved_key_encode(uint64_t dva, uint64_t place, uint8_t *ret_key)
+{
+	uint64_t parts[2] = { htobe64(dva), htobe64(place) };
+
+	memcpy(ret_key, parts, sizeof(parts));
+}
+
+void moved_encode(const struct moved_entry *entry, uint8_t *ret_key, uint8_t *ret_value)
+{
+	struct raw_moved raw = { .dva = le64_make(entry->new_dva), .references = le32_make(entry->references) };
+
+	moved_key_encode(entry->dva, entry->place, ret_key);
+	memcpy(ret_value, &raw, sizeof(raw));
+}
+
+int moved_decode(const uint8_t *key, size_t key_size, const uint8_t *value, size_t value_size, struct moved_entry *ret_entry)
+{
+	struct raw_moved raw;
+	uint64_t parts[2];
+
+	if (key_size != MOVED_KEY_SIZE || value_size != sizeof(raw))
+		return -POOL_EFORMAT;
+	memcpy(parts, key, sizeof(parts));
+	memcpy(&raw, value, sizeof(raw));
+	struct moved_entry entry = { .dva = be64toh(parts[0]), .place = be64toh(parts[1]), .new_dva = le64_get(raw.dva),
+				     .references = le32_get(raw.references) };
+	if (entry.dva == 0 || entry.place == 0 || entry.new_dva == 0 || entry.references == 0 || le32_get(raw.flags) != 0)
+		return -POOL_EFORMAT;
+	*ret_entry = entry;
+	return 0;
+}

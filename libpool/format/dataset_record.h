@@ -78,4 +78,16 @@ struct batch_map_entry {
 void batch_map_encode(const struct batch_map_entry *entry, uint8_t *ret_key, uint8_t *ret_value);
 int batch_map_decode(const uint8_t *key, size_t key_size, const uint8_t *value, size_t value_size, struct batch_map_entry *ret_entry);
 
+/* xblk: key (dva u64, place u64) of a block's first placement, value below (16 bytes): where the compactor has put it. */
+#define MOVED_KEY_SIZE 16u
+#define MOVED_VALUE_SIZE 16u
+struct moved_entry {
+	uint64_t dva, place; /* the identity */
+	uint64_t new_dva;
+	uint32_t references; /* pointers that have the identity */
+};
+void moved_key_encode(uint64_t dva, uint64_t place, uint8_t *ret_key);
+void moved_encode(const struct moved_entry *entry, uint8_t *ret_key, uint8_t *ret_value);
+int moved_decode(const uint8_t *key, size_t key_size, const uint8_t *value, size_t value_size, struct moved_entry *ret_entry);
+
 #endif

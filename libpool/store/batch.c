@@ -49,7 +49,8 @@ unsigned batch_summary_cells(const struct batch *batch, unsigned more_rows, unsi
 			     unsigned more_ranges)
 {
 	unsigned ranges = batch->class == CLASS_SYS || batch->ahead || batch->runs ? batch->stripe_count + more_ranges : 1;
-	size_t size = summary_size(ranges, batch->stripe_count + more_stripes, (uint32_t)batch->blocks.count + more_blocks, 0,
+	uint32_t blocks = (uint32_t)batch->blocks.count + more_blocks;
+	size_t size = summary_size(ranges, batch->stripe_count + more_stripes, blocks, batch->moved ? blocks : 0,
 				   (batch->rows + more_rows) * (uint32_t)(batch->k + batch->m));
 
 	return (unsigned)((size + CELL_SIZE - 1) / CELL_SIZE);
@@ -79,13 +80,19 @@ int batch_add_block(struct batch *batch, struct stripe *stripe, struct store_blo
 				       .psect = block->psect, .type = block->type, .level = block->owner.level,
 				       .objset = block->owner.objset, .object = block->owner.object,
 				       .block = block->owner.block };
+	if (block->identity_dva) {
+		entry.flags = SUMMARY_RELOCATED;
+		entry.identity_dva = block->identity_dva;
+		entry.identity_place = block->identity_place;
+		POOL_CHECK(batch->moved);
+	}
 	int status = array_push(&batch->blocks, &entry);
 
 	if (status == 0)
 		status = stripe_add(stripe, block->payload, block->psect);
 	if (status < 0)
 		return status;
-	batch->store->counters.user_cells += block->psect;
+	*(block->identity_dva ? &batch->store->counters.moved_cells : &batch->store->counters.user_cells) += block->psect;
 	block->dva = dva_pack(dva);
 	return 0;
 }
@@ -197,7 +204,8 @@ int batch_build_summary(struct batch *batch, struct stripe *last, struct block_p
 	late_data_crcs(last);
 	int status = summary_fill(batch, &summary);
 	if (status == 0) {
-		size_t size = summary_size(summary.range_count, summary.stripe_count, summary.block_count, 0, summary.cell_count);
+		size_t size = summary_size(summary.range_count, summary.stripe_count, summary.block_count, batch->moved ? summary.block_count : 0,
+					   summary.cell_count);
 		payload = buffer_new_zero(room);
 		if (!payload || !POOL_CHECK(size <= room))
 			status = -ENOMEM;

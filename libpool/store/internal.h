@@ -76,6 +76,7 @@ struct batch {
 	struct array aheads;  /* struct ahead_block *, of `blocks` */
 	unsigned ahead_summary_cells;
 	bool runs;            /* in runs of dead rows */
+	bool moved;           /* its blocks are named by older identities */
 	/* SYS, ahead, runs: rows kept for the summary. */
 	uint16_t summary_base, summary_rows;
 	bool final;           /* described by the uberblock, not by the log */

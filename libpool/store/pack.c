@@ -332,6 +332,7 @@ static int stream_cut(struct store *store, struct stream *stream, bool tail, boo
 			int status = batch_new(store, stream->class, stream->segment, &stream->batch);
 			if (status < 0)
 				return status;
+			stream->batch->moved = stream->class == CLASS_SURV;
 		}
 		int status = stream_cut_stripe(store, stream, last);
 		if (status < 0)

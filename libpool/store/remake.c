@@ -88,7 +88,8 @@ static int add_summary(struct remake *remake)
 static int add_block(struct remake *remake, const struct store_known_block *block)
 {
 	struct dva dva = dva_unpack(block->pointer.dva);
-	struct store_block entry = { .psect = block->pointer.psect, .type = block->pointer.type, .owner = block->owner };
+	struct store_block entry = { .psect = block->pointer.psect, .type = block->pointer.type, .owner = block->owner,
+				     .identity_dva = block->identity_dva, .identity_place = block->identity_place };
 	int status = store_read(remake->store, &block->pointer, 0, &entry.payload);
 
 	if (status == 0)
@@ -96,7 +97,7 @@ static int add_block(struct remake *remake, const struct store_known_block *bloc
 	if (status == 0)
 		status = batch_add_block(remake->batch, remake->stripe, &entry);
 	if (status == 0)
-		remake->store->counters.user_cells -= entry.psect; /* it isn't placed here */
+		*(entry.identity_dva ? &remake->store->counters.moved_cells : &remake->store->counters.user_cells) -= entry.psect; /* it isn't placed here */
 	buffer_unref(entry.payload);
 	return status;
 }
@@ -135,6 +136,7 @@ int summary_remake(struct store *store, const struct segment *segment, const str
 	if (status < 0)
 		return status;
 	remake.batch->txg = index->txg;
+	remake.batch->moved = count && blocks[0].identity_dva; /* a compactor's batches have nothing else */
 	alloc_summary_pointer(index, &wanted);
 	status = add_all(&remake, blocks, count);
 	struct stripe *last = remake.batch->last;

@@ -49,7 +49,7 @@ static unsigned summary_cells_wanted(const struct store *store, const struct str
 	unsigned k = segment->record.k, rows = segment->dead_rows, waiting = (stream->queued_cells + k - 1) / k;
 
 	rows = rows < waiting ? rows : waiting;
-	size_t size = summary_size(rows < RUN_STRIPES_MAX ? rows + 1 : RUN_STRIPES_MAX, rows < RUN_STRIPES_MAX ? rows + 1 : RUN_STRIPES_MAX, rows * k, 0,
+	size_t size = summary_size(rows < RUN_STRIPES_MAX ? rows + 1 : RUN_STRIPES_MAX, rows < RUN_STRIPES_MAX ? rows + 1 : RUN_STRIPES_MAX, rows * k, stream->class == CLASS_SURV ? rows * k : 0,
 				   (rows + SUMMARY_CELLS_MAX / k + 1) * (k + segment->record.m));
 	unsigned cells = (unsigned)((size + CELL_SIZE - 1) / CELL_SIZE);
 	(void)store;
@@ -70,6 +70,7 @@ int runs_begin_batch(struct store *store, struct stream *stream)
 	if (status < 0)
 		return status;
 	stream->batch->runs = true;
+	stream->batch->moved = stream->class == CLASS_SURV;
 	stream->batch->summary_base = (uint16_t)base;
 	stream->batch->summary_rows = (uint16_t)rows;
 	return 0;

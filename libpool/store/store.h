@@ -52,7 +52,7 @@ struct store_options {
 };
 
 struct store_counters {
-	uint64_t user_cells, summary_cells, padding_cells, parity_cells, header_cells; /* cells placed */
+	uint64_t user_cells, moved_cells, summary_cells, padding_cells, parity_cells, header_cells; /* cells placed */
 	uint64_t read_blocks, read_ios, reconstructed_cells, healed_cells, unrepairable;
 	uint64_t stale_added;
 };
@@ -208,6 +208,7 @@ struct store_block {
 	uint16_t psect;
 	uint8_t type;
 	struct block_owner owner;
+	uint64_t identity_dva, identity_place; /* a block that is moved (CLASS_SURV only): what it is named by; 0: it is new */
 	uint64_t dva; /* set before placed() */
 	void (*placed)(struct store_block *block); /* engine thread; must not wait */
 };

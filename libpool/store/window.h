@@ -87,8 +87,9 @@ int summary_get(struct store *store, const struct segment *segment, unsigned row
 struct summary_entry *summary_cached(struct store *store, const struct batch_index *batch);
 /* A block of a batch as the trees know it. */
 struct store_known_block {
-	struct block_pointer pointer;
+	struct block_pointer pointer; /* with the address and the txg of its cells */
 	struct block_owner owner;
+	uint64_t identity_dva, identity_place; /* 0: it was placed here first */
 };
 /*
  * A summary that can't be read, made anew from all blocks of its batch, in the order of their addresses; pinned. The segment is

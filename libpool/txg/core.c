@@ -33,7 +33,9 @@ int core_new(const struct core_options *options, const struct label *label, stru
 	rt_mutex_init(&core->config);
 	intent_init(&core->intent);
 	core->label = malloc(sizeof(*core->label));
-	int status = core->label ? 0 : -ENOMEM;
+	int status = moves_init(&core->moves);
+	if (!core->label)
+		status = -ENOMEM;
 	if (status == 0) {
 		*core->label = *label;
 		status = alloc_new(&geometry, &core->alloc);
@@ -48,6 +50,7 @@ int core_new(const struct core_options *options, const struct label *label, stru
 		core_free(core);
 		return status;
 	}
+	blocks_set_locate_callback(core->blocks, moved_locate, core);
 	uint8_t random[8];
 	rt_env(core->rt)->ops->random(rt_env(core->rt), random, sizeof(random));
 	memcpy(&core->epoch, random, sizeof(core->epoch));
@@ -75,6 +78,7 @@ void core_free(struct core *core)
 	array_release(&core->map_wrong);
 	array_release(&core->log_now.earlier);
 	intent_release(&core->intent);
+	moves_release(&core->moves);
 	if (core->blocks)
 		blocks_free(core->blocks);
 	store_free(core->store);

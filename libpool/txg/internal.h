@@ -9,6 +9,7 @@
 #include "libpool/format/dva.h"
 #include "libpool/txg/core.h"
 #include "libpool/txg/intent.h"
+#include "libpool/txg/moves.h"
 
 /* The allocation log of one committed txg: kept until no page needs it. */
 struct log_entry {
@@ -77,6 +78,7 @@ struct core {
 	struct rt_queue sync_wake;   /* the sync fiber waits here */
 	struct rt_queue released;    /* sync waits for handles */
 	struct intent intent;
+	struct moves moves;
 	struct rt_mutex config;      /* disks and labels change in no sync, and one change at a time */
 
 	/* What the commit block and its neighbours name. */

@@ -3,6 +3,7 @@
  *
  *   1  close the txg, wait for its handles
  *   2-4  datasets: data, nodes level by level, dnodes, objset blocks; what they supersede is freed
+ *   5  blocks that died and may have been moved are looked up, and freed where they are; what a compactor has read is placed anew
  *   6  the MOS: catalogue, batch map entries of earlier txgs, its own nodes
  *   7  every write so far has ended; failed ones are recorded as stale columns
  *   8  SYS: checkpoint pages (state of the last commit), the allocation log, the final batch
@@ -25,13 +26,8 @@
 #include "libpool/format/tree_node.h"
 #include "libpool/txg/internal.h"
 
-void core_kill(struct object_sync *sync, struct objset *objset, const struct block_pointer *pointer)
+void core_free_block(struct core *core, const struct block_pointer *pointer)
 {
-	struct core *core = sync->argument;
-
-	(void)objset;
-	if (!block_pointer_is_placed(pointer))
-		return;
 	int status = alloc_txg_free(core->alloc, pointer);
 	/*
 	 * Nothing of another block is freed then, and who made the contradiction is long gone: a pool that halted here would halt at
@@ -41,8 +37,20 @@ void core_kill(struct object_sync *sync, struct objset *objset, const struct blo
 		store_tell_leak(core->store, pointer->psect);
 	else if (status < 0)
 		core_halt(core, status == -ENOMEM ? "out of memory while freeing" : "a block was freed that is not live");
-	if (status == 0 || status == -EINVAL)
-		block_forget(core->blocks, pointer);
+}
+
+void core_kill(struct object_sync *sync, struct objset *objset, const struct block_pointer *pointer)
+{
+	struct core *core = sync->argument;
+
+	if (!block_pointer_is_placed(pointer))
+		return;
+	/* To look where it is may take reads: that is done when all datasets have had their turn. */
+	if (!objset || objset_id(objset) == 0 || !alloc_may_have_moved(core->alloc, pointer))
+		core_free_block(core, pointer);
+	else if (moved_kill(core, pointer) < 0)
+		core_halt(core, "out of memory while freeing");
+	block_forget(core->blocks, pointer);
 }
 
 struct map_change {
@@ -190,13 +198,15 @@ static int sync_metadata(struct core *core, struct object_sync *sync)
 	if (core->participant.sync)
 		status = core->participant.sync(core->participant.argument, sync);
 	if (status == 0)
+		status = moves_sync(core, sync->txg);
+	if (status == 0)
 		status = sync_batch_map(core);
 	if (status == 0)
 		status = objsets_sync(sync, &mos, 1);
-	static const enum segment_class classes[] = { CLASS_HOT, CLASS_COLD, CLASS_META };
+	static const enum segment_class classes[] = { CLASS_HOT, CLASS_COLD, CLASS_SURV, CLASS_META };
 	if (status == 0)
 		status = store_ahead_finish(core->store);
-	for (unsigned i = 0; i < 3 && status == 0; i++)
+	for (unsigned i = 0; i < sizeof(classes) / sizeof(classes[0]) && status == 0; i++)
 		status = store_finish(core->store, classes[i]);
 	return status;
 }
@@ -233,6 +243,7 @@ static void commit_applied(struct core *core, uint64_t txg)
 	core->reserved_cells[slot] = 0;
 	core->reserved_block[slot] = 0;
 	intent_committed(core, txg);
+	moves_committed(core);
 	alloc_space(core->alloc, &core->space);
 	core->trim_lost_cells = 0;
 	if (core->options.check_every_txg)

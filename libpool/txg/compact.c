@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Moving blocks (compact.h): reading what is live, and the step of a sync that places the copies, enters them, and frees the cells they
+ * were in.
+ *
+ * Whether a block still lives when its copy would be placed is told by the cells that it was read from: they are in use, and were
+ * not freed by the txg in sync, which has killed all that it kills by then. Rows with a live cell are given to nobody, so it is the same block.
+ *
+ * What is dropped stays where it is: so a commit moves no more than it has room for without touching what commits need.
+ */
+#include "libpool/txg/compact.h"
+
+#include <stdlib.h>
+
+#include "libpool/base/check.h"
+#include "libpool/store/survivors.h"
+#include "libpool/txg/internal.h"
+#include "libpool/txg/moves.h"
+
+static uint64_t identity_hash_of(uint64_t dva, uint64_t place)
+{
+	return hash_u64(hash_u64(dva) + place);
+}
+
+int moves_init(struct moves *moves)
+{
+	array_init(&moves->kills, sizeof(struct moved_kill));
+	list_init(&moves->waiting);
+	list_init(&moves->current);
+	return hash_table_init(&moves->by_identity, 64);
+}
+
+static void move_free(struct move *move)
+{
+	buffer_unref(move->block.payload);
+	free(move);
+}
+
+void moves_release(struct moves *moves)
+{
+	struct list *node;
+
+	if (!moves->by_identity.buckets)
+		return;
+	while ((node = list_pop_front(&moves->waiting)) || (node = list_pop_front(&moves->current)))
+		move_free(container_of(node, struct move, node));
+	hash_table_release(&moves->by_identity);
+	array_release(&moves->kills);
+}
+
+const struct move *moves_find(const struct moves *moves, uint64_t dva, uint64_t place)
+{
+	for (struct hash_node *node = hash_table_first(&moves->by_identity, identity_hash_of(dva, place)); node; node = hash_table_next(node)) {
+		const struct move *move = container_of(node, struct move, by_identity);
+
+		if (move->block.identity_dva == dva && move->block.identity_place == place)
+			return move;
+	}
+	return NULL;
+}
+
+/* ---- reading ---- */
+
+struct compaction {
+	struct core *core;
+	struct segment *segment;
+	struct core_compacted *result;
+};
+
+/* Whether the entry that there is, or isn't, can be changed, and is of the block at this address. */
+static int check_entry(struct core *core, const struct store_survivor *survivor, uint64_t dva, uint64_t place)
+{
+	uint8_t key[MOVED_KEY_SIZE];
+	struct moved_entry entry;
+
+	moved_key_encode(dva, place, key);
+	int status = tree_check(core->mos_objects[MOS_XBLK], key, sizeof(key));
+	if (status < 0)
+		return status;
+	status = moved_find(core, dva, place, &entry);
+	if (status == -ENOENT)
+		return dva == survivor->dva && place == survivor->place ? 0 : -POOL_EFORMAT;
+	if (status < 0)
+		return status;
+	return entry.new_dva == survivor->dva ? 0 : -POOL_EFORMAT;
+}
+
+static int take(void *argument, const struct store_survivor *survivor)
+{
+	struct compaction *compaction = argument;
+	struct core *core = compaction->core;
+	struct moves *moves = &core->moves;
+	const struct summary_block *block = survivor->block;
+	bool again = block->flags & SUMMARY_RELOCATED;
+	uint64_t dva = again ? block->identity_dva : survivor->dva, place = again ? block->identity_place : survivor->place;
+
+	if (core->halted)
+		return -POOL_EHALTED;
+	if (block->objset == 0) {
+		compaction->result->own_cells += block->psect;
+		return 0;
+	}
+	if (moves_find(moves, dva, place))
+		return 0;
+	if (moves->waiting_bytes >= COMPACT_BYTES_MAX)
+		return -EAGAIN;
+	int status = check_entry(core, survivor, dva, place);
+	if (status == -ENOMEM)
+		return status;
+	/* Looking has taken a while. */
+	bool lives = alloc_block_is_live(core->alloc, &(struct block_pointer){ .dva = survivor->dva, .place = survivor->place, .psect = block->psect });
+	if (status < 0 || !lives || moves_find(moves, dva, place)) {
+		compaction->result->left_cells += status < 0 && lives ? block->psect : 0;
+		return 0;
+	}
+	struct move *move = calloc(1, sizeof(*move));
+	if (!move)
+		return -ENOMEM;
+	move->from = (struct block_pointer){ .dva = survivor->dva, .place = survivor->place, .psect = block->psect };
+	move->segment = compaction->segment;
+	move->block = (struct store_block){ .payload = buffer_ref(survivor->payload), .psect = block->psect, .type = block->type,
+					    .owner = { block->objset, block->object, block->block, block->level },
+					    .identity_dva = dva, .identity_place = place };
+	alloc_pin(move->segment);
+	move->segment->moves++;
+	list_push_back(&moves->waiting, &move->node);
+	hash_table_insert(&moves->by_identity, &move->by_identity, identity_hash_of(dva, place));
+	moves->waiting_bytes += survivor->payload->size;
+	compaction->result->blocks++;
+	compaction->result->cells += block->psect;
+	return 0;
+}
+
+int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, struct core_compacted *ret_compacted)
+{
+	struct segment *segment = alloc_segment(core->alloc, id);
+	struct compaction compaction = { core, segment, ret_compacted };
+
+	*ret_compacted = (struct core_compacted){ 0 };
+	if (core->read_only)
+		return -EROFS;
+	if (core->halted || core->stopping)
+		return -POOL_EHALTED;
+	if (!segment || segment->record.state != SEGMENT_FULL || segment->record.class == CLASS_SYS || segment->record.class == CLASS_LOG ||
+	    segment->pins != segment->moves || segment->placed_in_txg || segment->runs_giving)
+		return -EBUSY;
+	unsigned first = row ? row : 1, end = row + rows < segment->record.rows_used ? row + rows : segment->record.rows_used;
+	if (first >= end)
+		return 0;
+	alloc_pin(segment);
+	int status = store_survivors(core->store, segment, first, end - first, take, &compaction, &ret_compacted->left_cells);
+	alloc_unpin(core->alloc, segment);
+	return status;
+}
+
+uint64_t core_compact_waiting(const struct core *core)
+{
+	return core->moves.waiting_bytes;
+}
+
+const struct core_compact_counters *core_compact_counters(const struct core *core)
+{
+	return &core->moves.counters;
+}
+
+/* ---- the commit ---- */
+
+static void placed(struct store_block *block)
+{
+	struct move *move = container_of(block, struct move, block);
+
+	move->placed = true;
+	buffer_unref(block->payload);
+	block->payload = NULL;
+}
+
+/* What copies may take: with their summaries, and what stays empty at the ends of segments. */
+static uint64_t room_for_copies(const struct core *core)
+{
+	uint64_t spare = alloc_spare_cells(core->alloc) / 4 * 3, segment = (uint64_t)alloc_geometry(core->alloc)->k * (alloc_geometry(core->alloc)->rows - 1u);
+
+	return spare > segment ? spare - segment : 0;
+}
+
+static void place_all(struct core *core)
+{
+	struct moves *moves = &core->moves;
+	uint64_t room = room_for_copies(core), cells = 0;
+
+	list_splice_back(&moves->current, &moves->waiting);
+	moves->waiting_bytes = 0;
+	list_for_each(node, &moves->current) {
+		struct move *move = container_of(node, struct move, node);
+
+		if (!alloc_block_is_live(core->alloc, &move->from)) {
+			moves->counters.died_cells += move->from.psect;
+			continue;
+		}
+		if (cells + move->from.psect > room) {
+			moves->counters.crowded_cells += move->from.psect;
+			continue;
+		}
+		cells += move->from.psect;
+		move->block.placed = placed;
+		store_place(core->store, CLASS_SURV, &move->block);
+	}
+}
+
+static int compare_moves(const void *a, const void *b)
+{
+	const struct store_block *x = &(*(struct move *const *)a)->block, *y = &(*(struct move *const *)b)->block;
+
+	if (x->identity_dva != y->identity_dva)
+		return x->identity_dva < y->identity_dva ? -1 : 1;
+	return x->identity_place < y->identity_place ? -1 : x->identity_place > y->identity_place;
+}
+
+/* The copy has its address: the entry, and the end of the old cells. */
+static int enter(struct core *core, uint64_t txg, const struct move *move)
+{
+	const struct store_block *block = &move->block;
+	struct moved_entry before, entry = { .dva = block->identity_dva, .place = block->identity_place, .new_dva = block->dva, .references = 1 };
+	uint8_t key[MOVED_KEY_SIZE], value[MOVED_VALUE_SIZE];
+	int status = moved_find(core, entry.dva, entry.place, &before);
+
+	if (status < 0 && status != -ENOENT)
+		return status;
+	if (status == 0)
+		entry.references = before.references;
+	moved_encode(&entry, key, value);
+	status = tree_put(core->mos_objects[MOS_XBLK], txg, key, sizeof(key), value, sizeof(value));
+	if (status < 0)
+		return status;
+	alloc_block_moves(core->alloc, entry.dva, entry.place);
+	core->moves.counters.blocks++;
+	core->moves.counters.cells += move->from.psect;
+	status = alloc_txg_free(core->alloc, &move->from);
+	return POOL_CHECK(status != -EINVAL) ? status : -POOL_EHALTED;
+}
+
+static int enter_all(struct core *core, uint64_t txg)
+{
+	struct array sorted; /* struct move * */
+	int status = 0;
+
+	array_init(&sorted, sizeof(struct move *));
+	list_for_each(node, &core->moves.current) {
+		struct move *move = container_of(node, struct move, node);
+
+		if (move->placed && status == 0)
+			status = array_push(&sorted, &move);
+	}
+	if (sorted.count)
+		qsort(sorted.items, sorted.count, sizeof(struct move *), compare_moves);
+	for (size_t i = 0; i < sorted.count && status == 0; i++)
+		status = enter(core, txg, *array_at(&sorted, struct move *, i));
+	array_release(&sorted);
+	return status;
+}
+
+int moves_sync(struct core *core, uint64_t txg)
+{
+	int status = moved_sync_kills(core, txg);
+
+	if (status < 0 || list_empty(&core->moves.waiting))
+		return status;
+	place_all(core);
+	status = store_cut(core->store, CLASS_SURV);
+	return status < 0 ? status : enter_all(core, txg);
+}
+
+void moves_committed(struct core *core)
+{
+	struct list *node;
+
+	while ((node = list_pop_front(&core->moves.current))) {
+		struct move *move = container_of(node, struct move, node);
+
+		hash_table_remove(&core->moves.by_identity, &move->by_identity);
+		move->segment->moves--;
+		alloc_unpin(core->alloc, move->segment);
+		move_free(move);
+	}
+}

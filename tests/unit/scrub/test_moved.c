@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Blocks that a compactor moves: they are read, overwritten, freed and repaired where they are, by pointers that never change; in this import,
+ * in the next one, and with a disk missing. What races with a move wins, and the checkers find nothing at any time.
+ */
+#include "libpool/txg/compact.h"
+#include "libpool/format/dva.h"
+#include "scrub/verify.h"
+#include "tests/unit/dataset/volumes.h"
+
+#define BLOCK (16u << 10)
+#define BLOCKS 1200u
+
+struct world {
+	uint8_t versions[BLOCKS];
+	uint8_t data[BLOCK];
+	struct datasets *datasets;
+	struct volume *volume;
+};
+static struct world world;
+
+static void open_world(struct machine *machine)
+{
+	world.datasets = pool_open(machine);
+	world.volume = pool_volume(machine, world.datasets, "v");
+}
+
+static void close_world(struct machine *machine)
+{
+	volume_close(world.volume);
+	pool_close(machine, world.datasets);
+}
+
+static void put(struct machine *machine, unsigned block, unsigned version)
+{
+	block_fill(world.data, BLOCK, block, version);
+	expect_done(machine, volume_write(world.volume, (uint64_t)block * BLOCK, BLOCK, world.data));
+	world.versions[block] = (uint8_t)version;
+}
+
+static void check_content(struct machine *machine)
+{
+	blocks_drop_cache(core_blocks(machine->core));
+	for (unsigned block = 0; block < BLOCKS; block++) {
+		expect_done(machine, volume_read(world.volume, (uint64_t)block * BLOCK, BLOCK, world.data));
+		expect(block_is(world.data, BLOCK, block, world.versions[block]));
+	}
+}
+
+static void check(struct machine *machine)
+{
+	struct verify_result result;
+
+	expect_done(machine, verify_pool(machine->core, world.datasets, VERIFY_FULL, &result));
+	if (result.first[0])
+		fprintf(stderr, "%s\n", result.first);
+	expect_equal(result.violations, 0);
+	expect_equal(result.damaged_blocks + result.damaged_cells, 0);
+	check_content(machine);
+}
+
+static int count_entry(void *argument, const struct moved_entry *entry)
+{
+	expect(entry->references == 1 && (entry->dva != entry->new_dva));
+	++*(unsigned *)argument;
+	return 0;
+}
+
+static unsigned entries(struct machine *machine)
+{
+	unsigned count = 0;
+
+	expect_done(machine, core_each_moved(machine->core, count_entry, &count));
+	return count;
+}
+
+static bool is_victim(struct machine *machine, uint32_t id)
+{
+	const struct segment *segment = alloc_segment(core_alloc(machine->core), id);
+
+	return segment && segment->record.state == SEGMENT_FULL && segment->live && segment->record.class != CLASS_SYS &&
+	       segment->record.class != CLASS_LOG;
+}
+
+/* Reads what is live in the segment, for the next commit. */
+static void compact(struct machine *machine, uint32_t id)
+{
+	struct core_compacted result;
+	int status;
+
+	while ((status = core_compact(machine->core, id, 0, UINT16_MAX, &result)) == -EAGAIN)
+		expect_done(machine, core_commit_forced(machine->core));
+	expect_done(machine, status);
+	expect_equal(result.left_cells, 0);
+}
+
+static void compact_all(struct machine *machine)
+{
+	uint32_t count = alloc_segment_count(core_alloc(machine->core));
+
+	for (uint32_t id = 0; id < count; id++) {
+		if (!is_victim(machine, id))
+			continue;
+		compact(machine, id);
+		expect_done(machine, core_commit_forced(machine->core));
+	}
+	for (unsigned i = 0; i < 3; i++)
+		expect_done(machine, core_commit_forced(machine->core));
+}
+
+static void fill_program(struct machine *machine)
+{
+	world.datasets = pool_open(machine);
+	expect_done(machine, volume_create(world.datasets, "v", (uint64_t)BLOCKS * BLOCK, BLOCK, 0, &machine->error));
+	world.volume = pool_volume(machine, world.datasets, "v");
+	for (unsigned block = 0; block < BLOCKS; block++) {
+		put(machine, block, 1);
+		if (block % 100 == 99)
+			expect_done(machine, core_commit(machine->core));
+	}
+	check(machine);
+	expect_equal(entries(machine), 0);
+	close_world(machine);
+}
+
+static void move_program(struct machine *machine)
+{
+	open_world(machine);
+	compact_all(machine);
+	expect(core_compact_counters(machine->core)->blocks > BLOCKS / 2);
+	expect_equal(core_compact_counters(machine->core)->died_cells + core_compact_counters(machine->core)->crowded_cells, 0);
+	unsigned moved = entries(machine);
+	expect_equal(moved, core_compact_counters(machine->core)->blocks);
+	check(machine);
+
+	/* What is overwritten takes its entry along. */
+	for (unsigned block = 0; block < BLOCKS; block += 3)
+		put(machine, block, 2);
+	expect_done(machine, core_commit(machine->core));
+	check(machine);
+	expect(entries(machine) < moved);
+
+	/* What was moved is moved again: under the same name. */
+	moved = entries(machine);
+	compact_all(machine);
+	check(machine);
+	expect(entries(machine) >= moved);
+	close_world(machine);
+}
+
+static void reopen_program(struct machine *machine)
+{
+	open_world(machine);
+	check_content(machine);
+	if (!machine->hidden)
+		check(machine);
+	close_world(machine);
+}
+
+static void trim_program(struct machine *machine)
+{
+	open_world(machine);
+	expect(entries(machine) > 0);
+	expect_done(machine, volume_trim(world.volume, 0, (uint64_t)BLOCKS * BLOCK));
+	memset(world.versions, 0, sizeof(world.versions));
+	for (unsigned i = 0; i < 5; i++)
+		expect_done(machine, core_commit_forced(machine->core));
+	check(machine);
+	/* Nodes that commits have written since may have been moved: they die with the volume. */
+	volume_close(world.volume);
+	expect_done(machine, volume_destroy(world.datasets, "v", &machine->error));
+	for (unsigned i = 0; i < 5; i++)
+		expect_done(machine, core_commit_forced(machine->core));
+	expect_equal(entries(machine), 0);
+	pool_close(machine, world.datasets);
+}
+
+static void run_life(unsigned disks, unsigned k, unsigned m)
+{
+	struct machine *machine = machine_new(disks, 128 * MIB, k, m, disks * 10 + m);
+
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, fill_program);
+	machine_boot(machine, move_program);
+	machine_boot(machine, reopen_program);
+	if (m) {
+		machine->hidden = 2;
+		machine->read_only = true;
+		machine_boot(machine, reopen_program);
+		machine->hidden = 0;
+		machine->read_only = false;
+	}
+	machine_boot(machine, trim_program);
+	machine_free(machine);
+}
+
+static void test_life(void **state)
+{
+	(void)state;
+	run_life(6, 4, 2);
+	run_life(2, 1, 1);
+	run_life(1, 1, 0);
+}
+
+/* Between the reading and the commit blocks are overwritten and trimmed: those aren't moved. */
+static void race_program(struct machine *machine)
+{
+	open_world(machine);
+	uint32_t count = alloc_segment_count(core_alloc(machine->core));
+	for (uint32_t id = 0; id < count; id++)
+		if (is_victim(machine, id))
+			compact(machine, id);
+	expect(core_compact_waiting(machine->core) > 0);
+	for (unsigned block = 0; block < BLOCKS; block += 2)
+		put(machine, block, 5);
+	expect_done(machine, volume_trim(world.volume, 0, 101 * BLOCK));
+	memset(world.versions, 0, 101);
+	expect_done(machine, core_commit(machine->core));
+	expect(core_compact_counters(machine->core)->died_cells > 0 && core_compact_counters(machine->core)->blocks > 0);
+	expect_equal(core_compact_waiting(machine->core), 0);
+	check(machine);
+
+	/* And the volume goes, while all of it waits. */
+	for (uint32_t id = 0; id < count; id++)
+		if (is_victim(machine, id))
+			compact(machine, id);
+	volume_close(world.volume);
+	expect_done(machine, volume_destroy(world.datasets, "v", &machine->error));
+	for (unsigned i = 0; i < 5; i++)
+		expect_done(machine, core_commit_forced(machine->core));
+	expect_equal(entries(machine), 0);
+	struct verify_result result;
+	expect_done(machine, verify_pool(machine->core, world.datasets, VERIFY_FULL, &result));
+	expect_equal(result.violations, 0);
+	/* What waits when the pool is closed is forgotten. */
+	pool_close(machine, world.datasets);
+}
+
+static void test_races(void **state)
+{
+	struct machine *machine = machine_new(6, 128 * MIB, 4, 2, 77);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, fill_program);
+	machine_boot(machine, race_program);
+	machine_free(machine);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_life), cmocka_unit_test(test_races)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
