@@ -47,6 +47,9 @@ enum {
 int block_read(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner, unsigned flags,
 	       bool (*still_current)(void *argument), void *argument, struct buffer **ret_buffer);
 
+/* The content (lsect cells) of what is stored of a block, as the pointer says: 0, -POOL_EFORMAT or -ENOMEM. Its checksum isn't asked. Waits. */
+int block_content(struct blocks *blocks, const struct block_pointer *pointer, struct buffer *payload, struct buffer **ret_content);
+
 /* The content if it is cached, else NULL; never waits. */
 struct buffer *block_cached(struct blocks *blocks, const struct block_pointer *pointer);
 

@@ -71,6 +71,14 @@ static int decode(struct blocks *blocks, const struct block_pointer *pointer, co
 	return 0;
 }
 
+int block_content(struct blocks *blocks, const struct block_pointer *pointer, struct buffer *payload, struct buffer **ret_content)
+{
+	if (pointer->compression != COMPRESSION_NONE)
+		return decode(blocks, pointer, payload, ret_content);
+	*ret_content = buffer_ref(payload);
+	return 0;
+}
+
 /* A pointer can be sound by its checksum and still name what no writer makes, if an image was forged. */
 static bool sizes_are_sane(const struct block_pointer *pointer)
 {

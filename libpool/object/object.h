@@ -144,6 +144,8 @@ int blob_write_ahead(struct object *object, uint64_t txg, uint64_t number, struc
 int tree_get(struct object *object, const void *key, size_t key_length, void *value, size_t value_capacity, size_t *ret_length); /* -ENOENT; -ERANGE with *ret_length when capacity is too small */
 int tree_put(struct object *object, uint64_t txg, const void *key, size_t key_length, const void *value, size_t value_length);
 int tree_delete(struct object *object, uint64_t txg, const void *key, size_t key_length); /* deleting what isn't there is no error */
+/* Nothing changes, but the leaf that the key belongs into, and the nodes above it, are written anew. The key needn't be there. */
+int tree_touch(struct object *object, uint64_t txg, const void *key, size_t key_length);
 /*
  * The first entry with key >= the given one (or > when `after`); -ENOENT at the end. ret_key has room for
  * OBJECT_KEY_MAX, value for OBJECT_VALUE_MAX. Calling it in turn with `after` walks the tree, stable under changes.
@@ -181,6 +183,8 @@ int blob_check_punch(struct object *object, uint64_t first, uint64_t count);
 /* Of a single block, for a write; and, whatever the result, the first block beyond it that isn't below the same node or hole. */
 int blob_check_block(struct object *object, uint64_t number, uint64_t *ret_end);
 int tree_check(struct object *object, const void *key, size_t key_length);
+/* The lowest key in the content of a tree's node, which the caller has from elsewhere. 0 or -POOL_EFORMAT. */
+int tree_first_key(const struct object *object, const struct buffer *node, unsigned level, void *ret_key, size_t *ret_key_length);
 
 /*
  * The bytes of its object that can't be reached without a block, 0 being the blob of dnodes: of a blob those below it, up to the

@@ -100,7 +100,8 @@ static int plan_entries(void *argument, size_t item)
 {
 	struct plan *plan = ((struct plan_list *)argument)->plans[item];
 
-	if (plan->overlay->destroyed || plan->dnode.kind != DNODE_TREE || !plan->overlay->changes.count)
+	if (plan->overlay->destroyed || plan->dnode.kind != DNODE_TREE ||
+	    !(plan->overlay->changes.count + plan->overlay->touched.count))
 		return 0;
 	return tree_plan(plan);
 }

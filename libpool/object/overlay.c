@@ -43,6 +43,7 @@ struct overlay *overlay_new(struct object *object, uint64_t txg)
 	sorted_map_init(&overlay->blocks, compare_block);
 	sorted_map_init(&overlay->ranges, compare_range);
 	sorted_map_init(&overlay->changes, compare_change);
+	sorted_map_init(&overlay->touched, compare_change);
 	array_init(&overlay->complete, sizeof(struct tree_range));
 	return overlay;
 }
@@ -79,7 +80,7 @@ void overlay_clear(struct overlay *overlay)
 		block_free(container_of(node, struct dirty_block, node));
 	while ((node = sorted_map_pop(&overlay->ranges)))
 		free(container_of(node, struct punched_range, node));
-	while ((node = sorted_map_pop(&overlay->changes)))
+	while ((node = sorted_map_pop(&overlay->changes)) || (node = sorted_map_pop(&overlay->touched)))
 		free(container_of(node, struct tree_change, node));
 	overlay->bytes = sizeof(*overlay);
 }
@@ -216,7 +217,7 @@ struct tree_change *overlay_next_change(const struct overlay *overlay, const voi
 	return node ? container_of(node, struct tree_change, node) : NULL;
 }
 
-int overlay_put_change(struct overlay *overlay, const void *key, size_t key_length, const void *value, size_t value_length)
+static int put_change(struct overlay *overlay, struct sorted_map *map, const void *key, size_t key_length, const void *value, size_t value_length)
 {
 	struct tree_key wanted = { key, key_length };
 	struct tree_change *change = malloc(sizeof(*change) + key_length + value_length);
@@ -227,11 +228,12 @@ int overlay_put_change(struct overlay *overlay, const void *key, size_t key_leng
 	change->key_length = (uint16_t)key_length;
 	change->value_length = (uint16_t)value_length;
 	change->deleted = !value;
+	change->touched = map == &overlay->touched;
 	if (key_length)
 		memcpy(change->data, key, key_length);
 	if (value && value_length)
 		memcpy(change->data + key_length, value, value_length);
-	node = sorted_map_remove(&overlay->changes, &wanted);
+	node = sorted_map_remove(map, &wanted);
 	if (node) {
 		struct tree_change *before = container_of(node, struct tree_change, node);
 
@@ -239,7 +241,17 @@ int overlay_put_change(struct overlay *overlay, const void *key, size_t key_leng
 		free(before);
 	}
 	wanted.bytes = change->data;
-	sorted_map_insert(&overlay->changes, &change->node, &wanted);
+	sorted_map_insert(map, &change->node, &wanted);
 	overlay->bytes += change_bytes(change);
 	return 0;
+}
+
+int overlay_put_change(struct overlay *overlay, const void *key, size_t key_length, const void *value, size_t value_length)
+{
+	return put_change(overlay, &overlay->changes, key, key_length, value, value_length);
+}
+
+int overlay_touch(struct overlay *overlay, const void *key, size_t key_length)
+{
+	return put_change(overlay, &overlay->touched, key, key_length, NULL, 0);
 }

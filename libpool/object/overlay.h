@@ -41,6 +41,7 @@ struct tree_change {
 	struct map_node node;
 	uint16_t key_length, value_length;
 	bool deleted;
+	bool touched;   /* changes nothing, but the leaf that its key belongs into is written anew */
 	uint8_t data[]; /* the key, the value */
 };
 
@@ -60,6 +61,7 @@ struct overlay {
 	struct sorted_map blocks;  /* dirty_block by number */
 	struct sorted_map ranges;  /* punched_range by first; neither overlapping nor touching */
 	struct sorted_map changes; /* tree_change by key */
+	struct sorted_map touched; /* the same, of those that only touch: lookups know nothing of them */
 	/* Tree: ranges of nodes that can't be read; whatever they are to hold is among the changes. And how many entries there are then. */
 	struct array complete; /* struct tree_range */
 	uint64_t entries;
@@ -91,6 +93,7 @@ struct tree_change *overlay_change(const struct overlay *overlay, const void *ke
 /* The first change with a key >= key (> if `after`), or NULL. */
 struct tree_change *overlay_next_change(const struct overlay *overlay, const void *key, size_t key_length, bool after);
 /* value NULL: a delete. */
+int overlay_touch(struct overlay *overlay, const void *key, size_t key_length);
 int overlay_put_change(struct overlay *overlay, const void *key, size_t key_length, const void *value, size_t value_length);
 
 #endif

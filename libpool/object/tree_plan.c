@@ -154,6 +154,29 @@ static int open_children(struct plan *plan, struct tree_node *node)
 	return 0;
 }
 
+/* The changes, and what only touches, in one order. */
+static int list_changes(const struct overlay *overlay, struct map_node **changes)
+{
+	size_t count = overlay->changes.count, more = overlay->touched.count, at = count + more;
+	struct map_node **touched = calloc(more ? more : 1, sizeof(*touched));
+
+	if (!touched)
+		return -ENOMEM;
+	sorted_map_list(&overlay->changes, changes);
+	sorted_map_list(&overlay->touched, touched);
+	while (more) {
+		const struct tree_change *last = container_of(touched[more - 1], struct tree_change, node);
+		const struct tree_change *change = count ? container_of(changes[count - 1], struct tree_change, node) : NULL;
+
+		if (change && tree_key_compare(change->data, change->key_length, last->data, last->key_length) > 0)
+			changes[--at] = changes[--count];
+		else
+			changes[--at] = touched[--more];
+	}
+	free(touched);
+	return 0;
+}
+
 int tree_plan(struct plan *plan)
 {
 	struct tree_plan *tree = plan->tree = calloc(1, sizeof(*tree));
@@ -166,14 +189,16 @@ int tree_plan(struct plan *plan)
 		array_init(&tree->levels[i], sizeof(struct tree_node *));
 	if (plan->dnode.levels > TREE_LEVELS_MAX)
 		return -POOL_EFORMAT;
-	tree->change_count = plan->overlay->changes.count;
+	tree->change_count = plan->overlay->changes.count + plan->overlay->touched.count;
 	tree->changes = calloc(tree->change_count ? tree->change_count : 1, sizeof(*tree->changes));
 	tree->top = tree_node_new(NULL, top_level, 0);
 	if (!tree->changes || !tree->top || array_push(&tree->levels[top_level], &tree->top) < 0) {
 		tree_node_free(tree->top);
 		return -ENOMEM;
 	}
-	sorted_map_list(&plan->overlay->changes, tree->changes);
+	result = list_changes(plan->overlay, tree->changes);
+	if (result < 0)
+		return result;
 	tree->top->end = tree->change_count;
 	if (plan->dnode.levels) {
 		result = object_decode(plan->object, &plan->dnode.root, top_level, tree_node_size(plan->object), &tree->top->old);

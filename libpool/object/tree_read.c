@@ -408,3 +408,15 @@ int tree_next(struct object *object, const void *key, size_t key_length, bool af
 	*ret_value_length = record.value_length;
 	return 0;
 }
+
+int tree_first_key(const struct object *object, const struct buffer *node, unsigned level, void *ret_key, size_t *ret_key_length)
+{
+	struct tree_entry entry;
+
+	if (node->size != tree_node_size(object) || tree_node_check(node->data, node->size, level) < 0 || tree_node_count(node->data, node->size, level) < 1 ||
+	    tree_node_entry(node->data, node->size, 0, &entry) < 0)
+		return -POOL_EFORMAT;
+	memcpy(ret_key, entry.key, entry.key_length);
+	*ret_key_length = entry.key_length;
+	return 0;
+}

@@ -69,6 +69,11 @@ static int build_leaf(struct plan *plan, struct tree_node *node)
 			return order;
 		if (order == 0)
 			order = change ? tree_key_compare(entry.key, entry.key_length, change->data, change->key_length) : -1;
+		if (order >= 0 && change && change->touched) {
+			node->changed = true;
+			next++;
+			continue;
+		}
 		if (order < 0) {
 			append_entry(node, &entry);
 			index++;

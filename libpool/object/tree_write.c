@@ -20,6 +20,19 @@ static int change(struct object *object, uint64_t txg, const void *key, size_t k
 	return result;
 }
 
+int tree_touch(struct object *object, uint64_t txg, const void *key, size_t key_length)
+{
+	if (object->disk.kind != DNODE_TREE || key_length > OBJECT_KEY_MAX)
+		return -EINVAL;
+	struct overlay *overlay = object_overlay(object, txg);
+	if (!overlay)
+		return -ENOMEM;
+	int64_t before = overlay->bytes;
+	int result = overlay_touch(overlay, key, key_length);
+	overlay_account(overlay, before);
+	return result;
+}
+
 int tree_set_complete(struct object *object, uint64_t txg, const struct tree_range *range, uint64_t entries)
 {
 	struct overlay *overlay = object_overlay(object, txg);

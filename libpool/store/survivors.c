@@ -138,7 +138,7 @@ static int read_batch(struct reading *reading)
 	return status;
 }
 
-/* Live cells of the rows that no block was told of; those of summaries apart. */
+/* Live cells of the rows that no block was told of; those of summaries apart, and those that the txg in sync frees. */
 static uint64_t cells_left(const struct reading *reading)
 {
 	const struct segment *segment = reading->segment;
@@ -152,8 +152,11 @@ static uint64_t cells_left(const struct reading *reading)
 			bitmap_set_range(reading->told, (size_t)runs[r].column * all + runs[r].row, runs[r].rows);
 	}
 	for (unsigned c = 0; segment->bits && c < segment->bits_k; c++)
-		for (unsigned row = reading->first; row < reading->end; row++)
-			left += bitmap_get(segment->bits, (size_t)c * all + row) && !bitmap_get(reading->told, (size_t)c * all + row);
+		for (unsigned row = reading->first; row < reading->end; row++) {
+			size_t bit = (size_t)c * all + row;
+			bool dies = segment->freeing && bitmap_get(segment->freeing, bit);
+			left += bitmap_get(segment->bits, bit) && !dies && !bitmap_get(reading->told, bit);
+		}
 	return left;
 }
 

@@ -61,11 +61,87 @@ const struct move *moves_find(const struct moves *moves, uint64_t dva, uint64_t 
 
 /* ---- reading ---- */
 
+/* A node of one of the pool's own trees, by its lowest key. */
+struct own_node {
+	struct object *tree;
+	unsigned cells;
+	size_t key_length;
+	uint8_t key[];
+};
+
 struct compaction {
 	struct core *core;
 	struct segment *segment;
 	struct core_compacted *result;
+	struct array own; /* struct own_node * */
 };
+
+/*
+ * A block of the pool's own: no entry is made for these, so that none is needed to find the tree of entries. Nodes of trees are written anew, by who they
+ * belong to. All others are those of every commit: dnodes and the objset block.
+ */
+static int take_own(struct compaction *compaction, const struct store_survivor *survivor)
+{
+	const struct summary_block *block = survivor->block;
+	struct core *core = compaction->core;
+	struct object *tree = block->type == TYPE_TREE && block->object < MOS_FIRST_FREE ? core->mos_objects[block->object] : NULL;
+	struct block_pointer pointer = { .psect = block->psect };
+	struct buffer *content = NULL;
+	struct dnode dnode;
+	size_t length;
+
+	if (!tree) {
+		*(block->type == TYPE_DNODES || block->type == TYPE_OBJSET ? &compaction->result->own_cells : &compaction->result->left_cells) += block->psect;
+		return 0;
+	}
+	object_info(tree, &dnode);
+	pointer.lsect = (uint16_t)((1u << dnode.indirect_shift) / CELL_SIZE);
+	pointer.compression = pointer.psect < pointer.lsect ? COMPRESSION_ZSTD : COMPRESSION_NONE;
+	struct own_node *node = malloc(sizeof(*node) + OBJECT_KEY_MAX);
+	int status = node ? block_content(core->blocks, &pointer, survivor->payload, &content) : -ENOMEM;
+	if (status == 0)
+		status = tree_first_key(tree, content, block->level, node->key, &length);
+	if (status == 0)
+		status = tree_check(tree, node->key, length);
+	if (status == 0) {
+		node->tree = tree;
+		node->cells = block->psect;
+		node->key_length = length;
+		status = array_push(&compaction->own, &node);
+	}
+	buffer_unref(content);
+	if (status < 0) {
+		free(node);
+		compaction->result->left_cells += block->psect;
+	}
+	return status == -ENOMEM ? status : 0;
+}
+
+/* In a transaction of its own, when everything is read. */
+static int touch_own(struct compaction *compaction, int status)
+{
+	struct core *core = compaction->core;
+	uint64_t txg;
+	bool held = status == 0 && compaction->own.count > 0;
+
+	if (held) {
+		status = core_hold_own(core, 0, &txg);
+		held = status == 0;
+	}
+	for (size_t i = 0; i < compaction->own.count; i++) {
+		struct own_node *node = *array_at(&compaction->own, struct own_node *, i);
+
+		if (held && status == 0)
+			status = tree_touch(node->tree, txg, node->key, node->key_length);
+		compaction->result->own_cells += held && status == 0 ? node->cells : 0;
+		free(node);
+	}
+	if (held)
+		core_release(core, txg);
+	core->moves.counters.own_cells += compaction->result->own_cells;
+	array_release(&compaction->own);
+	return status;
+}
 
 /* Whether the entry that there is, or isn't, can be changed, and is of the block at this address. */
 static int check_entry(struct core *core, const struct store_survivor *survivor, uint64_t dva, uint64_t place)
@@ -96,10 +172,8 @@ static int take(void *argument, const struct store_survivor *survivor)
 
 	if (core->halted)
 		return -POOL_EHALTED;
-	if (block->objset == 0) {
-		compaction->result->own_cells += block->psect;
-		return 0;
-	}
+	if (block->objset == 0)
+		return take_own(compaction, survivor);
 	if (moves_find(moves, dva, place))
 		return 0;
 	if (moves->waiting_bytes >= COMPACT_BYTES_MAX)
@@ -134,7 +208,7 @@ static int take(void *argument, const struct store_survivor *survivor)
 int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, struct core_compacted *ret_compacted)
 {
 	struct segment *segment = alloc_segment(core->alloc, id);
-	struct compaction compaction = { core, segment, ret_compacted };
+	struct compaction compaction = { .core = core, .segment = segment, .result = ret_compacted };
 
 	*ret_compacted = (struct core_compacted){ 0 };
 	if (core->read_only)
@@ -147,10 +221,13 @@ int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, st
 	unsigned first = row ? row : 1, end = row + rows < segment->record.rows_used ? row + rows : segment->record.rows_used;
 	if (first >= end)
 		return 0;
+	array_init(&compaction.own, sizeof(struct own_node *));
 	alloc_pin(segment);
 	int status = store_survivors(core->store, segment, first, end - first, take, &compaction, &ret_compacted->left_cells);
 	alloc_unpin(core->alloc, segment);
-	return status;
+	/* What this call got to by then is written anew, too. */
+	int touched = touch_own(&compaction, status == -EAGAIN ? 0 : status);
+	return status < 0 ? status : touched;
 }
 
 uint64_t core_compact_waiting(const struct core *core)

@@ -6,6 +6,7 @@
 #include "scrub/verify.h"
 #include "tests/sim/admin.h"
 #include "tests/sim/clients.h"
+#include "tests/sim/compaction.h"
 #include "tests/sim/every_txg.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/files.h"
@@ -99,11 +100,13 @@ static void history_body(struct world *world)
 		faults_start(world);
 		admin_start(world);
 	}
+	compaction_start(world);
 	files_start(world);
 	clients_run(world, world->plan.clients, world->plan.operations);
 	files_wait(world);
 	world->clients_active = false;
 	admin_wait(world);
+	compaction_wait(world);
 	every_txg_stop(world);
 	world->doing = "end";
 	switch (planned_end) {
@@ -194,6 +197,8 @@ static void final_body(struct world *world)
 	open_pool(world, true);
 	world->doing = "last repair";
 	admin_repair(world);
+	world->doing = "last compaction";
+	compaction_all(world);
 	world->doing = "last check";
 	admin_verify(world, VERIFY_FULL);
 	clients_check_all(world);

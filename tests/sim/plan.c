@@ -122,6 +122,7 @@ void plan_draw(struct plan *plan, uint64_t seed)
 	draw_flushes(plan);
 	plan->verifies_every_txg = seed % 4 == 2;
 	draw_reuse(plan);
+	plan->compacts = seed % 4 == 2 || seed % 8 == 0;
 }
 
 void plan_draw_files(struct plan *plan)
@@ -146,11 +147,11 @@ void plan_draw_files(struct plan *plan)
 void plan_print(const struct plan *plan, FILE *stream)
 {
 	fprintf(stream, "seed %" PRIu64 ": %u disks, %u+%u, AU %u KiB, cache %" PRIu64 " KiB, commit %" PRIu64 " ms, dirty %" PRIu64
-			" KiB, %u boots x %u clients x %u operations%s%s%s%s%s%s",
+			" KiB, %u boots x %u clients x %u operations%s%s%s%s%s%s%s",
 		plan->seed, plan->disks, plan->k, plan->m, 1u << (plan->au_shift - 10), plan->cache_limit / KIB,
 		plan->commit_interval_ns / NS_PER_MS, plan->dirty_limit / KIB, plan->boots, plan->clients, plan->operations,
 		plan->fifo ? ", fifo" : "", plan->buggify ? ", buggify" : "", plan->flushes ? ", flushes" : "",
-		plan->eager_reuse ? ", eager reuse" : "", plan->administrated ? ", administrated" : "", plan->verifies_every_txg ? ", every txg verified" : "");
+		plan->eager_reuse ? ", eager reuse" : "", plan->compacts ? ", compacts" : "", plan->administrated ? ", administrated" : "", plan->verifies_every_txg ? ", every txg verified" : "");
 	if (plan->filesystems)
 		fprintf(stream, ", %u file systems x %u lanes", plan->filesystems, plan->lanes);
 	for (unsigned fault = 0; fault < SIM_FAULT_COUNT; fault++) {

@@ -36,6 +36,7 @@ struct plan {
 	uint32_t crash_per_million;    /* that a boot ends by a power cut or the death of the process */
 	uint32_t crash_corrupts;       /* see sim_disks */
 	uint32_t fault_kinds;          /* bits of 1 << enum sim_fault that this seed injects; 0: none */
+	bool compacts;                 /* blocks are moved all the time */
 	bool administrated;            /* scrubs, offline, online and replace happen while clients run */
 	bool verifies_every_txg;       /* what is reachable, after each commit: see every_txg.h */
 	bool heals;                    /* faults are repaired and checked now and then, so that others may follow */

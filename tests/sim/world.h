@@ -13,7 +13,7 @@
 #define WORLD_FAILED 3 /* exit code */
 #define WORLD_STATISTICS(X) \
 	X(boots) X(crashes) X(exports) X(imports_degraded) X(operations) X(reads) X(commits) X(no_space) X(faults) X(heals) \
-	X(admin) X(verifies) X(txgs_verified) X(scrubs) X(trims) X(cells_repaired) \
+	X(admin) X(verifies) X(txgs_verified) X(scrubs) X(trims) X(compactions) X(blocks_moved) X(cells_repaired) \
 	X(device_writes) X(blocks_checked) X(log_groups) X(log_fallbacks) X(log_replayed) X(syncs) X(fs_checks)
 
 struct world_statistics {

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from poolreader.batches import decode_map_entry
 from .live import Live
 from poolreader.objects import BLOB, ORPHANS, Blob, Dnode, Objset, Tree
+from poolreader.pool import decode_moved
 from poolreader.pointers import DATA, LIVE_BITMAP, SEGMENT_TABLE, SUMMARY, TREE, TYPES, BlockPointer
 from poolreader.segments import CLASSES
 from poolreader.structure import (NO_DISK, LostError, ReaderError, cell_crc, check_header, decode_columns, expect, expect_zeros,
@@ -21,6 +22,7 @@ class Checker:
         self.used = defaultdict(int)        # segment: cells that blocks take, as in Live
         self.occupied = set()               # segments with more than summaries: others are free, whatever their columns were
         self.blocks = {}                    # (dva, place): pointer and owner
+        self.pointers = Counter()           # (dva, place): how many
         self.live = Live(pool)
 
     def problem(self, text):
@@ -36,10 +38,9 @@ class Checker:
         """Counts a placed block as used, and its cells as its own."""
         if pointer.kind != "placed":
             return
-        segment, _, place = self.reader.find(pointer)
-        if place is None:
-            return
-        mask = self.live.mask_of_block(pointer, segment)
+        segment, cells, _ = self.reader.find(pointer)
+        self.pointers[pointer.dva, pointer.place] += 1
+        mask = self.live.mask_of(cells)
         self.check(not self.used[segment.number] & mask, f"{pointer} of {owner}: cells of it belong to another block too")
         self.used[segment.number] |= mask
         if pointer.type != SUMMARY:
@@ -158,6 +159,14 @@ class Checker:
                 except ReaderError as error:
                     self.problem(f"dataset {dataset.name}: {error}")
 
+    def check_moved(self):
+        """Each entry of xblk has its pointers."""
+        for key, value in self.pool.moved.items():
+            dva, place = struct.unpack(">QQ", key)
+            pointers, references = self.pointers[dva, place], decode_moved(value)[1]
+            self.counts["moved_blocks"] += 1
+            self.check(pointers == references, f"xblk: {dva:#x} of txg {place} has {pointers} pointers, not {references}")
+
     def check_batches(self):
         """Summaries: their own cells, the CRCs of all present cells, and the blocks that they list."""
         batches = [decode_map_entry(*entry) for entry in self.reader.batches.tree.items()] + self.pool.newest_batches()
@@ -254,6 +263,7 @@ def check(pool, suspects=()):
     """`suspects`: disks whose AU headers may be damaged, as nothing but a rebuilt segment table would miss them."""
     checker = Checker(pool, suspects)
     checker.walk()
+    checker.check_moved()
     checker.check_batches()
     checker.check_units()
     checker.check_live()

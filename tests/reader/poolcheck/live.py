@@ -4,7 +4,7 @@ import struct
 from collections import defaultdict
 
 from poolreader.objects import BLOB, Blob, Dnode
-from poolreader.pointers import LIVE_BITMAP, cells_of
+from poolreader.pointers import LIVE_BITMAP
 from poolreader.structure import check_header, expect, expect_zeros
 
 
@@ -76,5 +76,5 @@ class Live:
                 if self.counts(extent.segment, txg):
                     self.bits[extent.segment] &= ~self.mask(extent)
 
-    def mask_of_block(self, pointer, segment):
-        return sum(1 << column * self.rows + row for column, row in cells_of(pointer.dva, pointer.psect, segment, self.rows))
+    def mask_of(self, cells):
+        return sum(1 << column * self.rows + row for column, row in cells)

@@ -93,6 +93,14 @@ class Batches:
                    and batch.first_row <= row < batch.first_row + batch.rows]
         return max(batches, key=lambda batch: batch.txg, default=None)
 
+    def txg_of(self, segment, row):
+        """That of the batch that has a row, or None: not known."""
+        try:
+            batch = self.covering(segment, row)
+        except ReaderError:
+            return None
+        return batch and batch.txg
+
     def summary(self, batch):
         identity = batch.summary.dva, batch.summary.place
         if identity not in self.summaries:

@@ -53,6 +53,14 @@ class Dataset:
         return {0: "off", 255: "auto"}.get(self.compression, f"zstd-{self.compression - 1}")
 
 
+def decode_moved(value):
+    """New DVA, references."""
+    expect(len(value) == 16, "xblk: length of an entry")
+    dva, references, flags = struct.unpack("<QII", value)
+    expect(dva and references and not flags, "xblk: an entry")
+    return dva, references
+
+
 class Pool:
     def __init__(self, paths):
         self.disks = Disks(paths)
@@ -65,8 +73,8 @@ class Pool:
         expect(self.commit.txg == self.uberblock.txg, f"commit block: of txg {self.commit.txg}, not {self.uberblock.txg}")
         self.read_segments()
         self.mos = Objset(self.reader, self.commit.mos, 0)
-        moved = self.mos.tree(MOVED)
-        self.reader.moved = lambda segment, dva, place: self.find_moved(moved, segment, dva, place)
+        self.moved, self.is_looking = self.mos.tree(MOVED), False
+        self.reader.moved = self.find_moved
         self.reader.batches = Batches(self.reader, self.mos.tree(BATCH_MAP), self.newest_batches(), self.guid)
         self.datasets = [Dataset.decode(*entry) for entry in self.mos.tree(CATALOGUE).items()]
         self.make_paths()
@@ -136,14 +144,17 @@ class Pool:
                 batches += [Batch(record.segment, *rows, record.txg, record.summary) for rows in record.ranges]
         return batches
 
-    @staticmethod
-    def find_moved(tree, segment, dva, place):
-        """Section 19: the DVA where the compactor put a block, or None."""
+    def find_moved(self, segment, dva, place):
+        """Section 19: the DVA where the compactor put a block, or None. The nodes that tell were never moved themselves."""
         gone = segment is None or place < segment.alloc_txg
-        if not gone and not (segment.flags & PARTIAL and place <= segment.evac_txg):
+        if self.is_looking or not gone and not (segment.flags & PARTIAL and place <= segment.evac_txg):
             return None
-        value = tree.get(struct.pack(">QQ", dva, place))
-        return struct.unpack_from("<Q", value)[0] if value else None
+        self.is_looking = True
+        try:
+            value = self.moved.get(struct.pack(">QQ", dva, place))
+        finally:
+            self.is_looking = False
+        return decode_moved(value)[0] if value else None
 
     def dataset(self, name, kind):
         for dataset in self.datasets:

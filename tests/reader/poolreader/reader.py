@@ -48,8 +48,9 @@ class Reader:
         segment = self.segments.get(decode_dva(dva)[0])
         moved = self.moved(segment, dva, place) if self.moved and (segment is None or segment.kind != "SYS") else None
         if moved is not None:
-            dva, place = moved, None
+            dva = moved
             segment = self.segments.get(decode_dva(dva)[0])
+            place = self.batches.txg_of(segment, cells_of(dva, 1, segment, self.rows_of_unit)[0][1]) if segment and self.batches else None
         if segment is None:
             raise LostError(f"{pointer}: the segment is unknown")
         if place is not None and place < segment.alloc_txg:

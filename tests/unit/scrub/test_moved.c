@@ -94,18 +94,31 @@ static void compact(struct machine *machine, uint32_t id)
 	expect_equal(result.left_cells, 0);
 }
 
+/* All that are FULL, the pool's own trees too, and nothing is left in any. */
 static void compact_all(struct machine *machine)
 {
-	uint32_t count = alloc_segment_count(core_alloc(machine->core));
+	static const enum segment_class classes[] = {CLASS_META, CLASS_HOT, CLASS_COLD, CLASS_SURV};
+	struct alloc *alloc = core_alloc(machine->core);
+	uint64_t lives[4096] = {0};
 
+	for (unsigned i = 0; i < 4; i++)
+		store_retire(core_store(machine->core), classes[i]);
+	put(machine, 0, 3);
+	expect_done(machine, core_commit_forced(machine->core));
+	uint32_t count = alloc_segment_count(alloc);
+	expect(count <= 4096);
 	for (uint32_t id = 0; id < count; id++) {
 		if (!is_victim(machine, id))
 			continue;
+		lives[id] = alloc_segment(alloc, id)->record.alloc_txg;
 		compact(machine, id);
 		expect_done(machine, core_commit_forced(machine->core));
 	}
 	for (unsigned i = 0; i < 3; i++)
 		expect_done(machine, core_commit_forced(machine->core));
+	for (uint32_t id = 0; id < count; id++)
+		expect(!lives[id] || alloc_segment(alloc, id)->record.alloc_txg != lives[id] || alloc_segment(alloc, id)->live == 0);
+	expect(core_compact_counters(machine->core)->own_cells > 0);
 }
 
 static void fill_program(struct machine *machine)
