@@ -297,6 +297,8 @@ static void put_tree_entries(const struct shape *shape, const struct image_block
 			head[0] = 7;
 		else if (entry.value_length == BATCH_MAP_VALUE_SIZE && entry.key_length == BATCH_MAP_KEY_SIZE)
 			head[0] = 1;
+		else if (entry.value_length == MOVED_VALUE_SIZE && entry.key_length == MOVED_KEY_SIZE)
+			head[0] = 9;
 		else if (entry.value_length == JOB_RECORD_SIZE && entry.key_length == JOB_KEY_SIZE)
 			head[0] = 2;
 		else if (entry.value_length == DAMAGE_VALUE_SIZE && entry.key_length == DAMAGE_KEY_SIZE)

@@ -36,6 +36,18 @@ static void check_batch(const uint8_t *key, size_t key_size, const uint8_t *valu
 	fuzz_expect(size == sizeof(again) && memcmp(value, again, size) == 0);
 }
 
+static void check_moved(const uint8_t *key, size_t key_size, const uint8_t *value, size_t size)
+{
+	uint8_t key_again[MOVED_KEY_SIZE], again[MOVED_VALUE_SIZE];
+	struct moved_entry entry;
+
+	if (moved_decode(key, key_size, value, size, &entry) < 0)
+		return;
+	moved_encode(&entry, key_again, again);
+	fuzz_expect(key_size == sizeof(key_again) && memcmp(key, key_again, key_size) == 0);
+	fuzz_expect(size == sizeof(again) && memcmp(value, again, size) == 0);
+}
+
 static void check_job(const uint8_t *key, size_t key_size, const uint8_t *value, size_t size)
 {
 	uint8_t key_again[JOB_KEY_SIZE], again[JOB_RECORD_SIZE];
@@ -135,7 +147,7 @@ static void check_super(const uint8_t *key, size_t key_size, const uint8_t *valu
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const checks[])(const uint8_t *key, size_t key_size, const uint8_t *value, size_t size) = {
-		check_dataset, check_batch, check_job, check_history, check_damage, check_inode, check_directory, check_link, check_super
+		check_dataset, check_batch, check_job, check_history, check_damage, check_inode, check_directory, check_link, check_super, check_moved
 	};
 
 	if (size < 2 || size - 2 < data[1])

@@ -132,6 +132,30 @@ static void batch_map(void **state)
 	assert_true(accepted > FUZZ_ITERATIONS / 20);
 }
 
+static void moved_blocks(void **state)
+{
+	static const uint8_t golden_key[MOVED_KEY_SIZE] = { 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0x10, 0x11 };
+	static const uint8_t golden_value[MOVED_VALUE_SIZE] = { 0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, 3 };
+	struct moved_entry entry = { .dva = 0x0102030405060708, .place = 0x1011, .new_dva = 0x2122232425262728, .references = 3 }, back;
+	uint8_t key[MOVED_KEY_SIZE], value[MOVED_VALUE_SIZE];
+
+	(void)state;
+	moved_encode(&entry, key, value);
+	assert_memory_equal(key, golden_key, sizeof(key));
+	assert_memory_equal(value, golden_value, sizeof(value));
+	assert_int_equal(moved_decode(key, sizeof(key), value, sizeof(value), &back), 0);
+	assert_true(entry.dva == back.dva && entry.place == back.place && entry.new_dva == back.new_dva && entry.references == back.references);
+	assert_int_equal(moved_decode(key, 15, value, sizeof(value), &back), -POOL_EFORMAT);
+	assert_int_equal(moved_decode(key, sizeof(key), value, 15, &back), -POOL_EFORMAT);
+	value[12] = 1; /* flags that nobody knows */
+	assert_int_equal(moved_decode(key, sizeof(key), value, sizeof(value), &back), -POOL_EFORMAT);
+	value[12] = value[8] = 0; /* references */
+	assert_int_equal(moved_decode(key, sizeof(key), value, sizeof(value), &back), -POOL_EFORMAT);
+	entry.new_dva = 0;
+	moved_encode(&entry, key, value);
+	assert_int_equal(moved_decode(key, sizeof(key), value, sizeof(value), &back), -POOL_EFORMAT);
+}
+
 static void golden(void **state)
 {
 	(void)state;
@@ -173,6 +197,6 @@ static void golden(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(datasets), cmocka_unit_test(batch_map), cmocka_unit_test(golden) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(datasets), cmocka_unit_test(batch_map), cmocka_unit_test(moved_blocks), cmocka_unit_test(golden) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 #include "libpool/txg/compact.h"
 #include "libpool/format/dva.h"
 #include "scrub/verify.h"
-#include "tests/unit/dataset/volumes.h"
+#include "tests/unit/dataset/damage.h"
 
 #define BLOCK (16u << 10)
 #define BLOCKS 1200u
@@ -260,9 +260,137 @@ static void test_races(void **state)
 	machine_free(machine);
 }
 
+/* Where a block of the volume is now. */
+static struct block_pointer where(struct machine *machine, unsigned block)
+{
+	struct wanted wanted = {.objset = 1, .object = 16, .block = block, .level = 0, .type = TYPE_DATA};
+	struct block_pointer at;
+
+	expect_done(machine, datasets_walk(world.datasets, find_pointer, &wanted));
+	expect(wanted.found);
+	expect_done(machine, core_locate(machine->core, 1, &wanted.pointer, &at));
+	return at;
+}
+
+/* Garbage over one cell of a block, the first on its disk. */
+static void spoil(struct machine *machine, const struct block_pointer *at)
+{
+	struct dva dva = dva_unpack(at->dva);
+	const struct segment *segment = alloc_segment(core_alloc(machine->core), dva.segment);
+	struct segment_column column = segment->record.columns[dva.offset / dva.height];
+	uint8_t garbage[CELL_SIZE];
+
+	memset(garbage, 0xA5, sizeof(garbage));
+	sim_disk_poke(machine->set->disks[column.disk],
+		      store_cell_offset(core_store(machine->core), column.au, dva.base + dva.offset % dva.height), garbage, sizeof(garbage));
+	blocks_drop_cache(core_blocks(machine->core));
+}
+
+/*
+ * What is wrong on one disk is made right on the way; what can't be made right stays where it is, and alone. After the move blocks are repaired
+ * where they are.
+ */
+static void damage_program(struct machine *machine)
+{
+	const struct store_counters *counters;
+	struct core_compacted result;
+	uint64_t left = 0;
+
+	open_world(machine);
+	counters = store_counters(core_store(machine->core));
+	/* Not the one that compact_all would write anew. */
+	struct block_pointer wrong = where(machine, 500), lost = where(machine, 501);
+	uint32_t segments[] = {dva_unpack(wrong.dva).segment, dva_unpack(lost.dva).segment};
+	spoil(machine, &wrong);
+	damage_pointed(machine, &lost);
+	for (unsigned i = 0; i < 2; i++) {
+		expect(is_victim(machine, segments[i]));
+		expect_done(machine, core_compact(machine->core, segments[i], 0, UINT16_MAX, &result));
+		left += result.left_cells;
+		if (segments[0] == segments[1])
+			break;
+	}
+	/* Of the rows of the lost block other blocks have cells. */
+	expect(left >= lost.psect && left < 20 * BLOCK / CELL_SIZE);
+	expect_done(machine, core_commit_forced(machine->core));
+	expect(where(machine, 500).dva != wrong.dva && where(machine, 501).dva == lost.dva);
+	expect_done(machine, volume_read(world.volume, (uint64_t)500 * BLOCK, BLOCK, world.data));
+	expect(block_is(world.data, BLOCK, 500, world.versions[500]));
+	expect_equal(volume_read(world.volume, (uint64_t)501 * BLOCK, BLOCK, world.data), -POOL_EDAMAGED);
+
+	struct block_pointer moved = where(machine, 500);
+	uint64_t healed = counters->healed_cells;
+	spoil(machine, &moved);
+	for (unsigned i = 0; i < 2; i++) { /* the second time nothing is wrong */
+		blocks_drop_cache(core_blocks(machine->core));
+		expect_done(machine, volume_read(world.volume, (uint64_t)500 * BLOCK, BLOCK, world.data));
+		expect(block_is(world.data, BLOCK, 500, world.versions[500]));
+		expect_equal(counters->healed_cells, healed + 1);
+	}
+	close_world(machine);
+}
+
+static void test_damage(void **state)
+{
+	struct machine *machine = machine_new(6, 128 * MIB, 4, 2, 78);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, fill_program);
+	machine_boot(machine, damage_program);
+	machine_free(machine);
+}
+
+/* While a commit moves blocks, they are read all the time: where they were, until it is durable. */
+static void reader_fiber(void *argument)
+{
+	struct machine *machine = argument;
+	unsigned *reads = machine->test;
+	uint8_t *data = malloc(BLOCK);
+
+	/* But the first, which compact_all overwrites. */
+	for (unsigned block = 1; *reads < UINT32_MAX / 2; block = 1 + (block + 6) % (BLOCKS - 1)) {
+		blocks_drop_cache(core_blocks(machine->core));
+		expect_done(machine, volume_read(world.volume, (uint64_t)block * BLOCK, BLOCK, data));
+		expect(block_is(data, BLOCK, block, world.versions[block]));
+		++*reads;
+	}
+	free(data);
+	*reads = 0;
+}
+
+static void reading_program(struct machine *machine)
+{
+	unsigned reads = 0;
+
+	open_world(machine);
+	machine->test = &reads;
+	expect_equal(rt_spawn(machine->rt, "reader", reader_fiber, machine), 0);
+	for (unsigned round = 0; round < 3; round++)
+		compact_all(machine);
+	expect(reads > 100);
+	reads = UINT32_MAX / 2;
+	while (reads)
+		rt_sleep(machine->rt, NS_PER_MS);
+	check(machine);
+	close_world(machine);
+}
+
+static void test_reading(void **state)
+{
+	struct machine *machine = machine_new(6, 128 * MIB, 4, 2, 79);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, fill_program);
+	machine_boot(machine, reading_program);
+	machine_free(machine);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_life), cmocka_unit_test(test_races)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_life), cmocka_unit_test(test_races), cmocka_unit_test(test_damage),
+					   cmocka_unit_test(test_reading)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
