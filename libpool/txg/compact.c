@@ -117,12 +117,12 @@ static int take_own(struct compaction *compaction, const struct store_survivor *
 	return status == -ENOMEM ? status : 0;
 }
 
-/* In a transaction of its own, when everything is read. */
+/* In a transaction of its own, when everything is read; it makes a commit due, too, without which the segment would stay pinned. */
 static int touch_own(struct compaction *compaction, int status)
 {
 	struct core *core = compaction->core;
 	uint64_t txg;
-	bool held = status == 0 && compaction->own.count > 0;
+	bool held = status == 0 && compaction->own.count + compaction->result->blocks > 0;
 
 	if (held) {
 		status = core_hold_own(core, 0, &txg);

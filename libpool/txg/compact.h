@@ -23,7 +23,7 @@ struct core_compacted {
 /*
  * Reads what is live in rows [row, row + rows) of a segment, for the next commit to move. Blocks that only begin or end there are moved whole.
  * Summaries aren't moved: they die with the last block of their batch. Until that commit has ended the segment is pinned, and gives
- * no rows. Waits for reads; not for holders of handles. The caller sees to it that something is committed.
+ * no rows. Waits for reads, and for a handle: the caller has none. A commit comes like after any transaction; who can't wait asks for one.
  * 0; -EAGAIN: COMPACT_BYTES_MAX wait for the commit already, and *ret_compacted tells how far this got; -EBUSY: the segment isn't FULL, or
  * somebody else has to do with it; -EROFS, -POOL_EHALTED, -ENOMEM.
  */

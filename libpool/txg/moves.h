@@ -37,6 +37,7 @@ void moves_release(struct moves *moves);
 const struct move *moves_find(const struct moves *moves, uint64_t dva, uint64_t place);
 /* In a sync, when all datasets have had theirs: step 5. May wait. */
 int moves_sync(struct core *core, uint64_t txg);
+/* Its uberblock is durable, and nothing has been applied yet: the segments are as free to go as any. */
 void moves_committed(struct core *core);
 
 /* moved.c */

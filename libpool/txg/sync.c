@@ -243,7 +243,6 @@ static void commit_applied(struct core *core, uint64_t txg)
 	core->reserved_cells[slot] = 0;
 	core->reserved_block[slot] = 0;
 	intent_committed(core, txg);
-	moves_committed(core);
 	alloc_space(core->alloc, &core->space);
 	core->trim_lost_cells = 0;
 	if (core->options.check_every_txg)
@@ -289,6 +288,7 @@ static int sync_steps(struct core *core, uint64_t txg)
 		status = uberblock_commit(core, &uberblock);
 	if (status < 0 || core->halted)
 		return status < 0 ? status : -POOL_EHALTED;
+	moves_committed(core);
 	alloc_txg_commit(core->alloc, &final, &summary);
 	store_txg_end(core->store);
 	logs_release(core);
