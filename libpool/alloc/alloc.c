@@ -98,6 +98,7 @@ void alloc_disk_set_usable(struct alloc *alloc, unsigned index, bool usable)
 	if (index >= DISKS_MAX || alloc->disks[index].usable == usable)
 		return;
 	alloc->disks[index].usable = usable;
+	alloc->disks_lost += !usable;
 	alloc_runs_list_all(alloc);
 }
 

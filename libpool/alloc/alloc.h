@@ -111,7 +111,8 @@ const struct batch_index *alloc_batch_find(const struct segment *segment, unsign
 void alloc_summary_pointer(const struct batch_index *batch, struct block_pointer *ret_pointer);
 
 /*
- * Opens a new segment for a class, of the width that the usable disks allow. The
+ * Opens a new segment for a class, of the width that the usable disks allow: with all its parity and fewer data columns, as long as what was
+ * promised (alloc_set_promised) has room in such; else with all data columns and some parity columns absent. The
  * record is dirty. -ENOSPC when none is formable, -ENOMEM.
  */
 int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *ret_id);
@@ -309,6 +310,12 @@ uint64_t space_available(const struct space *space, unsigned block_cells);
 /* The share of usable_cells that foreground writers leave free, in hundredths of a percent. The floors stay apart from it. */
 #define ALLOC_RESERVE_DEFAULT 625u
 void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand);
+/* Cells that writers have been promised and that aren't placed yet. */
+void alloc_set_promised(struct alloc *alloc, uint64_t cells);
+/* Whether new segments that are as narrow as the usable disks allow take all that was promised. */
+bool alloc_promises_fit(const struct alloc *alloc);
+/* How often a disk ceased to be usable: what was counted before may be too much. */
+uint64_t alloc_disks_lost(const struct alloc *alloc);
 /* As of now, the txg in sync included: only the floors are left, which belong to commits. */
 bool alloc_is_scarce(const struct alloc *alloc);
 /* Not even those that may be lent to data that was promised room elsewhere: commits need them for metadata. */

@@ -91,6 +91,7 @@ struct alloc {
 	struct run_index runs;
 	uint64_t live_cells, metadata_cells; /* metadata: of META and SYS segments */
 	unsigned reserve_per_ten_thousand;
+	uint64_t promised_cells, disks_lost;
 	size_t memory;
 	unsigned log_disks; /* configured */
 	bool log_given_up;  /* by an import that goes back */

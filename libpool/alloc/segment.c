@@ -113,7 +113,7 @@ static int segment_open(struct alloc *alloc, enum segment_class class, bool on_l
 		m = count ? count - 1 : 0;
 	if (count == 0 || (one_disk_mirror && candidates[0].au_free < 2))
 		return -ENOSPC;
-	if (count < k + m && !one_disk_mirror)
+	if (count < k + m && !one_disk_mirror && (count < k || alloc_promises_fit(alloc)))
 		k = count > m ? count - m : 1;
 	if (class == CLASS_SYS && alloc->sys_ids.count == SYSMAP_SEGMENTS_MAX)
 		return -ENOSPC;

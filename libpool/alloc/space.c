@@ -118,6 +118,35 @@ void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand)
 	alloc->reserve_per_ten_thousand = per_ten_thousand;
 }
 
+void alloc_set_promised(struct alloc *alloc, uint64_t cells)
+{
+	alloc->promised_cells = cells;
+}
+
+uint64_t alloc_disks_lost(const struct alloc *alloc)
+{
+	return alloc->disks_lost;
+}
+
+bool alloc_promises_fit(const struct alloc *alloc)
+{
+	uint32_t all[DISKS_MAX], available[DISKS_MAX];
+	unsigned all_count = 0, available_count = 0;
+	uint64_t total, left, least;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct alloc_disk *disk = &alloc->disks[i];
+		if (!disk->configured || disk->log)
+			continue;
+		all[all_count++] = disk->au_count;
+		if (disk->usable)
+			available[available_count++] = disk->au_free;
+	}
+	(void)formable_cells(&alloc->geometry, all, all_count, &total);
+	uint64_t cells = formable_cells(&alloc->geometry, available, available_count, &left), floor = floor_segments(alloc, total, &least);
+	return left > floor && cells / left * (left - floor) >= alloc->promised_cells;
+}
+
 /* The share that was asked for, and never less than what an empty pool needs for its commits: that can't be promised to anybody. */
 static uint64_t reserve_cells(const struct alloc *alloc, uint64_t usable_cells, uint64_t total_segments)
 {

@@ -115,6 +115,10 @@ static int find_space(struct core *core, uint64_t cells, struct search *search)
 	uint64_t spoken_for = reserved(core) + core->trim_cells + core->trim_lost_cells;
 	int status;
 
+	if (core->disks_lost != alloc_disks_lost(core->alloc)) { /* as of now, which is less than what the next commit will count */
+		core->disks_lost = alloc_disks_lost(core->alloc);
+		alloc_space(core->alloc, &core->space);
+	}
 	if (spoken_for + cells <= core->space.whole_cells && spoken_for + cells <= core->space.limit_cells)
 		return 0; /* as a rule */
 	uint64_t available = space_available(&core->space, block_bound(core, search->block_cells));
@@ -246,6 +250,7 @@ static int hold(struct core *core, uint64_t cells, unsigned block_cells, uint64_
 		core->handles[txg & 1]++;
 		core->admitted[txg & 1] += bytes;
 		core->reserved_cells[txg & 1] += need;
+		alloc_set_promised(core->alloc, reserved(core));
 		if (block > core->reserved_block[txg & 1])
 			core->reserved_block[txg & 1] = block;
 		core->activity++;

@@ -36,6 +36,7 @@ struct core {
 	void (*watcher)(void *argument); /* after each commit */
 	void *watcher_argument;
 	enum core_degraded degraded;
+	uint64_t disks_lost;         /* as of `space` */
 	bool forced; /* the import was asked to go on although something is lost */
 	bool read_only, halted, stopping, stopped, imported_clean;
 	char halt_reason[256];

@@ -241,6 +241,7 @@ static void commit_applied(struct core *core, uint64_t txg)
 	core->commits++;
 	core->touched[slot] = false;
 	core->reserved_cells[slot] = 0;
+	alloc_set_promised(core->alloc, core->reserved_cells[0] + core->reserved_cells[1]);
 	core->reserved_block[slot] = 0;
 	intent_committed(core, txg);
 	alloc_space(core->alloc, &core->space);

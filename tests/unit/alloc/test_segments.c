@@ -138,6 +138,36 @@ static void test_narrow(void **state)
 	alloc_free_all(alloc);
 }
 
+/* A disk goes while more is promised than narrower segments take: then they keep their width, and a parity column is absent. */
+static void test_promised(void **state)
+{
+	const uint32_t aus[] = {100, 100, 100, 100};
+	struct alloc *alloc = new_alloc(2, 2, 4, aus);
+	const struct segment_record *record;
+	struct space space;
+	uint32_t id;
+
+	(void)state;
+	alloc_txg_begin(alloc, 1);
+	alloc_space(alloc, &space);
+	alloc_set_promised(alloc, space.whole_cells);
+	alloc_disk_set_usable(alloc, 1, false);
+	assert_int_equal(alloc_disks_lost(alloc), 1);
+	assert_false(alloc_promises_fit(alloc));
+	uint64_t placed = 0;
+	while (placed < space.whole_cells) {
+		assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &id), 0);
+		record = &alloc_segment(alloc, id)->record;
+		assert_int_equal(record->k, 2);
+		assert_true(record->flags & SEGMENT_DEGRADED && record->columns[0].disk != DISK_ABSENT && record->columns[1].disk != DISK_ABSENT);
+		assert_int_equal(record->columns[3].disk, DISK_ABSENT);
+		placed += 2 * (alloc_geometry(alloc)->rows - 1u);
+	}
+	alloc_set_promised(alloc, 0);
+	assert_false(alloc_is_short(alloc));
+	alloc_free_all(alloc);
+}
+
 /* ---- one disk ---- */
 
 static void test_one_disk(void **state)
@@ -318,7 +348,7 @@ static void test_free_of_what_is_dead_in_part(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_table_bound), cmocka_unit_test(test_free_of_what_is_dead_in_part),
-					   cmocka_unit_test(test_every_pair), cmocka_unit_test(test_sizes), cmocka_unit_test(test_narrow),
+					   cmocka_unit_test(test_every_pair), cmocka_unit_test(test_sizes), cmocka_unit_test(test_narrow), cmocka_unit_test(test_promised),
 					   cmocka_unit_test(test_one_disk),   cmocka_unit_test(test_reuse), cmocka_unit_test(test_pinned),
 					   cmocka_unit_test(test_sys_degraded)};
 
