@@ -11,8 +11,10 @@
 #include "scrub/scrub.h"
 #include "scrub/verify.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/full.h"
 
 #define REPAIR_ROUNDS 20u
+#define ROUNDS_WITHOUT_ROOM 8u /* of a pool that is kept full */
 #define SCRUBS_MAX 3u
 #define JOB_LIMIT_NS (UINT64_C(1000) * NS_PER_S)
 
@@ -184,6 +186,8 @@ void admin_repair(struct world *world)
 			world_fail(world, "not repaired: %s", text);
 		if (world->verbose)
 			printf("repair round %u: %s\n", round, text);
+		if (world->plan.full_percent && round == ROUNDS_WITHOUT_ROOM)
+			full_make_room(world);
 		bring_online(world);
 		int result = engine_jobs_wait(world->engine, 1u << LIBPOOL_JOB_RESYNC | 1u << LIBPOOL_JOB_REBUILD, JOB_LIMIT_NS);
 

@@ -208,7 +208,9 @@ static void settle(struct world *world, struct model_volume *volume, const struc
 
 static void end_change(struct world *world, const char *what, struct model_change *change, uint64_t offset, uint64_t length, int result)
 {
-	if (result == -ENOSPC)
+	bool frees = strcmp(what, "trim") == 0;
+
+	if (result == -ENOSPC && !frees)
 		settle(world, change->volume, change);
 	else if (result)
 		fail_call(world, what, change->volume, offset, length, result, NULL);
@@ -339,13 +341,10 @@ static void do_create(struct client *client)
 		create(client->world, name, pick_size(client, 1u << shift), 1u << shift, pick_compression(&client->random));
 }
 
-static void do_destroy(struct client *client, struct model_volume *volume)
+void clients_destroy(struct world *world, struct model_volume *volume)
 {
-	struct world *world = client->world;
 	struct pool_error error = {0};
 
-	if (volume->users)
-		return;
 	model_destroy_begin(&world->model, volume);
 	volume_close(volume->handle);
 	volume->handle = NULL;
@@ -354,6 +353,12 @@ static void do_destroy(struct client *client, struct model_volume *volume)
 	if (result)
 		fail_call(world, "destroy", volume, 0, 0, result, &error);
 	model_destroy_end(&world->model, volume, true);
+}
+
+static void do_destroy(struct client *client, struct model_volume *volume)
+{
+	if (!volume->users)
+		clients_destroy(client->world, volume);
 }
 
 static void do_resize(struct client *client, struct model_volume *volume)
@@ -506,7 +511,7 @@ void clients_close_volumes(struct world *world)
 
 /* ---- for scenarios ---- */
 
-void clients_write(struct world *world, struct model_volume *volume, uint64_t offset, uint64_t length)
+int clients_write(struct world *world, struct model_volume *volume, uint64_t offset, uint64_t length)
 {
 	struct model_change change;
 	uint8_t *data = sim_allocate(length);
@@ -518,6 +523,21 @@ void clients_write(struct world *world, struct model_volume *volume, uint64_t of
 
 	end_change(world, "write", &change, offset, length, result);
 	free(data);
+	return result;
+}
+
+void clients_trim(struct world *world, struct model_volume *volume, uint64_t offset, uint64_t length)
+{
+	struct model_change change;
+
+	world->step++;
+	model_trim_begin(&world->model, volume, offset, length, &change);
+	end_change(world, "trim", &change, offset, length, volume_trim(volume->handle, offset, length));
+}
+
+struct model_volume *clients_try_create(struct world *world, const char *name, uint64_t bytes, uint32_t block_bytes)
+{
+	return create(world, name, bytes, block_bytes, BLOCK_COMPRESS_OFF);
 }
 
 void clients_zero(struct world *world, struct model_volume *volume, uint64_t offset, uint64_t length)

@@ -310,11 +310,12 @@ static void do_truncate(struct client *client)
 	if (!index)
 		return;
 	struct fs_node *node = node_at(client, index);
+	bool frees = set.size <= client->lane.state.nodes[index].size;
 	lane_truncate(&client->lane.state, index, set.size);
 	begin(client);
 	int status = fs_set(node, &set);
 	fs_put(node);
-	finish(client, "truncate", status, 0, false);
+	finish(client, "truncate", status, 0, frees);
 }
 
 static void do_punch(struct client *client)
@@ -362,13 +363,14 @@ static void do_xattr(struct client *client)
 	unsigned index = any_node(client, false), which = client_below(client, LANE_XATTRS);
 	struct lane_node *node = &client->lane.state.nodes[index];
 	int wanted = 0, status;
+	bool removes = client_below(client, 3) == 0;
 	char name[16];
 
 	if (!index)
 		return;
 	struct fs_node *real = node_at(client, index);
 	client_xattr_name(which, name);
-	if (client_below(client, 3) == 0) {
+	if (removes) {
 		wanted = node->xattrs[which] ? 0 : -ENODATA;
 		node->xattrs[which] = 0;
 		if (wanted == 0)
@@ -385,7 +387,7 @@ static void do_xattr(struct client *client)
 		free(value);
 	}
 	fs_put(real);
-	finish(client, "change of an attribute", status, wanted, false);
+	finish(client, "change of an attribute", status, wanted, removes);
 }
 
 /* fsync of any file is one of its file system. */

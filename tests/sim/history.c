@@ -10,6 +10,7 @@
 #include "tests/sim/every_txg.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/files.h"
+#include "tests/sim/full.h"
 #include "tests/sim/images.h"
 #include "tests/sim/watch.h"
 
@@ -102,12 +103,19 @@ static void history_body(struct world *world)
 	}
 	compaction_start(world);
 	files_start(world);
-	clients_run(world, world->plan.clients, world->plan.operations);
+	if (world->plan.full_percent)
+		full_run(world);
+	else
+		clients_run(world, world->plan.clients, world->plan.operations);
 	files_wait(world);
 	world->clients_active = false;
 	admin_wait(world);
 	compaction_wait(world);
 	every_txg_stop(world);
+	if (world->plan.full_percent && !world->plan.fault_kinds && !world->plan.administrated) {
+		world->doing = "what is available";
+		full_check_available(world);
+	}
 	world->doing = "end";
 	switch (planned_end) {
 	case END_EXPORT:

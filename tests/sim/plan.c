@@ -144,6 +144,41 @@ void plan_draw_files(struct plan *plan)
 	plan->commit_interval_ns = PICK(&random, 2, 10, 50) * NS_PER_MS;
 }
 
+void plan_draw_near_full(struct plan *plan)
+{
+	struct sim_random random;
+
+	sim_random_stream(&random, plan->seed, "small pool", 0);
+	plan->m = (unsigned)PICK(&random, 0, 1, 1, 1, 2, 2, 3);
+	/* Mostly few disks: what it takes to fill them. */
+	plan->disks = plan->m + (unsigned)PICK(&random, 1, 1, 1, 1, 2, 2, 2, 3, 4, 9);
+	plan->disks = plan->disks > 12 ? 12 : plan->disks;
+	plan->k = (unsigned)sim_random_between(&random, 1, plan->disks - plan->m);
+	plan->k = plan->k > 3 ? 3 : plan->k;
+	plan->au_shift = 18;
+	for (unsigned i = 0; i < plan->disks; i++)
+		plan->disk_bytes[i] = 64 * MIB + sim_random_below(&random, sim_random_below(&random, 3) ? 256 : 6 * 1024) / 4 * 4 * KIB;
+	plan->boots = (unsigned)sim_random_between(&random, 2, 4);
+	plan->clients = (unsigned)PICK(&random, 1, 1, 2, PLAN_FILLERS_MAX);
+	plan->operations = (unsigned)PICK(&random, 8, 16, 30) / plan->clients + 2;
+	plan->full_percent = (unsigned)PICK(&random, 70, 85, 100, 130);
+	plan->commit_interval_ns = PICK(&random, 10, 50, 500, 5000) * NS_PER_MS;
+	plan->dirty_limit = PICK(&random, 2 * MIB, 8 * MIB, 64 * MIB);
+	plan->cache_limit = PICK(&random, 64 * KIB, 8 * MIB);
+	plan->verifies_every_txg = plan->seed % 16 == 2;
+	plan->flushes = false;
+	plan->fault_kinds = 0;
+	if (plan->m && sim_random_below(&random, 2)) {
+		plan->fault_kinds = 1u << SIM_VANISH | 1u << (unsigned)PICK(&random, SIM_VANISH, SIM_WRITE_ERROR, SIM_SLOW, SIM_HANG_LATE);
+		plan->heals = sim_random_below(&random, 3) != 0;
+	}
+	plan->administrated = sim_random_below(&random, 3) == 0;
+	if (sim_random_below(&random, 3) == 0) {
+		plan->filesystems = 1;
+		plan->lanes = (unsigned)sim_random_between(&random, 1, 2);
+	}
+}
+
 void plan_print(const struct plan *plan, FILE *stream)
 {
 	fprintf(stream, "seed %" PRIu64 ": %u disks, %u+%u, AU %u KiB, cache %" PRIu64 " KiB, commit %" PRIu64 " ms, dirty %" PRIu64
@@ -152,6 +187,8 @@ void plan_print(const struct plan *plan, FILE *stream)
 		plan->commit_interval_ns / NS_PER_MS, plan->dirty_limit / KIB, plan->boots, plan->clients, plan->operations,
 		plan->fifo ? ", fifo" : "", plan->buggify ? ", buggify" : "", plan->flushes ? ", flushes" : "",
 		plan->eager_reuse ? ", eager reuse" : "", plan->compacts ? ", compacts" : "", plan->administrated ? ", administrated" : "", plan->verifies_every_txg ? ", every txg verified" : "");
+	if (plan->full_percent)
+		fprintf(stream, ", kept full, volumes of %u %%", plan->full_percent);
 	if (plan->filesystems)
 		fprintf(stream, ", %u file systems x %u lanes", plan->filesystems, plan->lanes);
 	for (unsigned fault = 0; fault < SIM_FAULT_COUNT; fault++) {

@@ -13,6 +13,7 @@
 
 #define PLAN_FILESYSTEMS_MAX 2u
 #define PLAN_LANES_MAX 3u
+#define PLAN_FILLERS_MAX 3u
 
 /* Faults that leave damage which nobody is told of. */
 #define PLAN_SILENT_FAULTS \
@@ -41,11 +42,14 @@ struct plan {
 	bool verifies_every_txg;       /* what is reachable, after each commit: see every_txg.h */
 	bool heals;                    /* faults are repaired and checked now and then, so that others may follow */
 	unsigned filesystems, lanes;   /* clients of files, in each file system; 0: volumes only */
+	unsigned full_percent;         /* clients keep the pool full with volumes of so much of it (full.h); 0: they don't */
 };
 
 void plan_draw(struct plan *plan, uint64_t seed);
 /* File systems besides, and so another history. */
 void plan_draw_files(struct plan *plan);
+/* Small pools that are full all the time, and so another history. */
+void plan_draw_near_full(struct plan *plan);
 void plan_print(const struct plan *plan, FILE *stream);
 
 #endif

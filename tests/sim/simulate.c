@@ -5,6 +5,7 @@
  *	simulate --seeds A..B [--jobs N] [--twice] [--stop]                              many; prints those that fail, and how to replay them
  *
  * --files: with file systems, and clients of their files; another history than without.
+ * --near-full: small pools that are full all the time, with volumes and files; another history again.
  * --images: instead of the last repair, writes the disks and what they must contain into the folder (tests/sim/images.h).
  * --until STEP: clients begin no operation from that one on. --twice: every seed must give the same events again. --stop: at the first that fails.
  * Exit code: 0, or 1 if a seed failed, 2 for wrong arguments.
@@ -22,7 +23,7 @@
 struct settings {
 	uint64_t first, last, until;
 	unsigned jobs;
-	bool one, trace, log, aborts, twice, stops, files;
+	bool one, trace, log, aborts, twice, stops, files, near_full;
 	const char *images;
 };
 
@@ -35,6 +36,8 @@ static void run_seed(uint64_t seed, struct runner_result *ret_result)
 	plan_draw(&plan, seed);
 	if (settings.files)
 		plan_draw_files(&plan);
+	if (settings.near_full)
+		plan_draw_near_full(&plan);
 	struct world *world = world_new(&plan);
 
 	world->until = settings.until;
@@ -57,8 +60,8 @@ static void run_seed(uint64_t seed, struct runner_result *ret_result)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: simulate [--files] --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]\n"
-			"       simulate [--files] --seeds A..B [--jobs N] [--twice] [--stop]\n");
+	fprintf(stderr, "usage: simulate [--files | --near-full] --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]\n"
+			"       simulate [--files | --near-full] --seeds A..B [--jobs N] [--twice] [--stop]\n");
 	return 2;
 }
 
@@ -69,6 +72,7 @@ static bool parse(int argc, char **argv)
 		{"until", required_argument, NULL, 'u'}, {"trace", no_argument, NULL, 't'},     {"log", no_argument, NULL, 'l'},
 		{"abort", no_argument, NULL, 'a'},      {"twice", no_argument, NULL, '2'},      {"stop", no_argument, NULL, 'x'},
 		{"images", required_argument, NULL, 'i'}, {"files", no_argument, NULL, 'f'},
+		{"near-full", no_argument, NULL, 'n'},
 		{0},
 	};
 	int option;
@@ -104,6 +108,9 @@ static bool parse(int argc, char **argv)
 		case 'f':
 			settings.files = true;
 			break;
+		case 'n':
+			settings.near_full = true;
+			break;
 		case '2':
 			settings.twice = true;
 			break;
@@ -114,7 +121,7 @@ static bool parse(int argc, char **argv)
 			return false;
 		}
 	}
-	return given && optind == argc && (settings.one || !settings.images) && settings.first <= settings.last && settings.jobs;
+	return given && optind == argc && !(settings.files && settings.near_full) && (settings.one || !settings.images) && settings.first <= settings.last && settings.jobs;
 }
 
 int main(int argc, char **argv)
@@ -128,7 +135,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	struct runner_options options = {.program = argv[0],
-					 .arguments = settings.files ? " --files" : "",
+					 .arguments = settings.files ? " --files" : settings.near_full ? " --near-full" : "",
 					 .first = settings.first,
 					 .last = settings.last,
 					 .jobs = settings.jobs,
