@@ -30,6 +30,22 @@ class Arguments(PoolctlCase):
         self.poolctl("volume", "create", "tank/v", "1M")
         self.refused("volume", "resize", "tank/v", "0", says="zero", code=2)
 
+    def test_limits(self):
+        """What is kept free, and what a dataset may take or is promised, of a pool that is smaller."""
+        self.create()
+        for value, reason in (("0.99%", "1% to 50%"), ("51%", "1% to 50%"), ("-1%", "no percentage"), ("ten%", "no percentage"),
+                              ("99999999999999999999%", "no percentage"), ("", "no percentage"), ("6.255%", "no percentage")):
+            with self.subTest(reserve=value):
+                self.refused("set", "tank", f"reserve={value}", says=reason, changes=True)
+        self.poolctl("dataset", "create", "tank/home")
+        self.refused("set", "tank/home", "reservation=1P", says="less", changes=True)
+        (before,) = self.document("get", "tank/home", "available")["properties"]
+        self.refused("set", "tank/home", f"reservation={before['number'] + MIB}", says="less", changes=True)
+        # A quota promises nothing: it may be larger than the pool, and what is available stays what the pool has.
+        self.poolctl("set", "tank/home", "quota=1P")
+        (after,) = self.document("get", "tank/home", "available")["properties"]
+        self.assertLessEqual(after["number"], before["number"])
+
     def test_names(self):
         disks = self.images(2)
         for name, reason in (("a/b", "'/'"), ("a b", "space"), ("a\tb", "control"), ("a\nb", "control"), ("a\x1bb", "control"),
