@@ -219,6 +219,9 @@ void full_check_available(struct world *world)
 	struct space space;
 	core_space(world->core, &space);
 	unsigned block = filler.block_bytes / CELL_SIZE;
+	struct model_volume *left = model_find(&world->model, "available");
+	if (left) /* by a crash */
+		clients_destroy(world, left);
 	uint64_t before = available(world, block), written = 0;
 	struct model_volume *volume = clients_try_create(world, "available", (2 * before + 1024) * CELL_SIZE / filler.block_bytes * filler.block_bytes,
 							 filler.block_bytes);
