@@ -185,7 +185,7 @@ void full_run(struct world *world)
 
 		*filler = (struct filler){.world = world, .group = &group};
 		sim_random_stream(&filler->random, world->plan.seed, "filler", i);
-		filler->block_bytes = UINT32_C(4096) << below(filler, 5);
+		filler->block_bytes = UINT32_C(4096) << (below(filler, 6) ? 2 + below(filler, 4) : 0); /* few small ones: they take long */
 		sim_random_stream(&filler->random, world->plan.seed, "filler", 100 + world->boot * 10 + i);
 		snprintf(filler->name, sizeof(filler->name), "full%u", i);
 		/* Once, and a part of it again in each boot: the rest was there before. */
@@ -215,9 +215,11 @@ void full_check_available(struct world *world)
 	struct filler filler = {.world = world, .block_bytes = 4096, .bytes_left = UINT64_MAX};
 
 	sim_random_stream(&filler.random, world->plan.seed, "available", world->boot);
-	filler.block_bytes <<= below(&filler, 6);
+	filler.block_bytes <<= 1 + below(&filler, 5);
 	struct space space;
 	core_space(world->core, &space);
+	if (space.available_cells > space.usable_cells / 8 && below(&filler, 3))
+		return;
 	unsigned block = filler.block_bytes / CELL_SIZE;
 	struct model_volume *left = model_find(&world->model, "available");
 	if (left) /* by a crash */

@@ -68,7 +68,7 @@ static void open_pool(struct world *world, bool with_engine)
 	world_expect(world, world_import(world, with_engine, &error), &error, "import");
 	world_note_members(world);
 	world->doing = "recovery";
-	clients_recover(world, sim_random_below(&world->random, 3) == 0);
+	clients_recover(world, sim_random_below(&world->random, world->plan.full_percent ? 6 : 3) == 0);
 	files_recover(world);
 }
 
@@ -263,7 +263,8 @@ void history_run(struct world *world)
 	}
 	faults_stop(world);
 	faults_return_all(world);
-	for (unsigned i = 0; i < 2; i++) {
+	/* The second one finds what the first has left of the repair; of a full pool it would read all again. */
+	for (unsigned i = 0; i < (world->plan.full_percent ? 1 : 2); i++) {
 		if (world_boot(world, final_body) != WORLD_ENDED)
 			world_fail(world, "the last boot was interrupted without a reason");
 	}

@@ -151,14 +151,16 @@ void plan_draw_near_full(struct plan *plan)
 	sim_random_stream(&random, plan->seed, "small pool", 0);
 	plan->m = (unsigned)PICK(&random, 0, 1, 1, 1, 2, 2, 3);
 	/* Mostly few disks: what it takes to fill them. */
-	plan->disks = plan->m + (unsigned)PICK(&random, 1, 1, 1, 1, 2, 2, 2, 3, 4, 9);
+	plan->disks = plan->m + (unsigned)PICK(&random, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 9);
 	plan->disks = plan->disks > 12 ? 12 : plan->disks;
-	plan->k = (unsigned)sim_random_between(&random, 1, plan->disks - plan->m);
-	plan->k = plan->k > 3 ? 3 : plan->k;
+	unsigned k = (unsigned)PICK(&random, 1, 1, 1, 1, 2, 2, 3), spare = plan->disks > 9 ? 8 : 1;
+	plan->k = k < plan->disks - plan->m ? k : plan->disks - plan->m;
+	if (plan->disks > plan->k + plan->m + spare)
+		plan->disks = plan->k + plan->m + spare;
 	plan->au_shift = 18;
 	for (unsigned i = 0; i < plan->disks; i++)
 		plan->disk_bytes[i] = 64 * MIB + sim_random_below(&random, sim_random_below(&random, 3) ? 256 : 6 * 1024) / 4 * 4 * KIB;
-	plan->boots = (unsigned)sim_random_between(&random, 2, 4);
+	plan->boots = (unsigned)sim_random_between(&random, 2, 3);
 	plan->clients = (unsigned)PICK(&random, 1, 1, 2, PLAN_FILLERS_MAX);
 	plan->operations = (unsigned)PICK(&random, 8, 16, 30) / plan->clients + 2;
 	plan->full_percent = (unsigned)PICK(&random, 70, 85, 100, 130);
