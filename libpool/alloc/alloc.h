@@ -73,7 +73,7 @@ struct segment {
 	bool runs_giving;    /* to a stream, in the txg in sync */
 	bool runs_spent;     /* nothing is left that anybody could use in the txg in sync */
 	bool runs_changed;
-	struct row_space *runs_counted; /* in what its runs are counted; NULL: nowhere */
+	uint8_t runs_counted; /* in which of the index's spaces its runs are counted, from 1; 0: in none */
 	bool entries_unsure; /* some of `batches` may be dead, whatever the txg in sync frees: all are looked at when it is touched next */
 };
 

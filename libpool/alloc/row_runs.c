@@ -187,14 +187,19 @@ static unsigned count_runs(const struct alloc *alloc, const struct segment *segm
 	return longest;
 }
 
+static struct row_space *counted_in(struct alloc *alloc, const struct segment *segment)
+{
+	return segment->runs_counted ? &alloc->runs.space[segment->runs_counted - 1] : NULL;
+}
+
 void alloc_runs_unlist(struct alloc *alloc, struct segment *segment)
 {
 	if (!list_linked(&segment->runs_node))
 		return;
 	list_remove(&segment->runs_node);
 	if (segment->runs_counted)
-		(void)count_runs(alloc, segment, segment->runs_counted, -1);
-	segment->runs_counted = NULL;
+		(void)count_runs(alloc, segment, counted_in(alloc, segment), -1);
+	segment->runs_counted = 0;
 }
 
 void alloc_runs_list(struct alloc *alloc, struct segment *segment)
@@ -205,8 +210,8 @@ void alloc_runs_list(struct alloc *alloc, struct segment *segment)
 	if (group == GROUP_NONE)
 		return;
 	/* Metadata has SYS rows when there are no segments for it: nobody is promised these. */
-	segment->runs_counted = group > 1 ? &alloc->runs.space[group % 2] : NULL;
-	segment->dead_longest = (uint16_t)count_runs(alloc, segment, segment->runs_counted, 1);
+	segment->runs_counted = group > 1 ? 1 + group % 2 : 0;
+	segment->dead_longest = (uint16_t)count_runs(alloc, segment, counted_in(alloc, segment), 1);
 	unsigned cells = (unsigned)segment->dead_longest * segment->record.k;
 	list_push_back(&alloc->runs.lists[group][log2_floor(segment->dead_rows)][log2_floor(cells)], &segment->runs_node);
 }
