@@ -30,6 +30,7 @@ struct dataset *dataset_add(struct datasets *datasets, const struct dataset_reco
 	list_init(&dataset->owners_changed);
 	for (unsigned i = 0; i < 2; i++)
 		array_init(&dataset->changed[i], sizeof(struct byte_range));
+	array_init(&dataset->left_out, sizeof(uint64_t));
 	list_push_back(&datasets->list, &dataset->node);
 	return dataset;
 }
@@ -46,6 +47,7 @@ void dataset_free(struct dataset *dataset)
 	list_remove(&dataset->node);
 	for (unsigned i = 0; i < 2; i++)
 		array_release(&dataset->changed[i]);
+	array_release(&dataset->left_out);
 	free(dataset);
 }
 

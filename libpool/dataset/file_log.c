@@ -5,7 +5,8 @@
  *
  * What must always hold: a group has all changes of a file system that no commit contains, or none of them. So a txg in which something was changed that has
  * no record is never logged from then on, and what a file system has changed in the txg under way is waited for. Nothing waits
- * between the first byte of a change and filesystem_file_changed: so a group that is gathered has all of it or nothing.
+ * between the first byte of a change and filesystem_file_changed: so a group that is gathered has all of it or nothing. Records that were changed as a whole
+ * may lie beside the log, whose group counts only with them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -129,49 +130,37 @@ int filesystem_flush(struct dataset *dataset)
 
 /* ---- gathering ---- */
 
-struct gathering {
-	struct dataset *dataset;
-	struct intent_group *group;
-	struct intent_record record;
+struct gathering_files {
+	struct gathering content;
 	int status;
 };
 
-static int add_piece(void *argument, uint64_t offset, uint64_t length, const uint8_t *bytes)
-{
-	struct gathering *gathering = argument;
-
-	gathering->record.type = bytes ? INTENT_WRITE : INTENT_ZERO;
-	gathering->record.offset = offset;
-	gathering->record.size = length;
-	gathering->record.content = bytes;
-	return core_log_add(gathering->group, &gathering->record);
-}
-
-/* The inode first: whoever makes the changes again sees by it that it is the same file. */
+/* The inode first: whoever makes the changes again sees by it that it is the same file. What lies beside the log is named behind all inodes. */
 static void gather_file(struct hash_node *hash, void *argument)
 {
-	struct gathering *gathering = argument;
+	struct gathering_files *files = argument;
 	struct file_change *change = container_of(hash, struct file_change, hash);
+	struct intent_record inode = files->content.record;
 	struct dnode dnode;
 
-	if (gathering->status < 0)
+	if (files->status < 0)
 		return;
 	object_info(change->object, &dnode);
-	gathering->record.object = object_number(change->object);
-	struct intent_record inode = { .type = INTENT_INODE, .objset = gathering->record.objset, .txg = gathering->record.txg,
-				       .object = gathering->record.object, .offset = dnode.generation, .size = dnode.bonus_length, .content = dnode.bonus };
-	gathering->status = dnode.kind == DNODE_FREE ? -POOL_EFORMAT : core_log_add(gathering->group, &inode);
-	byte_ranges_merge(&change->ranges);
-	for (size_t i = 0; i < change->ranges.count && gathering->status == 0; i++) {
-		const struct byte_range *range = array_at(&change->ranges, struct byte_range, i);
-		gathering->status = blob_each_change(change->object, gathering->record.txg, range->offset, range->end - range->offset, add_piece, gathering);
-	}
+	inode.type = INTENT_INODE;
+	inode.object = object_number(change->object);
+	inode.offset = dnode.generation;
+	inode.size = dnode.bonus_length;
+	inode.content = dnode.bonus;
+	files->status = dnode.kind == DNODE_FREE ? -POOL_EFORMAT : core_log_add(files->content.group, &inode);
+	files->content.object = change->object;
+	if (files->status == 0)
+		files->status = gather_content(&files->content, &change->ranges);
 }
 
 int dataset_files_gather(struct dataset *dataset, uint64_t txg, struct intent_group *group)
 {
 	struct dataset_files *files = &dataset->files[txg & 1];
-	struct gathering gathering = { .dataset = dataset, .group = group, .record = { .objset = dataset->record.id, .txg = txg } };
+	struct gathering_files gathering = { .content = { .group = group, .record = { .objset = dataset->record.id, .txg = txg } } };
 
 	if (dataset->wanted_txg != txg)
 		return 0;
@@ -226,19 +215,32 @@ static int apply_content(struct dataset *dataset, uint64_t txg, struct object *o
 				 blob_punch(object, txg, record->offset, record->size);
 }
 
+/* Whose inode couldn't be changed. */
+static bool is_left_out(const struct dataset *dataset, uint64_t number, size_t *ret_index)
+{
+	for (size_t i = 0; i < dataset->left_out.count; i++)
+		if (*array_at(&dataset->left_out, uint64_t, i) == number) {
+			*ret_index = i;
+			return true;
+		}
+	return false;
+}
+
 int dataset_files_apply(struct dataset *dataset, uint64_t txg, const struct intent_record *record)
 {
 	struct object_owner_ids owner;
 	struct object *object;
 	struct dnode dnode;
+	size_t index;
 
 	if (record->type == INTENT_RESIZE)
 		return -POOL_EFORMAT;
 	/* Bytes behind the end of a file must not come without its new size. */
-	if (record->type == INTENT_INODE)
-		dataset->left_out = 0;
-	else if (dataset->left_out == record->object)
+	bool left_out = is_left_out(dataset, record->object, &index);
+	if (left_out && record->type != INTENT_INODE)
 		return -POOL_EDAMAGED;
+	if (left_out)
+		*array_at(&dataset->left_out, uint64_t, index) = *array_at(&dataset->left_out, uint64_t, --dataset->left_out.count);
 	int status = object_open(dataset->objset, record->object, &object);
 
 	/* Syncs wait for the commit of a file's creation, and nothing is logged from its end to that commit. */
@@ -254,7 +256,7 @@ int dataset_files_apply(struct dataset *dataset, uint64_t txg, const struct inte
 	else
 		status = apply_content(dataset, txg, object, record);
 	object_close(object);
-	if (status < 0 && record->type == INTENT_INODE)
-		dataset->left_out = record->object;
+	if (status < 0 && record->type == INTENT_INODE && array_push(&dataset->left_out, &record->object) < 0)
+		return -ENOMEM;
 	return status;
 }

@@ -51,7 +51,7 @@ struct dataset {
 	struct dataset_files files[2];
 	uint64_t unlogged_txg; /* the newest in which something changed that has no record */
 	uint64_t wanted_txg;   /* the next group is to have what this one has changed */
-	uint64_t left_out;     /* in a replay: the file whose inode couldn't be changed */
+	struct array left_out; /* uint64_t: in a replay, files whose inodes couldn't be changed */
 	struct objset *objset; /* opened when needed, then kept */
 	struct object *blob;   /* volumes: the content */
 	struct rt_mutex opening;
@@ -177,7 +177,13 @@ void dataset_changes_forget(struct dataset *dataset, uint64_t txg);
 bool dataset_is_logged(const struct dataset *dataset);
 /* Ascending, without overlaps; -ENOSPC: there are too many. */
 int byte_ranges_add(struct array *ranges, uint64_t offset, uint64_t end);
-void byte_ranges_merge(struct array *ranges);
+/* What a txg has made of these ranges (struct byte_range) of a blob, which are merged: records, and whole blocks to be written beside the log. */
+struct gathering {
+	struct intent_group *group;
+	struct object *object;
+	struct intent_record record; /* with objset and txg */
+};
+int gather_content(struct gathering *gathering, struct array *ranges);
 /* file_log.c */
 void dataset_files_forget(struct dataset *dataset, uint64_t txg);
 int dataset_files_gather(struct dataset *dataset, uint64_t txg, struct intent_group *group);

@@ -20,7 +20,7 @@ static int compare_ranges(const void *a, const void *b)
 }
 
 /* Ascending, without overlaps. */
-void byte_ranges_merge(struct array *ranges)
+static void byte_ranges_merge(struct array *ranges)
 {
 	size_t kept = 0;
 
@@ -96,41 +96,42 @@ void dataset_changes_forget(struct dataset *dataset, uint64_t txg)
 
 /* ---- gathering ---- */
 
-struct gathering {
-	struct intent_group *group;
-	struct dataset *dataset;
-	struct intent_record record;
-};
-
-static int add_piece(void *argument, uint64_t offset, uint64_t length, const uint8_t *bytes)
+static int gather_piece(void *argument, uint64_t offset, uint64_t length, const uint8_t *bytes)
 {
 	struct gathering *gathering = argument;
+	uint64_t block = blob_block_size(gathering->object);
 
 	gathering->record.type = bytes ? INTENT_WRITE : INTENT_ZERO;
 	gathering->record.offset = offset;
 	gathering->record.size = length;
 	gathering->record.content = bytes;
-	uint64_t block = UINT64_C(1) << gathering->dataset->record.block_shift;
 	if (bytes && length == block && core_log_takes_blocks(gathering->group, block)) {
 		struct ahead_block *ahead;
-		int status = blob_write_ahead(gathering->dataset->blob, gathering->record.txg, offset / block, &ahead);
+		int status = blob_write_ahead(gathering->object, gathering->record.txg, offset / block, &ahead);
 		if (status < 0 || ahead)
 			return status < 0 ? status : core_log_add_block(gathering->group, &gathering->record, ahead);
 	}
 	return core_log_add(gathering->group, &gathering->record);
 }
 
-static int gather_dataset(struct dataset *dataset, uint64_t txg, struct intent_group *group)
+int gather_content(struct gathering *gathering, struct array *ranges)
 {
-	struct gathering gathering = { group, dataset, { .objset = dataset->record.id, .txg = txg, .object = VOLUME_OBJECT } };
-	struct array *ranges = &dataset->changed[txg & 1];
 	int status = 0;
 
+	gathering->record.object = object_number(gathering->object);
 	byte_ranges_merge(ranges);
-	for (size_t i = 0; i < ranges->count && status == 0 && dataset->blob; i++) {
+	for (size_t i = 0; i < ranges->count && status == 0; i++) {
 		const struct byte_range *range = array_at(ranges, struct byte_range, i);
-		status = blob_each_change(dataset->blob, txg, range->offset, range->end - range->offset, add_piece, &gathering);
+		status = blob_each_change(gathering->object, gathering->record.txg, range->offset, range->end - range->offset, gather_piece, gathering);
 	}
+	return status;
+}
+
+static int gather_dataset(struct dataset *dataset, uint64_t txg, struct intent_group *group)
+{
+	struct gathering gathering = { group, dataset->blob, { .objset = dataset->record.id, .txg = txg } };
+	int status = dataset->blob ? gather_content(&gathering, &dataset->changed[txg & 1]) : 0;
+
 	if (status == 0 && dataset->resized[txg & 1]) {
 		struct intent_record resize = { .type = INTENT_RESIZE, .objset = dataset->record.id, .txg = txg,
 						.size = dataset->staged[txg & 1].volume_size };

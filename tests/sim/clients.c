@@ -417,14 +417,10 @@ void clients_flush(struct world *world, struct model_volume *volume)
 
 	if (result)
 		fail_call(world, "flush", volume, 0, 0, result, NULL);
-	const struct core_log_counters *log = core_log_counters(world->core);
-
 	volume->users--;
 	model_durable(&world->model, volume, begin);
 	world->statistics.commits++;
-	world->statistics.log_groups += log->groups - world->log.groups;
-	world->statistics.log_fallbacks += log->fallbacks - world->log.fallbacks;
-	world->log = *log;
+	world_note_log(world);
 }
 
 /* ---- the fibers ---- */

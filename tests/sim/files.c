@@ -400,6 +400,7 @@ static void do_sync(struct client *client)
 		client_fail(client, "sync", status, 0);
 	durable_in(client->world->files, client->filesystem, asked);
 	client->world->statistics.syncs++;
+	world_note_log(client->world);
 }
 
 static void verify(struct client *client)

@@ -238,6 +238,16 @@ static void note_replay(struct world *world)
 	world->statistics.log_replayed += world->log.replayed;
 }
 
+void world_note_log(struct world *world)
+{
+	const struct core_log_counters *log = core_log_counters(world->core);
+
+	world->statistics.log_groups += log->groups - world->log.groups;
+	world->statistics.log_fallbacks += log->fallbacks - world->log.fallbacks;
+	world->statistics.log_placed += log->placed - world->log.placed;
+	world->log = *log;
+}
+
 int world_import(struct world *world, bool with_engine, struct pool_error *error)
 {
 	unsigned present = 0, expected = 0;

@@ -14,7 +14,7 @@
 #define WORLD_STATISTICS(X) \
 	X(boots) X(crashes) X(exports) X(imports_degraded) X(operations) X(reads) X(commits) X(no_space) X(faults) X(heals) \
 	X(admin) X(verifies) X(txgs_verified) X(scrubs) X(trims) X(compactions) X(blocks_moved) X(cells_repaired) \
-	X(device_writes) X(blocks_checked) X(log_groups) X(log_fallbacks) X(log_replayed) X(syncs) X(fs_checks)
+	X(device_writes) X(blocks_checked) X(log_groups) X(log_fallbacks) X(log_placed) X(log_replayed) X(syncs) X(fs_checks)
 
 struct world_statistics {
 #define WORLD_STATISTIC(name) uint64_t name;
@@ -44,7 +44,7 @@ struct world {
 	struct engine *engine; /* NULL: only core and datasets are open, and nothing repairs by itself */
 	struct core *core;     /* NULL: no pool is open */
 	struct datasets *datasets;
-	struct core_log_counters log; /* as of the last flush */
+	struct core_log_counters log; /* as of the last world_note_log */
 	bool no_verify;   /* imports don't verify what the last commits wrote */
 	bool missing_log; /* imports go on without a log that is lost with log disks */
 	void (*body)(struct world *world);
@@ -82,6 +82,8 @@ int world_export(struct world *world, struct pool_error *error);
 void world_abandon(struct world *world);
 /* Finds out which simulated disks are part of the pool: the others are retired. */
 void world_note_members(struct world *world);
+/* Counts what the log has done. */
+void world_note_log(struct world *world);
 /* The simulated disk that is the pool's disk `index`; NULL if none has ever been. */
 struct sim_disk *world_disk(struct world *world, unsigned index);
 void world_expect(struct world *world, int result, const struct pool_error *error, const char *what);

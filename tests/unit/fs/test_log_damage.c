@@ -269,7 +269,7 @@ static void forged_program(struct machine *machine)
 	apply(machine, &inode, 1);
 	apply(machine, &write, 2);
 	expect(has_version(node, 0, 1));
-	/* The next file's inode ends that. */
+	/* The next file's inode doesn't end that: what lies beside the log is named behind all inodes. */
 	inode.object = write.object = fs_number(other);
 	expect_done(machine, object_open(world.fs->objset, fs_number(other), &object));
 	object_info(object, &dnode);
@@ -277,7 +277,18 @@ static void forged_program(struct machine *machine)
 	inode.offset = dnode.generation;
 	apply(machine, &inode, 2);
 	apply(machine, &write, 2);
+	write.object = fs_number(node);
+	apply(machine, &write, 3);
 	expect(has_version(node, 0, 1) && has_version(other, 0, 2));
+	/* Its own does, of a later group. */
+	inode.object = fs_number(node);
+	expect_done(machine, object_open(world.fs->objset, fs_number(node), &object));
+	object_info(object, &dnode);
+	object_close(object);
+	inode.offset = dnode.generation;
+	apply(machine, &inode, 3);
+	apply(machine, &write, 3);
+	expect(has_version(node, 0, 2));
 	fs_put(node);
 	fs_put(other);
 	world_check(&world);
