@@ -46,7 +46,11 @@ static void do_write(fuse_req_t request, fuse_ino_t ino, const char *data, size_
 	uint32_t flags = fuse_req_ctx(request)->uid != 0 ? LIBPOOL_WRITE_DROP_SETID : 0;
 	int64_t done = libpool_fs_write(mount_of(request)->fs, node_of(ino), (uint64_t)offset, size, data, flags);
 
-	(void)info;
+	/* The kernel sends an fsync after it, but not when it was asynchronous, which only what bypasses its cache is. */
+	if (done > 0 && info->flags & O_DSYNC && info->flags & O_DIRECT) {
+		int code = libpool_fs_sync(mount_of(request)->fs);
+		done = code < 0 ? code : done;
+	}
 	if (done < 0)
 		fuse_reply_err(request, errno_of(done));
 	else
