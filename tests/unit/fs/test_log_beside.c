@@ -429,10 +429,89 @@ static void test_which(void **state)
 	machine_free(machine);
 }
 
+/* ---- A full pool: what is written and synced then is there, wherever it lies ---- */
+
+static struct {
+	uint64_t room, refused, placed;
+} full;
+
+static void full_program(struct machine *machine)
+{
+	uint8_t *data = malloc(MIB);
+	size_t written = 1;
+	struct sim_random random;
+
+	begin_files(machine, 32 * record);
+	struct fs_node *filler = make(&world, world.root, "filler", S_IFREG | 0644);
+	sim_random_stream(&random, 9, "full", 0);
+	for (uint64_t at = 0, size = MIB; size >= record; at += size) {
+		for (size_t i = 0; i < size; i += 8)
+			memcpy(data + i, &(uint64_t){ sim_random_next(&random) }, 8);
+		if (fs_write(filler, at, size, data, 0, &written) < 0 || written < size)
+			size /= 2;
+	}
+	/* Little room, which comes back with each commit. */
+	struct fs_set set = { .what = FS_SET_SIZE, .size = attributes(filler).size - full.room };
+	expect_done(machine, fs_set(filler, &set));
+	for (unsigned i = 0; i < 4; i++)
+		expect_done(machine, core_commit_forced(machine->core));
+	uint64_t before = placed();
+	for (unsigned i = 0; i < 200; i++) {
+		unsigned file = i % 2;
+		uint64_t offset = sim_random_below(&random, 32) * record;
+		block_fill(data, record, offset + file, i + 2);
+		int status = fs_write(nodes[file], offset, record, data, 0, &written);
+		expect(status == 0 || status == -ENOSPC);
+		if (status == 0)
+			memcpy(&model.data[file][offset], data, record);
+		full.refused += status != 0;
+		sync_it();
+		if (i % 16 == 15)
+			expect_done(machine, core_commit_forced(machine->core));
+	}
+	full.placed += placed() - before;
+	fs_put(filler);
+	free(data);
+	cut(machine);
+}
+
+static void see_full(struct machine *machine)
+{
+	world_open(&world, machine, 0);
+	expect(is_model());
+	world_check(&world);
+	expect_done(machine, unlink_name(world.root, "filler"));
+	sync_it();
+	world_close(&world);
+}
+
+static void see_after_full(struct machine *machine)
+{
+	world_open(&world, machine, 0);
+	expect(is_model());
+	world_check(&world);
+	world_close(&world);
+}
+
+static void test_full(void **state)
+{
+	(void)state;
+	record = 16384;
+	plain = true;
+	for (full.room = MIB; full.room < 14 * MIB; full.room += 3 * MIB) {
+		struct machine *machine = machine_made(2, 1);
+		expect(!machine_boot_mode(machine, full_program, SIM_CRASH_NONE));
+		machine_boot(machine, see_full);
+		machine_boot(machine, see_after_full);
+		machine_free(machine);
+	}
+	expect(full.placed > 0 && full.refused > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_crashes), cmocka_unit_test(test_large), cmocka_unit_test(test_then),
-					    cmocka_unit_test(test_which) };
+					    cmocka_unit_test(test_which), cmocka_unit_test(test_full) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
