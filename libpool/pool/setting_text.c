@@ -19,7 +19,7 @@ const struct setting_text setting_texts[SETTING_COUNT] = {
 	[SETTING_ACL] = {"acl", "Access control lists: posix or off. Those that are there stay, unseen.", "posix, off"},
 	[SETTING_SYNC] = {"sync", "What a flush, fsync or FUA does: standard; always: each change is durable before it returns; disabled: nothing.",
 			  "standard, always, disabled"},
-	[SETTING_LOGBIAS] = {"logbias", "Flushes of volumes: latency, by the intent log; throughput, by a commit, each byte written once.",
+	[SETTING_LOGBIAS] = {"logbias", "Flushes and fsync: latency, by the intent log; throughput, by a commit, each byte written once.",
 			     "latency, throughput"},
 };
 
