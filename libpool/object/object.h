@@ -79,7 +79,7 @@ int objset_next_object(struct objset *objset, uint64_t first, uint64_t *ret_numb
 uint64_t object_number(const struct object *object);
 void object_set_compression(struct object *object, uint8_t compression);
 /* Marks the object free in txg; its blocks are killed by the syncs of this and, when there are many, of the following txgs
- * (at most `OBJECT_KILLS_PER_SYNC` pointers each, all objsets of the sync together). Open handles read zeroes and
+ * (at most `OBJECT_KILLS_PER_SYNC` pointers each, all objsets of the sync together, and see kill_ns). Open handles read zeroes and
  * -ENOENT from then on. */
 int object_destroy(struct object *object, uint64_t txg);
 #define OBJECT_KILLS_PER_SYNC 65536u
@@ -215,6 +215,8 @@ struct object_sync {
 	/* Called for every pointer that stops being referenced by the objset (placed ones only); must not wait. */
 	void (*kill)(struct object_sync *sync, struct objset *objset, const struct block_pointer *pointer);
 	void *argument;
+	/* What is left of destroyed objects and punched ranges waits for a later sync as soon as killing it has taken this long; 0: no limit. */
+	uint64_t kill_ns;
 };
 
 /*

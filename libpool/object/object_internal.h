@@ -44,6 +44,7 @@ struct objset {
 	struct hash_table objects; /* by number: those with references or overlays */
 	struct object *dnodes;     /* the blob of dnode blocks; not in the table */
 	struct object *orphans;    /* pointers that later syncs have to kill (orphans.c) */
+	uint64_t orphans_from;     /* of them, the txg that was the last to add some; 0: not known */
 	struct list overlays[2];   /* by txg & 1 */
 	bool header_dirty[2];      /* by txg & 1: created */
 	int64_t count_change[2];   /* by txg & 1: objects created less those destroyed */

@@ -7,6 +7,9 @@
  * at any commit the tree holds exactly what is still referenced by nothing else. Nothing has to be searched for
  * after an import, a snapshot carries the list with it, and the destroyed object's dnode is free at once.
  *
+ * Others wait for the sync: so it stops when the time for killing is up. What a sync added last is taken first, so that depth comes before
+ * breadth, and the tree doesn't grow to all nodes of a large object.
+ *
  * A node that can't be read is killed and its children are given up: their cells stay allocated until a scrub that
  * compares what is reachable with what is allocated finds them. The alternative would be an objset that can never be synced again.
  */
@@ -17,7 +20,8 @@
 #include "libpool/format/tree_node.h"
 #include "libpool/object/sync_internal.h"
 
-#define BATCH_NODES 64u   /* of level 1, read at once */
+#define BATCH_NODES 64u   /* read at once */
+#define BATCH_CHILDREN 1024u /* that are nodes, and so go onto the stack */
 #define FETCH_ENTRIES 64u /* of the tree, taken at once */
 
 struct raw_orphan {
@@ -151,22 +155,24 @@ static int kill_child(void *argument, const struct raw_block_pointer *raw, const
 	return array_push(&killing->part->orphans, &orphan);
 }
 
-/*
- * How many orphans at the end of the stack to take at once: one, or some of those whose children are of level 0 and that
- * `kills` suffice for.
- */
+/* How many orphans at the end of the stack to take at once: one, or as many as `kills` suffice for and whose children aren't too many. */
 static size_t batch_size(const struct array *stack, size_t kills)
 {
 	size_t count = 0;
-	uint64_t needed = 0;
+	uint64_t needed = 0, children = 0;
 
 	while (count < stack->count && count < BATCH_NODES) {
 		struct block_pointer pointer;
 
-		if (block_pointer_decode(&array_at(stack, struct orphan, stack->count - 1 - count)->pointer, &pointer) < 0 || pointer.level > 1)
+		if (block_pointer_decode(&array_at(stack, struct orphan, stack->count - 1 - count)->pointer, &pointer) < 0)
 			break;
-		needed += pointer.level ? pointer.fill + 1 : 1;
-		if (needed > kills)
+		needed += pointer.level == 1 ? pointer.fill + 1 : 1;
+		if (pointer.level > 1) {
+			uint64_t slots = (uint64_t)pointer.lsect * CELL_SIZE / sizeof(struct raw_block_pointer);
+
+			children += pointer.type != TYPE_TREE && pointer.fill < slots ? pointer.fill : slots;
+		}
+		if (needed > kills || children > BATCH_CHILDREN)
 			break;
 		count++;
 	}
@@ -223,7 +229,15 @@ static int kill_batch(struct killing *killing, struct batch *batch)
 	return result;
 }
 
-/* Takes entries out of the tree. */
+/* A key before all of txg. */
+static size_t txg_key(uint64_t txg, struct raw_orphan_key *ret_key)
+{
+	for (int byte = 7; byte >= 0; byte--)
+		ret_key->txg[7 - byte] = (uint8_t)(txg >> 8 * byte);
+	return sizeof(ret_key->txg);
+}
+
+/* Takes entries out of the tree: those after the key, or else the first ones. */
 static int fetch(struct sync_part *part, struct raw_orphan_key *after, size_t *after_length)
 {
 	struct object *tree = part->objset->orphans;
@@ -235,6 +249,10 @@ static int fetch(struct sync_part *part, struct raw_orphan_key *after, size_t *a
 		struct orphan orphan;
 		int result = tree_next(tree, after, *after_length, *after_length > 0, key, &key_length, value, &value_length);
 
+		if (result == -ENOENT && i == 0 && *after_length) {
+			*after_length = 0;
+			result = tree_next(tree, after, 0, false, key, &key_length, value, &value_length);
+		}
 		if (result == -ENOENT)
 			return 0;
 		if (result < 0)
@@ -265,21 +283,33 @@ static int keep_rest(struct sync_part *part)
 		struct raw_orphan_key key;
 		uint64_t number = i;
 
-		for (int byte = 7; byte >= 0; byte--)
-			key.txg[7 - byte] = (uint8_t)(txg >> 8 * byte);
+		(void)txg_key(txg, &key);
 		for (int byte = 3; byte >= 0; byte--)
 			key.number[3 - byte] = (uint8_t)(number >> 8 * byte);
 		result = tree_put(part->objset->orphans, txg, &key, sizeof(key), &value, sizeof(value));
 	}
 	array_clear(&part->orphans);
+	part->objset->orphans_from = txg;
 	return result;
+}
+
+/* The first batch is for any time: something has to go forward. */
+static bool is_late(struct sync_run *run)
+{
+	uint64_t now = rt_now(run->rt);
+
+	if (!run->kills_until_ns) {
+		run->kills_until_ns = now + (run->request->kill_ns ? run->request->kill_ns : UINT64_MAX - now);
+		return false;
+	}
+	return now >= run->kills_until_ns;
 }
 
 int orphans_kill(struct sync_part *part)
 {
 	struct killing killing = { .part = part };
 	struct raw_orphan_key after = { 0 };
-	size_t after_length = 0;
+	size_t after_length = part->objset && part->objset->orphans_from ? txg_key(part->objset->orphans_from, &after) : 0;
 	bool more = part->objset && objset_has_pending_kills(part->objset);
 	struct batch *batch;
 	int result = 0;
@@ -290,7 +320,7 @@ int orphans_kill(struct sync_part *part)
 	if (!batch)
 		return -ENOMEM;
 	while (result == 0) {
-		if (part->objset && part->run->kills_left == 0)
+		if (part->objset && (part->run->kills_left == 0 || is_late(part->run)))
 			break;
 		if (part->orphans.count) {
 			result = kill_batch(&killing, batch);

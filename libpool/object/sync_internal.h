@@ -50,6 +50,7 @@ struct sync_run {
 	struct sync_part *parts;
 	size_t part_count;
 	size_t kills_left;        /* that orphans may still use */
+	uint64_t kills_until_ns;  /* by the clock; 0: none was killed yet */
 	struct list writes, free_writes; /* under way; done, to be used again */
 	unsigned classes;         /* bits: with writes since the last placing */
 };

@@ -26,6 +26,8 @@
 #include "libpool/format/tree_node.h"
 #include "libpool/txg/internal.h"
 
+#define KILL_NS (100 * NS_PER_MS) /* of a commit, for what was destroyed: others wait for it */
+
 void core_free_block(struct core *core, const struct block_pointer *pointer)
 {
 	int status = alloc_txg_free(core->alloc, pointer);
@@ -258,7 +260,7 @@ static void commit_applied(struct core *core, uint64_t txg)
 
 static int sync_steps(struct core *core, uint64_t txg)
 {
-	struct object_sync sync = { .txg = txg, .blocks = core->blocks, .kill = core_kill, .argument = core };
+	struct object_sync sync = { .txg = txg, .blocks = core->blocks, .kill = core_kill, .argument = core, .kill_ns = KILL_NS };
 	struct final_layout reserved = { 0 };
 	struct final_batch final;
 	struct block_pointer summary;
