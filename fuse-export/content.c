@@ -46,8 +46,8 @@ static void do_write(fuse_req_t request, fuse_ino_t ino, const char *data, size_
 	uint32_t flags = fuse_req_ctx(request)->uid != 0 ? LIBPOOL_WRITE_DROP_SETID : 0;
 	int64_t done = libpool_fs_write(mount_of(request)->fs, node_of(ino), (uint64_t)offset, size, data, flags);
 
-	/* The kernel sends an fsync after it, but not when it was asynchronous, which only what bypasses its cache is. */
-	if (done > 0 && info->flags & O_DSYNC && info->flags & O_DIRECT) {
+	/* The kernel sends an fsync after it, but not when it bypassed its cache and was asynchronous, which doesn't show. */
+	if (done > 0 && info->flags & O_DSYNC) {
 		int code = libpool_fs_sync(mount_of(request)->fs);
 		done = code < 0 ? code : done;
 	}
