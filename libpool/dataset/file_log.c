@@ -226,6 +226,13 @@ static bool is_left_out(const struct dataset *dataset, uint64_t number, size_t *
 	return false;
 }
 
+int dataset_files_leave_out(struct dataset *dataset, uint64_t number)
+{
+	size_t index;
+
+	return is_left_out(dataset, number, &index) ? 0 : array_push(&dataset->left_out, &number);
+}
+
 int dataset_files_apply(struct dataset *dataset, uint64_t txg, const struct intent_record *record)
 {
 	struct object_owner_ids owner;
@@ -256,7 +263,5 @@ int dataset_files_apply(struct dataset *dataset, uint64_t txg, const struct inte
 	else
 		status = apply_content(dataset, txg, object, record);
 	object_close(object);
-	if (status < 0 && record->type == INTENT_INODE && array_push(&dataset->left_out, &record->object) < 0)
-		return -ENOMEM;
 	return status;
 }

@@ -188,6 +188,8 @@ int gather_content(struct gathering *gathering, struct array *ranges);
 void dataset_files_forget(struct dataset *dataset, uint64_t txg);
 int dataset_files_gather(struct dataset *dataset, uint64_t txg, struct intent_group *group);
 int dataset_files_apply(struct dataset *dataset, uint64_t txg, const struct intent_record *record);
+/* The inode of this file can't be changed, for whatever reason: until the next one can, nothing else of it is. 0 or -ENOMEM. */
+int dataset_files_leave_out(struct dataset *dataset, uint64_t number);
 /* As participant.gather and core_replay want them; argument: struct datasets. */
 int datasets_gather(void *argument, uint64_t txg, struct intent_group *group);
 /* volume_replay.c */

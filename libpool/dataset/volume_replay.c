@@ -103,6 +103,8 @@ int datasets_apply(void *argument, uint64_t txg, const struct intent_record *rec
 		status = dataset_check(dataset);
 	if (status == 0 && files)
 		status = dataset_files_apply(dataset, txg, record);
+	if (is_damage(status) && files && record->type == INTENT_INODE && dataset_files_leave_out(dataset, record->object) < 0)
+		return -ENOMEM;
 	if (is_damage(status))
 		return leave_out(dataset, files ? record->object : 0, has_range ? record->offset : 0, has_range ? record->size : 0, status);
 	if (status < 0 || files)

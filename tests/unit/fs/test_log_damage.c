@@ -269,16 +269,20 @@ static void forged_program(struct machine *machine)
 	apply(machine, &inode, 1);
 	apply(machine, &write, 2);
 	expect(has_version(node, 0, 1));
+	/* So does one that can't even be opened: a moment later it might. */
+	inode.object += 1000;
+	apply(machine, &inode, 3);
+	expect_equal(dataset_find(world.datasets, "fs")->left_out.count, 2);
 	/* The next file's inode doesn't end that: what lies beside the log is named behind all inodes. */
 	inode.object = write.object = fs_number(other);
 	expect_done(machine, object_open(world.fs->objset, fs_number(other), &object));
 	object_info(object, &dnode);
 	object_close(object);
 	inode.offset = dnode.generation;
-	apply(machine, &inode, 2);
-	apply(machine, &write, 2);
-	write.object = fs_number(node);
+	apply(machine, &inode, 3);
 	apply(machine, &write, 3);
+	write.object = fs_number(node);
+	apply(machine, &write, 4);
 	expect(has_version(node, 0, 1) && has_version(other, 0, 2));
 	/* Its own does, of a later group. */
 	inode.object = fs_number(node);
@@ -286,8 +290,8 @@ static void forged_program(struct machine *machine)
 	object_info(object, &dnode);
 	object_close(object);
 	inode.offset = dnode.generation;
-	apply(machine, &inode, 3);
-	apply(machine, &write, 3);
+	apply(machine, &inode, 4);
+	apply(machine, &write, 4);
 	expect(has_version(node, 0, 2));
 	fs_put(node);
 	fs_put(other);
