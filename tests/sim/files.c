@@ -281,7 +281,7 @@ static bool do_write(struct client *client)
 		return false;
 	uint64_t offset = client_below(client, 3) ? client_below(client, (unsigned)file->size + 1) : client_below(client, LANE_FILE_MAX);
 	if (flushes && client_below(client, 2)) {
-		offset -= offset % 8192; /* whole records, and a part of the last */
+		offset -= offset % (client->world->step % 4 ? 8192 : 16384); /* whole records, and a part of the last */
 	} else if (client_below(client, 3) == 0) {
 		offset -= offset % 4096;
 		length = (length + 4095) / 4096 * 4096;
@@ -400,7 +400,10 @@ static void do_sync(struct client *client)
 		client_fail(client, "sync", status, 0);
 	durable_in(client->world->files, client->filesystem, asked);
 	client->world->statistics.syncs++;
+	uint64_t placed = client->world->statistics.log_placed;
 	world_note_log(client->world);
+	if (!client->world->plan.clients) /* they are of files then */
+		client->world->statistics.records_placed += client->world->statistics.log_placed - placed;
 }
 
 static void verify(struct client *client)

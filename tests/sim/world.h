@@ -14,7 +14,7 @@
 #define WORLD_STATISTICS(X) \
 	X(boots) X(crashes) X(exports) X(imports_degraded) X(operations) X(reads) X(commits) X(no_space) X(faults) X(heals) \
 	X(admin) X(verifies) X(txgs_verified) X(scrubs) X(trims) X(compactions) X(blocks_moved) X(cells_repaired) \
-	X(device_writes) X(blocks_checked) X(log_groups) X(log_fallbacks) X(log_placed) X(log_replayed) X(syncs) X(fs_checks)
+	X(device_writes) X(blocks_checked) X(log_groups) X(log_fallbacks) X(log_placed) X(records_placed) X(log_replayed) X(syncs) X(fs_checks)
 
 struct world_statistics {
 #define WORLD_STATISTIC(name) uint64_t name;
