@@ -198,10 +198,16 @@ bool alloc_is_short(const struct alloc *alloc)
 
 uint64_t alloc_spare_cells(const struct alloc *alloc)
 {
-	uint64_t total, above, spare;
+	uint64_t total, above, spare, left;
+	uint32_t aus[DISKS_MAX];
+	unsigned count = 0;
 
 	measure(alloc, &total, &above, &spare);
-	return spare * alloc->geometry.k * (alloc->geometry.rows - 1u);
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		if (alloc->disks[i].configured && alloc->disks[i].usable && !alloc->disks[i].log)
+			aus[count++] = alloc->disks[i].au_free;
+	uint64_t cells = formable_cells(&alloc->geometry, aus, count, &left); /* with fewer disks they are narrower */
+	return left ? cells / left * spare : 0;
 }
 
 /* The free segments above the floors, in thousandths of all, below which runs of so many rows are taken. */

@@ -249,13 +249,17 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 /*
  * Where the next blocks go: with many free segments into one of them, with fewer into runs of dead rows, of which shorter ones will do
  * the fewer there are. At the floors data gets rows that lack a column, where those are promised; of what is left, data that was promised rows which are
- * gone may have some. The rest is for commits, whose metadata has SYS rows then.
+ * gone may have some. The rest is for commits, whose metadata has SYS rows then. Copies that a
+ * compactor makes get what may be lent of the floors, and no more: they need not be made.
  */
 static int stream_find_segment(struct store *store, struct stream *stream)
 {
 	bool scarce = alloc_is_scarce(store->alloc), data = stream->class != CLASS_META;
 	int status = -ENOSPC;
 
+	/* Dead rows are promised to writers then. */
+	if (scarce && stream->class == CLASS_SURV)
+		return alloc_is_short(store->alloc) ? -ENOSPC : stream_open_segment(store, stream);
 	if (runs_open(store, stream, scarce, false))
 		return 0;
 	if (!scarce)
@@ -349,8 +353,12 @@ static void queue_forget(struct stream *stream)
 	stream->queued_cells = 0;
 }
 
-static void place_failed(struct store *store, int status)
+static void place_failed(struct store *store, struct stream *stream, int status)
 {
+	if ((status == -ENOSPC || status == -EINVAL) && stream->class == CLASS_SURV) {
+		queue_forget(stream);
+		return;
+	}
 	if (store->place_error == 0)
 		store->place_error = status;
 	store_halt(store, status == -ENOSPC ? "no space left to write what was accepted" : "a block could not be placed");
@@ -370,7 +378,7 @@ void store_place(struct store *store, enum segment_class class, struct store_blo
 		return;
 	int status = stream_cut(store, stream, false, false);
 	if (status < 0)
-		place_failed(store, status);
+		place_failed(store, stream, status);
 }
 
 int store_cut(struct store *store, enum segment_class class)
@@ -384,10 +392,10 @@ int store_cut(struct store *store, enum segment_class class)
 	/* Data is placed once in a txg: its last stripe carries the summary. Metadata comes level by level. */
 	int status = class == CLASS_SYS ? sys_cut(store, stream) : stream_cut(store, stream, true, class != CLASS_META);
 	if (status < 0) {
-		place_failed(store, status);
+		place_failed(store, stream, status);
 		queue_forget(stream);
 	}
-	return status;
+	return store->halted ? status : 0;
 }
 
 int store_finish(struct store *store, enum segment_class class)
@@ -398,7 +406,7 @@ int store_finish(struct store *store, enum segment_class class)
 	if (status == 0) {
 		status = class == CLASS_SYS ? sys_finish(store) : stream_close_batch(store, stream);
 		if (status < 0)
-			place_failed(store, status);
+			place_failed(store, stream, status);
 	}
 	if (stream->runs && !stream->batch)
 		runs_drop(store, stream, false); /* the next txg looks for itself */

@@ -215,7 +215,8 @@ struct store_block {
 
 /*
  * Queues a block for a class; addresses are given as stripes fill, in order of queueing but for the last rows of a
- * segment, which take the blocks that fit. May wait (for memory in flight).
+ * segment, which take the blocks that fit. May wait (for memory in flight). Of CLASS_SURV those that there is no room for are forgotten:
+ * placed() isn't called, and they are the caller's again when store_cut returns.
  */
 void store_place(struct store *store, enum segment_class class, struct store_block *block);
 /* Cuts the tail of the class: every queued block has its address on return. 0, or -ENOSPC / -POOL_EHALTED. May wait. */

@@ -251,12 +251,12 @@ static void placed(struct store_block *block)
 	block->payload = NULL;
 }
 
-/* What copies may take: with their summaries, and what stays empty at the ends of segments. */
+/* What copies may take: more is refused when they are placed. What writers were promised isn't theirs. */
 static uint64_t room_for_copies(const struct core *core)
 {
-	uint64_t spare = alloc_spare_cells(core->alloc) / 4 * 3, segment = (uint64_t)alloc_geometry(core->alloc)->k * (alloc_geometry(core->alloc)->rows - 1u);
+	uint64_t spare = alloc_spare_cells(core->alloc), promised = core->reserved_cells[0] + core->reserved_cells[1];
 
-	return spare > segment ? spare - segment : 0;
+	return spare > promised ? spare - promised : 0;
 }
 
 static void place_all(struct core *core)
@@ -324,6 +324,8 @@ static int enter_all(struct core *core, uint64_t txg)
 	list_for_each(node, &core->moves.current) {
 		struct move *move = container_of(node, struct move, node);
 
+		if (move->block.placed && !move->placed)
+			core->moves.counters.crowded_cells += move->from.psect;
 		if (move->placed && status == 0)
 			status = array_push(&sorted, &move);
 	}

@@ -387,10 +387,76 @@ static void test_reading(void **state)
 	machine_free(machine);
 }
 
+/*
+ * A full pool, of which more is to be moved than there is room for copies, in blocks that leave much of their segments empty: what finds none stays
+ * where it is, and commits have what they need.
+ */
+static uint64_t moved_when_full;
+
+static void full_program(struct machine *machine)
+{
+	uint32_t block_size = *(uint32_t *)machine->test, count;
+	uint8_t *data = malloc(block_size);
+	unsigned blocks = 0, blocks_max = (unsigned)(512 * MIB / block_size);
+	struct core_compacted result;
+
+	world.datasets = pool_open(machine);
+	expect_done(machine, volume_create(world.datasets, "v", 512 * MIB, block_size, 0, &machine->error));
+	world.volume = pool_volume(machine, world.datasets, "v");
+	for (; blocks < blocks_max; blocks++) {
+		block_fill(data, block_size, blocks, 1);
+		if (volume_write(world.volume, (uint64_t)blocks * block_size, block_size, data) < 0)
+			break;
+	}
+	expect(blocks < blocks_max);
+	for (unsigned round = 0; round < 6; round++) {
+		count = alloc_segment_count(core_alloc(machine->core));
+		for (uint32_t id = 0; id < count && core_compact_waiting(machine->core) < COMPACT_BYTES_MAX; id++)
+			if (is_victim(machine, id))
+				(void)core_compact(machine->core, id, 0, UINT16_MAX, &result);
+		expect_done(machine, core_commit_forced(machine->core));
+		if (round == 3) { /* from here on segments are narrow */
+			store_disk_fail(core_store(machine->core), 1, "lost");
+			expect_done(machine, core_commit_forced(machine->core));
+		}
+	}
+	expect(core_compact_counters(machine->core)->crowded_cells > 0);
+	moved_when_full += core_compact_counters(machine->core)->blocks;
+	for (unsigned block = 0; block < blocks; block++) {
+		expect_done(machine, volume_read(world.volume, (uint64_t)block * block_size, block_size, data));
+		expect(block_is(data, block_size, block, 1));
+	}
+	struct verify_result verified;
+	expect_done(machine, verify_pool(machine->core, world.datasets, VERIFY_REACHABLE, &verified));
+	expect_equal(verified.violations, 0);
+	free(data);
+	close_world(machine);
+}
+
+static void test_full(void **state)
+{
+	static const struct {
+		unsigned disks, k, m;
+		uint32_t block_size;
+	} shapes[] = {{2, 1, 1, 128 << 10}, {6, 4, 2, 128 << 10}, {6, 4, 2, 4 << 10}, {3, 2, 1, 64 << 10}};
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct machine *machine = machine_new(shapes[i].disks, 64 * MIB, shapes[i].k, shapes[i].m, 90 + i);
+		uint32_t block_size = shapes[i].block_size;
+
+		machine->test = &block_size;
+		machine_boot(machine, machine_create_program);
+		machine_boot(machine, full_program);
+		machine_free(machine);
+	}
+	expect(moved_when_full > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_life), cmocka_unit_test(test_races), cmocka_unit_test(test_damage),
-					   cmocka_unit_test(test_reading)};
+					   cmocka_unit_test(test_reading), cmocka_unit_test(test_full)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
