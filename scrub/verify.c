@@ -105,6 +105,17 @@ struct read_task {
 	struct block_owner owner;
 };
 
+static void tell_damaged(struct verify *verify, const struct block_pointer *pointer, const struct block_pointer *at,
+			 const struct block_owner *owner)
+{
+	verify->result.damaged_blocks++;
+	verify_damage(verify, "block %llx of txg %llu can't be read: objset %u, object %llu, level %u, block %llu", (unsigned long long)pointer->dva,
+		      (unsigned long long)pointer->place, owner->objset, (unsigned long long)owner->object, owner->level,
+		      (unsigned long long)owner->block);
+	if (verify->source->hooks && verify->source->hooks->damaged)
+		verify->source->hooks->damaged(verify->source->hooks->argument, pointer, at, owner);
+}
+
 static void read_fiber(void *argument)
 {
 	struct read_task *task = argument;
@@ -116,12 +127,7 @@ static void read_fiber(void *argument)
 	if (status == -ENOMEM || status == -POOL_EDEGRADED) {
 		verify->error = status;
 	} else if (status < 0) {
-		verify->result.damaged_blocks++;
-		verify_damage(verify, "block %llx of txg %llu can't be read: objset %u, object %llu, level %u, block %llu",
-			      (unsigned long long)task->pointer.dva, (unsigned long long)task->pointer.place, task->owner.objset,
-			      (unsigned long long)task->owner.object, task->owner.level, (unsigned long long)task->owner.block);
-		if (verify->source->hooks && verify->source->hooks->damaged)
-			verify->source->hooks->damaged(verify->source->hooks->argument, &task->pointer, &task->at, &task->owner);
+		tell_damaged(verify, &task->pointer, &task->at, &task->owner);
 	}
 	free(task);
 	verify->reads--;
@@ -187,6 +193,11 @@ static int visit(void *argument, const struct block_pointer *pointer, const stru
 		return -ECANCELED;
 	verify->result.blocks_checked++;
 	status = locate(verify, pointer, owner, &at);
+	if (status == -POOL_EDAMAGED) { /* where it is can't be read: its neighbours may be elsewhere */
+		verify->unlocated = true;
+		tell_damaged(verify, pointer, pointer, owner);
+		return 1;
+	}
 	if (status == 0 && verify->what & VERIFY_REACHABLE)
 		status = reach(verify, at.dva, at.psect, at.place, "block");
 	if (status < 0 || !(verify->what & VERIFY_BLOCKS))
@@ -343,6 +354,8 @@ static int verify_reachable(struct verify *verify)
 		rt_queue_wait(verify->rt, &verify->ended);
 	if (status == 0)
 		status = verify->error;
+	if (status == 0 && verify->unlocated)
+		status = -POOL_EDAMAGED;
 	if (status == -POOL_EDAMAGED || status == -POOL_EFORMAT || status == -POOL_ECHECKSUM) {
 		/* What lies below isn't known: nothing can be said about leaks. */
 		verify->result.damaged_blocks += verify->result.damaged_blocks == 0 || status == -POOL_EFORMAT;

@@ -23,6 +23,7 @@ struct verify {
 	struct reached *segments;
 	uint32_t segment_count;
 	uint64_t walked_txg; /* 0: no complete walk */
+	bool unlocated;      /* some moved block couldn't be found */
 	struct verify_result result;
 	struct array moved;  /* struct reached_moved: pointers whose block lies elsewhere */
 	unsigned reads;      /* fibers that read blocks */

@@ -111,7 +111,7 @@ static int read_payload(struct blocks *blocks, const struct shared_read *read, s
 
 	while (result == 0) {
 		result = store_read(blocks->store, &at, read->store_flags, ret_payload);
-		if (!asks || !says_damage(result))
+		if (!asks || result == 0 || result == -ENOMEM || result == -POOL_EHALTED)
 			return result;
 		before = at;
 		if (blocks->locate_callback(blocks->locate_argument, &read->pointer, &at) < 0 ||

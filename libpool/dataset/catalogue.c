@@ -141,12 +141,17 @@ int dataset_check(struct dataset *dataset)
 	return status;
 }
 
+struct vanishing {
+	struct object_sync *sync;
+	struct objset *objset;
+};
+
 static int kill_visited(void *argument, const struct block_pointer *pointer, const struct block_owner *owner)
 {
-	struct object_sync *sync = argument;
+	struct vanishing *vanishing = argument;
 
 	(void)owner;
-	sync->kill(sync, NULL, pointer);
+	vanishing->sync->kill(vanishing->sync, vanishing->objset, pointer);
 	return 0;
 }
 
@@ -157,7 +162,8 @@ static int dataset_vanish(struct dataset *dataset, struct object_sync *sync)
 	uint8_t key[4];
 	/* Of a file system that is lost all of the content is in there still: that isn't for one sync. */
 	bool is_whole = dataset->lost && dataset->record.kind == DATASET_FILESYSTEM;
-	int status = dataset->objset && !is_whole ? objset_walk(dataset->objset, kill_visited, sync) : 0;
+	struct vanishing vanishing = { sync, dataset->objset };
+	int status = dataset->objset && !is_whole ? objset_walk(dataset->objset, kill_visited, &vanishing) : 0;
 
 	if (status == -POOL_EDAMAGED)
 		status = 0; /* what can't be read can't be freed: its cells stay until a deep scrub finds them */

@@ -227,8 +227,8 @@ static int put_change(struct overlay *overlay, struct sorted_map *map, const voi
 		return -ENOMEM;
 	change->key_length = (uint16_t)key_length;
 	change->value_length = (uint16_t)value_length;
-	change->deleted = !value;
 	change->touched = map == &overlay->touched;
+	change->deleted = !value && !change->touched;
 	if (key_length)
 		memcpy(change->data, key, key_length);
 	if (value && value_length)

@@ -93,7 +93,7 @@ struct tree_change *overlay_change(const struct overlay *overlay, const void *ke
 /* The first change with a key >= key (> if `after`), or NULL. */
 struct tree_change *overlay_next_change(const struct overlay *overlay, const void *key, size_t key_length, bool after);
 /* value NULL: a delete. */
-int overlay_touch(struct overlay *overlay, const void *key, size_t key_length);
 int overlay_put_change(struct overlay *overlay, const void *key, size_t key_length, const void *value, size_t value_length);
+int overlay_touch(struct overlay *overlay, const void *key, size_t key_length);
 
 #endif

@@ -207,7 +207,7 @@ int batch_build_summary(struct batch *batch, struct stripe *last, struct block_p
 		size_t size = summary_size(summary.range_count, summary.stripe_count, summary.block_count, batch->moved ? summary.block_count : 0,
 					   summary.cell_count);
 		payload = buffer_new_zero(room);
-		if (!payload || !POOL_CHECK(size <= room))
+		if (!payload || !POOL_CHECK(size <= room && last->summary_cells <= SUMMARY_CELLS_MAX))
 			status = -ENOMEM;
 	}
 	if (status == 0) {

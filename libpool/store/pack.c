@@ -177,6 +177,12 @@ static unsigned summary_rows(const struct batch *batch, unsigned rows, unsigned 
 	return (cells + batch->k - 1) / batch->k;
 }
 
+/* Whether a summary of so much more would outgrow what summaries may have. */
+static bool outgrows(const struct batch *batch, unsigned rows, unsigned blocks)
+{
+	return batch_summary_cells(batch, rows + SUMMARY_CELLS_MAX / batch->k + 1, 2, blocks, 0) > SUMMARY_CELLS_MAX;
+}
+
 enum cut { CUT_DONE, CUT_AGAIN };
 
 /* One stripe from the queue, of a stream that has segment and batch. Tail: also when it isn't full; last: with the summary. */
@@ -193,15 +199,14 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 	for (;;) {
 		cells = stream_queue_fit(stream, limit * batch->k, skip, &blocks);
 		height = (cells + batch->k - 1) / batch->k;
-		if (cells == 0 || height + summary_rows(batch, height, blocks) <= left)
+		/* A batch of its first stripe alone can't be closed before it: of moved blocks, which have names, a whole stripe may be too much. */
+		if (cells == 0 || (height + summary_rows(batch, height, blocks) <= left && (batch->stripe_count || !outgrows(batch, height, blocks))))
 			break;
 		if (--limit == 0)
 			break;
 	}
 	/* Both records of the batch have their bounds: the summary on disk, and the log's with the cells that hold nothing. */
-	bool too_large = cells && (batch_summary_cells(batch, height + SUMMARY_CELLS_MAX / batch->k + 1, 2, blocks, 0) >
-					   SUMMARY_CELLS_MAX ||
-				   batch->unused_bound + 2u * batch->k > ALLOC_BATCH_UNUSED_MAX);
+	bool too_large = cells && (outgrows(batch, height, blocks) || batch->unused_bound + 2u * batch->k > ALLOC_BATCH_UNUSED_MAX);
 	if (limit == 0 || cells == 0 || (too_large && batch->stripe_count)) {
 		bool fresh = batch->stripe_count == 0;
 		bool full = limit == 0 || cells == 0;

@@ -94,6 +94,8 @@ static int take_own(struct compaction *compaction, const struct store_survivor *
 		*(block->type == TYPE_DNODES || block->type == TYPE_OBJSET ? &compaction->result->own_cells : &compaction->result->left_cells) += block->psect;
 		return 0;
 	}
+	if (core->moves.waiting_bytes >= COMPACT_BYTES_MAX)
+		return -EAGAIN;
 	object_info(tree, &dnode);
 	pointer.lsect = (uint16_t)((1u << dnode.indirect_shift) / CELL_SIZE);
 	pointer.compression = pointer.psect < pointer.lsect ? COMPRESSION_ZSTD : COMPRESSION_NONE;
@@ -107,6 +109,7 @@ static int take_own(struct compaction *compaction, const struct store_survivor *
 		node->tree = tree;
 		node->cells = block->psect;
 		node->key_length = length;
+		core->moves.waiting_bytes += (uint64_t)pointer.lsect * CELL_SIZE;
 		status = array_push(&compaction->own, &node);
 	}
 	buffer_unref(content);
@@ -118,16 +121,13 @@ static int take_own(struct compaction *compaction, const struct store_survivor *
 }
 
 /* In a transaction of its own, when everything is read; it makes a commit due, too, without which the segment would stay pinned. */
-static int touch_own(struct compaction *compaction, int status)
+static int touch_own(struct compaction *compaction)
 {
 	struct core *core = compaction->core;
 	uint64_t txg;
-	bool held = status == 0 && compaction->own.count + compaction->result->blocks > 0;
+	int status = 0;
+	bool held = compaction->own.count + compaction->result->blocks > 0 && core_hold_own(core, 0, &txg) == 0;
 
-	if (held) {
-		status = core_hold_own(core, 0, &txg);
-		held = status == 0;
-	}
 	for (size_t i = 0; i < compaction->own.count; i++) {
 		struct own_node *node = *array_at(&compaction->own, struct own_node *, i);
 
@@ -200,6 +200,7 @@ static int take(void *argument, const struct store_survivor *survivor)
 	list_push_back(&moves->waiting, &move->node);
 	hash_table_insert(&moves->by_identity, &move->by_identity, identity_hash_of(dva, place));
 	moves->waiting_bytes += survivor->payload->size;
+	moves->cells += block->psect;
 	compaction->result->blocks++;
 	compaction->result->cells += block->psect;
 	return 0;
@@ -225,8 +226,8 @@ int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, st
 	alloc_pin(segment);
 	int status = store_survivors(core->store, segment, first, end - first, take, &compaction, &ret_compacted->left_cells);
 	alloc_unpin(core->alloc, segment);
-	/* What this call got to by then is written anew, too. */
-	int touched = touch_own(&compaction, status == -EAGAIN ? 0 : status);
+	/* Whatever became of the rest, what it got to is written anew. */
+	int touched = touch_own(&compaction);
 	return status < 0 ? status : touched;
 }
 
@@ -263,9 +264,9 @@ static void place_all(struct core *core)
 {
 	struct moves *moves = &core->moves;
 	uint64_t room = room_for_copies(core), cells = 0;
+	uint8_t key[MOVED_KEY_SIZE];
 
 	list_splice_back(&moves->current, &moves->waiting);
-	moves->waiting_bytes = 0;
 	list_for_each(node, &moves->current) {
 		struct move *move = container_of(node, struct move, node);
 
@@ -277,6 +278,9 @@ static void place_all(struct core *core)
 			moves->counters.crowded_cells += move->from.psect;
 			continue;
 		}
+		moved_key_encode(move->block.identity_dva, move->block.identity_place, key);
+		if (tree_check(core->mos_objects[MOS_XBLK], key, sizeof(key)) < 0)
+			continue; /* it could be when it was read: its entry can't be written any more */
 		cells += move->from.psect;
 		move->block.placed = placed;
 		store_place(core->store, CLASS_SURV, &move->block);
@@ -341,6 +345,7 @@ int moves_sync(struct core *core, uint64_t txg)
 {
 	int status = moved_sync_kills(core, txg);
 
+	core->moves.waiting_bytes = 0;
 	if (status < 0 || list_empty(&core->moves.waiting))
 		return status;
 	place_all(core);
@@ -356,6 +361,7 @@ void moves_committed(struct core *core)
 		struct move *move = container_of(node, struct move, node);
 
 		hash_table_remove(&core->moves.by_identity, &move->by_identity);
+		core->moves.cells -= move->from.psect;
 		move->segment->moves--;
 		alloc_unpin(core->alloc, move->segment);
 		move_free(move);

@@ -60,7 +60,7 @@ static uint64_t worst_case(uint64_t cells)
 
 static uint64_t reserved(const struct core *core)
 {
-	return core->reserved_cells[0] + core->reserved_cells[1];
+	return core->reserved_cells[0] + core->reserved_cells[1] + core->moves.cells;
 }
 
 /* Trims are under way everywhere: none begins meanwhile, and each ends at its deadline at the latest. */

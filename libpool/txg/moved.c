@@ -28,6 +28,11 @@ int moved_find(struct core *core, uint64_t dva, uint64_t place, struct moved_ent
 	return status < 0 ? status : moved_decode(key, sizeof(key), value, length, ret_entry);
 }
 
+static bool is_damage(int status)
+{
+	return status == -POOL_EDAMAGED || status == -POOL_EFORMAT;
+}
+
 int moved_locate(void *argument, const struct block_pointer *pointer, struct block_pointer *ret_at)
 {
 	struct core *core = argument;
@@ -46,7 +51,7 @@ int moved_locate(void *argument, const struct block_pointer *pointer, struct blo
 	}
 	const struct segment *segment = alloc_segment(core->alloc, dva_unpack(pointer->dva).segment);
 	/* The tree can't be read, but it may never have been moved: its checksum tells. */
-	if (status == -ENOENT || (status < 0 && status != -ENOMEM && pointer->place >= segment->record.alloc_txg))
+	if (status == -ENOENT || (is_damage(status) && pointer->place >= segment->record.alloc_txg))
 		return 0;
 	if (status < 0)
 		return status == -POOL_EFORMAT ? -POOL_EDAMAGED : status;
@@ -64,11 +69,12 @@ int core_locate(struct core *core, uint32_t objset, const struct block_pointer *
 int core_each_moved(struct core *core, int (*visit)(void *argument, const struct moved_entry *entry), void *argument)
 {
 	struct object *tree = core->mos_objects[MOS_XBLK];
-	uint8_t *key = malloc(2 * OBJECT_KEY_MAX + OBJECT_VALUE_MAX), *next = key + OBJECT_KEY_MAX, *value = next + OBJECT_KEY_MAX;
-	size_t key_length = 0, next_length, length;
+	uint8_t *key = malloc(2 * OBJECT_KEY_MAX + OBJECT_VALUE_MAX);
+	size_t key_length = 0, next_length = 0, length;
 	int status = key ? 0 : -ENOMEM;
 
 	while (status == 0) {
+		uint8_t *next = key + OBJECT_KEY_MAX, *value = next + OBJECT_KEY_MAX;
 		struct moved_entry entry;
 		status = tree_next(tree, key, key_length, key_length > 0, next, &next_length, value, &length);
 		if (status == 0)
@@ -98,7 +104,7 @@ int moved_kill(struct core *core, const struct block_pointer *pointer)
 	return array_push(&core->moves.kills, &kill);
 }
 
-/* Frees the cells where they are, with the entry, unless others have the block too. */
+/* Frees the cells where they are, with the entry, unless others have the block too. -EAGAIN: where they are can't be told now. */
 static int free_moved(struct core *core, uint64_t txg, const struct moved_kill *kill)
 {
 	struct block_pointer pointer = { .dva = kill->dva, .place = kill->place, .psect = kill->psect };
@@ -111,12 +117,12 @@ static int free_moved(struct core *core, uint64_t txg, const struct moved_kill *
 		core_free_block(core, &pointer);
 		return 0;
 	}
-	if (status == -ENOMEM)
-		return status;
-	if (status < 0) { /* where it is nobody knows: its cells stay */
+	if (is_damage(status)) { /* where it is nobody knows any more: its cells stay */
 		store_tell_leak(core->store, kill->psect);
 		return 0;
 	}
+	if (status < 0)
+		return status == -ENOMEM ? status : -EAGAIN;
 	if (entry.references > 1) {
 		entry.references--;
 		moved_encode(&entry, key, value);
@@ -132,15 +138,21 @@ static int free_moved(struct core *core, uint64_t txg, const struct moved_kill *
 int moved_sync_kills(struct core *core, uint64_t txg)
 {
 	struct array *kills = &core->moves.kills;
+	size_t later = 0;
 	int status = 0;
 
 	if (kills->count)
 		qsort(kills->items, kills->count, sizeof(struct moved_kill), compare_kills);
 	for (size_t i = 0; i < kills->count && status == 0; i++) {
-		status = free_moved(core, txg, array_at(kills, struct moved_kill, i));
+		struct moved_kill kill = *array_at(kills, struct moved_kill, i);
+		status = free_moved(core, txg, &kill);
+		if (status == -EAGAIN) { /* a disk doesn't answer: by the next sync, or never if there is none */
+			*array_at(kills, struct moved_kill, later++) = kill;
+			status = 0;
+		}
 		if (i % 256 == 255)
 			rt_yield(core->rt);
 	}
-	array_clear(kills);
+	kills->count = later;
 	return status;
 }

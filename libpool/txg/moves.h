@@ -28,7 +28,8 @@ struct moves {
 	struct list waiting;        /* struct move */
 	struct list current;        /* those of the txg in sync */
 	struct hash_table by_identity; /* both */
-	uint64_t waiting_bytes;
+	uint64_t waiting_bytes;     /* what is read, and nodes that are to be written anew */
+	uint64_t cells;             /* of all, until they are committed: spoken for, like what writers were promised */
 	struct core_compact_counters counters;
 };
 

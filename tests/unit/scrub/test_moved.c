@@ -3,7 +3,7 @@
  * Blocks that a compactor moves: they are read, overwritten, freed and repaired where they are, by pointers that never change; in this import,
  * in the next one, and with a disk missing. What races with a move wins, and the checkers find nothing at any time.
  */
-#include "libpool/txg/compact.h"
+#include "libpool/txg/internal.h"
 #include "libpool/format/dva.h"
 #include "scrub/verify.h"
 #include "tests/unit/dataset/damage.h"
@@ -453,10 +453,111 @@ static void test_full(void **state)
 	expect(moved_when_full > 0);
 }
 
+/* Names make the summaries of wide segments large: they are cut before they get too large to be read. */
+static void wide_program(struct machine *machine)
+{
+	const uint32_t block_size = 4 << 10, blocks = 8000;
+	struct verify_result result;
+
+	world.datasets = pool_open(machine);
+	expect_done(machine, volume_create(world.datasets, "v", 512 * MIB, block_size, 0, &machine->error));
+	world.volume = pool_volume(machine, world.datasets, "v");
+	for (unsigned block = 0; block < blocks; block++) {
+		block_fill(world.data, block_size, block, 1);
+		expect_done(machine, volume_write(world.volume, (uint64_t)block * block_size, block_size, world.data));
+	}
+	store_retire(core_store(machine->core), CLASS_HOT);
+	expect_done(machine, core_commit_forced(machine->core));
+	uint32_t count = alloc_segment_count(core_alloc(machine->core));
+	for (uint32_t id = 0; id < count; id++)
+		if (is_victim(machine, id))
+			compact(machine, id);
+	expect_done(machine, core_commit_forced(machine->core));
+	expect(core_compact_counters(machine->core)->cells > 13 * 255);
+	expect_done(machine, verify_pool(machine->core, world.datasets, VERIFY_FULL, &result));
+	if (result.first[0])
+		fprintf(stderr, "%s\n", result.first);
+	expect_equal(result.violations + result.damaged_blocks + result.damaged_cells, 0);
+	for (unsigned block = 0; block < blocks; block++) {
+		expect_done(machine, volume_read(world.volume, (uint64_t)block * block_size, block_size, world.data));
+		expect(block_is(world.data, block_size, block, 1));
+	}
+	close_world(machine);
+}
+
+static void test_wide(void **state)
+{
+	struct machine *machine = machine_new(16, 256 * MIB, 13, 3, 99);
+
+	(void)state;
+	machine->au_shift = 20;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, wide_program);
+	machine_free(machine);
+}
+
+/* The block with the dnodes is lost, and with it the way to the content; what is left of the volume was moved, and is freed where it is. */
+static void lost_program(struct machine *machine)
+{
+	struct wanted dnodes = {.objset = 1, .object = 0, .block = 0, .level = 0, .type = TYPE_DNODES};
+	struct wanted objset = {.objset = 1, .object = 0, .block = 0, .level = 0, .type = TYPE_OBJSET};
+	struct block_pointer at;
+	struct moved_entry entry;
+
+	open_world(machine);
+	expect_done(machine, datasets_walk(world.datasets, find_pointer, &dnodes));
+	expect_done(machine, datasets_walk(world.datasets, find_pointer, &objset));
+	expect(dnodes.found && objset.found);
+	expect_done(machine, core_locate(machine->core, 1, &dnodes.pointer, &at));
+	expect(at.dva != dnodes.pointer.dva);
+	expect_done(machine, moved_find(machine->core, objset.pointer.dva, objset.pointer.place, &entry));
+	volume_close(world.volume);
+	damage_pointed(machine, &at);
+	expect_done(machine, volume_destroy(world.datasets, "v", &machine->error));
+	for (unsigned i = 0; i < 5; i++)
+		expect_done(machine, core_commit_forced(machine->core));
+	expect_equal(moved_find(machine->core, objset.pointer.dva, objset.pointer.place, &entry), -ENOENT);
+	pool_close(machine, world.datasets);
+}
+
+/* Nothing is written any more once the volume's own nodes have moved. */
+static void settle_program(struct machine *machine)
+{
+	open_world(machine);
+	compact_all(machine);
+	store_retire(core_store(machine->core), CLASS_META);
+	put(machine, 0, 4);
+	expect_done(machine, core_commit_forced(machine->core));
+	store_retire(core_store(machine->core), CLASS_META);
+	for (unsigned i = 0; i < 2; i++) { /* some metadata, for the segment to be closed */
+		expect_done(machine, core_commit_forced(machine->core));
+		store_retire(core_store(machine->core), CLASS_META);
+	}
+	uint32_t count = alloc_segment_count(core_alloc(machine->core));
+	for (uint32_t id = 0; id < count; id++)
+		if (is_victim(machine, id))
+			compact(machine, id);
+	expect_done(machine, core_commit_forced(machine->core));
+	close_world(machine);
+}
+
+static void test_lost(void **state)
+{
+	struct machine *machine = machine_new(6, 128 * MIB, 4, 2, 98);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, fill_program);
+	machine_boot(machine, settle_program);
+	machine_boot(machine, lost_program);
+	machine_free(machine);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_life), cmocka_unit_test(test_races), cmocka_unit_test(test_damage),
-					   cmocka_unit_test(test_reading), cmocka_unit_test(test_full)};
+					   cmocka_unit_test(test_reading), cmocka_unit_test(test_full),
+					   cmocka_unit_test(test_wide), cmocka_unit_test(test_lost)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
