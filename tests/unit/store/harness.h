@@ -546,6 +546,24 @@ static inline void world_forget_dead(struct world *world)
 	world->blocks.count = kept;
 }
 
+/* Copies that a compactor would make get room only as long as nobody else needs it; the others are as if they had never been. */
+static inline void world_forget_refused(struct world *world)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < world->blocks.count; i++) {
+		struct world_block *block = world_block(world, i);
+
+		if (block->placed || block->class != CLASS_SURV) {
+			*array_at(&world->blocks, struct world_block *, kept++) = block;
+			continue;
+		}
+		buffer_unref(block->block.payload);
+		free(block);
+	}
+	world->blocks.count = kept;
+}
+
 /* 0, or the error that halted the pool. */
 static inline int world_try_commit(struct world *world)
 {
@@ -560,6 +578,8 @@ static inline int world_try_commit(struct world *world)
 		world_check_map(world);
 	for (unsigned i = 0; i < 4 && status == 0; i++)
 		status = store_finish(world->store, classes[i]);
+	if (status == 0)
+		world_forget_refused(world);
 	if (status == 0)
 		status = store_wait_writes(world->store);
 	if (status == 0) {
