@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A pool that fills up says so: an event each time it gets fuller than one of a few levels. */
+/*
+ * A pool that fills up says so: an event each time it gets fuller than one of a few levels. And what lacks redundancy for want of room gets it
+ * when there is some.
+ */
 #include "libpool/pool/internal.h"
 
 static const struct {
@@ -11,15 +14,13 @@ static const struct {
 #define REARM_PERCENT 5u
 
 /* How much of what people may use can't be written any more. What waits for its commits comes back by itself. */
-static unsigned filled_percent(const struct engine *engine)
+static unsigned filled_percent(const struct engine *engine, const struct space *space)
 {
 	const struct geometry *geometry = alloc_geometry(core_alloc(engine->core));
-	struct space space;
 	uint64_t usable, left;
 
-	core_space(engine->core, &space);
-	usable = space.usable_cells - space.reserve_cells;
-	left = space.available_cells + space.deferred_aus / (geometry->k + geometry->m) * geometry->k * (geometry->rows - 1u);
+	usable = space->usable_cells - space->reserve_cells;
+	left = space->available_cells + space->deferred_aus / (geometry->k + geometry->m) * geometry->k * (geometry->rows - 1u);
 	return usable == 0 || left >= usable ? 0 : (unsigned)((usable - left) * 100 / usable);
 }
 
@@ -32,10 +33,24 @@ static unsigned level_of(unsigned percent)
 	return level;
 }
 
+/* Units have become free: some may be for columns that found none. */
+static void look_for_room(struct engine *engine, const struct space *space)
+{
+	bool more = space->free_segments > engine->free_segments || space->deferred_aus < engine->deferred_aus;
+
+	engine->free_segments = space->free_segments;
+	engine->deferred_aus = space->deferred_aus;
+	if (more && space->degraded_segments)
+		jobs_kick(engine);
+}
+
 static void committed(void *argument)
 {
 	struct engine *engine = argument;
-	unsigned percent = filled_percent(engine), level = level_of(percent);
+	struct space space;
+
+	core_space(engine->core, &space);
+	unsigned percent = filled_percent(engine, &space), level = level_of(percent);
 
 	if (level > engine->space_level) {
 		const char *pool = core_label(engine->core)->name;
@@ -48,13 +63,17 @@ static void committed(void *argument)
 
 	if (armed < engine->space_level)
 		engine->space_level = armed;
+	look_for_room(engine, &space);
 	if (engine->autotrim)
 		autotrim_ask(engine);
 }
 
 void space_attach(struct engine *engine)
 {
+	struct space space;
+
 	/* What an earlier owner was told is in the history. */
-	engine->space_level = level_of(filled_percent(engine));
+	core_space(engine->core, &space);
+	engine->space_level = level_of(filled_percent(engine, &space));
 	core_set_watcher(engine->core, committed, engine);
 }

@@ -62,6 +62,7 @@ struct engine {
 	uint64_t history_count;
 
 	unsigned space_level;     /* how many of the levels of filling have been told */
+	uint64_t free_segments, deferred_aus; /* as of the last commit */
 
 	struct array damage;      /* struct damage_entry */
 	bool damage_dirty;

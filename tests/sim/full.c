@@ -236,9 +236,12 @@ void full_check_available(struct world *world)
 		clients_destroy(world, volume);
 	uint64_t after = available(world, block);
 
-	/* A segment's end that is too short for another block stays empty; nodes, summaries, and what is reserved for them are an eighth. */
+	/*
+	 * A segment's end that is too short for another block stays empty; nodes, summaries, and what is reserved for them are an eighth. The
+	 * volume's own metadata may take SYS segments, which commits then miss of their floors.
+	 */
 	uint64_t segment = (uint64_t)world->plan.k * ((1u << (world->plan.au_shift - 12)) - 1u), fit = segment / block * block;
-	uint64_t least = before > SLACK_CELLS ? (before - SLACK_CELLS) * fit / segment * 27 / 32 : 0;
+	uint64_t slack = SLACK_CELLS + 6 * segment, least = before > slack ? (before - slack) * fit / segment * 27 / 32 : 0;
 	if (world->verbose)
 		printf("blocks of %u cells: %" PRIu64 " available, %" PRIu64 " written, at least %" PRIu64 "; then %" PRIu64 " available\n", block,
 		       before, written, least, after);
