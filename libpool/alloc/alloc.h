@@ -112,7 +112,7 @@ void alloc_summary_pointer(const struct batch_index *batch, struct block_pointer
 
 /*
  * Opens a new segment for a class, of the width that the usable disks allow: with all its parity and fewer data columns, as long as what was
- * promised (alloc_set_promised) has room in such; else with all data columns and some parity columns absent. The
+ * promised (alloc_set_promised) has room in such, or no disk is away; else with all data columns and some parity columns absent. The
  * record is dirty. -ENOSPC when none is formable, -ENOMEM.
  */
 int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *ret_id);

@@ -99,6 +99,15 @@ static int64_t far_au_reserve(struct alloc *alloc, unsigned index)
 	return (int64_t)au;
 }
 
+static unsigned disks_away(const struct alloc *alloc)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		count += alloc->disks[i].configured && !alloc->disks[i].log && !alloc->disks[i].usable;
+	return count;
+}
+
 static int segment_open(struct alloc *alloc, enum segment_class class, bool on_log_disks, uint32_t *ret_id)
 {
 	const struct geometry *geometry = &alloc->geometry;
@@ -113,7 +122,8 @@ static int segment_open(struct alloc *alloc, enum segment_class class, bool on_l
 		m = count ? count - 1 : 0;
 	if (count == 0 || (one_disk_mirror && candidates[0].au_free < 2))
 		return -ENOSPC;
-	if (count < k + m && !one_disk_mirror && (count < k || alloc_promises_fit(alloc)))
+	/* Columns may be absent for disks that are, not for those that are full. */
+	if (count < k + m && !one_disk_mirror && (count < k || count + disks_away(alloc) < k + m || alloc_promises_fit(alloc)))
 		k = count > m ? count - m : 1;
 	if (class == CLASS_SYS && alloc->sys_ids.count == SYSMAP_SEGMENTS_MAX)
 		return -ENOSPC;

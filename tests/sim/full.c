@@ -225,15 +225,18 @@ void full_check_available(struct world *world)
 	if (left) /* by a crash */
 		clients_destroy(world, left);
 	uint64_t before = available(world, block), written = 0;
+	core_space(world->core, &space);
 	struct model_volume *volume = clients_try_create(world, "available", (2 * before + 1024) * CELL_SIZE / filler.block_bytes * filler.block_bytes,
 							 filler.block_bytes);
 
-	if (!volume && before > 2 * BLOCK_CELLS_MAX)
+	/* Its records count as one large block. */
+	if (!volume && space.available_cells > 2 * BLOCK_CELLS_MAX)
 		world_fail(world, "no space for a volume, of %" PRIu64 " cells that are available", before);
-	while (volume && put(&filler, volume, written * CELL_SIZE, filler.block_bytes))
+	if (!volume)
+		return;
+	while (put(&filler, volume, written * CELL_SIZE, filler.block_bytes))
 		written += block;
-	if (volume)
-		clients_destroy(world, volume);
+	clients_destroy(world, volume);
 	uint64_t after = available(world, block);
 
 	/*

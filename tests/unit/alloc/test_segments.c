@@ -166,6 +166,19 @@ static void test_promised(void **state)
 	alloc_set_promised(alloc, 0);
 	assert_false(alloc_is_short(alloc));
 	alloc_free_all(alloc);
+
+	/* Disks that are full aren't away: no redundancy is given up for them. */
+	const uint32_t unequal[] = {20, 30, 100, 100};
+	alloc = new_alloc(2, 2, 4, unequal);
+	alloc_txg_begin(alloc, 1);
+	alloc_set_promised(alloc, UINT32_MAX);
+	while (alloc_segment_open(alloc, CLASS_HOT, &id) == 0) {
+		record = &alloc_segment(alloc, id)->record;
+		if (record->columns[2].disk != DISK_ABSENT)
+			assert_false(record->flags & SEGMENT_DEGRADED);
+		assert_int_equal(record->k, record->columns[3].disk == DISK_ABSENT ? 1 : 2);
+	}
+	alloc_free_all(alloc);
 }
 
 /* ---- one disk ---- */
