@@ -53,8 +53,8 @@ static void judge_refusal(struct filler *filler, const struct model_volume *volu
 		return;
 	core_space(world->core, &space);
 	left = below(filler, 4) ? space_available(&space, block) : available(world, block);
-	/* Two segments may have died with the last commits that somebody waited for. */
-	if (left > 2 * cells + SLACK_CELLS + 2 * (uint64_t)world->plan.k * ((1u << (world->plan.au_shift - 12)) - 1u))
+	/* A few segments may have died with the last commits that somebody waited for. */
+	if (left > 2 * cells + SLACK_CELLS + 4 * (uint64_t)world->plan.k * ((1u << (world->plan.au_shift - 12)) - 1u))
 		world_fail(world, "no space for %" PRIu64 " cells in blocks of %u, of which %" PRIu64 " are available", cells, block, left);
 }
 
