@@ -243,7 +243,7 @@ static void judge_name(struct checker *checker, struct fs_node *directory, uint6
 static int walk_directory(struct checker *checker, struct seen *directory)
 {
 	struct directory_entry entry;
-	struct fs_node *node;
+	struct fs_node *node = NULL;
 	uint64_t cookie = 0;
 	int status = node_get(checker->fs, directory->number, &node);
 
@@ -260,7 +260,7 @@ static int walk_directory(struct checker *checker, struct seen *directory)
 		directory->entries = directory->size; /* unknown */
 		return 0;
 	}
-	return status == -ENOENT ? 0 : status;
+	return status == -ENOENT || status == -ESTALE ? 0 : status; /* the end, or it was removed meanwhile */
 }
 
 static int each_object(struct checker *checker, int (*visit)(struct checker *checker, uint64_t number))
