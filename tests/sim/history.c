@@ -112,7 +112,8 @@ static void history_body(struct world *world)
 	admin_wait(world);
 	compaction_wait(world);
 	every_txg_stop(world);
-	if (world->plan.full_percent && !world->plan.fault_kinds && !world->plan.administrated) {
+	/* A compactor without policy takes of the floors what may be lent, and gains nothing: what is said then holds only until its next commit. */
+	if (world->plan.full_percent && !world->plan.fault_kinds && !world->plan.administrated && !world->plan.compacts) {
 		world->doing = "what is available";
 		full_check_available(world);
 	}
