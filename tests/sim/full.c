@@ -217,9 +217,6 @@ void full_check_available(struct world *world)
 	sim_random_stream(&filler.random, world->plan.seed, "available", world->boot);
 	filler.block_bytes <<= 1 + below(&filler, 5);
 	struct space space;
-	/* What waits to be moved is spoken for, and what it leaves behind comes back with the second commit after it. */
-	for (unsigned i = 0; i < 3 && world->plan.compacts; i++)
-		clients_commit(world, true);
 	core_space(world->core, &space);
 	if (space.available_cells > space.usable_cells / 8 && below(&filler, 3))
 		return;
