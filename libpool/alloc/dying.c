@@ -106,6 +106,14 @@ static bool is_looked_at(const struct segment *segment)
 	return segment->bits && (segment->record.state == SEGMENT_SYS || (segment->record.state == SEGMENT_FULL && !alloc_segment_is_free(segment)));
 }
 
+/* A live cell that isn't of the summary, without counting: of most that lose a cell. */
+static bool lives_on(const struct alloc *alloc, const struct segment *segment, const struct batch_index *entry, unsigned row)
+{
+	struct dva summary = dva_unpack(entry->summary_dva);
+
+	return (row < summary.base || row >= (unsigned)summary.base + summary.height) && row_is_live(alloc, segment, row);
+}
+
 static void look_at_free(struct alloc *alloc, const struct cell_extent *extent)
 {
 	struct segment *segment = alloc->segments[extent->segment];
@@ -114,7 +122,10 @@ static void look_at_free(struct alloc *alloc, const struct cell_extent *extent)
 		const struct batch_index *entry = alloc_batch_find(segment, row);
 		if (!entry)
 			continue;
+		bool lives = lives_on(alloc, segment, entry, row);
 		row = entry->base + entry->rows - 1u;
+		if (lives)
+			continue;
 		const struct batch_index *home = has_summary(entry) ? entry : alloc_batch_find(segment, summary_row(entry));
 		if (home && home->summary_dva == entry->summary_dva && home->txg == entry->txg)
 			look_at_batch(alloc, segment, &segment->batches[home - segment->batches]);

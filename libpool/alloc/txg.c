@@ -20,33 +20,39 @@ static bool extent_is_live(const struct alloc *alloc, const struct segment *segm
 	       (!segment->freeing || bitmap_count(segment->freeing, first, rows) == 0);
 }
 
-bool alloc_block_is_live(const struct alloc *alloc, const struct block_pointer *pointer)
+/* How many runs a block has, all of them live; 0: it isn't. */
+static unsigned live_runs(const struct alloc *alloc, const struct block_pointer *pointer, struct cell_run *ret_runs)
 {
 	struct dva dva = dva_unpack(pointer->dva);
 	const struct segment *segment = dva.segment < alloc->segment_count ? alloc->segments[dva.segment] : NULL;
-	struct cell_run runs[COLUMNS_MAX];
 
 	if (!segment || pointer->place < segment->record.alloc_txg ||
 	    !dva_valid(dva, pointer->psect, segment->record.k, alloc->geometry.rows))
-		return false;
-	unsigned count = dva_runs(dva, pointer->psect, runs);
+		return 0;
+	unsigned count = dva_runs(dva, pointer->psect, ret_runs);
 	for (unsigned i = 0; i < count; i++) {
-		const struct batch_index *batch = alloc_batch_find(segment, runs[i].row);
+		const struct batch_index *batch = alloc_batch_find(segment, ret_runs[i].row);
 		if (batch && batch->txg != pointer->place)
-			return false; /* the rows are another block's by now */
-		if (!extent_is_live(alloc, segment, runs[i].column, runs[i].row, runs[i].rows))
-			return false;
+			return 0; /* the rows are another block's by now */
+		if (!extent_is_live(alloc, segment, ret_runs[i].column, ret_runs[i].row, ret_runs[i].rows))
+			return 0;
 	}
-	return true;
+	return count;
 }
 
+bool alloc_block_is_live(const struct alloc *alloc, const struct block_pointer *pointer)
+{
+	struct cell_run runs[COLUMNS_MAX];
+
+	return live_runs(alloc, pointer, runs) > 0;
+}
+
+/* It is live. */
 static int free_extent(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows)
 {
 	struct cell_extent extent = { segment->id, (uint8_t)column, (uint16_t)row, (uint16_t)rows };
 	size_t first = cell_bit(alloc, column, row);
 
-	if (!extent_is_live(alloc, segment, column, row, rows))
-		return -EINVAL;
 	if (!segment->freeing) {
 		segment->freeing = calloc(BITMAP_WORDS(segment_bits(alloc, segment)), 8);
 		if (!segment->freeing)
@@ -69,9 +75,10 @@ void alloc_txg_begin(struct alloc *alloc, uint64_t txg)
 		const struct batch_index *batch = alloc_batch_find(segment, extent->row);
 		if (batch)
 			alloc_batch_remove_summary(alloc, extent->segment, batch->summary_dva, batch->txg);
-		int status = free_extent(alloc, segment, extent->column, extent->row, extent->rows);
 		/* Cells that aren't live are claimed by an image only: they stay as they are. */
-		POOL_CHECK(status != -ENOMEM);
+		int status = extent_is_live(alloc, segment, extent->column, extent->row, extent->rows) ?
+				     free_extent(alloc, segment, extent->column, extent->row, extent->rows) : 0;
+		POOL_CHECK(status == 0);
 	}
 	alloc->txg_summary_frees = alloc->txg_frees.count;
 	array_clear(&alloc->summaries_due);
@@ -106,10 +113,10 @@ int alloc_txg_free(struct alloc *alloc, const struct block_pointer *pointer)
 
 	POOL_CHECK(alloc->txg != 0);
 	/* All of it or nothing: the other runs may be of another block. */
-	if (!alloc_block_is_live(alloc, pointer))
+	unsigned count = live_runs(alloc, pointer, runs);
+	if (count == 0)
 		return -EINVAL;
 	struct segment *segment = alloc_segment(alloc, dva_unpack(pointer->dva).segment);
-	unsigned count = dva_runs(dva_unpack(pointer->dva), pointer->psect, runs);
 	for (unsigned i = 0; i < count; i++) {
 		int status = free_extent(alloc, segment, runs[i].column, runs[i].row, runs[i].rows);
 		if (status < 0)

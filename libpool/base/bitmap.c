@@ -39,6 +39,8 @@ size_t bitmap_count(const uint64_t *map, size_t first, size_t count)
 {
 	size_t last = first + count, total = 0;
 
+	if (first % WORD_BITS + count < WORD_BITS) /* as a rule, and few */
+		return (size_t)__builtin_popcountll(map[first / WORD_BITS] >> first % WORD_BITS & ((UINT64_C(1) << count) - 1));
 	for (size_t i = first / WORD_BITS; i < BITMAP_WORDS(last) && count; i++)
 		total += (size_t)__builtin_popcountll(map[i] & range_mask(i, first, last));
 	return total;

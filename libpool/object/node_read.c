@@ -15,15 +15,13 @@
 int object_decode(const struct object *object, const struct raw_block_pointer *raw, unsigned level, size_t size,
 		  struct block_pointer *ret_pointer)
 {
-	struct block_pointer pointer;
-	int result = block_pointer_decode(raw, &pointer);
+	int result = block_pointer_decode(raw, ret_pointer);
 
 	if (result < 0)
 		return result;
-	if (!block_pointer_is_hole(&pointer) &&
-	    (pointer.type != object->block_type || pointer.level != level || (size_t)pointer.lsect * CELL_SIZE != size))
+	if (!block_pointer_is_hole(ret_pointer) && (ret_pointer->type != object->block_type || ret_pointer->level != level ||
+						    (size_t)ret_pointer->lsect * CELL_SIZE != size))
 		return -POOL_EFORMAT;
-	*ret_pointer = pointer;
 	return 0;
 }
 
