@@ -203,6 +203,34 @@ static bool older_than_history(const struct uberblock *uberblock, uint64_t txg)
 	       txg < uberblock->history[UBERBLOCK_HISTORY_MAX - 1].first_txg;
 }
 
+/* The epoch that txg belongs to in the history that ends with `uberblock`; 0: none that is remembered. */
+static uint64_t epoch_of(const struct uberblock *uberblock, uint64_t txg)
+{
+	for (unsigned i = 0; i < uberblock->history_count; i++)
+		if (txg >= uberblock->history[i].first_txg)
+			return uberblock->history[i].epoch;
+	return 0;
+}
+
+/*
+ * Whether all that a disk has beyond the chosen history is one uberblock that committed nothing: a crash left it on fewer disks than
+ * its quorum, and the next import saw none of these. Disks that aren't there may have it.
+ */
+static bool never_committed(const struct selection *selection, const struct member *member)
+{
+	const struct uberblock *last = member->newest;
+	unsigned have = 0, quorum = selection->label->m + 1u > 2 ? selection->label->m + 1u : 2;
+
+	if (last->txg == 0 || !in_history(selection->chosen, epoch_of(last, last->txg - 1), last->txg - 1))
+		return false;
+	for (unsigned i = 0; i < selection->count; i++) {
+		const struct member *other = &selection->members[i];
+		if (other->config->role != ROLE_LOG)
+			have += !other->newest || (other->newest->epoch == last->epoch && other->newest->txg >= last->txg);
+	}
+	return have < (quorum < last->disks_online ? quorum : last->disks_online);
+}
+
 static int check_split(const struct core_import *import, struct selection *selection, struct pool_error *error)
 {
 	const struct label *label = selection->label;
@@ -214,7 +242,7 @@ static int check_split(const struct core_import *import, struct selection *selec
 			continue;
 		member->diverged = !in_history(selection->chosen, member->newest->epoch, member->newest->txg);
 		/* A disk that was away for more imports than the history has room for is old, which is no other half. */
-		diverged += member->diverged && !older_than_history(selection->chosen, member->newest->txg);
+		diverged += member->diverged && !older_than_history(selection->chosen, member->newest->txg) && !never_committed(selection, member);
 	}
 	if (diverged >= enough && !import->force && !import->rewind_txg)
 		return pool_error_set(error, -POOL_ESPLIT,

@@ -1,12 +1,6 @@
 /* Which disks and which uberblock an import goes by, and what it refuses. */
 #include "libpool/base/buffer.h"
-#include "tests/unit/txg/records.h"
-
-static uint64_t slot_offset(struct machine *machine, unsigned disk, unsigned area, uint64_t txg)
-{
-	return label_area_offset(machine->set->disks[disk]->size, area) + UBERBLOCK_OFFSET +
-	       txg % UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE;
-}
+#include "tests/unit/txg/commits.h"
 
 static uint64_t sysmap_offset(struct machine *machine, unsigned disk, unsigned area, uint32_t slot)
 {
@@ -25,54 +19,7 @@ static bool has_sysmap(struct machine *machine, unsigned disk, unsigned area)
 	return memcmp(&hash, &uberblock->sysmap_checksum, sizeof(hash)) == 0;
 }
 
-static void poke_garbage(struct machine *machine, unsigned disk, uint64_t offset, size_t length)
-{
-	uint8_t *garbage = malloc(length);
-
-	memset(garbage, 0xA5, length);
-	sim_disk_poke(machine->set->disks[disk], offset, garbage, length);
-	free(garbage);
-}
-
 /* ---- The newest uberblock ---- */
-
-struct numbers {
-	uint64_t txgs[8];
-	uint64_t first; /* txg of the first commit after the next import */
-};
-
-static void commit_six(struct machine *machine)
-{
-	struct numbers *numbers = machine->test;
-
-	expect_done(machine, machine_import(machine));
-	for (unsigned i = 1; i <= 6; i++)
-		numbers->txgs[i] = record_commit(machine, i);
-	machine_abandon(machine);
-}
-
-static void see_six(struct machine *machine)
-{
-	struct numbers *numbers = machine->test;
-
-	expect_done(machine, machine_import(machine));
-	expect_equal(record_get(machine, 1), 6);
-	expect(!core_imported_clean(machine->core));
-	expect(core_committed_txg(machine->core) >= numbers->txgs[6] + TXG_REWIND_GAP); /* the jump is durable */
-	numbers->first = record_commit(machine, 6);
-	expect(numbers->first >= numbers->txgs[6] + TXG_REWIND_GAP);
-	machine_export(machine);
-}
-
-static struct machine *six_commits(unsigned disks, unsigned k, unsigned m, struct numbers *numbers)
-{
-	struct machine *machine = machine_new(disks, 64 * MIB, k, m, 7);
-
-	machine->test = numbers;
-	machine_boot(machine, machine_create_program);
-	machine_boot(machine, commit_six);
-	return machine;
-}
 
 /* Uberblocks alternate between the areas: area B stays where it was when its disk grows. */
 static void test_grown(void **state)
@@ -691,43 +638,6 @@ static void test_one_disk_has_it(void **state)
 	}
 }
 
-/* ---- Two halves ---- */
-
-static void write_half(struct machine *machine)
-{
-	expect_done(machine, machine_import(machine));
-	record_commit(machine, 20 + machine->hidden);
-	record_commit(machine, 20 + machine->hidden);
-	machine_export(machine);
-}
-
-static void split_program(struct machine *machine)
-{
-	expect_equal(machine_import(machine), -POOL_ESPLIT);
-	machine->force = true;
-	expect_done(machine, machine_import(machine));
-	uint32_t value = record_get(machine, 1);
-	expect(value == 21 || value == 22);
-	/* Of the other half nothing counts, however much of it may be the same. */
-	const struct store_disk *other = store_disk(core_store(machine->core), value == 21 ? 0 : 1);
-	expect_equal(other->state, DISK_RESYNC);
-	expect_equal(other->stale_from, 1);
-	machine_export(machine);
-}
-
-static void test_split(void **state)
-{
-	struct numbers numbers = { 0 };
-	struct machine *machine = six_commits(2, 1, 1, &numbers);
-
-	(void)state;
-	for (machine->hidden = 1; machine->hidden <= 2; machine->hidden++)
-		machine_boot(machine, write_half);
-	machine->hidden = 0;
-	machine_boot(machine, split_program);
-	machine_free(machine);
-}
-
 static void shrunk_program(struct machine *machine)
 {
 	expect_done(machine, machine_import(machine));
@@ -771,10 +681,23 @@ static void test_too_few(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rewind_only), cmocka_unit_test(test_first_commit_fails), cmocka_unit_test(test_shrunk), cmocka_unit_test(test_removed_index), cmocka_unit_test(test_one_disk_has_it), cmocka_unit_test(test_forged_part), cmocka_unit_test(test_unfinished_resync), cmocka_unit_test(test_long_away),
-		cmocka_unit_test(test_grown),  cmocka_unit_test(test_rewind), cmocka_unit_test(test_forged), cmocka_unit_test(test_unreadable_labels),
-		cmocka_unit_test(test_hung),   cmocka_unit_test(test_sysmap), cmocka_unit_test(test_added_before_crash), cmocka_unit_test(test_removed_before_crash),
-		cmocka_unit_test(test_split),  cmocka_unit_test(test_too_few),
+		cmocka_unit_test(test_rewind_only),
+		cmocka_unit_test(test_first_commit_fails),
+		cmocka_unit_test(test_shrunk),
+		cmocka_unit_test(test_removed_index),
+		cmocka_unit_test(test_one_disk_has_it),
+		cmocka_unit_test(test_forged_part),
+		cmocka_unit_test(test_unfinished_resync),
+		cmocka_unit_test(test_long_away),
+		cmocka_unit_test(test_grown),
+		cmocka_unit_test(test_rewind),
+		cmocka_unit_test(test_forged),
+		cmocka_unit_test(test_unreadable_labels),
+		cmocka_unit_test(test_hung),
+		cmocka_unit_test(test_sysmap),
+		cmocka_unit_test(test_added_before_crash),
+		cmocka_unit_test(test_removed_before_crash),
+		cmocka_unit_test(test_too_few),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
