@@ -287,6 +287,38 @@ static void test_index_under_a_pin(void **state)
 	alloc_free_all(pool.alloc);
 }
 
+/* Rows that were dead when others of their entry were taken: no free will ever name them. */
+static void test_dead_pieces(void **state)
+{
+	struct pool pool;
+	uint32_t id, found;
+
+	(void)state;
+	pool_open(&pool, 100);
+	id = full_segment(&pool);
+	struct segment *segment = alloc_segment(pool.alloc, id);
+	commit(&pool);
+	for (unsigned row = 10; row < 30; row++)
+		kill_row(&pool, id, row);
+	for (unsigned i = 0; i < 3; i++)
+		commit(&pool);
+	struct summary_range ranges[] = {{12, 4}, {20, 4}};
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(find(&pool, 4, &found));
+		assert_int_equal(alloc_run_take(pool.alloc, id, ranges[i].base, ranges[i].rows), 0);
+		/* No cell of it is unused: that would have all entries looked at. */
+		struct dva last = {id, (uint16_t)(ranges[i].base + 3), 1, 0};
+		struct block_pointer summary = {.dva = dva_pack(last), .place = pool.txg, .birth = pool.txg, .lsect = 2, .psect = 2,
+						.type = TYPE_SUMMARY, .fill = 1};
+		assert_int_equal(alloc_txg_batch(pool.alloc, id, &ranges[i], 1, &summary, NULL, 0), 0);
+		commit(&pool);
+	}
+	assert_non_null(alloc_batch_find(segment, 9));
+	assert_null(alloc_batch_find(segment, 17));
+	assert_non_null(alloc_batch_find(segment, 30));
+	alloc_free_all(pool.alloc);
+}
+
 /* ---- the cost of a search ---- */
 
 static void test_search(void **state)
@@ -411,6 +443,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_commits), cmocka_unit_test(test_who_gives_none), cmocka_unit_test(test_stale), cmocka_unit_test(test_index_under_a_pin),
+		cmocka_unit_test(test_dead_pieces),
 		cmocka_unit_test(test_search),	    cmocka_unit_test(test_search_wide), cmocka_unit_test(test_index),
 	};
 
