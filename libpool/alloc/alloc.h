@@ -189,8 +189,8 @@ void alloc_sys_give_back(struct alloc *alloc, uint32_t id, unsigned row, unsigne
  */
 bool alloc_sys_low(const struct alloc *alloc);
 
-/* The txg in sync. */
-void alloc_txg_begin(struct alloc *alloc, uint64_t txg);
+/* The txg in sync. -ENOMEM: it can't be committed. */
+int alloc_txg_begin(struct alloc *alloc, uint64_t txg);
 /* A batch was written completely: ranges of one segment, its summary, cells in its rows that hold nothing. 0 or -ENOMEM. */
 int alloc_txg_batch(struct alloc *alloc, uint32_t segment, const struct summary_range *ranges, unsigned range_count,
 		    const struct block_pointer *summary, const struct cell_extent *unused, size_t unused_count);

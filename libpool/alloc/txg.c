@@ -63,7 +63,7 @@ static int free_extent(struct alloc *alloc, struct segment *segment, unsigned co
 	return array_push(&alloc->txg_frees, &extent);
 }
 
-void alloc_txg_begin(struct alloc *alloc, uint64_t txg)
+int alloc_txg_begin(struct alloc *alloc, uint64_t txg)
 {
 	POOL_CHECK(alloc->txg == 0);
 	alloc->txg = txg;
@@ -78,10 +78,12 @@ void alloc_txg_begin(struct alloc *alloc, uint64_t txg)
 		/* Cells that aren't live are claimed by an image only: they stay as they are. */
 		int status = extent_is_live(alloc, segment, extent->column, extent->row, extent->rows) ?
 				     free_extent(alloc, segment, extent->column, extent->row, extent->rows) : 0;
-		POOL_CHECK(status == 0);
+		if (status < 0)
+			return status;
 	}
 	alloc->txg_summary_frees = alloc->txg_frees.count;
 	array_clear(&alloc->summaries_due);
+	return 0;
 }
 
 int alloc_txg_batch(struct alloc *alloc, uint32_t id, const struct summary_range *ranges, unsigned range_count,

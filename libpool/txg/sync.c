@@ -267,9 +267,10 @@ static int sync_steps(struct core *core, uint64_t txg)
 	struct uberblock uberblock;
 
 	store_txg_begin(core->store, txg);
-	alloc_txg_begin(core->alloc, txg);
+	int status = alloc_txg_begin(core->alloc, txg);
 	uberblock_prepare(core, txg, &uberblock);
-	int status = reserve_final(core, &reserved);
+	if (status == 0)
+		status = reserve_final(core, &reserved);
 	if (status == 0)
 		status = intent_sync(core);
 	if (status == 0)
