@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Attributes, extended attributes, and the figures of the whole. */
-#include "fuse-export/mount.h"
+#include "fuse-export/device.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -69,8 +69,7 @@ static void do_setattr(fuse_req_t request, fuse_ino_t ino, struct stat *stat, in
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		if (to_set & flags[i].kernel)
 			set.what |= flags[i].library;
-	/* Who isn't root and makes a file shorter or longer drops its set-id bits. */
-	if (set.what & LIBPOOL_SET_LENGTH && fuse_req_ctx(request)->uid != 0)
+	if (set.what & LIBPOOL_SET_LENGTH && device_drops_setid(request))
 		set.what |= LIBPOOL_SET_DROP_SETID;
 	reply_attributes(request, libpool_fs_set(mount_of(request)->fs, node_of(ino), &set, &attributes), &attributes);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Opening, reading and writing files. Files have no state of their own here: the kernel names the node with each request. */
-#include "fuse-export/mount.h"
+#include "fuse-export/device.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,8 +13,8 @@ static void do_open(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *i
 
 	if (info->flags & O_TRUNC) {
 		struct libpool_set set = {.size = sizeof(set), .what = LIBPOOL_SET_LENGTH};
-		/* As a truncation by its own call: who isn't root drops the set-id bits. */
-		if (fuse_req_ctx(request)->uid != 0)
+		/* As a truncation by its own call. */
+		if (device_drops_setid(request))
 			set.what |= LIBPOOL_SET_DROP_SETID;
 		int code = libpool_fs_set(mount->fs, node_of(ino), &set, NULL);
 
@@ -40,15 +40,27 @@ static void do_read(fuse_req_t request, fuse_ino_t ino, size_t size, off_t offse
 	free(buffer);
 }
 
+/* The kernel does, unless its cache is bypassed. */
+static int drop_capabilities(libpool_fs *fs, uint64_t node)
+{
+	int code = libpool_fs_getxattr(fs, node, "security.capability", NULL, 0) < 0 ? 0 : libpool_fs_removexattr(fs, node, "security.capability");
+
+	return code == -ENODATA ? 0 : code; /* another write has */
+}
+
 static void do_write(fuse_req_t request, fuse_ino_t ino, const char *data, size_t size, off_t offset, struct fuse_file_info *info)
 {
 	/* The kernel says where O_APPEND writes, and whether set-id bits go; it has the inode's lock. */
-	uint32_t flags = fuse_req_ctx(request)->uid != 0 ? LIBPOOL_WRITE_DROP_SETID : 0;
-	int64_t done = libpool_fs_write(mount_of(request)->fs, node_of(ino), (uint64_t)offset, size, data, flags);
+	uint32_t flags = device_drops_setid(request) ? LIBPOOL_WRITE_DROP_SETID : 0;
+	libpool_fs *fs = mount_of(request)->fs;
+	int64_t done = info->flags & O_DIRECT ? drop_capabilities(fs, node_of(ino)) : 0;
+
+	if (done == 0)
+		done = libpool_fs_write(fs, node_of(ino), (uint64_t)offset, size, data, flags);
 
 	/* The kernel sends an fsync after it, but not when it bypassed its cache and was asynchronous, which doesn't show. */
 	if (done > 0 && info->flags & O_DSYNC) {
-		int code = libpool_fs_sync(mount_of(request)->fs);
+		int code = libpool_fs_sync(fs);
 		done = code < 0 ? code : done;
 	}
 	if (done < 0)
@@ -70,10 +82,16 @@ static void do_fsync(fuse_req_t request, fuse_ino_t ino, int data_only, struct f
 	reply_code(request, libpool_fs_sync(mount_of(request)->fs));
 }
 
+/* The kernel doesn't say. */
+static uint32_t flags_of(fuse_req_t request)
+{
+	return fuse_req_ctx(request)->uid != 0 ? LIBPOOL_WRITE_DROP_SETID : 0;
+}
+
 static void do_fallocate(fuse_req_t request, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *info)
 {
 	(void)info;
-	reply_code(request, libpool_fs_allocate(mount_of(request)->fs, node_of(ino), mode, (uint64_t)offset, (uint64_t)length, 0));
+	reply_code(request, libpool_fs_allocate(mount_of(request)->fs, node_of(ino), mode, (uint64_t)offset, (uint64_t)length, flags_of(request)));
 }
 
 static void do_lseek(fuse_req_t request, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *info)
@@ -97,7 +115,7 @@ static void do_copy(fuse_req_t request, fuse_ino_t from, off_t from_offset, stru
 
 	(void)from_info, (void)to_info;
 	if (flags == 0)
-		done = libpool_fs_copy(mount_of(request)->fs, node_of(from), (uint64_t)from_offset, node_of(to), (uint64_t)to_offset, length, 0);
+		done = libpool_fs_copy(mount_of(request)->fs, node_of(from), (uint64_t)from_offset, node_of(to), (uint64_t)to_offset, length, flags_of(request));
 	if (done < 0)
 		fuse_reply_err(request, errno_of(done));
 	else

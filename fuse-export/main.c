@@ -11,6 +11,7 @@
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,10 +41,25 @@ struct program {
 	int asked; /* an eventfd: a client asks for the export */
 };
 
+/* One line, also when a name in it has control characters. */
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *format, ...)
+{
+	char line[PATH_MAX + LIBPOOL_TEXT_MAX];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	for (unsigned char *byte = (unsigned char *)line; *byte; byte++)
+		if (*byte < 0x20 || *byte == 0x7f)
+			*byte = '?';
+	fprintf(stderr, "libpool-fuse: %s\n", line);
+}
+
 static int usage(const char *problem, const char *which)
 {
-	fprintf(stderr, "libpool-fuse: %s%s; usage: libpool-fuse [-f] [-k] [-d FOLDER]... [-o OPTION,...] POOL[/DATASET] DIR [POOL[/DATASET] DIR]...\n",
-		problem, which);
+	say("%s%s; usage: libpool-fuse [-f] [-k] [-d FOLDER]... [-o OPTION,...] POOL[/DATASET] DIR [POOL[/DATASET] DIR]...", problem, which);
 	return 2;
 }
 
@@ -131,10 +147,21 @@ static int take_arguments(struct program *program, int argc, char **argv)
 
 /* ---- work ---- */
 
+/* Most errors name by themselves what they are about. */
 static int failed(const char *what, const struct libpool_error *error)
 {
-	fprintf(stderr, "libpool-fuse: %s: %s\n", what, error->text);
+	bool is_named = strstr(error->text, what);
+
+	say("%s%s%s", is_named ? "" : what, is_named ? "" : ": ", error->text);
 	return 1;
+}
+
+static int pool_failed(const struct program *program, const struct libpool_error *error)
+{
+	char what[LIBPOOL_NAME_MAX + 8];
+
+	snprintf(what, sizeof(what), "pool %s", program->mounts.pool_name);
+	return failed(what, error);
 }
 
 static int import_pool(struct program *program)
@@ -144,7 +171,7 @@ static int import_pool(struct program *program)
 	struct libpool_error error = {0};
 
 	if (libpool_import(&program->host, &import, &program->mounts.pool, &error) < 0)
-		return failed(program->mounts.pool_name, &error);
+		return pool_failed(program, &error);
 	return 0;
 }
 
@@ -157,7 +184,7 @@ static int mount_all(struct program *program)
 		char path[PATH_MAX];
 
 		if (!realpath(point, path)) {
-			fprintf(stderr, "libpool-fuse: %s: %s\n", point, strerror(errno));
+			say("%s: %s", point, strerror(errno));
 			return 1;
 		}
 		if (mounts_add(&program->mounts, program->sources[i].dataset, path, &program->options, &error) < 0)
@@ -204,7 +231,7 @@ static int serve_control(struct program *program)
 						  .unmount = unmount_asked, .argument = program};
 	struct libpool_error error = {0};
 
-	return libpool_serve_control(program->mounts.pool, &options, &program->control, &error) < 0 ? failed(program->mounts.pool_name, &error) : 0;
+	return libpool_serve_control(program->mounts.pool, &options, &program->control, &error) < 0 ? pool_failed(program, &error) : 0;
 }
 
 /* ---- its life ---- */
@@ -252,7 +279,7 @@ static int close_all(struct program *program)
 		code = libpool_control_close(program->control, &error);
 	else if (program->mounts.pool)
 		code = libpool_close(program->mounts.pool, &error);
-	return code < 0 ? failed("export", &error) : 0;
+	return code < 0 ? pool_failed(program, &error) : 0;
 }
 
 /* It serves: nothing is said to whoever started it any more. */
@@ -283,7 +310,7 @@ static int run(struct program *program, int starter)
 	program->mounts.ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	program->asked = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (signals < 0 || program->mounts.ended < 0 || program->asked < 0) {
-		fprintf(stderr, "libpool-fuse: %s\n", strerror(errno));
+		say("pool %s: %s", program->mounts.pool_name, strerror(errno));
 		return 1;
 	}
 	pthread_mutex_init(&program->mounts.lock, NULL);

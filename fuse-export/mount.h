@@ -23,6 +23,9 @@ struct mount {
 	char fsid[37];		 /* the file system's UUID, as text */
 	char casesensitivity[16]; /* the property */
 	bool has_spellings;	 /* a node may be found by names that no folder has */
+	/* device.c */
+	uint64_t init_request;	 /* not answered yet */
+	bool may_keep_setid;	 /* requests say whether they drop set-id bits */
 };
 
 /* Between the kernel's node ids and numbers of nodes: the same but for the root, which the kernel calls 1. */

@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fuse-export/device.h"
+
 #define REQUEST_BYTES (1u << 20)
 #define THREADS_MAX   16u
 #define WAKE_SIGNAL   SIGURG /* which nobody sends, and nothing happens without a handler */
@@ -118,6 +120,8 @@ int session_mount(struct session *session, int directory, const struct mount_opt
 	if (code == 0)
 		code = options->privileged ? mount_directly(session, directory, options) : fuse_session_mount(session->fuse, session->point);
 	session->mounted = code == 0;
+	if (code == 0 && !session->mount.volumes)
+		device_take(session->fuse); /* or it is as slow as libfuse alone */
 	if (code == 0)
 		place_take(&session->place, session->point, session->source);
 	fuse_opt_free_args(&arguments);

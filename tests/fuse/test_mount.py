@@ -620,6 +620,14 @@ class LifeTest(unittest.TestCase):
                 result = run(*arguments)
                 self.assertNotEqual(result.returncode, 0)
                 self.assertIn("libpool-fuse: ", result.stderr)
+        # Each of a line that says once what it is about.
+        full = os.path.join(pool.folder, "full")
+        os.makedirs(os.path.join(full, "x"))
+        for arguments, says in ((("t/fs", full), f"{full} is not empty: mount elsewhere, or hide what is there with -o nonempty"),
+                                (("t/none", pool.point), f"{pool.point}: pool t has no file system none"),
+                                (("none/fs", pool.point), "no pool none was found: name the folder or the disks that it is on"),
+                                (("t/fs", f"{pool.folder}/a\nb\x7f"), f"{pool.folder}/a?b?: No such file or directory")):
+            self.assertEqual(run(*arguments).stderr, f"libpool-fuse: {says}\n")
         pool.poolctl("volume", "create", "t/v", "1M")
         self.assertIn("is no file system", run("t/v", pool.point).stderr)
         self.assertIn("has no volume", pool.poolctl("volume", "read", "t/fs", "/dev/null", code=None))
