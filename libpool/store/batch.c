@@ -11,6 +11,7 @@
 
 #include "checksum/crc32c.h"
 #include "libpool/base/check.h"
+#include "libpool/format/dataset_record.h"
 #include "libpool/format/dva.h"
 
 int batch_new(struct store *store, enum segment_class class, uint32_t segment, struct batch **ret_batch)
@@ -72,6 +73,26 @@ unsigned batch_summary_fit(const struct batch *batch, unsigned cells, unsigned b
 	return summary_cells;
 }
 
+static enum store_purpose purpose_of(const struct store_block *block)
+{
+	if (block->identity_dva)
+		return STORE_COPIES;
+	if (block->type <= TYPE_LIVEMAP)
+		return STORE_STATE;
+	if (block->owner.objset)
+		return block->type == TYPE_DATA && block->owner.level == 0 ? STORE_DATA : STORE_NODES;
+	if (block->type == TYPE_TREE && block->owner.object == MOS_XBLK)
+		return STORE_MOVED;
+	return block->type == TYPE_TREE && block->owner.object == MOS_BATCH_MAP ? STORE_BATCH_MAP : STORE_OWN;
+}
+
+static void count(struct batch *batch, enum store_purpose purpose, uint64_t cells)
+{
+	struct store_counters *counters = &batch->store->counters;
+
+	(batch->class == CLASS_SYS ? counters->placed_sys : counters->placed)[purpose] += cells;
+}
+
 int batch_add_block(struct batch *batch, struct stripe *stripe, struct store_block *block)
 {
 	struct dva dva = { batch->segment, stripe->base, stripe->height, stripe->fill };
@@ -92,7 +113,7 @@ int batch_add_block(struct batch *batch, struct stripe *stripe, struct store_blo
 		status = stripe_add(stripe, block->payload, block->psect);
 	if (status < 0)
 		return status;
-	*(block->identity_dva ? &batch->store->counters.moved_cells : &batch->store->counters.user_cells) += block->psect;
+	count(batch, purpose_of(block), block->psect);
 	block->dva = dva_pack(dva);
 	return 0;
 }
@@ -111,7 +132,7 @@ static int note_unused(struct batch *batch, const struct stripe *stripe)
 			return status;
 		offset += rows;
 	}
-	batch->store->counters.padding_cells += end - stripe->fill;
+	count(batch, STORE_PADDING, end - stripe->fill);
 	return 0;
 }
 
@@ -285,7 +306,7 @@ void batch_finish(struct batch *batch, struct stripe *last)
 	struct store *store = batch->store;
 
 	batch->last = last;
-	store->counters.summary_cells += last->summary_cells;
+	count(batch, STORE_SUMMARIES, last->summary_cells);
 	store->counters.parity_cells += (uint64_t)batch->rows * batch->m;
 	rt_group_add(&store->writes);
 	if (rt_spawn(store->rt, "summary", batch_finish_fiber, batch) < 0)

@@ -94,10 +94,10 @@ static int add_block(struct remake *remake, const struct store_known_block *bloc
 
 	if (status == 0)
 		status = reach_stripe(remake, &dva, entry.psect);
+	struct store_counters counters = remake->store->counters;
 	if (status == 0)
 		status = batch_add_block(remake->batch, remake->stripe, &entry);
-	if (status == 0)
-		*(entry.identity_dva ? &remake->store->counters.moved_cells : &remake->store->counters.user_cells) -= entry.psect; /* it isn't placed here */
+	remake->store->counters = counters; /* it isn't placed here */
 	buffer_unref(entry.payload);
 	return status;
 }

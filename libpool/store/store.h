@@ -51,8 +51,22 @@ struct store_options {
 	uint64_t in_flight_limit;                     /* bytes of stripes not yet written; 0: 64 MiB */
 };
 
+/* What cells are placed for. */
+enum store_purpose {
+	STORE_DATA,      /* content of volumes and files */
+	STORE_NODES,     /* all else of datasets: nodes of their trees, dnodes */
+	STORE_COPIES,    /* blocks that were moved */
+	STORE_MOVED,     /* the tree that says where those are */
+	STORE_BATCH_MAP,
+	STORE_OWN,       /* all else of the pool's own trees */
+	STORE_STATE,     /* of allocation, with its log and the commit blocks */
+	STORE_SUMMARIES,
+	STORE_PADDING,
+	STORE_PURPOSES
+};
 struct store_counters {
-	uint64_t user_cells, moved_cells, summary_cells, padding_cells, parity_cells, header_cells; /* cells placed */
+	uint64_t placed[STORE_PURPOSES], placed_sys[STORE_PURPOSES]; /* cells, parity apart; in SYS rows, which are mirrored */
+	uint64_t parity_cells, header_cells;
 	uint64_t read_blocks, read_ios, reconstructed_cells, healed_cells, unrepairable;
 	uint64_t stale_added;
 };

@@ -76,7 +76,11 @@ static void check_index(struct life *life)
 
 static uint64_t placed(const struct store_counters *counters)
 {
-	return counters->user_cells + counters->summary_cells + counters->padding_cells + counters->header_cells;
+	uint64_t cells = counters->header_cells;
+
+	for (unsigned i = 0; i < STORE_PURPOSES; i++)
+		cells += i == STORE_COPIES ? 0 : counters->placed[i] + counters->placed_sys[i];
+	return cells;
 }
 
 static void trim(struct life *life)

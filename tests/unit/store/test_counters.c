@@ -55,8 +55,8 @@ static void write_much(struct world *world)
 	print_message("%u+%u, AU %u KiB, blocks of %u to %u KiB: %.4f device bytes, %.4f cells of space; "
 		      "summaries %.2f %%, padding %.2f %%, headers %.2f %%\n",
 		      world->options.k, world->options.m, 1u << (world->options.au_shift - 10), workload->cells_min * 4,
-		      workload->cells_max * 4, bytes, space, 100.0 * (double)counters->summary_cells / (double)user,
-		      100.0 * (double)counters->padding_cells / (double)user, 100.0 * (double)counters->header_cells / (double)user);
+		      workload->cells_max * 4, bytes, space, 100.0 * (double)counters->placed[STORE_SUMMARIES] / (double)user,
+		      100.0 * (double)counters->placed[STORE_PADDING] / (double)user, 100.0 * (double)counters->header_cells / (double)user);
 	assert_true(bytes <= workload->bytes_goal);
 	if (workload->space_goal)
 		assert_true(space <= workload->space_goal);
