@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "libpool/base/bitmap.h"
+#include "libpool/base/hash_table.h"
 #include "libpool/format/dva.h"
 #include "scrub/verify_internal.h"
 
@@ -167,6 +168,12 @@ static int is_wanted(const struct verify *verify, const struct block_pointer *po
 	return hooks && hooks->wanted ? hooks->wanted(hooks->argument, pointer, at, owner) : 1;
 }
 
+static void count_moved(struct moved_sum *sum, uint64_t dva, uint64_t place, uint64_t at, uint32_t references)
+{
+	sum->pointers += references;
+	sum->hashes += references * hash_u64(hash_u64(hash_u64(dva) + place) + at);
+}
+
 static int locate(struct verify *verify, const struct block_pointer *pointer, const struct block_owner *owner, struct block_pointer *ret_at)
 {
 	int status = 0;
@@ -174,10 +181,8 @@ static int locate(struct verify *verify, const struct block_pointer *pointer, co
 	*ret_at = *pointer;
 	if (verify->source->locate)
 		status = verify->source->locate(verify->source->argument, pointer, owner, ret_at);
-	if (status == 0 && (ret_at->dva != pointer->dva || ret_at->place != pointer->place)) {
-		struct reached_moved moved = { pointer->dva, pointer->place, ret_at->dva };
-		status = array_push(&verify->moved, &moved);
-	}
+	if (status == 0 && (ret_at->dva != pointer->dva || ret_at->place != pointer->place))
+		count_moved(&verify->moved, pointer->dva, pointer->place, ret_at->dva, 1);
 	return status;
 }
 
@@ -206,49 +211,51 @@ static int visit(void *argument, const struct block_pointer *pointer, const stru
 	return status > 0 ? start_read(verify, pointer, &at, owner) : status;
 }
 
-static int compare_moved(const void *a, const void *b)
+static bool begins_a_block(const struct verify *verify, uint64_t address)
 {
-	const struct reached_moved *x = a, *y = b;
+	struct dva dva = dva_unpack(address);
+	const struct reached *reached = dva.segment < verify->segment_count ? &verify->segments[dva.segment] : NULL;
+	const struct segment *segment = reached && reached->starts ? alloc_segment(verify->alloc, dva.segment) : NULL;
 
-	if (x->dva != y->dva)
-		return x->dva < y->dva ? -1 : 1;
-	return x->place < y->place ? -1 : x->place > y->place;
+	return segment && dva_valid(dva, 1, segment->record.k, verify->rows) &&
+	       bitmap_get(reached->starts, (size_t)(dva.offset / dva.height) * verify->rows + dva.base + dva.offset % dva.height);
 }
 
 struct moved_check {
 	struct verify *verify;
-	size_t next; /* of what was reached */
+	struct moved_sum entries;
 };
 
 static int check_moved(void *argument, const struct moved_entry *entry)
 {
 	struct moved_check *check = argument;
-	struct verify *verify = check->verify;
-	const struct reached_moved *reached = verify->moved.items;
-	struct reached_moved key = { entry->dva, entry->place, 0 };
-	uint32_t references = 0;
 
-	while (check->next < verify->moved.count && compare_moved(&reached[check->next], &key) < 0)
-		check->next++; /* told when it was reached: the entry was there then */
-	for (; check->next < verify->moved.count && compare_moved(&reached[check->next], &key) == 0; check->next++)
-		references += reached[check->next].at == entry->new_dva;
-	if (references != entry->references)
-		verify_violation(verify, "xblk: block %llx of txg %llu, now at %llx, has %u pointers and %u references",
-				 (unsigned long long)entry->dva, (unsigned long long)entry->place, (unsigned long long)entry->new_dva, references,
-				 entry->references);
-	return 0;
+	count_moved(&check->entries, entry->dva, entry->place, entry->new_dva, entry->references);
+	if (!begins_a_block(check->verify, entry->new_dva))
+		verify_violation(check->verify, "xblk: block %llx of txg %llu, now at %llx, has no pointers and %u references", (unsigned long long)entry->dva,
+				 (unsigned long long)entry->place, (unsigned long long)entry->new_dva, entry->references);
+	return verify_is_cancelled(check->verify) ? -ECANCELED : 0;
 }
 
-/* After a complete walk. */
+/*
+ * After a complete walk. Pointers whose block lies elsewhere, and entries, have to be the same; two at one place share cells, which was told when
+ * they were reached. So nothing needs to be remembered of each.
+ */
 static int check_all_moved(struct verify *verify)
 {
+	const struct moved_sum *pointers = &verify->moved;
 	struct moved_check check = { .verify = verify };
+	uint64_t violations = verify->result.violations;
 
 	if (!verify->source->each_moved)
 		return 0;
-	if (verify->moved.count)
-		qsort(verify->moved.items, verify->moved.count, sizeof(struct reached_moved), compare_moved);
-	return verify->source->each_moved(verify->source->argument, check_moved, &check);
+	int status = verify->source->each_moved(verify->source->argument, check_moved, &check);
+
+	if (status == 0 && violations == verify->result.violations &&
+	    (check.entries.pointers != pointers->pointers || check.entries.hashes != pointers->hashes))
+		verify_violation(verify, "xblk: its entries have %llu references, and moved blocks %llu pointers, not all of them the same",
+				 (unsigned long long)check.entries.pointers, (unsigned long long)pointers->pointers);
+	return status;
 }
 
 /* ---- Against the bookkeeping ---- */
@@ -376,7 +383,6 @@ static int begin(const struct verify_source *source, unsigned what, struct verif
 	*verify = (struct verify){ .source = source, .rt = source->rt, .store = source->store,
 				   .alloc = store_alloc(source->store), .what = what };
 	rt_queue_init(&verify->ended);
-	array_init(&verify->moved, sizeof(struct reached_moved));
 	verify->rows = alloc_geometry(verify->alloc)->rows;
 	verify->segment_count = alloc_segment_count(verify->alloc);
 	verify->segments = calloc(verify->segment_count + 1u, sizeof(*verify->segments));
@@ -400,10 +406,8 @@ int verify_run(const struct verify_source *source, unsigned what, struct verify_
 		free(verify->segments[id].cells);
 		free(verify->segments[id].starts);
 	}
-	if (verify) {
+	if (verify)
 		free(verify->segments);
-		array_release(&verify->moved);
-	}
 	free(verify);
 	return status;
 }

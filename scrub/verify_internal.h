@@ -10,8 +10,9 @@ struct reached {
 	uint64_t *cells, *starts; /* starts: first cells of blocks */
 };
 
-struct reached_moved {
-	uint64_t dva, place, at;
+/* Of many (identity, address) of moved blocks, in any order. */
+struct moved_sum {
+	uint64_t pointers, hashes;
 };
 
 struct verify {
@@ -25,7 +26,7 @@ struct verify {
 	uint64_t walked_txg; /* 0: no complete walk */
 	bool unlocated;      /* some moved block couldn't be found */
 	struct verify_result result;
-	struct array moved;  /* struct reached_moved: pointers whose block lies elsewhere */
+	struct moved_sum moved; /* of pointers whose block lies elsewhere */
 	unsigned reads;      /* fibers that read blocks */
 	struct rt_queue ended;
 	int error;

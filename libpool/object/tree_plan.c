@@ -1,5 +1,6 @@
 /*
- * Sync of one tree, first half: from the root down to the leaves that have changes, each node read once.
+ * Sync of one tree, first half: from the root down to the leaves that have changes, each node read once. Many leaves are left for the second
+ * half, which reads and writes them in portions.
  *
  * What must always hold: the changes are sorted, and a node's are a range of them; so the nodes of a level are in the
  * order of their keys.
@@ -27,6 +28,7 @@ void tree_node_free(struct tree_node *node)
 	buffer_unref(node->buffer);
 	free(node->entries);
 	free(node->pages);
+	free(node->keys);
 	free(node);
 }
 
@@ -185,6 +187,7 @@ int tree_plan(struct plan *plan)
 
 	if (!tree)
 		return -ENOMEM;
+	array_init(&tree->written, sizeof(struct tree_node *));
 	for (unsigned i = 0; i < TREE_LEVELS_MAX; i++)
 		array_init(&tree->levels[i], sizeof(struct tree_node *));
 	if (plan->dnode.levels > TREE_LEVELS_MAX)
@@ -210,6 +213,9 @@ int tree_plan(struct plan *plan)
 	for (unsigned level = top_level + 1; level-- > 0;) {
 		struct array *nodes = &tree->levels[level];
 
+		tree->in_portions = level == 0 && nodes->count > TREE_LEAVES_AT_ONCE;
+		if (tree->in_portions)
+			break;
 		result = tree_nodes_load(plan, nodes->items, nodes->count);
 		for (size_t i = 0; i < nodes->count && result == 0 && level > 0; i++)
 			result = open_children(plan, *array_at(nodes, struct tree_node *, i));
@@ -223,6 +229,9 @@ void tree_plan_free(struct tree_plan *tree)
 {
 	if (!tree)
 		return;
+	for (size_t i = 0; i < tree->written.count; i++)
+		tree_node_free(*array_at(&tree->written, struct tree_node *, i));
+	array_release(&tree->written);
 	for (unsigned level = 0; level < TREE_LEVELS_MAX; level++) {
 		for (size_t i = 0; i < tree->levels[level].count; i++)
 			tree_node_free(*array_at(&tree->levels[level], struct tree_node *, i));

@@ -1,7 +1,7 @@
 /*
  * Sync of one tree, second half: from the leaves up. For each node the new list of entries is made, of those on disk
- * and the changes, or of the pages that its children became; lists that are short are joined with a neighbour's, if both fit
- * into a page; lists that don't fit into one are split; and the pages are written.
+ * and the changes, or of the pages that its children became; lists that are short are joined with a neighbour's (tree_join.c);
+ * lists that don't fit into one page are split; and the pages are written.
  *
  * A list that has only grown at its end is split into full pages, so that keys that come in order fill their
  * leaves; any other into equal ones. Nothing is borrowed from a neighbour: a short page costs less than a second write.
@@ -14,33 +14,6 @@
 
 #include "libpool/base/check.h"
 #include "libpool/object/tree_sync.h"
-
-/* Nodes with less than a third of a page look for a neighbour; what two make together leaves some room. */
-static size_t short_of(const struct plan *plan)
-{
-	return tree_node_room(tree_node_size(plan->object)) / 3;
-}
-
-static size_t joined_max(const struct plan *plan)
-{
-	return tree_node_room(tree_node_size(plan->object)) * 7 / 8;
-}
-
-static size_t entry_bytes(const struct tree_entry *entry)
-{
-	return tree_entry_size(entry->key_length, entry->value_length);
-}
-
-static void append_entry(struct tree_node *node, const struct tree_entry *entry)
-{
-	node->entries[node->entry_count++] = *entry;
-	node->bytes += entry_bytes(entry);
-}
-
-static int old_entry(const struct plan *plan, const struct tree_node *node, unsigned index, struct tree_entry *ret_entry)
-{
-	return tree_node_entry(node->buffer->data, tree_node_size(plan->object), index, ret_entry);
-}
 
 static bool same_value(const struct tree_entry *entry, const struct tree_change *change)
 {
@@ -63,7 +36,7 @@ static int build_leaf(struct plan *plan, struct tree_node *node)
 	while (index < node->count || next < node->end) {
 		const struct tree_change *change = next < node->end ? tree_plan_change(plan->tree, next) : NULL;
 		struct tree_entry entry, new_entry;
-		int order = index < node->count ? old_entry(plan, node, index, &entry) : 1;
+		int order = index < node->count ? tree_old_entry(plan, node, index, &entry) : 1;
 
 		if (order < 0)
 			return order;
@@ -75,7 +48,7 @@ static int build_leaf(struct plan *plan, struct tree_node *node)
 			continue;
 		}
 		if (order < 0) {
-			append_entry(node, &entry);
+			tree_append_entry(node, &entry);
 			index++;
 			continue;
 		}
@@ -90,11 +63,11 @@ static int build_leaf(struct plan *plan, struct tree_node *node)
 			continue;
 		}
 		if (order == 0 && same_value(&entry, change)) {
-			append_entry(node, &entry);
+			tree_append_entry(node, &entry);
 			continue;
 		}
 		new_entry = (struct tree_entry){ change->data, change->data + change->key_length, change->key_length, change->value_length };
-		append_entry(node, &new_entry);
+		tree_append_entry(node, &new_entry);
 		node->changed = true;
 		entries_change += order != 0;
 	}
@@ -108,7 +81,7 @@ static void append_pages(struct tree_node *node, const struct tree_node *child)
 		const struct tree_page *page = &child->pages[i];
 		struct tree_entry entry = { page->first.key, page->pointer.bytes, page->first.key_length, BLOCK_POINTER_SIZE };
 
-		append_entry(node, &entry);
+		tree_append_entry(node, &entry);
 	}
 }
 
@@ -126,12 +99,12 @@ static int build_inner(struct plan *plan, struct tree_node *node, struct tree_no
 	for (unsigned index = 0; index < node->count; index++) {
 		struct tree_node *child = next < child_count && children[next]->slot == index ? children[next++] : NULL;
 		struct tree_entry entry;
-		int result = old_entry(plan, node, index, &entry);
+		int result = tree_old_entry(plan, node, index, &entry);
 
 		if (result < 0)
 			return result;
 		if (!child || !child->changed) {
-			append_entry(node, &entry);
+			tree_append_entry(node, &entry);
 			continue;
 		}
 		append_pages(node, child);
@@ -167,183 +140,13 @@ static int build_level(struct plan *plan, unsigned level)
 	return result;
 }
 
-static bool is_short(const struct plan *plan, const struct tree_node *node)
-{
-	return node->changed && node->entry_count && node->bytes < short_of(plan);
-}
-
-static bool neighbours(const struct tree_node *left, const struct tree_node *right)
-{
-	return left && right && left->parent && left->parent == right->parent && left->slot + 1 == right->slot;
-}
-
-/*
- * The neighbour to read for a short node that has none in the plan: the right one, or for the last the left one. NULL
- * with *error 0: there is none.
- */
-static struct tree_node *missing_neighbour(struct plan *plan, struct tree_node *left, struct tree_node *node, struct tree_node *right, int *error)
-{
-	struct tree_node *parent = node->parent, *neighbour;
-	struct tree_entry entry;
-	unsigned slot;
-
-	*error = 0;
-	if (!is_short(plan, node) || !parent || parent->count < 2 || neighbours(left, node) || neighbours(node, right))
-		return NULL;
-	slot = node->slot + 1 < parent->count ? node->slot + 1 : node->slot - 1;
-	*error = old_entry(plan, parent, slot, &entry);
-	if (*error < 0)
-		return NULL;
-	neighbour = tree_node_new(parent, node->level, slot);
-	if (!neighbour) {
-		*error = -ENOMEM;
-		return NULL;
-	}
-	*error = object_decode(plan->object, (const struct raw_block_pointer *)entry.value, node->level, tree_node_size(plan->object), &neighbour->old);
-	if (*error == 0 && !block_pointer_is_placed(&neighbour->old))
-		*error = -POOL_EFORMAT;
-	if (*error == 0)
-		return neighbour;
-	tree_node_free(neighbour);
-	return NULL;
-}
-
-/* As it is on disk, and without changes. */
-static int build_unchanged(struct plan *plan, struct tree_node *node)
-{
-	node->entries = calloc(node->count + 1u, sizeof(*node->entries));
-	if (!node->entries)
-		return -ENOMEM;
-	for (unsigned i = 0; i < node->count; i++) {
-		struct tree_entry entry;
-		int result = old_entry(plan, node, i, &entry);
-
-		if (result < 0)
-			return result;
-		append_entry(node, &entry);
-	}
-	return 0;
-}
-
-/* A neighbour that can't be read stays as it is: short nodes are no harm. */
-static int leave_unreadable(struct plan *plan, unsigned level, struct array *added)
-{
-	struct array *nodes = &plan->tree->levels[level];
-	size_t kept = 0;
-
-	for (size_t i = 0; i < added->count; i++) {
-		struct tree_node *node = *array_at(added, struct tree_node *, i);
-		size_t before = 0;
-
-		if (node->buffer) {
-			buffer_unref(node->buffer);
-			node->buffer = NULL;
-			*array_at(added, struct tree_node *, kept++) = node;
-			continue;
-		}
-		while (*array_at(nodes, struct tree_node *, before) != node)
-			before++;
-		nodes->count--;
-		memmove((struct tree_node **)nodes->items + before, (struct tree_node **)nodes->items + before + 1,
-			(nodes->count - before) * sizeof(struct tree_node *));
-		tree_node_free(node);
-	}
-	added->count = kept;
-	return tree_nodes_load(plan, added->items, added->count);
-}
-
-/* Takes the neighbours that short nodes may be joined with into the plan. */
-static int add_neighbours(struct plan *plan, unsigned level)
-{
-	struct array *nodes = &plan->tree->levels[level], all, added;
-	int result = 0;
-
-	array_init(&all, sizeof(struct tree_node *));
-	array_init(&added, sizeof(struct tree_node *));
-	result = array_reserve(&all, 2 * nodes->count);
-	if (result == 0)
-		result = array_reserve(&added, nodes->count);
-	for (size_t i = 0; i < nodes->count && result == 0; i++) {
-		struct tree_node *node = *array_at(nodes, struct tree_node *, i);
-		struct tree_node *left = all.count ? *array_at(&all, struct tree_node *, all.count - 1) : NULL;
-		struct tree_node *right = i + 1 < nodes->count ? *array_at(nodes, struct tree_node *, i + 1) : NULL;
-		struct tree_node *neighbour = missing_neighbour(plan, left, node, right, &result);
-
-		if (neighbour)
-			array_push(&added, &neighbour); /* room was reserved */
-		if (neighbour && neighbour->slot < node->slot)
-			array_push(&all, &neighbour);
-		array_push(&all, &node);
-		if (neighbour && neighbour->slot > node->slot)
-			array_push(&all, &neighbour);
-	}
-	if (result == 0) {
-		struct array before = *nodes;
-
-		*nodes = all;
-		all = before;
-		result = tree_nodes_load(plan, added.items, added.count);
-		if (result == -POOL_EDAMAGED || result == -POOL_EDEGRADED || result == -EIO)
-			result = leave_unreadable(plan, level, &added);
-		for (size_t i = 0; i < added.count && result == 0; i++)
-			result = build_unchanged(plan, *array_at(&added, struct tree_node *, i));
-	} else {
-		for (size_t i = 0; i < added.count; i++)
-			tree_node_free(*array_at(&added, struct tree_node *, i));
-	}
-	array_release(&all);
-	array_release(&added);
-	return result;
-}
-
-/* Moves the right node's entries to the left one. */
-static int join(struct tree_node *left, struct tree_node *right)
-{
-	struct tree_entry *entries = realloc(left->entries, (left->entry_count + right->entry_count + 1) * sizeof(*entries));
-
-	if (!entries)
-		return -ENOMEM;
-	left->entries = entries;
-	memcpy(entries + left->entry_count, right->entries, right->entry_count * sizeof(*entries));
-	left->entry_count += right->entry_count;
-	left->bytes += right->bytes;
-	left->changed = right->changed = true;
-	left->appended = false;
-	right->entry_count = right->bytes = 0;
-	return 0;
-}
-
-static int join_level(struct plan *plan, unsigned level)
-{
-	struct array *nodes = &plan->tree->levels[level];
-	struct tree_node *left = NULL;
-	unsigned last_slot = 0; /* of the nodes joined into left */
-
-	for (size_t i = 0; i < nodes->count; i++) {
-		struct tree_node *node = *array_at(nodes, struct tree_node *, i);
-		bool next_to_left = left && left->parent && left->parent == node->parent && last_slot + 1 == node->slot;
-
-		last_slot = node->slot;
-		if (next_to_left && left->bytes + node->bytes <= joined_max(plan) && left->entry_count && node->entry_count &&
-		    (is_short(plan, left) || is_short(plan, node))) {
-			int result = join(left, node);
-
-			if (result < 0)
-				return result;
-			continue;
-		}
-		left = node;
-	}
-	return 0;
-}
-
 /* How many of the entries from `first` on go into the next page. */
 static size_t page_entries(const struct plan *plan, const struct tree_node *node, size_t first, size_t target)
 {
 	size_t room = tree_node_room(tree_node_size(plan->object)), bytes = 0, i = first;
 
 	for (; i < node->entry_count; i++) {
-		size_t entry = entry_bytes(&node->entries[i]);
+		size_t entry = tree_entry_bytes(&node->entries[i]);
 
 		if (bytes + entry > room || (i > first && bytes >= target))
 			break;
@@ -459,22 +262,17 @@ bool tree_plan_done(const struct plan *plan)
 	return !plan->tree || plan->tree->done;
 }
 
-int tree_plan_write(struct plan *plan, unsigned level)
+/* All of a level that is in the plan, but for a top that nothing has changed, or that gives way. */
+static int write_level(struct plan *plan, unsigned level)
 {
 	struct tree_plan *tree = plan->tree;
-	struct array *nodes;
-	int result;
+	struct array *nodes = &tree->levels[level];
+	int result = build_level(plan, level);
 
-	if (tree_plan_done(plan))
-		return 0;
-	if (level > tree->top->level)
-		return write_top(plan);
-	nodes = &tree->levels[level];
-	result = build_level(plan, level);
 	if (result == 0)
-		result = add_neighbours(plan, level);
+		result = tree_add_neighbours(plan, level);
 	if (result == 0)
-		result = join_level(plan, level);
+		result = tree_join_level(plan, level);
 	if (result == 0 && level == tree->top->level && (!tree->top->changed || shrink(plan, tree->top))) {
 		tree->done = true;
 		return 0;
@@ -488,4 +286,109 @@ int tree_plan_write(struct plan *plan, unsigned level)
 			rt_yield(plan->part->run->rt);
 	}
 	return result;
+}
+
+/* Its pages have their addresses: of all the rest only their keys are needed, by the node above. */
+static int forget_content(struct tree_node *node)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < node->page_count; i++)
+		bytes += node->pages[i].first.key_length;
+	uint8_t *at = node->keys = malloc(bytes ? bytes : 1);
+
+	if (!at)
+		return -ENOMEM;
+	for (size_t i = 0; i < node->page_count; i++) {
+		struct tree_entry *first = &node->pages[i].first;
+
+		memcpy(at, first->key, first->key_length);
+		*first = (struct tree_entry){ .key = at, .key_length = first->key_length };
+		at += first->key_length;
+	}
+	return 0;
+}
+
+/* In a loop of its own, since joined nodes have each other's keys. */
+static void free_content(struct tree_node *node)
+{
+	buffer_unref(node->buffer);
+	free(node->entries);
+	node->buffer = NULL;
+	node->entries = NULL;
+}
+
+/* The end of a portion that begins at `first`. Nodes with the same parent stay together: they may be joined. */
+static size_t portion_end(const struct array *leaves, size_t first)
+{
+	size_t end = first;
+
+	while (end < leaves->count && (end - first < TREE_LEAVES_AT_ONCE || (*array_at(leaves, struct tree_node *, end))->parent ==
+										    (*array_at(leaves, struct tree_node *, end - 1))->parent))
+		end++;
+	return end;
+}
+
+/* Those in the level's array, which are read now. */
+static int write_portion(struct plan *plan)
+{
+	struct tree_plan *tree = plan->tree;
+	struct array *leaves = &tree->levels[0];
+	int result = tree_nodes_load(plan, leaves->items, leaves->count);
+
+	if (result == 0)
+		result = write_level(plan, 0);
+	int placing = sync_place(plan->part->run); /* also after an error: what is written knows its page */
+
+	if (result == 0)
+		result = placing;
+	for (size_t i = 0; i < leaves->count && result == 0; i++)
+		result = forget_content(*array_at(leaves, struct tree_node *, i));
+	if (result == 0)
+		result = array_reserve(&tree->written, tree->written.count + leaves->count);
+	for (size_t i = 0; i < leaves->count && result == 0; i++) {
+		struct tree_node **leaf = array_at(leaves, struct tree_node *, i);
+
+		free_content(*leaf);
+		array_push(&tree->written, leaf); /* room was reserved */
+	}
+	if (result == 0)
+		array_clear(leaves);
+	return result;
+}
+
+static int write_leaves(struct plan *plan)
+{
+	struct array *leaves = &plan->tree->levels[0], all = *leaves;
+	size_t next = 0;
+	int result = 0;
+
+	array_init(leaves, sizeof(struct tree_node *));
+	while (next < all.count && result == 0) {
+		size_t end = portion_end(&all, next);
+
+		result = array_reserve(leaves, end - next);
+		for (; next < end && result == 0; next++)
+			array_push(leaves, array_at(&all, struct tree_node *, next)); /* room was reserved */
+		if (result == 0)
+			result = write_portion(plan);
+	}
+	for (; next < all.count; next++)
+		tree_node_free(*array_at(&all, struct tree_node *, next));
+	array_release(&all);
+	if (result == 0) {
+		array_release(leaves);
+		*leaves = plan->tree->written;
+		array_init(&plan->tree->written, sizeof(struct tree_node *));
+	}
+	return result;
+}
+
+int tree_plan_write(struct plan *plan, unsigned level)
+{
+	if (tree_plan_done(plan))
+		return 0;
+	if (level > plan->tree->top->level)
+		return write_top(plan);
+	return level == 0 && plan->tree->in_portions ? write_leaves(plan) : write_level(plan, level);
 }

@@ -5,6 +5,9 @@
 #include "libpool/object/sync_internal.h"
 #include "libpool/object/tree_internal.h"
 
+/* Leaves that are in memory at a time, with what becomes of them; and up to as many more as one node has children. */
+#define TREE_LEAVES_AT_ONCE 256u
+
 /* A page that has been written: what its parent will hold of it. */
 struct tree_page {
 	struct tree_entry first; /* its lowest entry; the key counts */
@@ -26,6 +29,7 @@ struct tree_node {
 	bool changed, appended; /* appended: only behind the last entry */
 	struct tree_page *pages;
 	size_t page_count;
+	uint8_t *keys;          /* of the pages, when the rest is gone */
 };
 
 struct tree_plan {
@@ -33,6 +37,8 @@ struct tree_plan {
 	size_t change_count;
 	struct array levels[TREE_LEVELS_MAX]; /* struct tree_node *, in the order of their keys */
 	struct tree_node *top;
+	struct array written;                 /* leaves of portions that are */
+	bool in_portions; /* leaves are read when it is their turn to be written */
 	bool done;
 };
 
@@ -41,10 +47,29 @@ static inline const struct tree_change *tree_plan_change(const struct tree_plan 
 	return container_of(tree->changes[index], struct tree_change, node);
 }
 
+static inline size_t tree_entry_bytes(const struct tree_entry *entry)
+{
+	return tree_entry_size(entry->key_length, entry->value_length);
+}
+
+static inline void tree_append_entry(struct tree_node *node, const struct tree_entry *entry)
+{
+	node->entries[node->entry_count++] = *entry;
+	node->bytes += tree_entry_bytes(entry);
+}
+
+static inline int tree_old_entry(const struct plan *plan, const struct tree_node *node, unsigned index, struct tree_entry *ret_entry)
+{
+	return tree_node_entry(node->buffer->data, tree_node_size(plan->object), index, ret_entry);
+}
+
 /* A node of the plan, not in its level's array yet; freed with the plan if it gets there. */
 struct tree_node *tree_node_new(struct tree_node *parent, unsigned level, unsigned slot);
 void tree_node_free(struct tree_node *node);
 /* Reads the nodes from disk and checks them. */
 int tree_nodes_load(struct plan *plan, struct tree_node **nodes, size_t count);
+/* tree_join.c: the neighbours that short nodes may be joined with come into the plan; then they are joined. */
+int tree_add_neighbours(struct plan *plan, unsigned level);
+int tree_join_level(struct plan *plan, unsigned level);
 
 #endif

@@ -13,6 +13,11 @@
 #include "libpool/txg/internal.h"
 #include "libpool/txg/moves.h"
 
+/* What is freed is looked up in portions: their leaves are 4 MiB at most, for which there is room in the cache. */
+#define AT_ONCE 256u
+#define READERS 32u
+#define NEIGHBOURS 8u /* keys that one reader takes in turn: often of one leaf */
+
 int moved_find(struct core *core, uint64_t dva, uint64_t place, struct moved_entry *ret_entry)
 {
 	uint8_t key[MOVED_KEY_SIZE], value[MOVED_VALUE_SIZE];
@@ -135,6 +140,54 @@ static int free_moved(struct core *core, uint64_t txg, const struct moved_kill *
 	return tree_delete(tree, txg, key, sizeof(key));
 }
 
+/* Lookups that many fibers do at the same time, so that the leaves are in the cache when their turn comes. */
+struct lookups {
+	struct core *core;
+	size_t next, end;
+	struct rt_group group;
+};
+
+static void look_up_next(struct lookups *lookups)
+{
+	struct core *core = lookups->core;
+	struct moved_entry entry;
+
+	while (lookups->next < lookups->end) {
+		size_t first = lookups->next, end = first + NEIGHBOURS < lookups->end ? first + NEIGHBOURS : lookups->end;
+
+		lookups->next = end;
+		for (size_t i = first; i < end; i++) {
+			struct moved_kill kill = *array_at(&core->moves.kills, struct moved_kill, i);
+			(void)moved_find(core, kill.dva, kill.place, &entry); /* what can't be read is told when it is asked for */
+		}
+	}
+}
+
+static void look_up(void *argument)
+{
+	struct lookups *lookups = argument;
+
+	look_up_next(lookups);
+	rt_group_done(lookups->core->rt, &lookups->group, 0);
+}
+
+static void look_up_ahead(struct core *core, size_t first, size_t end)
+{
+	struct lookups lookups = { .core = core, .next = first, .end = end };
+
+	rt_group_init(&lookups.group);
+	for (unsigned i = 1; i < READERS && i * NEIGHBOURS < end - first; i++) {
+		rt_group_add(&lookups.group);
+		if (rt_spawn(core->rt, "look up moved blocks", look_up, &lookups) < 0) {
+			rt_group_done(core->rt, &lookups.group, 0);
+			break;
+		}
+	}
+	look_up_next(&lookups);
+	if (lookups.group.pending)
+		rt_group_wait(core->rt, &lookups.group);
+}
+
 int moved_sync_kills(struct core *core, uint64_t txg)
 {
 	struct array *kills = &core->moves.kills;
@@ -144,14 +197,16 @@ int moved_sync_kills(struct core *core, uint64_t txg)
 	if (kills->count)
 		qsort(kills->items, kills->count, sizeof(struct moved_kill), compare_kills);
 	for (size_t i = 0; i < kills->count && status == 0; i++) {
+		if (i % AT_ONCE == 0) {
+			look_up_ahead(core, i, i + AT_ONCE < kills->count ? i + AT_ONCE : kills->count);
+			rt_yield(core->rt);
+		}
 		struct moved_kill kill = *array_at(kills, struct moved_kill, i);
 		status = free_moved(core, txg, &kill);
 		if (status == -EAGAIN) { /* a disk doesn't answer: by the next sync, or never if there is none */
 			*array_at(kills, struct moved_kill, later++) = kill;
 			status = 0;
 		}
-		if (i % 256 == 255)
-			rt_yield(core->rt);
 	}
 	kills->count = later;
 	return status;

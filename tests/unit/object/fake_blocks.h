@@ -43,6 +43,8 @@ struct blocks {
 	bool hold;   /* reads wait until it is false again */
 	unsigned held;
 	struct rt_queue held_reads;
+	bool counts_kept; /* contents that somebody keeps a reference to, when writes are placed */
+	size_t kept, kept_max;
 };
 
 static inline uint64_t blocks_random(struct blocks *blocks, uint64_t below)
@@ -234,9 +236,19 @@ void block_write_submit(struct blocks *blocks, struct block_write *write)
 		fake_place_some(blocks, write->class, blocks_random(blocks, 8));
 }
 
+static inline void fake_count_kept(struct hash_node *node, void *argument)
+{
+	((struct blocks *)argument)->kept += container_of(node, struct fake_block, node)->content->references > 1;
+}
+
 int block_writes_place(struct blocks *blocks, enum segment_class class)
 {
 	fake_delay(blocks, 1);
+	if (blocks->counts_kept) {
+		blocks->kept = 0;
+		hash_table_each(&blocks->table, fake_count_kept, blocks);
+		blocks->kept_max = blocks->kept > blocks->kept_max ? blocks->kept : blocks->kept_max;
+	}
 	if (++blocks->places == blocks->fail_place_at) {
 		struct list *node;
 

@@ -328,11 +328,127 @@ static void test_overlays(void **state)
 	fake_run(0, overlays, 50, 0);
 }
 
+#define MANY 60000u
+
+struct many {
+	struct object *tree;
+	uint16_t lengths[MANY]; /* of the values; 0: there is none */
+};
+
+/* Here and there in all leaves: more, less, so little that they are joined. */
+static void change_all(struct fake_test *test, struct many *many, uint64_t txg)
+{
+	for (uint32_t first = 0; first < MANY; first += 30) {
+		unsigned way = (unsigned)blocks_random(test->blocks, 5); /* 4: as they are */
+
+		for (uint32_t i = first; i < first + 30; i++) {
+			if (way == 0 ? i % 8 : way == 1 && i % 10 == 3) {
+				delete_number(many->tree, txg, i);
+				many->lengths[i] = 0;
+			} else if (way == 3 || (way == 2 && i % 3 == 0)) {
+				many->lengths[i] = way == 3 ? 500 : (uint16_t)(1 + blocks_random(test->blocks, 700));
+				put_number(many->tree, txg, i, many->lengths[i]);
+			}
+		}
+	}
+}
+
+static void check_many(const struct many *many)
+{
+	uint8_t value[OBJECT_VALUE_MAX];
+	size_t length, count = 0;
+
+	for (uint32_t i = 0; i < MANY; i++) {
+		uint8_t raw[4] = { (uint8_t)(i >> 24), (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i };
+		int result = tree_get(many->tree, raw, 4, value, sizeof(value), &length);
+
+		assert_int_equal(result, many->lengths[i] ? 0 : -ENOENT);
+		if (result == 0) {
+			assert_int_equal(length, many->lengths[i]);
+			assert_int_equal(value[length - 1], i % 251);
+		}
+		count += result == 0;
+	}
+	assert_int_equal(entries(many->tree), count);
+	assert_int_equal(count_forward(many->tree), count);
+}
+
+/* A sync of changes all over a large tree has few of its leaves in memory at a time. */
+static void many_leaves(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset *objset = new_objset(test);
+	struct many *many = calloc(1, sizeof(*many));
+
+	many->tree = new_tree(objset, 1);
+	for (uint32_t i = 0; i < MANY; i++) {
+		many->lengths[i] = 400;
+		put_number(many->tree, 1, i, 400);
+	}
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 1), 0);
+	test->blocks->counts_kept = true;
+	for (uint64_t txg = 2; txg < 8; txg++) {
+		change_all(test, many, txg);
+		uint64_t kills = test->blocks->kills;
+
+		assert_int_equal(fake_sync(test->blocks, &objset, 1, txg), 0);
+		assert_true(test->blocks->kills - kills > 600);
+		check_many(many);
+	}
+	assert_in_range(test->blocks->kept_max, 256, 700);
+	object_close(many->tree);
+	objset_close(objset);
+	free(many);
+}
+
+static void test_many_leaves(void **state)
+{
+	(void)state;
+	fake_run(3, many_leaves, 0, 50);
+}
+
+/* In the middle of it: nothing has changed, and all of its memory is freed. */
+static void many_fail(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset *objset = new_objset(test);
+	struct many *many = calloc(1, sizeof(*many));
+
+	many->tree = new_tree(objset, 1);
+	for (uint32_t i = 0; i < MANY; i++) {
+		many->lengths[i] = 400;
+		put_number(many->tree, 1, i, 400);
+	}
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 1), 0);
+	check_many(many);
+	struct raw_block_pointer root = *objset_root(objset);
+
+	change_all(test, many, 2);
+	if (test->blocks->seed & 1)
+		test->blocks->fail_read_at = test->blocks->reads + 900;
+	else
+		test->blocks->fail_place_at = test->blocks->places + 3;
+	test->blocks->fail_with = -EIO;
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, 2), -EIO);
+	assert_memory_equal(objset_root(objset), &root, sizeof(root));
+	fake_rollback(test->blocks, 2);
+	object_close(many->tree);
+	objset_close(objset);
+	free(many);
+}
+
+static void test_many_fail(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed < 7; seed++)
+		fake_run(seed, many_fail, 0, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_limits), cmocka_unit_test(test_fill), cmocka_unit_test(test_thin), cmocka_unit_test(test_overlays),
-		cmocka_unit_test(test_split), cmocka_unit_test(test_bad_neighbours),
+		cmocka_unit_test(test_split), cmocka_unit_test(test_bad_neighbours), cmocka_unit_test(test_many_leaves), cmocka_unit_test(test_many_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
