@@ -18,10 +18,35 @@ bool mount_helper_is(const char *program)
 	return strcmp(slash ? slash + 1 : program, MOUNT_HELPER) == 0;
 }
 
-static int usage(void)
+/* For a remount mount(8) names all flags that are to hold, and no opposite: what it doesn't name is off. */
+#define FLAGS_OFF "suid,dev,exec,async,atime,diratime,"
+
+static int usage(const char *problem)
 {
-	fprintf(stderr, "usage: " MOUNT_HELPER " POOL[/DATASET] DIR [-fnrsvw] [-t TYPE] [-o OPTION,...]: see poolctl(8)\n");
+	fprintf(stderr, MOUNT_HELPER ": %s; usage: " MOUNT_HELPER " POOL[/DATASET] DIR [-fnrsvw] [-t TYPE] [-o OPTION,...]: see poolctl(8)\n", problem);
 	return MOUNT_USAGE;
+}
+
+static bool is_remount(const char *list)
+{
+	const char *word = "remount", *at = list;
+
+	while ((at = strstr(at, word)) && ((at != list && at[-1] != ',') || (at[strlen(word)] && at[strlen(word)] != ',')))
+		at++;
+	return at;
+}
+
+/* What can't be made is NULL. */
+static char *complete(char *list)
+{
+	char *larger = NULL;
+
+	if (!list || !is_remount(list))
+		return list;
+	if (asprintf(&larger, FLAGS_OFF "%s", list) < 0)
+		larger = NULL;
+	free(list);
+	return larger;
 }
 
 int mount_helper_run(int argc, char **argv)
@@ -30,12 +55,13 @@ int mount_helper_run(int argc, char **argv)
 	bool fake = false;
 	int option;
 
+	opterr = 0;
 	while ((option = getopt(argc, argv, "fnrsvwt:N:o:")) >= 0) {
 		const char *add = option == 'o' ? optarg : option == 'r' ? "ro" : option == 'w' ? "rw" : NULL;
 
 		if (option == '?') {
 			free(list);
-			return usage();
+			return usage("there is an unknown or incomplete option");
 		}
 		fake |= option == 'f';
 		if (!add || !list)
@@ -45,11 +71,14 @@ int mount_helper_run(int argc, char **argv)
 		free(list);
 		list = larger;
 	}
-	if (!list)
+	list = complete(list);
+	if (!list) {
+		fprintf(stderr, MOUNT_HELPER ": there is no memory for the options\n");
 		return MOUNT_SYSTEM;
+	}
 	if (argc - optind != 2) {
 		free(list);
-		return usage();
+		return usage("what is mounted and where it is mounted are two names");
 	}
 	char program[] = "poolctl", verb[] = "mount", options[] = "-o";
 	char *arguments[] = {program, verb, argv[optind], argv[optind + 1], options, list, NULL};

@@ -183,6 +183,20 @@ static int join_and_ask(struct call *call, const char *directory)
 	return code < 0 ? code : ask(call, directory);
 }
 
+/* Options, for one, are refused without a word about what was to be mounted. */
+static int say_where(struct call *call, int code, const char *directory)
+{
+	struct libpool_error *error = &call->error, reason = *error;
+	char what[TARGET_TEXT_MAX], pool[LIBPOOL_NAME_MAX + 8];
+
+	error_complete(error, code, "mounting at %.200s", directory);
+	target_print(&call->target, what);
+	snprintf(pool, sizeof(pool), "pool %s", call->target.pool);
+	if (reason.text[0] && !strstr(reason.text, pool) && !strstr(reason.text, what) && !strstr(reason.text, directory))
+		error_set(error, code, "mounting %s at %.200s: %s", what, directory, reason.text);
+	return code;
+}
+
 int mount_work(struct call *call)
 {
 	char directory[PATH_MAX];
@@ -190,7 +204,7 @@ int mount_work(struct call *call)
 	int code;
 
 	if (!realpath(call->operands[0], directory))
-		return error_set(&call->error, -errno, "mount: %.200s: %s", call->operands[0],
+		return error_set(&call->error, -errno, "mount: %.200s: %s", call->operands[0][0] ? call->operands[0] : "no folder is named",
 				 errno == ENOTCONN ? "a mount that nobody serves any more: 'poolctl unmount' takes it away" : strerror(errno));
 	code = join_and_ask(call, directory);
 	/* The one that answered ends: its last mount has just gone. */
@@ -209,7 +223,7 @@ int mount_work(struct call *call)
 			code = ask(call, directory);
 	}
 	if (code < 0)
-		return error_complete(&call->error, code, "mounting at %.200s", directory);
+		return say_where(call, code, directory);
 	document_number(call->document, "pid", call->session.owner.pid);
 	document_format(call->document, "text", "%s %s%s%s at %s", strstr(call->options.text[OPTION_MOUNT_OPTIONS] ?: "", "remount") ? "Mounted anew" : "Mounted",
 			call->target.pool, call->target.volume[0] ? "/" : "", call->target.volume, directory);

@@ -209,9 +209,9 @@ static int mount_asked(void *argument, const struct libpool_mount_request *reque
 	options_init(&options);
 	if (options_take(&options, request->options, error) < 0)
 		return error->code;
-	options.read_only |= program->options.read_only;
 	if (options.remount)
 		return mounts_change(&program->mounts, request->directory, &options, error);
+	options.read_only |= program->options.read_only;
 	return mounts_add(&program->mounts, request->dataset, request->directory, &options, error);
 }
 

@@ -277,7 +277,7 @@ static int change(struct session *session, const struct mount_options *options, 
 	if (!read_only)
 		code = set_read_only(session, false);
 	if (code < 0)
-		return mount_fail(error, code, "%s can't be written to: the pool is imported read-only", session->source);
+		return mount_fail(error, code, "%s can't be written to: the pool is imported read-only; unmount all of it, and mount it without ro", session->source);
 	if (mount(NULL, session->point, NULL, flags, NULL) != 0)
 		return mount_fail(error, -errno, errno == EBUSY ? "%s can't become read-only: files are open for writing" : "%s can't be mounted anew: %m",
 				  session->point);

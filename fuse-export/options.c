@@ -101,7 +101,7 @@ int options_take(struct mount_options *options, const char *text, struct libpool
 	for (char *option = copy ? strtok_r(copy, ",", &rest) : NULL; option && code >= 0; option = strtok_r(NULL, ",", &rest)) {
 		code = take_own(options, option) ? 1 : take_kernel(options, option, error);
 		if (code == 0 && !is_foreign(option))
-			code = mount_fail(error, -EINVAL, "there is no mount option '%.60s'", option);
+			code = mount_fail(error, -EINVAL, "there is no mount option '%.60s': see libpool-fuse(8)", option);
 	}
 	free(copy);
 	return code < 0 ? code : 0;

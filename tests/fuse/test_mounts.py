@@ -107,7 +107,8 @@ class Mounts(unittest.TestCase):
         self.poolctl("mount", "t/other", self.path("bin/poolctl"), code=1, says="no directory")
         self.poolctl("mount", "t/other", self.path("nowhere"), code=1, says="No such file")
         self.poolctl("mount", "t/none", self.path("b"), code=1, says="none")
-        self.poolctl("mount", "t/other", self.path("b"), "-o", "noexec,bogus", code=1, says="bogus")
+        self.poolctl("mount", "t/other", self.path("b"), "-o", "noexec,bogus", code=1, says=f"mounting t/other at {self.path('b')}: there is no mount option 'bogus'")
+        self.poolctl("mount", "t/other", "", code=1, says="no folder is named")
         self.poolctl("mount", "t/other", self.path("b"), "-o", "noatime," * 40 + "nosuid", code=1, says="too many mount options")
         self.poolctl("mount", "t/other", code=2, says="FOLDER")
         self.assertEqual(len(self.mounted()), 3)
@@ -303,6 +304,15 @@ class Mounts(unittest.TestCase):
         self.poolctl("unmount", self.path("a"))
         self.ended()
 
+    def test_pool_imported_read_only(self):
+        run = self.run_it(self.path("bin/libpool-fuse"), "-n", "-o", "ro", "t/other", self.path("a"))
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.poolctl("mount", "t/other", self.path("a"), "-o", "remount,rw", code=1, says="imported read-only")
+        self.poolctl("mount", "t/other", self.path("a"), "-o", "remount,noexec")
+        self.assertLessEqual({"ro", "noexec"}, self.mounted()["a"][1])
+        self.poolctl("unmount", "t")
+        self.ended()
+
     def test_other_owners(self):
         """A pool that is kept imported is handed over and stays imported; not while it is used."""
         self.poolctl("import", "t")
@@ -491,6 +501,12 @@ class Mounts(unittest.TestCase):
             ! touch a/file
             mount -o remount,rw a
             touch a/file
+            findmnt -n -o OPTIONS a | grep noexec
+            mount -o remount,exec,nosuid a
+            findmnt -n -o OPTIONS a | grep 'rw,nosuid,relatime'
+            mount -o remount,suid,noatime a
+            findmnt -n -o OPTIONS a | grep 'rw,noatime,'
+            bin/mount.fuse.libpool t/other b -Z 2>&1 | grep -c '' | grep -x 1
             ! mount -t fuse.libpool t/home a
             ! mount -t fuse.libpool t/none b
             ! mount -t fuse.libpool t/other b -o bogus
