@@ -2,17 +2,18 @@
 /*
  * A directory of ten times as many names costs what one more level of its trees does, and nothing else: what a look-up reads, a part of a listing, and what one name made or taken
  * away, with its commit, reads and writes.
+ *
+ * usage: sim_directory [FEW MANY]
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libpool/fs/fs.h"
 #include "tests/sim/world.h"
 
 #define MIB (UINT64_C(1) << 20)
-#define FEW 10000u
-#define MANY 100000u
 #define ROUNDS 24u
 #define LISTED 100u
 
@@ -23,16 +24,16 @@ struct cost {
 enum operation { LOOK_UP, LIST, MAKE, UNLINK, OPERATIONS };
 static const struct {
 	const char *name;
-	/* What more a directory of ten times as many names may cost: a node of the directory, of the tree of names of nodes, and of the records of nodes. */
+	/* What more a directory of ten times as many names may cost: a node of the directory, of the tree of names of nodes, and of the records of nodes, each on one disk or two. */
 	double reads, bytes_written;
 } operations[OPERATIONS] = {
-	[LOOK_UP] = {"look up", 2, 0},
-	[LIST] = {"list 100 names", 2, 0},
-	[MAKE] = {"make one, commit", 3, 3 * 16384 * 1.5},
-	[UNLINK] = {"unlink one, commit", 3, 3 * 16384 * 1.5},
+	[LOOK_UP] = {"look up", 4, 0},
+	[LIST] = {"list 100 names", 3, 0},
+	[MAKE] = {"make one, commit", 6, 3 * 16384 * 1.5},
+	[UNLINK] = {"unlink one, commit", 6, 3 * 16384 * 1.5},
 };
 
-static unsigned failures;
+static unsigned few_names = 10000, many_names = 100000, failures;
 
 static uint64_t bytes_written(const struct world *world)
 {
@@ -81,7 +82,7 @@ static void do_one(struct world *world, struct fs_node *directory, enum operatio
 		fs_put(node);
 		break;
 	case LIST:
-		for (uint64_t cookie = UINT64_C(1) << 62, i = 0; i < LISTED; i++)
+		for (uint64_t cookie = sim_random_below(&world->random, UINT64_C(1) << 62), i = 0; i < LISTED; i++)
 			world_expect(world, fs_next_entry(directory, cookie, &cookie, &entry), NULL, "list");
 		break;
 	case MAKE:
@@ -134,14 +135,14 @@ static void body(struct world *world)
 	world_expect(world, fs_create(world->datasets, "f", &options, &error), &error, "create file system");
 	world_expect(world, fs_open(world->datasets, "f", &fs, &error), &error, "open file system");
 	world_expect(world, fs_root(fs, &root), NULL, "root");
-	grow(world, root, 0, FEW, few);
-	grow(world, root, FEW, MANY, many);
+	grow(world, root, 0, few_names, few);
+	grow(world, root, few_names, many_names, many);
 	for (enum operation operation = 0; operation < OPERATIONS; operation++) {
 		bool holds = many[operation].reads <= few[operation].reads + operations[operation].reads &&
 			     many[operation].bytes_written <= few[operation].bytes_written + operations[operation].bytes_written;
 
 		printf("%-20s reads %6.2f with %u names, %6.2f with %u; bytes written %10.0f and %10.0f  %s\n", operations[operation].name,
-		       few[operation].reads, FEW, many[operation].reads, MANY, few[operation].bytes_written, many[operation].bytes_written,
+		       few[operation].reads, few_names, many[operation].reads, many_names, few[operation].bytes_written, many[operation].bytes_written,
 		       holds ? "ok" : "FAILED");
 		failures += !holds;
 	}
@@ -157,12 +158,16 @@ static void create(struct world *world)
 	world_expect(world, world_create(world, &error), &error, "create");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc == 3) {
+		few_names = (unsigned)strtoul(argv[1], NULL, 10);
+		many_names = (unsigned)strtoul(argv[2], NULL, 10);
+	}
 	struct plan plan = {.seed = 1, .disks = 6, .k = 4, .m = 2, .cache_limit = 256 * MIB, .commit_interval_ns = 5 * NS_PER_S, .dirty_limit = 512 * MIB, .fifo = true};
 
 	for (unsigned i = 0; i < plan.disks; i++) {
-		plan.disk_bytes[i] = 2048 * MIB;
+		plan.disk_bytes[i] = (2048 + many_names / 500) * MIB;
 		plan.fua[i] = true;
 	}
 	struct world *world = world_new(&plan);
