@@ -38,9 +38,10 @@ const struct column status_columns[] = {
 };
 
 static const struct column damage_columns[] = {
-    {"dataset", "VOLUME", COLUMN_TEXT, false}, {"object", "OBJECT", COLUMN_COUNT, false},
-    {"offset", "OFFSET", COLUMN_COUNT, false}, {"length", "LENGTH", COLUMN_COUNT, false},
-    {"found", "FOUND", COLUMN_TIME, false},    {NULL, NULL, COLUMN_TEXT, false},
+    {"dataset", "DATASET", COLUMN_TEXT, false}, {"object", "OBJECT", COLUMN_COUNT, false},
+    {"offset", "OFFSET", COLUMN_COUNT, false},  {"length", "LENGTH", COLUMN_COUNT, false},
+    {"found", "FOUND", COLUMN_TIME, false},     {"path", "PATH", COLUMN_TEXT, false},
+    {NULL, NULL, COLUMN_TEXT, false},
 };
 
 /* A pool that can't be looked into: what its labels say, and why. */

@@ -58,7 +58,8 @@ const struct verb verbs[] = {
 	  .work = list_work, .print = list_print },
 	{ .name = "status", .operands = "[POOL]", .operands_min = 0, .operands_max = 1,
 	  .help = "show what is wrong, what to do, jobs, disks and damage",
-	  .details = "With --check the exit code tells: 0 healthy, 1 degraded, 2 unusable, 4 unknown or wrong usage.",
+	  .details = "Damaged files are told by path if their file system is mounted, or nobody has the pool imported.\n"
+		     "With --check the exit code tells: 0 healthy, 1 degraded, 2 unusable, 4 unknown or wrong usage.",
 	  .target = TARGET_POOL_OPTIONAL, .options = OPTIONS_TABLE | BIT(VERBOSE) | BIT(CHECK) | BIT(WATCH), .columns = status_columns,
 	  .check = status_check, .work = status_work, .print = status_print, .print_part = status_print_part },
 	{ .name = "scrub", .operands = "POOL", .operands_min = 1, .operands_max = 1,

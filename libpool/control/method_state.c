@@ -81,6 +81,7 @@ static const struct field traffic_fields[] = {
 static const struct field damage_fields[] = {
 	DAMAGE("dataset", TEXT, dataset), DAMAGE("object", NUMBER, object), DAMAGE("offset", NUMBER, offset),
 	DAMAGE("length", NUMBER, length), DAMAGE("found", TIME, found_ns),
+	DAMAGE("path", TEXT, path),
 };
 
 static int add_disks(struct invocation *invocation, struct json_object *object, bool traffic)

@@ -242,8 +242,8 @@ LIBPOOL_API int libpool_disks(libpool_pool *pool, struct libpool_disk_info **ret
 struct libpool_damage {
 	size_t size;
 	char dataset[LIBPOOL_NAME_MAX + 1]; /* "" for the pool's own structures */
-	uint64_t object, offset, length;
-	uint64_t found_ns;
+	uint64_t object, offset, length, found_ns;
+	char path[LIBPOOL_PATH_MAX]; /* one of a file's, from its file system's root, if that is open, or the pool imported read-only; or "" */
 };
 LIBPOOL_API int libpool_damage(libpool_pool *pool, struct libpool_damage **ret_damage, size_t *ret_count);
 

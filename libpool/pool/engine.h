@@ -114,7 +114,10 @@ void engine_fs_close(struct engine_fs *fs);
 struct fs *engine_fs(const struct engine_fs *fs);
 const struct dataset_record *engine_fs_record(const struct engine_fs *fs);
 /* The open one of that name, or NULL. Owned by whoever has it open. */
-struct fs *engine_fs_find(const struct engine *engine, const char *name);
+struct engine_fs *engine_fs_find(const struct engine *engine, const char *name);
+/* For a look at it, which keeps it from being closed. */
+struct fs *engine_fs_look(struct engine_fs *fs);
+void engine_fs_leave(struct engine_fs *fs);
 int engine_fs_hold(struct engine_fs *fs, struct fs_node *node);
 /* -EINVAL for more than is held. */
 int engine_fs_forget(struct engine_fs *fs, uint64_t number, uint64_t count);

@@ -194,8 +194,9 @@ int engine_damage(struct engine *engine, struct libpool_damage **ret_damage, siz
 	}
 	if (all.count > 1)
 		qsort(all.items, all.count, sizeof(struct libpool_damage), by_place);
-	*ret_damage = all.items;
 	*ret_count = merge(all.items, all.count);
+	damage_find_paths(engine, all.items, *ret_count);
+	*ret_damage = all.items;
 	return 0;
 }
 
@@ -239,9 +240,11 @@ static void announce(struct engine *engine)
 			continue;
 		describe(engine, &record, &first);
 	}
-	if (fresh)
-		engine_eventf(engine, 2, "data.unreadable", first.dataset, "%u blocks can't be read; the first has bytes %llu to %llu",
-			      fresh, (unsigned long long)first.offset, (unsigned long long)(first.offset + first.length - 1));
+	if (!fresh)
+		return;
+	damage_find_path(engine, &first);
+	engine_eventf(engine, 2, "data.unreadable", first.dataset, "%u blocks can't be read; the first has bytes %llu to %llu%s%.120s",
+		      fresh, (unsigned long long)first.offset, (unsigned long long)(first.offset + first.length - 1), first.path[0] ? " of " : "", first.path);
 }
 
 /* Stores or deletes one entry. The list may change while it waits, so only the record is looked at afterwards. */

@@ -24,6 +24,8 @@ struct engine_fs {
 	struct fs *fs;
 	struct rt *rt;
 	struct hash_table holds;
+	unsigned lookers; /* who checks it, or asks for a path, while its user has it open */
+	struct rt_queue left;
 };
 
 static struct hold *find_hold(const struct engine_fs *fs, uint64_t number)
@@ -83,8 +85,22 @@ static void any_hold(struct hash_node *hash, void *argument)
 	*(struct hold **)argument = container_of(hash, struct hold, hash);
 }
 
+struct fs *engine_fs_look(struct engine_fs *fs)
+{
+	fs->lookers++;
+	return fs->fs;
+}
+
+void engine_fs_leave(struct engine_fs *fs)
+{
+	if (--fs->lookers == 0)
+		rt_queue_wake_all(fs->rt, &fs->left);
+}
+
 void engine_fs_close(struct engine_fs *fs)
 {
+	while (fs->lookers)
+		rt_queue_wait(fs->rt, &fs->left);
 	for (;;) {
 		struct hold *hold = NULL;
 
@@ -108,6 +124,7 @@ int engine_fs_open(struct engine *engine, const char *name, struct engine_fs **r
 		return pool_error_set(error, -ENOMEM, "out of memory");
 	}
 	fs->rt = engine->rt;
+	rt_queue_init(&fs->left);
 	result = fs_open(engine->datasets, name, &fs->fs, error);
 	if (result < 0) {
 		hash_table_release(&fs->holds);

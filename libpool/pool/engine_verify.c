@@ -21,12 +21,19 @@ static bool is_cancelled(void *argument)
 /* Of one file system: that of who has it open, or opened for the time of the check. */
 static int check_filesystem(struct engine *engine, const char *name, struct fs_check *ret_check)
 {
-	struct fs *fs = engine_fs_find(engine, name), *opened = NULL;
-	int status = fs ? 0 : fs_open(engine->datasets, name, &opened, NULL);
+	struct engine_fs *open = engine_fs_find(engine, name);
+	struct fs *fs = NULL;
+	int status;
 
+	if (open) {
+		status = fs_check(engine_fs_look(open), ret_check);
+		engine_fs_leave(open);
+		return status;
+	}
+	status = fs_open(engine->datasets, name, &fs, NULL);
 	if (status == 0)
-		status = fs_check(fs ? fs : opened, ret_check);
-	fs_close(opened);
+		status = fs_check(fs, ret_check);
+	fs_close(fs);
 	return status;
 }
 

@@ -347,10 +347,10 @@ unsigned engine_users_of(const struct engine *engine, const char *name)
 	return count;
 }
 
-struct fs *engine_fs_find(const struct engine *engine, const char *name)
+struct engine_fs *engine_fs_find(const struct engine *engine, const char *name)
 {
 	list_for_each(node, &engine->users)
 		if (user_at(node)->fs && uses(user_at(node), name))
-			return engine_fs(user_at(node)->fs);
+			return user_at(node)->fs;
 	return NULL;
 }

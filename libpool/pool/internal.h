@@ -152,6 +152,9 @@ void damage_report(struct engine *engine, const struct block_pointer *pointer, c
 void damage_recheck(struct engine *engine, bool scrub_was_clean);
 void damage_clear_all(struct engine *engine);
 size_t damage_count(const struct engine *engine);
+/* engine_damage_path.c: "" where there is none. Wait. */
+void damage_find_path(struct engine *engine, struct libpool_damage *damage);
+void damage_find_paths(struct engine *engine, struct libpool_damage *damage, size_t count);
 
 /* ---- engine_paths.c ---- */
 

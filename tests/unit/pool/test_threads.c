@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/time.h>
 
 #define VOLUME_BYTES (16 * MIB)
@@ -370,11 +371,76 @@ static void test_invariant(void **state)
 	bench_end(&bench);
 }
 
+struct checker {
+	pthread_t thread;
+	libpool_pool *pool;
+	atomic_bool stop;
+	unsigned rounds;
+	uint64_t violations;
+};
+
+static void *check_again(void *argument)
+{
+	struct checker *checker = argument;
+
+	while (!checker->stop) {
+		struct libpool_verify_result result = LIBPOOL_INIT(libpool_verify_result);
+
+		checker->violations += libpool_verify(checker->pool, NULL, &result, NULL) < 0 || result.violations;
+		checker->rounds++;
+	}
+	return NULL;
+}
+
+/* Who closes a file system waits for who checks it. */
+static void test_closed_while_checked(void **state)
+{
+	struct libpool_pool_info info = {.size = sizeof(info)};
+	struct libpool_fs_options options = {.size = sizeof(options)};
+	struct libpool_new new = {.size = sizeof(new), .mode = 0100644};
+	struct libpool_attributes file = LIBPOOL_INIT(libpool_attributes);
+	struct checker checker = {.rounds = 0};
+	struct bench bench;
+	libpool_fs *fs;
+
+	(void)state;
+	bench_begin(&bench, 2, 128 * MIB);
+	OK(bench_create(&bench, "tank", "raid1", 0, 2));
+	OK(bench_import(&bench, "tank", &checker.pool));
+	OK(libpool_fs_create(checker.pool, "f", &options, &bench.error));
+	OK(libpool_fs_open(checker.pool, "f", NULL, &fs, &bench.error));
+	for (unsigned i = 0; i < 1000; i++) {
+		char text[20];
+
+		snprintf(text, sizeof(text), "%u", i);
+		OK(libpool_fs_make(fs, LIBPOOL_FS_ROOT, text, &new, &file));
+	}
+	OK(libpool_fs_close(fs));
+	assert_int_equal(pthread_create(&checker.thread, NULL, check_again, &checker), 0);
+	for (unsigned i = 0; i < 200; i++) {
+		/* The check may have opened it itself. */
+		int opened = libpool_fs_open(checker.pool, "f", NULL, &fs, &bench.error);
+
+		if (opened == -EBUSY)
+			continue;
+		OK(opened);
+		usleep(i % 10 * 300);
+		OK(libpool_fs_close(fs));
+	}
+	checker.stop = true;
+	pthread_join(checker.thread, NULL);
+	assert_int_equal(checker.violations, 0);
+	OK(libpool_pool_info(checker.pool, &info));
+	assert_int_equal(info.halted, 0);
+	OK(libpool_close(checker.pool, &bench.error));
+	bench_end(&bench);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_volumes), cmocka_unit_test(test_two_pools), cmocka_unit_test(test_close_under_load),
-		cmocka_unit_test(test_abandon_under_load), cmocka_unit_test(test_invariant),
+		cmocka_unit_test(test_abandon_under_load), cmocka_unit_test(test_invariant), cmocka_unit_test(test_closed_while_checked),
 		cmocka_unit_test(test_signals),
 		cmocka_unit_test(test_handlers_keep_off_fibers),
 	};
