@@ -23,6 +23,7 @@
 
 #define REQUEST_BYTES (1u << 20)
 #define THREADS_MAX   16u
+#define SAID_MAX      200u
 #define WAKE_SIGNAL   SIGURG /* which nobody sends, and nothing happens without a handler */
 
 static void want(struct fuse_conn_info *connection, unsigned capability)
@@ -98,9 +99,33 @@ static int mount_directly(struct session *session, int directory, const struct m
 	return code;
 }
 
+/* What libfuse says of a mount that fails goes into the one line that this program says. */
+static _Thread_local char *said;
+
+static void listen_to(enum fuse_log_level level, const char *format, va_list arguments)
+{
+	(void)level;
+	if (!said) {
+		vfprintf(stderr, format, arguments);
+		return;
+	}
+	vsnprintf(said, SAID_MAX, format, arguments);
+	said[strcspn(said, "\n")] = '\0';
+}
+
+static int fail_to_mount(const struct session *session, int code, const char *text, struct libpool_error *error)
+{
+	const char *prefix = "fuse: ";
+
+	if (strncmp(text, prefix, strlen(prefix)) == 0)
+		text += strlen(prefix);
+	return mount_fail(error, code, "%s can't be mounted at %s: %s", session->source, session->point, text[0] ? text : strerror(-code));
+}
+
 int session_mount(struct session *session, int directory, const struct mount_options *options, struct libpool_error *error)
 {
 	struct fuse_args arguments = FUSE_ARGS_INIT(0, NULL);
+	char text[SAID_MAX] = "";
 	struct fuse_lowlevel_ops operations = {.init = do_init};
 	int code = add_options(&arguments, session, options);
 
@@ -112,6 +137,8 @@ int session_mount(struct session *session, int directory, const struct mount_opt
 		content_operations(&operations);
 		attributes_operations(&operations);
 	}
+	fuse_set_log_func(listen_to);
+	said = text;
 	errno = 0;
 	if (code == 0) {
 		session->fuse = fuse_session_new(&arguments, &operations, sizeof(operations), &session->mount);
@@ -124,11 +151,11 @@ int session_mount(struct session *session, int directory, const struct mount_opt
 		device_take(session->fuse); /* or it is as slow as libfuse alone */
 	if (code == 0)
 		place_take(&session->place, session->point, session->source);
+	said = NULL;
+	if (code != 0)
+		code = fail_to_mount(session, errno ? -errno : -EIO, text, error);
 	fuse_opt_free_args(&arguments);
-	if (code == 0)
-		return 0;
-	code = errno ? -errno : -EIO;
-	return mount_fail(error, code, "%s can't be mounted at %s: %s", session->source, session->point, strerror(-code));
+	return code;
 }
 
 static void *serve(void *argument)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "libpool/control/methods.h"
 #include "libpool/control/result.h"
@@ -54,6 +55,9 @@ int run_dataset_create(struct invocation *invocation)
 		.size = sizeof(options),
 		.record_bytes = (uint32_t)record,
 		.compression = parameter_text(invocation, "compression"),
+		/* Of who has the pool: without privileges he could not write to what is root's. */
+		.uid = geteuid(),
+		.gid = getegid(),
 		.casesensitivity = parameter_text(invocation, "casesensitivity"),
 		.normalization = parameter_text(invocation, "normalization"),
 		.dry_run = parameter_flag(invocation, "dry_run"),

@@ -18,16 +18,22 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from test_mount import Pool  # noqa: E402
 
 FSX = os.environ["FSX"]
-arguments = argparse.Namespace(operations=6000, seeds="1..3")
+LONGER = 10     # the last seed on the mount
+arguments = argparse.Namespace(operations=5000, seeds="1..3")
 
 
 class FsxTest(unittest.TestCase):
+    def run_seed(self, folder, seed, operations):
+        run = subprocess.run([FSX, folder, str(seed), str(operations)], capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, 0, f"seed {seed}: {run.stderr}")
+        self.assertEqual(run.stdout, f"seed {seed}: {operations} operations\n")
+
     def run_seeds(self, folder):
+        """Returns the next seed."""
         first, last = (int(number) for number in arguments.seeds.split(".."))
         for seed in range(first, last + 1):
-            run = subprocess.run([FSX, folder, str(seed), str(arguments.operations)], capture_output=True, text=True, check=False)
-            self.assertEqual(run.returncode, 0, f"seed {seed}: {run.stderr}")
-            self.assertEqual(run.stdout, f"seed {seed}: {arguments.operations} operations\n")
+            self.run_seed(folder, seed, arguments.operations)
+        return last + 1
 
     def test_native(self):
         folder = tempfile.mkdtemp(prefix="libpool-native-", dir=os.environ.get("NATIVE_FOLDER", "/var/tmp"))
@@ -38,7 +44,7 @@ class FsxTest(unittest.TestCase):
         pool = Pool()
         self.addCleanup(pool.end)
         pool.mount()
-        self.run_seeds(pool.point)
+        self.run_seed(pool.point, self.run_seeds(pool.point), LONGER * arguments.operations)
         pool.stop()
         self.assertIn("0 violations, 0 damaged", pool.verify())
 

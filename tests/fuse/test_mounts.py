@@ -313,6 +313,19 @@ class Mounts(unittest.TestCase):
         self.poolctl("unmount", "t")
         self.ended()
 
+    def test_made_without_privileges(self):
+        """The root of a file system belongs to who made it, and can be written to by him alone."""
+        os.chmod(self.folder, 0o755)
+        os.mkdir(self.path("user"))
+        os.chown(self.path("user"), 2000, 2001)
+        self.environment.update(LIBPOOL_DISK_PATH=self.path("user"), LIBPOOL_RUN_PATH=self.path("user/run"))
+        self.poolctl("create", "u", "raid1", self.path("user/d0"), self.path("user/d1"), "--create-size", "64M", user=2000, group=2001, extra_groups=[])
+        self.poolctl("dataset", "create", "u/mine", user=2000, group=2001, extra_groups=[])
+        self.poolctl("mount", "u/mine", self.path("a"))
+        status = os.stat(self.path("a"))
+        self.assertEqual((status.st_uid, status.st_gid, status.st_mode & 0o7777), (2000, 2001, 0o755))
+        self.poolctl("unmount", "u")
+
     def test_other_owners(self):
         """A pool that is kept imported is handed over and stays imported; not while it is used."""
         self.poolctl("import", "t")
