@@ -187,12 +187,13 @@ static int join_and_ask(struct call *call, const char *directory)
 static int say_where(struct call *call, int code, const char *directory)
 {
 	struct libpool_error *error = &call->error, reason = *error;
-	char what[TARGET_TEXT_MAX], pool[LIBPOOL_NAME_MAX + 8];
+	char what[TARGET_TEXT_MAX], pool[LIBPOOL_NAME_MAX + 8], mount[LIBPOOL_NAME_MAX + 8];
 
 	error_complete(error, code, "mounting at %.200s", directory);
 	target_print(&call->target, what);
 	snprintf(pool, sizeof(pool), "pool %s", call->target.pool);
-	if (reason.text[0] && !strstr(reason.text, pool) && !strstr(reason.text, what) && !strstr(reason.text, directory))
+	snprintf(mount, sizeof(mount), "mount %s", call->target.pool);
+	if (reason.text[0] && !strstr(reason.text, pool) && !strstr(reason.text, mount) && !strstr(reason.text, what) && !strstr(reason.text, directory))
 		error_set(error, code, "mounting %s at %.200s: %s", what, directory, reason.text);
 	return code;
 }

@@ -85,7 +85,7 @@ static int find(struct datasets *datasets, const char *name, struct dataset **re
 	if (!dataset)
 		return pool_error_set(error, -ENOENT, "pool %s has no file system %s", core_label(datasets->core)->name, name);
 	if (dataset->record.kind != DATASET_FILESYSTEM)
-		return pool_error_set(error, -EINVAL, "%s/%s is no file system", core_label(datasets->core)->name, name);
+		return pool_error_set(error, -EINVAL, "%s/%s is no file system, but a volume", core_label(datasets->core)->name, name);
 	dataset->open_count++;
 	*ret_dataset = dataset;
 	return 0;

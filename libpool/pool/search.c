@@ -246,7 +246,7 @@ static int not_found(const struct search *search, const char *name, size_t destr
 		return pool_error_set(error, -ENOENT, "pool %s is destroyed: 'poolctl undestroy %s' brings it back", name, name);
 	if (search->denied)
 		return pool_error_set(error, -ENOENT, "no pool %s was found, but %zu disk%s could not be looked at for lack of "
-						      "permission",
+						      "permission: try with more, or name the folder or the disks that it is on",
 				      name, search->denied, search->denied == 1 ? "" : "s");
 	return pool_error_set(error, -ENOENT, "no pool %s was found: name the folder or the disks that it is on", name);
 }
