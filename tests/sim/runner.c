@@ -60,7 +60,7 @@ static _Noreturn void child_main(const struct runner *runner, uint64_t seed, boo
 {
 	struct runner_result result = {0};
 
-	setitimer(ITIMER_PROF, &(struct itimerval){.it_value.tv_sec = SECONDS_MAX}, NULL);
+	setitimer(ITIMER_PROF, &(struct itimerval){.it_value.tv_sec = runner->options->seconds ? runner->options->seconds : SECONDS_MAX}, NULL);
 	alarm(WAITING_MAX);
 	dup2(errors, STDERR_FILENO);
 	if (second)

@@ -13,6 +13,7 @@ struct runner_options {
 	const char *program, *arguments; /* for the command that replays a seed */
 	uint64_t first, last;
 	unsigned jobs;
+	unsigned seconds; /* of processor time that one may take; 0: as long as any needs with a sanitizer */
 	bool twice, stop_at_failure;
 	void (*run)(uint64_t seed, struct runner_result *ret_result);
 };

@@ -2,12 +2,13 @@
  * simulate: random histories of pools on simulated disks, each decided by its seed.
  *
  *	simulate --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]    one
- *	simulate --seeds A..B [--jobs N] [--twice] [--stop]                              many; prints those that fail, and how to replay them
+ *	simulate --seeds A..B [--jobs N] [--twice] [--stop] [--limit SECONDS]            many; prints those that fail, and how to replay them
  *
  * --files: with file systems, and clients of their files; another history than without.
  * --near-full: small pools that are full all the time, with volumes and files; another history again.
  * --images: instead of the last repair, writes the disks and what they must contain into the folder (tests/sim/images.h).
  * --until STEP: clients begin no operation from that one on. --twice: every seed must give the same events again. --stop: at the first that fails.
+ * --limit: a seed that takes more processor time has failed (60 s).
  * Exit code: 0, or 1 if a seed failed, 2 for wrong arguments.
  */
 #include <getopt.h>
@@ -22,7 +23,7 @@
 
 struct settings {
 	uint64_t first, last, until;
-	unsigned jobs;
+	unsigned jobs, seconds;
 	bool one, trace, log, aborts, twice, stops, files, near_full;
 	const char *images;
 };
@@ -61,7 +62,7 @@ static void run_seed(uint64_t seed, struct runner_result *ret_result)
 static int usage(void)
 {
 	fprintf(stderr, "usage: simulate [--files | --near-full] --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]\n"
-			"       simulate [--files | --near-full] --seeds A..B [--jobs N] [--twice] [--stop]\n");
+			"       simulate [--files | --near-full] --seeds A..B [--jobs N] [--twice] [--stop] [--limit SECONDS]\n");
 	return 2;
 }
 
@@ -72,7 +73,7 @@ static bool parse(int argc, char **argv)
 		{"until", required_argument, NULL, 'u'}, {"trace", no_argument, NULL, 't'},     {"log", no_argument, NULL, 'l'},
 		{"abort", no_argument, NULL, 'a'},      {"twice", no_argument, NULL, '2'},      {"stop", no_argument, NULL, 'x'},
 		{"images", required_argument, NULL, 'i'}, {"files", no_argument, NULL, 'f'},
-		{"near-full", no_argument, NULL, 'n'},
+		{"near-full", no_argument, NULL, 'n'},  {"limit", required_argument, NULL, 'm'},
 		{0},
 	};
 	int option;
@@ -111,6 +112,9 @@ static bool parse(int argc, char **argv)
 		case 'n':
 			settings.near_full = true;
 			break;
+		case 'm':
+			settings.seconds = (unsigned)strtoul(optarg, NULL, 0);
+			break;
 		case '2':
 			settings.twice = true;
 			break;
@@ -139,6 +143,7 @@ int main(int argc, char **argv)
 					 .first = settings.first,
 					 .last = settings.last,
 					 .jobs = settings.jobs,
+					 .seconds = settings.seconds,
 					 .twice = settings.twice,
 					 .stop_at_failure = settings.stops,
 					 .run = run_seed};
