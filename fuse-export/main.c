@@ -172,6 +172,7 @@ static int import_pool(struct program *program)
 
 	if (libpool_import(&program->host, &import, &program->mounts.pool, &error) < 0)
 		return pool_failed(program, &error);
+	program->mounts.read_only = import.read_only;
 	return 0;
 }
 

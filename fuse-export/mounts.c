@@ -250,17 +250,19 @@ void mounts_started(struct mounts *mounts)
 
 /* ---- changes ---- */
 
-/* Of volumes the kernel alone keeps those that aren't opened for writing yet. */
-static int set_read_only(struct session *session, bool read_only)
+/* Of volumes the kernel alone keeps those that aren't opened for writing yet, if the pool can be written to. */
+static int set_read_only(const struct mounts *mounts, struct session *session, bool read_only)
 {
-	return session->mount.fs ? libpool_fs_set_read_only(session->mount.fs, read_only) : 0;
+	if (session->mount.fs)
+		return libpool_fs_set_read_only(session->mount.fs, read_only);
+	return mounts->read_only && !read_only ? -EROFS : 0;
 }
 
 /* Those that statvfs names by the same numbers as mount. */
 #define KEPT_FLAGS (unsigned long)(MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_SYNCHRONOUS | MS_NOATIME | MS_NODIRATIME)
 
 /* Who has a file open for writing keeps the kernel from it: first the kernel, then the library, and the other way round. */
-static int change(struct session *session, const struct mount_options *options, struct libpool_error *error)
+static int change(const struct mounts *mounts, struct session *session, const struct mount_options *options, struct libpool_error *error)
 {
 	struct statvfs now;
 	int code = 0;
@@ -275,13 +277,13 @@ static int change(struct session *session, const struct mount_options *options, 
 	if (!(flags & MS_NOATIME))
 		flags |= MS_RELATIME;
 	if (!read_only)
-		code = set_read_only(session, false);
+		code = set_read_only(mounts, session, false);
 	if (code < 0)
 		return mount_fail(error, code, "%s can't be written to: the pool is imported read-only; unmount all of it, and mount it without ro", session->source);
 	if (mount(NULL, session->point, NULL, flags, NULL) != 0)
 		return mount_fail(error, -errno, errno == EBUSY ? "%s can't become read-only: files are open for writing" : "%s can't be mounted anew: %m",
 				  session->point);
-	return read_only ? set_read_only(session, true) : 0;
+	return read_only ? set_read_only(mounts, session, true) : 0;
 }
 
 int mounts_change(struct mounts *mounts, const char *directory, const struct mount_options *options, struct libpool_error *error)
@@ -291,7 +293,7 @@ int mounts_change(struct mounts *mounts, const char *directory, const struct mou
 	pthread_mutex_lock(&mounts->lock);
 	update_points(mounts);
 	struct session *session = find(mounts, directory);
-	code = session ? change(session, options, error) : mount_fail(error, -EINVAL, "no file system of pool %s is mounted at %s", mounts->pool_name, directory);
+	code = session ? change(mounts, session, options, error) : mount_fail(error, -EINVAL, "no file system of pool %s is mounted at %s", mounts->pool_name, directory);
 	leave(mounts);
 	return code < 0 ? code : 1;
 }

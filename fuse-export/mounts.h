@@ -10,6 +10,7 @@ struct mounts {
 	libpool_pool *pool;
 	char pool_name[LIBPOOL_NAME_MAX + 1];
 	struct session *first; /* the newest */
+	bool read_only;	       /* the pool is imported so */
 	bool keeps;            /* the process stays when nothing is mounted */
 	bool starting;	       /* more is about to be mounted */
 	bool closing, used;    /* used: something was to be mounted */
