@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checksum/xxh3.h"
 #include "libpool/base/bitmap.h"
 #include "libpool/format/dva.h"
 #include "libpool/format/intent_log.h"
@@ -307,13 +308,11 @@ static void note_commit(struct world *world)
 
 static uint64_t hash_cell(const uint8_t *cell)
 {
-	uint64_t hash = 1, word;
+	struct hash128 hash128;
+	uint64_t hash;
 
-	for (unsigned i = 0; i < SIM_CELL; i += 8) {
-		memcpy(&word, cell + i, 8);
-		hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-		hash ^= hash >> 29;
-	}
+	xxh3_128(cell, SIM_CELL, &hash128);
+	memcpy(&hash, hash128.bytes, sizeof(hash));
 	return hash ? hash : 1;
 }
 
