@@ -36,6 +36,8 @@ static int greet(const char *path, struct connection *ret_connection, struct own
 				      .free_bytes = document_get_number(hello, "free_bytes"),
 				      .dead_bytes = document_get_number(hello, "dead_bytes"),
 				      .formable_bytes = document_get_number(hello, "formable_bytes")};
+	if (document_get(hello, "amplification"))
+		snprintf(ret_owner->amplification, sizeof(ret_owner->amplification), "%.3f", document_get_seconds(hello, "amplification"));
 	snprintf(ret_owner->pool, sizeof(ret_owner->pool), "%s", document_get_text(hello, "pool"));
 	snprintf(ret_owner->id, sizeof(ret_owner->id), "%s", document_get_text(hello, "id"));
 	snprintf(ret_owner->state, sizeof(ret_owner->state), "%s", document_get_text(hello, "state"));

@@ -19,6 +19,7 @@ struct owner {
 	bool read_only;
 	uint64_t pid;
 	uint64_t usable_bytes, used_bytes, free_bytes, dead_bytes, formable_bytes;
+	char amplification[16]; /* "1.062"; "" as long as nothing has been written */
 	char path[PATH_MAX]; /* of its socket */
 };
 

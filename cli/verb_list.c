@@ -22,6 +22,7 @@ const struct column list_columns[] = {
     {"free_bytes", "FREE", COLUMN_SIZE, true},
     {"dead_bytes", "DEAD", COLUMN_SIZE, true},
     {"formable_bytes", "FORMABLE", COLUMN_SIZE, true},
+    {"amplification", "AMPLIFICATION", COLUMN_COUNT, true},
     {"disks", "DISKS", COLUMN_COUNT, false},
     {"disks_found", "FOUND", COLUMN_COUNT, false},
     {"time", "LAST-COMMIT", COLUMN_TIME, false},
@@ -58,6 +59,8 @@ static void add(struct json_object *pools, const struct libpool_found *found, co
 		document_number(object, "free_bytes", owners[i].free_bytes);
 		document_number(object, "dead_bytes", owners[i].dead_bytes);
 		document_number(object, "formable_bytes", owners[i].formable_bytes);
+		if (owners[i].amplification[0])
+			json_object_object_add(object, "amplification", json_object_new_double_s(strtod(owners[i].amplification, NULL), owners[i].amplification));
 	}
 	json_object_array_add(pools, object);
 }

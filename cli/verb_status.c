@@ -232,6 +232,19 @@ static void print_space(struct json_object *pool)
 	printf("%8s %s of %s used, %s free\n", "space:", used, usable, left);
 }
 
+/* What each byte of content costs. */
+static void print_amplification(struct json_object *pool)
+{
+	struct json_object *all = document_get(pool, "amplification"), *minute = document_get(pool, "minute_amplification");
+
+	if (all)
+		printf("%8s %s bytes for each of content since the import", "written:", json_object_get_string(all));
+	if (minute)
+		printf(", %s in the last minute", json_object_get_string(minute));
+	if (all)
+		printf("\n");
+}
+
 static void print_more(struct json_object *pool)
 {
 	char text[QUANTITY_TEXT_MAX];
@@ -240,6 +253,7 @@ static void print_more(struct json_object *pool)
 	printf("%8s %s dead in units in use, ", "space:", text);
 	size_print(document_get_number(pool, "formable_bytes"), text);
 	printf("%s formable from free units\n", text);
+	print_amplification(pool);
 	size_print(document_get_number(pool, "allocation_unit_bytes"), text);
 	printf("%8s %s, txg %llu\n", "id:", document_get_text(pool, "id"),
 	       (unsigned long long)document_get_number(pool, "txg"));

@@ -44,6 +44,10 @@ static const struct field pool_fields[] = {
 	POOL("log_lost_first_txg", NUMBER, log_lost_first_txg),
 	POOL("log_lost_last_txg", NUMBER, log_lost_last_txg),
 	POOL("allocation_memory", NUMBER, allocation_memory),
+	POOL("placed_bytes", NUMBER, placed_bytes),
+	POOL("data_bytes", NUMBER, data_bytes),
+	POOL("minute_placed_bytes", NUMBER, minute_placed_bytes),
+	POOL("minute_data_bytes", NUMBER, minute_data_bytes),
 };
 
 static const struct field disk_fields[] = {
@@ -146,6 +150,8 @@ int run_status(struct invocation *invocation)
 	if (code < 0)
 		return method_complete(invocation, code, "looking into pool %s", invocation->pool_name);
 	RESULT_FILL(object, pool_fields, &info);
+	result_ratio(object, "amplification", info.placed_bytes, info.data_bytes);
+	result_ratio(object, "minute_amplification", info.minute_placed_bytes, info.minute_data_bytes);
 	code = jobs_document(invocation->pool, 0, object);
 	if (code < 0)
 		return method_complete(invocation, code, "asking pool %s for its jobs", invocation->pool_name);
@@ -202,7 +208,7 @@ int run_hello(struct invocation *invocation)
 		POOL("pool", TEXT, name), POOL("id", GUID, guid), POOL("read_only", FLAG, read_only),
 		FIELD_NAMED("state", health_names, libpool_pool_info, health), POOL("usable_bytes", NUMBER, usable_bytes),
 		POOL("used_bytes", NUMBER, used_bytes), POOL("free_bytes", NUMBER, free_bytes), POOL("dead_bytes", NUMBER, dead_bytes),
-		POOL("formable_bytes", NUMBER, formable_bytes),
+		POOL("formable_bytes", NUMBER, formable_bytes), POOL("placed_bytes", NUMBER, placed_bytes), POOL("data_bytes", NUMBER, data_bytes),
 	};
 	struct libpool_pool_info info = {.size = sizeof(info)};
 	int code = libpool_pool_info(invocation->pool, &info);
@@ -210,6 +216,7 @@ int run_hello(struct invocation *invocation)
 	if (code < 0)
 		return code;
 	RESULT_FILL(invocation->result, fields, &info);
+	result_ratio(invocation->result, "amplification", info.placed_bytes, info.data_bytes);
 	result_text(invocation->result, "version", libpool_version());
 	result_number(invocation->result, "pid", (uint64_t)getpid());
 	return 0;

@@ -86,6 +86,15 @@ void result_number(struct json_object *object, const char *key, uint64_t number)
 	json_object_object_add(object, key, json_object_new_uint64(number));
 }
 
+void result_ratio(struct json_object *object, const char *key, uint64_t part, uint64_t whole)
+{
+	double ratio = whole ? (double)part / (double)whole : 0;
+	char text[40];
+
+	snprintf(text, sizeof(text), "%.3f", ratio);
+	json_object_object_add(object, key, whole ? json_object_new_double_s(ratio, text) : NULL);
+}
+
 void result_flag(struct json_object *object, const char *key, bool flag)
 {
 	json_object_object_add(object, key, json_object_new_boolean(flag));

@@ -52,6 +52,7 @@ struct json_object *result_text_new(const char *text);
 bool result_is_shown_as(const char *text, const char *name);
 void result_text(struct json_object *object, const char *key, const char *text);
 void result_number(struct json_object *object, const char *key, uint64_t number);
+void result_ratio(struct json_object *object, const char *key, uint64_t part, uint64_t whole); /* null without a whole */
 void result_flag(struct json_object *object, const char *key, bool flag);
 void result_seconds(struct json_object *object, const char *key, uint64_t nanoseconds);
 struct json_object *result_array(struct json_object *object, const char *key);

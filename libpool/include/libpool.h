@@ -9,34 +9,28 @@
  *                priority delays it. A call needs no more than 64 KiB of the caller's stack.
  *   Signals      All threads of the library block all signals: they go to the host's; a thread that does the engine's work blocks
  *                them meanwhile. No thread may be cancelled (pthread_cancel) inside a call. No handler is installed, no call is interrupted by a signal. SIGPIPE is never raised.
- *   Process      The library never exits, prints, changes limits, the locale, the working directory or the environment, and
- *                keeps nothing global. Any number of pools are independent of each other.
- *   Fork         In a child none of the parent's handles may be used, not even to close them; it may exec or exit, and
- *                open pools of its own. The parent goes on, and gives up disks that are files as if there were no child; a
- *                block device stays taken until a child that didn't exec has ended.
+ *   Process      The library never exits, prints, changes limits, the locale, the working directory or the environment. Nothing is global, pools are independent.
+ *   Fork         In a child none of the parent's handles may be used, not even to close them; it may exec or exit, and open pools of its own. The parent
+ *                goes on, and gives up disks that are files as if there were no child; a block device stays taken until a child that didn't exec has ended.
  *   Descriptors  All are made with O_CLOEXEC: one for each disk, and about six more for a pool, one for a queue. Where they run
  *                out, calls fail with -EMFILE or -ENFILE. Only that of libpool_queue_descriptor may be used by the host.
- *   Limits       io_uring needs no privilege and little locked memory; where it is refused, threads do its work. A pool's cache is
- *                bounded by struct libpool_host, data that is written and not yet on disk by the smaller of 512 MiB and a
- *                tenth of the memory: writers then wait. A queue's requests are bounded by its options.
+ *   Limits       io_uring needs no privilege and little locked memory; where it is refused, threads do its work. A pool's cache is bounded by struct
+ *                libpool_host, data that is written and not yet on disk by the smaller of 512 MiB and a tenth of the memory: writers then wait. A queue's
+ *                requests are bounded by its options.
  *   No memory    Calls fail with -ENOMEM; the pool is halted at worst. Closing works all the same.
  *   Callbacks    Each says in which thread it runs. No lock of the library is held then, but the thread waits for it: it
  *                returns soon, and calls no function of the same pool that waits, unless said otherwise.
- *   Disks        One that fails, vanishes or doesn't answer costs a call at most the deadline of its requests (30 s),
- *                afterwards the pool goes on without it as long as redundancy allows.
- *   Durability   A write is acknowledged when buffered. It is durable after libpool_volume_flush, libpool_pool_sync,
- *                with LIBPOOL_FUA when it completes, or with the next commit (5 s at most). A crash keeps a prefix: what a
- *                flush acknowledged is there. The property sync of a dataset may ask for more than that, or for less.
- *   Errors       Functions return 0 or a count, or a negative code: -errno, or one of LIBPOOL_E* negated.
- *                libpool_strerror gives its text. Functions with a `struct libpool_error *` (NULL is allowed) fill
- *                it with one line: what, which object, why, what to do. Outputs are untouched on failure.
- *   Halted       A pool that can't continue is halted: reads of what can be read go on, changes fail with
- *                -LIBPOOL_EHALTED, closing works. It never takes the process with it.
- *   Structures   Option and result structures start with their size: set .size = sizeof(struct ...), or use
- *                the LIBPOOL_INIT macro; zero in every other member means the default. They only ever grow, at their end.
- *   Memory       Arrays that a function returns are one allocation, freed with libpool_free. A later version of the library
- *                may have larger elements than the caller's header: the distance between them is the first one's .size,
- *                which LIBPOOL_ELEMENT uses. Members beyond .size are not there.
+ *   Disks        One that fails, vanishes or doesn't answer costs a call at most the deadline of its requests (30 s), afterwards the pool goes on without it
+ *                as long as redundancy allows.
+ *   Durability   A write is acknowledged when buffered. It is durable after libpool_volume_flush, libpool_pool_sync, with LIBPOOL_FUA when it completes, or
+ *                with the next commit (5 s at most). A crash keeps a prefix: what a flush acknowledged is there. The property sync may ask for more, or less.
+ *   Errors       Functions return 0 or a count, or a negative code: -errno, or one of LIBPOOL_E* negated. libpool_strerror gives its text. Functions with
+ *                a `struct libpool_error *` (NULL is allowed) fill it with one line: what, which object, why, what to do. Outputs are untouched on failure.
+ *   Halted       A pool that can't continue is halted: reads of what can be read go on, changes fail with -LIBPOOL_EHALTED, closing works, the process lives.
+ *   Structures   Option and result structures start with their size: set .size = sizeof(struct ...), or use the LIBPOOL_INIT macro; zero in every other
+ *                member means the default. They only ever grow, at their end.
+ *   Memory       Arrays that a function returns are one allocation, freed with libpool_free. A later version of the library may have larger elements than
+ *                the caller's header: the distance between them is the first one's .size, which LIBPOOL_ELEMENT uses. Members beyond .size are not there.
  *   Units        Sizes and offsets in bytes, times in nanoseconds since 1970, durations in nanoseconds.
  */
 #ifndef LIBPOOL_H
@@ -199,6 +193,8 @@ struct libpool_pool_info {
 	uint64_t io_uring_enters;   /* system calls that submitted to disks or asked for completions, since import */
 	uint64_t log_losses, log_lost_first_txg, log_lost_last_txg; /* imports that gave up what lost log disks had, until cleared; the last one's txgs */
 	uint64_t dead_bytes, formable_bytes; /* of units in use, what isn't live; of units that are free, what could be formed: free_bytes lies in it */
+	/* Since the import, and in the last minute. All that was written, parity apart; of it content of volumes and files. Their ratio is the write amplification. */
+	uint64_t placed_bytes, data_bytes, minute_placed_bytes, minute_data_bytes;
 };
 LIBPOOL_API int libpool_pool_info(libpool_pool *pool, struct libpool_pool_info *ret_info);
 

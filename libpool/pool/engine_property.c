@@ -30,8 +30,9 @@ struct property {
 	int (*get)(const struct subject *subject, char *ret_value);
 	const char *help;
 	enum libpool_property_kind kind;
-	/* The exact figure that the value rounds; NULL: the value is exact. */
-	int (*number)(const struct subject *subject, uint64_t *ret_number);
+	/* The exact figure that the value rounds, of which `member` is the offset in a structure; NULL: the value is exact. */
+	int (*number)(const struct subject *subject, size_t member, uint64_t *ret_number);
+	size_t member;
 };
 
 /* ---- checks and effects ---- */
@@ -273,13 +274,15 @@ static int get_profile(const struct subject *subject, char *ret_value)
 	return 0;
 }
 
-static int number_created(const struct subject *subject, uint64_t *ret_number)
+static int number_created(const struct subject *subject, size_t member, uint64_t *ret_number)
 {
+	(void)member;
 	*ret_number = subject->dataset ? subject->dataset->created_ns : core_label(subject->engine->core)->created_ns;
 	return 0;
 }
 
-static int number_space(const struct subject *subject, uint64_t *ret_number, size_t member)
+/* A member of the pool's info. */
+static int number_of_pool(const struct subject *subject, size_t member, uint64_t *ret_number)
 {
 	struct libpool_pool_info *info = calloc(1, sizeof(*info));
 	int result = info ? engine_info(subject->engine, info) : -ENOMEM;
@@ -290,18 +293,14 @@ static int number_space(const struct subject *subject, uint64_t *ret_number, siz
 	return result;
 }
 
-#define NUMBER_SPACE(member)                                                                       \
-	static int number_##member(const struct subject *subject, uint64_t *ret_number)            \
-	{                                                                                          \
-		return number_space(subject, ret_number, offsetof(struct libpool_pool_info, member)); \
-	}
-NUMBER_SPACE(raw_bytes)
-NUMBER_SPACE(usable_bytes)
-NUMBER_SPACE(used_bytes)
-NUMBER_SPACE(free_bytes)
-NUMBER_SPACE(reserve_bytes)
-NUMBER_SPACE(dead_bytes)
-NUMBER_SPACE(formable_bytes)
+static int get_amplification(const struct subject *subject, char *ret_value)
+{
+	struct libpool_pool_info info = {0};
+
+	amplification_fill(subject->engine, &info);
+	snprintf(ret_value, LIBPOOL_TEXT_MAX, info.data_bytes ? "%.3f" : "-", (double)info.placed_bytes / (double)info.data_bytes);
+	return 0;
+}
 
 static int get_unit(const struct subject *subject, char *ret_value)
 {
@@ -363,70 +362,59 @@ static int number_of_space(const struct subject *subject, size_t member, uint64_
 	return result;
 }
 
-static int number_used(const struct subject *subject, uint64_t *ret_number)
-{
-	return number_of_space(subject, offsetof(struct dataset_space, used_cells), ret_number);
-}
-
-static int number_referenced(const struct subject *subject, uint64_t *ret_number)
-{
-	return number_of_space(subject, offsetof(struct dataset_space, referenced_cells), ret_number);
-}
-
-static int number_available(const struct subject *subject, uint64_t *ret_number)
-{
-	return number_of_space(subject, offsetof(struct dataset_space, available_cells), ret_number);
-}
+#define OF_POOL(member) LIBPOOL_PROPERTY_BYTES, number_of_pool, offsetof(struct libpool_pool_info, member)
+#define OF_SPACE(member) LIBPOOL_PROPERTY_BYTES, number_of_space, offsetof(struct dataset_space, member)
 
 /* ---- the tables ---- */
 
 static const struct property pool_properties[] = {
-	{"comment", "", check_comment, NULL, NULL, "Free text, shown with the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"autotrim", "off", check_autotrim, apply_autotrim, NULL, "Whether disks are told in the background of what becomes free (on), or only by the command trim (off).", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"cache-size", "auto", check_cache, apply_cache, NULL, "Limit of the pool's cache; auto: as much as the host allows, which is also the upper bound.", LIBPOOL_PROPERTY_BYTES, NULL},
-	{"degraded", "allow", check_degraded, apply_degraded, NULL, "Whether writes go on while disks are missing: allow, narrow (with full redundancy only), readonly.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"multihost", "off", check_multihost, apply_multihost, NULL, "Heartbeats on the disks that keep other hosts from importing the pool: on or off.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"reserve", "6.25%", check_reserve, apply_reserve, NULL, "Share of the space that writers leave free, so that deleting and repairing always work: 1% to 50%. Small pools keep more.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"scrub-rate", "none", check_rate, apply_rate, NULL, "Bytes per second that a scrub reads at most; none: as fast as the disks allow.", LIBPOOL_PROPERTY_BYTES, NULL},
-	{"name", NULL, NULL, NULL, get_name, "Name of the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"id", NULL, NULL, NULL, get_id, "Its id, which no other pool has; it can be used in place of the name.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"profile", NULL, NULL, NULL, get_profile, "Redundancy: data and parity columns.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created},
-	{"unit", NULL, NULL, NULL, get_unit, "Allocation unit of a disk: what is moved and rebuilt as one piece.", LIBPOOL_PROPERTY_BYTES, NULL},
-	{"raw", NULL, NULL, NULL, NULL, "Capacity of all disks together.", LIBPOOL_PROPERTY_BYTES, number_raw_bytes},
-	{"usable", NULL, NULL, NULL, NULL, "Room for data, parity and reserve apart.", LIBPOOL_PROPERTY_BYTES, number_usable_bytes},
-	{"used", NULL, NULL, NULL, NULL, "Data that is stored, its pointers included, parity apart.", LIBPOOL_PROPERTY_BYTES, number_used_bytes},
-	{"free", NULL, NULL, NULL, NULL, "What can still be written.", LIBPOOL_PROPERTY_BYTES, number_free_bytes},
-	{"dead", NULL, NULL, NULL, NULL, "Room in allocation units in use that holds nothing live: comes back as what lies beside it dies.", LIBPOOL_PROPERTY_BYTES, number_dead_bytes},
-	{"formable", NULL, NULL, NULL, NULL, "Room that free allocation units make: what can still be written, what commits need, and the reserve's share of it.", LIBPOOL_PROPERTY_BYTES, number_formable_bytes},
-	{"reserved", NULL, NULL, NULL, NULL, "What the reserve takes.", LIBPOOL_PROPERTY_BYTES, number_reserve_bytes},
+	{"comment", "", check_comment, NULL, NULL, "Free text, shown with the pool.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"autotrim", "off", check_autotrim, apply_autotrim, NULL, "Whether disks are told in the background of what becomes free (on), or only by the command trim (off).", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"cache-size", "auto", check_cache, apply_cache, NULL, "Limit of the pool's cache; auto: as much as the host allows, which is also the upper bound.", LIBPOOL_PROPERTY_BYTES, NULL, 0},
+	{"degraded", "allow", check_degraded, apply_degraded, NULL, "Whether writes go on while disks are missing: allow, narrow (with full redundancy only), readonly.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"multihost", "off", check_multihost, apply_multihost, NULL, "Heartbeats on the disks that keep other hosts from importing the pool: on or off.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"reserve", "6.25%", check_reserve, apply_reserve, NULL, "Share of the space that writers leave free, so that deleting and repairing always work: 1% to 50%. Small pools keep more.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"scrub-rate", "none", check_rate, apply_rate, NULL, "Bytes per second that a scrub reads at most; none: as fast as the disks allow.", LIBPOOL_PROPERTY_BYTES, NULL, 0},
+	{"name", NULL, NULL, NULL, get_name, "Name of the pool.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"id", NULL, NULL, NULL, get_id, "Its id, which no other pool has; it can be used in place of the name.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"profile", NULL, NULL, NULL, get_profile, "Redundancy: data and parity columns.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created, 0},
+	{"unit", NULL, NULL, NULL, get_unit, "Allocation unit of a disk: what is moved and rebuilt as one piece.", LIBPOOL_PROPERTY_BYTES, NULL, 0},
+	{"raw", NULL, NULL, NULL, NULL, "Capacity of all disks together.", OF_POOL(raw_bytes)},
+	{"usable", NULL, NULL, NULL, NULL, "Room for data, parity and reserve apart.", OF_POOL(usable_bytes)},
+	{"used", NULL, NULL, NULL, NULL, "Data that is stored, its pointers included, parity apart.", OF_POOL(used_bytes)},
+	{"free", NULL, NULL, NULL, NULL, "What can still be written.", OF_POOL(free_bytes)},
+	{"dead", NULL, NULL, NULL, NULL, "Room in allocation units in use that holds nothing live: comes back as what lies beside it dies.", OF_POOL(dead_bytes)},
+	{"formable", NULL, NULL, NULL, NULL, "Room that free allocation units make: what can still be written, what commits need, and the reserve's share of it.", OF_POOL(formable_bytes)},
+	{"reserved", NULL, NULL, NULL, NULL, "What the reserve takes.", OF_POOL(reserve_bytes)},
+	{"amplification", NULL, NULL, NULL, get_amplification, "Bytes written for each byte of content since the import, parity apart.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
 };
 
 static const struct property volume_properties[] = {
-	{"volsize", "", check_volsize, apply_volsize, get_volsize, "Size of the volume; it may grow and shrink.", LIBPOOL_PROPERTY_BYTES, NULL},
-	{"blocksize", NULL, NULL, NULL, get_blocksize, "Block size, chosen when the volume was created.", LIBPOOL_PROPERTY_BYTES, NULL},
-	{"reservation", "none", check_reservation, apply_reservation, get_reservation, "Space that is kept for it: nobody else can take it.", LIBPOOL_PROPERTY_BYTES, NULL},
-	{"used", NULL, NULL, NULL, NULL, "Space on disk as of the last commit, pointers included, parity apart; at least the reservation.", LIBPOOL_PROPERTY_BYTES, number_used},
-	{"referenced", NULL, NULL, NULL, NULL, "What of that holds data of the volume.", LIBPOOL_PROPERTY_BYTES, number_referenced},
-	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created},
-	{"type", NULL, NULL, NULL, get_type, "Volume or file system.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"checksum", NULL, NULL, NULL, get_checksum, "Of every block; there is no other in this version.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"volsize", "", check_volsize, apply_volsize, get_volsize, "Size of the volume; it may grow and shrink.", LIBPOOL_PROPERTY_BYTES, NULL, 0},
+	{"blocksize", NULL, NULL, NULL, get_blocksize, "Block size, chosen when the volume was created.", LIBPOOL_PROPERTY_BYTES, NULL, 0},
+	{"reservation", "none", check_reservation, apply_reservation, get_reservation, "Space that is kept for it: nobody else can take it.", LIBPOOL_PROPERTY_BYTES, NULL, 0},
+	{"used", NULL, NULL, NULL, NULL, "Space on disk as of the last commit, pointers included, parity apart; at least the reservation.", OF_SPACE(used_cells)},
+	{"referenced", NULL, NULL, NULL, NULL, "What of that holds data of the volume.", OF_SPACE(referenced_cells)},
+	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created, 0},
+	{"type", NULL, NULL, NULL, get_type, "Volume or file system.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"checksum", NULL, NULL, NULL, get_checksum, "Of every block; there is no other in this version.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
 };
 
 static const struct property filesystem_properties[] = {
-	{"quota", "none", check_quota, apply_quota, get_quota, "Space that it may take with all that lies in it.", LIBPOOL_PROPERTY_BYTES, NULL},
-	{"refquota", "none", check_refquota, apply_refquota, get_refquota, "Space that it may take itself, without what lies in it.", LIBPOOL_PROPERTY_BYTES, NULL},
-	{"reservation", "none", check_reservation, apply_reservation, get_reservation, "Space that is kept for it and what lies in it: nobody else can take it.", LIBPOOL_PROPERTY_BYTES, NULL},
-	{"used", NULL, NULL, NULL, NULL, "Space on disk as of the last commit, pointers included, parity apart: with what lies in it, and what is reserved there.", LIBPOOL_PROPERTY_BYTES, number_used},
-	{"referenced", NULL, NULL, NULL, NULL, "What of that is its own.", LIBPOOL_PROPERTY_BYTES, number_referenced},
-	{"available", NULL, NULL, NULL, NULL, "What can still be written to it, within quotas and what others have reserved.", LIBPOOL_PROPERTY_BYTES, number_available},
-	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created},
-	{"type", NULL, NULL, NULL, get_type, "Volume or file system.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"checksum", NULL, NULL, NULL, get_checksum, "Of every block; there is no other in this version.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"casesensitivity", NULL, NULL, NULL, get_case, "Whether upper and lower case make two names, fixed when it was created: sensitive or insensitive.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"normalization", NULL, NULL, NULL, get_normalization, "Which spellings in Unicode make one name, fixed when it was created: none, formD, formKD.", LIBPOOL_PROPERTY_TEXT, NULL},
-	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool.", LIBPOOL_PROPERTY_TEXT, NULL},
+	{"quota", "none", check_quota, apply_quota, get_quota, "Space that it may take with all that lies in it.", LIBPOOL_PROPERTY_BYTES, NULL, 0},
+	{"refquota", "none", check_refquota, apply_refquota, get_refquota, "Space that it may take itself, without what lies in it.", LIBPOOL_PROPERTY_BYTES, NULL, 0},
+	{"reservation", "none", check_reservation, apply_reservation, get_reservation, "Space that is kept for it and what lies in it: nobody else can take it.", LIBPOOL_PROPERTY_BYTES, NULL, 0},
+	{"used", NULL, NULL, NULL, NULL, "Space on disk as of the last commit, pointers included, parity apart: with what lies in it, and what is reserved there.", OF_SPACE(used_cells)},
+	{"referenced", NULL, NULL, NULL, NULL, "What of that is its own.", OF_SPACE(referenced_cells)},
+	{"available", NULL, NULL, NULL, NULL, "What can still be written to it, within quotas and what others have reserved.", OF_SPACE(available_cells)},
+	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created, 0},
+	{"type", NULL, NULL, NULL, get_type, "Volume or file system.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"checksum", NULL, NULL, NULL, get_checksum, "Of every block; there is no other in this version.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"casesensitivity", NULL, NULL, NULL, get_case, "Whether upper and lower case make two names, fixed when it was created: sensitive or insensitive.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"normalization", NULL, NULL, NULL, get_normalization, "Which spellings in Unicode make one name, fixed when it was created: none, formD, formKD.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
+	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -577,7 +565,7 @@ static int find_subject(struct engine *engine, const char *dataset, struct datas
 /* Figures: the text comes from the number. */
 static int fill_number(const struct subject *subject, const struct property *property, struct libpool_property *ret_property)
 {
-	int result = property->number(subject, &ret_property->number);
+	int result = property->number(subject, property->member, &ret_property->number);
 
 	if (result == 0 && property->kind == LIBPOOL_PROPERTY_TIME)
 		time_format(ret_property->number, ret_property->value, sizeof(ret_property->value));
