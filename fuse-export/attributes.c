@@ -256,11 +256,14 @@ static void do_listxattr(fuse_req_t request, fuse_ino_t ino, size_t size)
 	free(names);
 }
 
+/* A list that isn't there can be taken away, as from file systems of the kernel: NFS servers do that. */
 static void do_removexattr(fuse_req_t request, fuse_ino_t ino, const char *name)
 {
 	int code = own_attribute(mount_of(request), name) ? -EPERM : xattr_name_check(name);
 
-	reply_code(request, code < 0 ? code : libpool_fs_removexattr(mount_of(request)->fs, node_of(ino), name));
+	if (code == 0)
+		code = libpool_fs_removexattr(mount_of(request)->fs, node_of(ino), name);
+	reply_code(request, code == -ENODATA && strncmp(name, "system.", 7) == 0 ? 0 : code);
 }
 
 void attributes_operations(struct fuse_lowlevel_ops *operations)

@@ -97,7 +97,7 @@ static void do_fallocate(fuse_req_t request, fuse_ino_t ino, int mode, off_t off
 static void do_lseek(fuse_req_t request, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *info)
 {
 	uint64_t found;
-	int code = -EINVAL;
+	int code = offset < 0 ? -ENXIO : -EINVAL;
 
 	(void)info;
 	if (offset >= 0 && (whence == SEEK_DATA || whence == SEEK_HOLE))

@@ -210,7 +210,7 @@ static int seek(libpool_volume *volume, uint64_t offset, bool data, uint64_t *re
 static void do_lseek(fuse_req_t request, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *info)
 {
 	uint64_t found;
-	int code = -EINVAL;
+	int code = offset < 0 ? -ENXIO : -EINVAL;
 
 	(void)ino;
 	if (offset >= 0 && (whence == SEEK_DATA || whence == SEEK_HOLE))

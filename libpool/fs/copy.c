@@ -129,7 +129,7 @@ static int check(const struct copy *copy)
 		return -EINVAL;
 	if (fs_is_read_only(copy->to->fs))
 		return -EROFS;
-	if (to > FS_FILE_SIZE_MAX || copy->length > FS_FILE_SIZE_MAX - to)
+	if (copy->length && to >= FS_FILE_SIZE_MAX)
 		return -EFBIG;
 	if (copy->from == copy->to && from < to + copy->length && to < from + copy->length)
 		return -EINVAL;
@@ -147,6 +147,9 @@ int fs_copy_range(struct fs_node *from, uint64_t from_offset, struct fs_node *to
 		copy.length = 0;
 	else if (copy.length > from->inode.size - from_offset)
 		copy.length = from->inode.size - from_offset;
+	/* As much as fits below the limit, as the kernel does with its own. */
+	if (to_offset < FS_FILE_SIZE_MAX && copy.length > FS_FILE_SIZE_MAX - to_offset)
+		copy.length = FS_FILE_SIZE_MAX - to_offset;
 	int status = check(&copy);
 	if (status < 0 || copy.length == 0)
 		return status;

@@ -187,7 +187,7 @@ int fs_open(struct datasets *datasets, const char *name, struct fs **ret_fs, str
 	rt_mutex_init(&fs->names);
 	list_init(&fs->lazy);
 	if (objset_user(fs->objset)) {
-		status = pool_error_set(error, -EBUSY, "file system %s/%s is in use", core_label(fs->core)->name, name);
+		status = pool_error_set(error, -EBUSY, "file system %s/%s is being checked, as by debug verify: wait until that has ended", core_label(fs->core)->name, name);
 	} else {
 		objset_set_user(fs->objset, fs);
 		status = open_objects(fs);

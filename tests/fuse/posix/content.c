@@ -235,6 +235,8 @@ static void holes(void)
 		FAILS(ENXIO, lseek(file, 16 * block, SEEK_HOLE));
 		FAILS(ENXIO, lseek(file, 15 * block + (off_t)sizeof(text), SEEK_DATA));
 		FAILS(EINVAL, lseek(file, -1, SEEK_SET));
+		FAILS(ENXIO, lseek(file, -1, SEEK_DATA));
+		FAILS(ENXIO, lseek(file, -1, SEEK_HOLE));
 		OK(fsync(file));
 	}
 	CHECK(status_of("f").st_blocks * 512 < 4 * block);

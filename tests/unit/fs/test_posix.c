@@ -288,6 +288,13 @@ static void copy_program(struct machine *machine)
 	expect_equal(fs_copy_range(world.root, 0, to, 0, 10, 0, &done), -EISDIR);
 	expect_done(machine, fs_copy_range(from, MIB, to, 0, 10, 0, &done));
 	expect_equal(done, 0);
+	/* As much as fits below the limit. */
+	expect_done(machine, fs_copy_range(from, 0, to, FS_FILE_SIZE_MAX - 5, 100, 0, &done));
+	expect_equal(done, 5);
+	expect_equal(get_bytes(&world, to, FS_FILE_SIZE_MAX - 5, back, 100), 5);
+	expect(memcmp(back, data, 5) == 0);
+	expect_equal(fs_copy_range(from, 0, to, FS_FILE_SIZE_MAX, 1, 0, &done), -EFBIG);
+	expect_equal(fs_copy_range(from, 0, to, UINT64_MAX, 1, 0, &done), -EFBIG);
 	fs_put(from);
 	fs_put(to);
 	world_check(&world);
