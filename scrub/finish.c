@@ -7,8 +7,10 @@
 
 #include "scrub/internal.h"
 
-#define WRITTEN_SEGMENTS_MAX 16u
-#define COMMIT_SEGMENTS_MAX 64u
+/* At least so many segments, and more small ones: a flush and a commit cost the same for them. */
+#define WRITTEN_SEGMENTS 16u
+#define WRITTEN_BYTES (UINT64_C(32) << 20)
+#define COMMIT_WRITTEN 4u /* as often as that is written, a commit */
 #define COMMIT_INTERVAL_NS (2 * NS_PER_S)
 #define PIN_WAIT_NS NS_PER_MS
 #define PIN_WAITS_MAX 10000u
@@ -109,11 +111,20 @@ static void finish_segment(struct mover *mover, struct column_move *moves, size_
 		mover->unsaved_since_ns = rt_now(mover->host->rt);
 }
 
+/* Not more than a sixteenth of all, since their dead rows are nobody's meanwhile. */
+static unsigned written_max(const struct mover *mover)
+{
+	uint64_t many = WRITTEN_BYTES / ((uint64_t)alloc_geometry(mover->alloc)->rows * CELL_SIZE), all = alloc_segment_count(mover->alloc) / 16;
+
+	many = many < all ? many : all;
+	return many > WRITTEN_SEGMENTS ? (unsigned)many : WRITTEN_SEGMENTS;
+}
+
 bool moves_are_due(const struct mover *mover)
 {
 	uint64_t now = rt_now(mover->host->rt);
 
-	return mover->written_segments >= WRITTEN_SEGMENTS_MAX ||
+	return mover->written_segments >= written_max(mover) ||
 	       (mover->written_segments && now >= mover->written_since_ns + COMMIT_INTERVAL_NS);
 }
 
@@ -134,7 +145,7 @@ int moves_finish(struct mover *mover, bool commit)
 		i = stop;
 	}
 	array_release(&moves);
-	bool due = mover->unsaved >= COMMIT_SEGMENTS_MAX ||
+	bool due = mover->unsaved >= COMMIT_WRITTEN * written_max(mover) ||
 		   (mover->unsaved && rt_now(mover->host->rt) >= mover->unsaved_since_ns + COMMIT_INTERVAL_NS);
 	if (!mover->unsaved || !(commit || due))
 		return 0;

@@ -107,7 +107,7 @@ void update_degraded(struct store *store, struct segment *segment);
 /* DEGRADED, but what it lacked is no more: its stale rows died, or an import dropped their records. */
 bool degraded_is_outdated(struct store *store, const struct segment *segment);
 
-/* ---- move.c, finish.c: columns of one segment to other places ---- */
+/* ---- move.c, copy.c, finish.c: columns of one segment to other places ---- */
 
 struct column_move {
 	uint32_t segment;
@@ -137,6 +137,8 @@ void mover_init(struct mover *mover, struct job *job, const struct job_host *hos
  * 0; -EAGAIN: the segment is free or changed, nothing to do; -ENOSPC: no disk for any; -EIO and others: a write failed; -ENOMEM.
  */
 int move_columns(struct mover *mover, uint32_t segment, uint32_t columns);
+/* copy.c: the rows and headers of these columns, read or made, at their new places. The segment is settled and pinned. */
+int copy_columns(struct mover *mover, struct segment *segment, struct column_move *moves, unsigned count);
 /* Whether a column of the segment could go somewhere. */
 bool move_is_possible(struct store *store, const struct segment *segment, unsigned column, unsigned leaving);
 /* Flushes what was written and hands the columns over; no pin is left. Commits when `commit`, or when enough has gathered. */

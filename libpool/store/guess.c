@@ -240,6 +240,7 @@ static void heal_own(struct guess *guess)
 		}
 		buffer_unref(window->columns[c]);
 		window->columns[c] = fresh;
+		window->lead[c] = 0;
 	}
 	window_heal(window, mask);
 }

@@ -9,13 +9,17 @@
 #include "libpool/format/label.h"
 #include "libpool/store/internal.h"
 
+bool disk_takes_writes(const struct store *store, unsigned index)
+{
+	const struct store_disk *disk = &store->disks[index];
+
+	return disk->disk && !disk->disk->info.read_only && !store->read_only && (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC);
+}
+
 static int write_cells(struct store *store, uint32_t segment, struct segment_column to, unsigned row, unsigned rows, struct buffer *buffer,
 		       size_t buffer_offset)
 {
-	struct store_disk *disk = &store->disks[to.disk];
-
-	if (!disk->disk || disk->disk->info.read_only || store->read_only ||
-	    (disk->state != DISK_ONLINE && disk->state != DISK_RESYNC))
+	if (!disk_takes_writes(store, to.disk))
 		return -EROFS;
 	return cells_write(store, segment, to, row, rows, buffer, buffer_offset);
 }
@@ -32,7 +36,7 @@ int window_write(struct row_window *window, unsigned column, struct segment_colu
 			continue;
 		}
 		int status = write_cells(window->store, window->segment, to, window->row + r, stop - r, window->columns[column],
-					 (size_t)r * CELL_SIZE);
+					 cell_at(window, column, r));
 		if (status < 0)
 			return status;
 		r = stop;
@@ -40,20 +44,28 @@ int window_write(struct row_window *window, unsigned column, struct segment_colu
 	return 0;
 }
 
-int store_write_au_header(struct store *store, const struct segment *segment, unsigned column, struct segment_column to,
-			  uint64_t txg)
+void store_fill_au_header(const struct store *store, const struct segment *segment, unsigned column, struct segment_column to, uint64_t txg,
+			  uint8_t *ret_cell)
 {
 	const struct segment_record *record = &segment->record;
 	struct au_header header = { .pool = store->geometry.pool, .disk = store->disks[to.disk].guid, .segment = segment->id,
 				    .column = (uint8_t)column, .k = record->k, .m = record->m, .class = record->class,
 				    .alloc_txg = record->alloc_txg, .sequence = txg };
-	struct buffer *buffer = buffer_new_zero(CELL_SIZE);
+
+	memcpy(header.columns, record->columns, sizeof(header.columns));
+	header.columns[column] = to;
+	memset(ret_cell, 0, CELL_SIZE);
+	au_header_encode(&header, ret_cell);
+}
+
+int store_write_au_header(struct store *store, const struct segment *segment, unsigned column, struct segment_column to,
+			  uint64_t txg)
+{
+	struct buffer *buffer = buffer_new(CELL_SIZE);
 
 	if (!buffer)
 		return -ENOMEM;
-	memcpy(header.columns, record->columns, sizeof(header.columns));
-	header.columns[column] = to;
-	au_header_encode(&header, buffer->data);
+	store_fill_au_header(store, segment, column, to, txg, buffer->data);
 	int status = write_cells(store, segment->id, to, 0, 1, buffer, 0);
 	buffer_unref(buffer);
 	return status;

@@ -317,7 +317,7 @@ unsigned window_heal(struct row_window *window, uint32_t mask)
 			}
 			if (writable(store, &store->disks[column.disk]) &&
 			    cells_write(store, window->segment, column, window->row + r, stop - r, window->columns[c],
-					(size_t)r * CELL_SIZE) == 0) {
+					cell_at(window, c, r)) == 0) {
 				healed += stop - r;
 				store_emit(store, STORE_HEALED, column.disk, stop - r, "wrong or unreadable cells rewritten");
 			}

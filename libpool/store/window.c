@@ -9,6 +9,7 @@
 #include "libpool/base/check.h"
 #include "libpool/format/dva.h"
 #include "libpool/store/internal.h"
+#include "libpool/store/span.h"
 #include "raid/parity.h"
 
 void window_init(struct row_window *window, struct store *store, const struct segment *segment, unsigned row, unsigned rows,
@@ -63,9 +64,14 @@ uint32_t window_present(const struct row_window *window)
 	return mask;
 }
 
+size_t cell_at(const struct row_window *window, unsigned column, unsigned row)
+{
+	return ((size_t)window->lead[column] + row) * CELL_SIZE;
+}
+
 uint8_t *window_cell(const struct row_window *window, unsigned column, unsigned row)
 {
-	return window->columns[column]->data + (size_t)row * CELL_SIZE;
+	return window->columns[column]->data + cell_at(window, column, row);
 }
 
 const uint8_t *summary_cell(const struct row_window *window, unsigned column, unsigned row)
@@ -224,10 +230,33 @@ static int fresh_buffer(struct row_window *window, unsigned column)
 	if (old)
 		for (unsigned r = 0; r < window->rows; r++)
 			if (window->state[column][r] == CELL_READ || window->state[column][r] == CELL_GOOD || window->state[column][r] == CELL_BAD)
-				memcpy(fresh->data + (size_t)r * CELL_SIZE, old->data + (size_t)r * CELL_SIZE, CELL_SIZE);
+				memcpy(fresh->data + (size_t)r * CELL_SIZE, window_cell(window, column, r), CELL_SIZE);
 	buffer_unref(old);
 	window->columns[column] = fresh;
+	window->lead[column] = 0;
 	return 0;
+}
+
+/* Cells that the span has. False: it lacks one that could be asked for. */
+static bool take_from_span(struct row_window *window, unsigned column)
+{
+	const struct row_span *span = window->span;
+	unsigned lead = span ? window->row - span->row : 0;
+
+	if (!span || !span->columns[column])
+		return false;
+	for (unsigned r = 0; r < window->rows; r++)
+		if (window->state[column][r] == CELL_UNREAD && span->results[column][lead + r] == SPAN_NOT_READ)
+			return false;
+	window->columns[column] = buffer_ref(span->columns[column]);
+	window->lead[column] = (uint16_t)lead;
+	for (unsigned r = 0; r < window->rows; r++) {
+		if (window->state[column][r] != CELL_UNREAD)
+			continue;
+		window->state[column][r] = (uint8_t)state_read(window, column, r, span->results[column][lead + r], span->crcs[column][lead + r]);
+		window->cells_read++;
+	}
+	return true;
 }
 
 int window_read(struct row_window *window, uint32_t mask)
@@ -239,12 +268,12 @@ int window_read(struct row_window *window, uint32_t mask)
 	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++) {
 		if (!(mask >> c & 1) || window->columns[c])
 			continue;
-		if (fresh_buffer(window, c) < 0)
-			return -ENOMEM;
 		fresh |= 1u << c;
 		for (unsigned r = 0; r < window->rows; r++)
 			if (window->state[c][r] == CELL_UNREAD && !can_ask(window, segment, c, r))
 				window->state[c][r] = CELL_ABSENT;
+		if (!take_from_span(window, c) && fresh_buffer(window, c) < 0)
+			return -ENOMEM;
 	}
 	read_cells(window, fresh, false);
 	for (unsigned c = 0; c < COLUMNS_MAX; c++)

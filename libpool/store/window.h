@@ -23,6 +23,7 @@ enum cell_state {
 };
 
 struct summary_entry;
+struct row_span;
 
 struct row_window {
 	struct store *store;
@@ -32,6 +33,8 @@ struct row_window {
 	uint64_t place;                /* txg of the batch */
 	struct summary_entry *summary; /* NULL: unknown */
 	struct buffer *columns[COLUMNS_MAX];
+	uint16_t lead[COLUMNS_MAX];    /* rows in the buffer before the window's first */
+	const struct row_span *span;   /* rows that were read before; NULL: none */
 	uint8_t state[COLUMNS_MAX][WINDOW_ROWS_MAX];  /* enum cell_state */
 	uint8_t origin[COLUMNS_MAX][WINDOW_ROWS_MAX]; /* what a rebuilt cell was before */
 	uint64_t cells_read;
@@ -76,6 +79,8 @@ unsigned window_heal(struct row_window *window, uint32_t mask);
  */
 int window_write(struct row_window *window, unsigned column, struct segment_column to);
 /* The header of the AU that a column lies in, or is about to. txg: of its writing. */
+void store_fill_au_header(const struct store *store, const struct segment *segment, unsigned column, struct segment_column to, uint64_t txg,
+			  uint8_t *ret_cell);
 int store_write_au_header(struct store *store, const struct segment *segment, unsigned column, struct segment_column to,
 			  uint64_t txg);
 /* Whether the AU's header says what the segment table says. 0, -POOL_EFORMAT, or the error of the read. */

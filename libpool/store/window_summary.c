@@ -58,7 +58,8 @@ static int solve_copy(const struct row_window *window, uint32_t missing, struct 
 		copy->columns[c] = buffer_new((size_t)window->rows * CELL_SIZE);
 		if (!copy->columns[c])
 			return -ENOMEM;
-		memcpy(copy->columns[c]->data, window->columns[c]->data, (size_t)window->rows * CELL_SIZE);
+		copy->lead[c] = 0;
+		memcpy(copy->columns[c]->data, window_cell(window, c, 0), (size_t)window->rows * CELL_SIZE);
 	}
 	return window_solve(copy, missing);
 }

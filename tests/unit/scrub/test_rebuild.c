@@ -1,6 +1,8 @@
 /* Rebuild: columns leave lost, failing and replaced disks; stale cells are mended in place; what can't be made is named. */
 #include "tests/unit/scrub/support.h"
 
+#include "libpool/store/span.h"
+
 #define DISK_BYTES (DATA_START + LABEL_AREA_SIZE + (UINT64_C(256) << 18))
 
 static void run_world(struct world_options options, void (*body)(struct world *world))
@@ -432,6 +434,87 @@ static void test_failing_target(void **state)
 	run_world((struct world_options){.k = 3, .m = 1, .disks = 8, .seed = 61}, flush_body);
 }
 
+/* ---- requests ---- */
+
+/* Segments of many small batches, with dead rows among them. */
+static void fragments_body(struct world *world)
+{
+	struct bench bench;
+	unsigned spare = world->options.disks - 1;
+	uint64_t requests = 0, writes = world_disk(world, spare)->counters.writes;
+
+	bench_init(&bench, world);
+	alloc_disk_set_usable(world->alloc, spare, false);
+	bench_fill(&bench, 60, 6);
+	world_lose_disk(world, 0);
+	alloc_disk_set_usable(world->alloc, spare, true);
+	bench_fill(&bench, 2, 0);
+	unsigned columns = bench_columns_on(world, 0), batches = 0;
+
+	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++)
+		batches += bench_segment(world, id) ? bench_segment(world, id)->batch_count : 0;
+	for (unsigned i = 0; i < world->options.disks; i++)
+		requests -= world_disk(world, i)->counters.reads;
+	assert_int_equal(rebuild(&bench, 0, spare), 0);
+	for (unsigned i = 0; i < world->options.disks; i++)
+		requests += world_disk(world, i)->counters.reads;
+	writes = world_disk(world, spare)->counters.writes - writes;
+	print_message("%u columns, %u batches: %lu reads, %lu writes\n", columns, batches, (unsigned long)requests, (unsigned long)writes);
+	assert_true(batches > 3 * columns);
+	assert_in_range(requests, columns, 2 * world->options.k * columns);
+	assert_in_range(writes, columns, 3 * columns);
+	bench_check_all(&bench);
+	bench_release(&bench);
+}
+
+static void expect_rows(struct world *world, unsigned disk, uint32_t au, const char *content)
+{
+	uint8_t cell[CELL_SIZE];
+
+	for (unsigned row = 0; content[row]; row++) {
+		sim_disk_peek(world_disk(world, disk), store_cell_offset(world->store, au, row), cell, CELL_SIZE);
+		assert_int_equal(cell[0], content[row] == '0' ? 0 : content[row]);
+	}
+}
+
+/* What another group of pieces has written between the rows of this one stays. */
+static void rows_body(struct world *world)
+{
+	struct bench bench;
+	struct buffer *buffer = buffer_new(24 * CELL_SIZE);
+	uint64_t all = (1u << 24) - 1, wanted = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 20, others = 1 << 6;
+
+	bench_init(&bench, world);
+	bench_fill(&bench, 1, 10);
+	uint32_t id = 0;
+	while (!bench_segment(world, id))
+		id++;
+	struct segment_column to = {0, (uint32_t)alloc_au_reserve(world->alloc, 0)};
+
+	world->moving = true;
+	alloc_pin(alloc_segment(world->alloc, id));
+	memset(buffer->data, 'a', buffer->size);
+	assert_int_equal(store_write_rows(world->store, id, to, 0, 24, &all, NULL, buffer), 0);
+	expect_rows(world, 0, to.au, "aaaaaaaaaaaaaaaaaaaaaaaa");
+	memset(buffer->data, 'b', buffer->size);
+	uint64_t writes = world_disk(world, 0)->counters.writes;
+	assert_int_equal(store_write_rows(world->store, id, to, 0, 24, &wanted, &others, buffer), 0);
+	expect_rows(world, 0, to.au, "bb00bbaabaaaaaaaaaaabaaa");
+	assert_int_equal(world_disk(world, 0)->counters.writes - writes, 3);
+	world->moving = false;
+	alloc_unpin(world->alloc, alloc_segment(world->alloc, id));
+	alloc_au_release(world->alloc, to.disk, to.au);
+	buffer_unref(buffer);
+	bench_release(&bench);
+}
+
+static void test_requests(void **state)
+{
+	(void)state;
+	run_world((struct world_options){.k = 4, .m = 2, .disks = 8, .seed = 70}, fragments_body);
+	run_world((struct world_options){.k = 2, .m = 1, .disks = 4, .seed = 71}, rows_body);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -440,7 +523,7 @@ int main(void)
 		cmocka_unit_test(test_replace),	       cmocka_unit_test(test_replace_without_parity),
 		cmocka_unit_test(test_beside_writers), cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_absent_columns), cmocka_unit_test(test_lost_cells),
-		cmocka_unit_test(test_failing_target),
+		cmocka_unit_test(test_failing_target), cmocka_unit_test(test_requests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
