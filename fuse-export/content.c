@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Opening, reading and writing files. Files have no state of their own here: the kernel names the node with each request. */
+/*
+ * Reading and writing files. They have no state of their own here: the kernel names the node with each request, so it needn't say what is opened.
+ * What is truncated when it is opened, it says as of any truncation.
+ */
 #include "fuse-export/device.h"
 
 #include <errno.h>
@@ -7,21 +10,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* The kernel does without this request then. */
 static void do_open(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info *info)
 {
-	struct mount *mount = mount_of(request);
-
-	if (info->flags & O_TRUNC) {
-		struct libpool_set set = {.size = sizeof(set), .what = LIBPOOL_SET_LENGTH};
-		/* As a truncation by its own call. */
-		if (device_drops_setid(request))
-			set.what |= LIBPOOL_SET_DROP_SETID;
-		int code = libpool_fs_set(mount->fs, node_of(ino), &set, NULL);
-
-		if (code < 0) {
-			fuse_reply_err(request, errno_of(code));
-			return;
-		}
+	(void)ino;
+	if (mount_of(request)->no_opens) {
+		fuse_reply_err(request, ENOSYS);
+		return;
 	}
 	info->keep_cache = 1;
 	fuse_reply_open(request, info);

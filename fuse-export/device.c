@@ -23,7 +23,6 @@ struct request {
 		struct fuse_init_in init;
 		struct fuse_write_in write;
 		struct fuse_setattr_in setattr;
-		struct fuse_open_in open;
 	} body;
 };
 
@@ -43,9 +42,6 @@ static void look_at(struct mount *mount, const void *bytes, size_t length)
 		break;
 	case FUSE_SETATTR:
 		drops_setid = request.body.setattr.valid & FATTR_KILL_SUIDGID;
-		break;
-	case FUSE_OPEN:
-		drops_setid = request.body.open.open_flags & FUSE_OPEN_KILL_SUIDGID;
 		break;
 	default:
 		break;

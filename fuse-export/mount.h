@@ -23,6 +23,7 @@ struct mount {
 	char fsid[37];		 /* the file system's UUID, as text */
 	char casesensitivity[16]; /* the property */
 	bool has_spellings;	 /* a node may be found by names that no folder has */
+	bool no_opens;		 /* the kernel needn't say what is opened */
 	/* device.c */
 	uint64_t init_request;	 /* not answered yet */
 	bool may_keep_setid;	 /* requests say whether they drop set-id bits */

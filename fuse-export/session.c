@@ -34,7 +34,7 @@ static void want(struct fuse_conn_info *connection, unsigned capability)
 
 static void do_init(void *userdata, struct fuse_conn_info *connection)
 {
-	const struct mount *mount = userdata;
+	struct mount *mount = userdata;
 
 	connection->max_write = REQUEST_BYTES;
 	connection->max_readahead = REQUEST_BYTES;
@@ -42,11 +42,14 @@ static void do_init(void *userdata, struct fuse_conn_info *connection)
 	connection->congestion_threshold = 48;
 	connection->time_gran = 1;
 	connection->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
-	want(connection, FUSE_CAP_ATOMIC_O_TRUNC);
 	want(connection, FUSE_CAP_ASYNC_DIO);
 	want(connection, FUSE_CAP_PARALLEL_DIROPS);
-	if (mount->volumes)
+	if (mount->volumes) {
+		want(connection, FUSE_CAP_ATOMIC_O_TRUNC);
 		return;
+	}
+	connection->want &= ~(unsigned)FUSE_CAP_ATOMIC_O_TRUNC; /* truncation is a request of its own */
+	mount->no_opens = connection->capable & FUSE_CAP_NO_OPEN_SUPPORT;
 	want(connection, FUSE_CAP_EXPORT_SUPPORT); /* NFS: any node by its number */
 	want(connection, FUSE_CAP_POSIX_ACL);
 	want(connection, FUSE_CAP_DONT_MASK);	   /* default lists decide, or else the umask */

@@ -424,7 +424,7 @@ class Zfs(MountedFiles, System):
 
 
 class FusePassthrough(System):
-    """libfuse's own example: each request is the same system call on a folder in RAM. What FUSE itself costs."""
+    """libfuse's own example: each request is the same system call on a folder in RAM. What FUSE itself costs, if the kernel checks permissions."""
 
     name, title = "fuse-passthrough", "libfuse's passthrough, over RAM"
     has_places = False
@@ -446,7 +446,7 @@ class FusePassthrough(System):
         for folder in (self.folder, self.below):
             folder.mkdir(exist_ok=True)
         run("mount", "-t", "tmpfs", "none", self.below)
-        self.server = subprocess.Popen([str(program), "-f", "-o", f"source={self.below}", str(self.folder)],
+        self.server = subprocess.Popen([str(program), "-f", "-o", f"default_permissions,source={self.below}", str(self.folder)],
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for("passthrough_ll", lambda: os.path.ismount(self.folder))
 

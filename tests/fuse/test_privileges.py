@@ -182,6 +182,16 @@ class MountTest(Privileges, unittest.TestCase):
         finally:
             os.close(descriptor)
 
+    def test_no_request_to_open_what_is_cached(self):
+        count = 4000
+        path = os.path.join(self.root, "f")
+        write(path, bytes(BLOCK))
+        before = self.answers()
+        for _ in range(count):
+            with open(path, "rb", buffering=0) as file:
+                self.assertEqual(len(file.read(BLOCK)), BLOCK)
+        self.assertLess(self.answers() - before, count * 0.3)
+
 
 if __name__ == "__main__":
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
