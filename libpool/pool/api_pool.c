@@ -31,15 +31,22 @@ int api_begin(struct libpool_pool *pool, struct libpool_volume *volume)
 	return result;
 }
 
-void api_end(struct libpool_pool *pool, struct libpool_volume *volume)
+void api_end_several(struct libpool_pool *pool, struct libpool_volume **volumes, unsigned count)
 {
 	pthread_mutex_lock(&pool->lock);
-	pool->calls--;
-	if (volume)
-		volume->calls--;
-	if (pool->closed || (volume && volume->closed))
-		pthread_cond_broadcast(&pool->idle);
+	pool->calls -= count;
+	for (unsigned i = 0; i < count; i++) {
+		if (volumes[i])
+			volumes[i]->calls--;
+		if (pool->closed || (volumes[i] && volumes[i]->closed))
+			pthread_cond_broadcast(&pool->idle);
+	}
 	pthread_mutex_unlock(&pool->lock);
+}
+
+void api_end(struct libpool_pool *pool, struct libpool_volume *volume)
+{
+	api_end_several(pool, &volume, 1);
 }
 
 struct call {

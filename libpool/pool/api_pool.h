@@ -33,6 +33,7 @@ int api_take_user(const char *name, const char *text, char *ret_text, struct poo
 /* A call on the pool (volume NULL) or on a volume begins: 0, or -ENODEV. What begins must end. */
 int api_begin(struct libpool_pool *pool, struct libpool_volume *volume);
 void api_end(struct libpool_pool *pool, struct libpool_volume *volume);
+void api_end_several(struct libpool_pool *pool, struct libpool_volume **volumes, unsigned count);
 void api_pool_ref(struct libpool_pool *pool);
 void api_pool_unref(struct libpool_pool *pool);
 

@@ -4,13 +4,15 @@
  * A request travels in a slot: free -> submitted (by any thread) -> ready (the engine has seen it) -> with a fiber -> completed
  * -> reaped, which makes it free again. All that one submission brings, and all that comes while the engine is busy,
  * arrives there as one message; fibers then take slot after slot, so that a request that needn't wait costs neither a fiber
- * nor a switch, and disk requests of one turn go to the kernel together.
+ * nor a switch, and disk requests of one turn go to the kernel together. What completes in one turn of the engine is handed back
+ * together, by the fiber that was first: who reaps is woken once for it, and both meet at the locks once.
  *
  * What must always hold: a submitted slot counts as a call of its pool and its volume until it has completed, so
  * neither goes away under it; slots, fibers and the message are gone before the queue is. The descriptor is readable
  * if and only if there are completions, from the moment somebody asks for it.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -25,6 +27,7 @@
 #define FIBERS_MAX 1024u /* of one queue, at a time */
 #define FEW_BLOCKS 6u    /* without an allocation */
 #define REAP_BATCH 64u
+#define END_BATCH 64u
 
 struct slot {
 	struct list node;
@@ -51,12 +54,14 @@ struct libpool_queue {
 	unsigned used;          /* slots that aren't free */
 	unsigned reapers, fibers;
 	bool posted;            /* the message is on its way */
-	bool closing;
+	atomic_bool closing;    /* changes under the lock */
 	bool signals;           /* the descriptor is of interest to somebody */
 	struct rt_message message;
 	/* Engine thread. */
-	struct list ready;
-	unsigned ready_count;
+	struct list ready, done;
+	unsigned ready_count, done_count;
+	unsigned fibers_ended;  /* and still counted in `fibers` */
+	bool handing_back;      /* a fiber is about to */
 	struct slot slots[];
 };
 
@@ -77,19 +82,45 @@ static void signal_descriptor(struct libpool_queue *queue)
 	eventfd_write(queue->descriptor, 1);
 }
 
-/* Under the lock. */
-static void completed(struct libpool_queue *queue, struct slot *slot)
+static void end_calls(struct libpool_queue *queue)
 {
-	bool first = list_empty(&queue->completed);
+	struct libpool_volume *volumes[END_BATCH];
+	unsigned count = 0;
 
-	list_push_back(&queue->completed, &slot->node);
-	queue->running--;
+	list_for_each(node, &queue->done) {
+		volumes[count++] = container_of(node, struct slot, node)->volume;
+		if (count < END_BATCH)
+			continue;
+		api_end_several(queue->pool, volumes, count);
+		count = 0;
+	}
+	if (count)
+		api_end_several(queue->pool, volumes, count);
+}
+
+/* Engine thread: all that is done, and the fibers that have ended. Their calls end first: a slot is somebody else's as soon as it is reaped. */
+static void hand_back(struct libpool_queue *queue)
+{
+	unsigned count = queue->done_count;
+
+	if (count)
+		end_calls(queue);
+	pthread_mutex_lock(&queue->lock);
+	bool first = count && list_empty(&queue->completed);
+
+	list_splice_back(&queue->completed, &queue->done);
+	queue->running -= count;
+	queue->fibers -= queue->fibers_ended;
 	if (first && queue->signals)
 		signal_descriptor(queue);
-	if (queue->reapers)
+	if (count > 1 && queue->reapers > 1)
+		pthread_cond_broadcast(&queue->ended);
+	else if (count && queue->reapers)
 		pthread_cond_signal(&queue->ended);
+	queue->done_count = queue->fibers_ended = 0;
 	if (queue->closing)
 		pthread_cond_signal(&queue->quiet);
+	pthread_mutex_unlock(&queue->lock); /* the queue may be gone */
 }
 
 /* ---- the engine's side ---- */
@@ -131,35 +162,37 @@ static struct slot *take_ready(struct libpool_queue *queue)
 
 static void serve_one(struct libpool_queue *queue, struct slot *slot, int result)
 {
-	bool dropped;
-
-	pthread_mutex_lock(&queue->lock);
-	dropped = queue->closing;
-	pthread_mutex_unlock(&queue->lock);
-	slot->result = dropped ? -ECANCELED : result < 0 ? result : serve(queue, slot);
-	api_end(queue->pool, slot->volume);
-	pthread_mutex_lock(&queue->lock);
-	completed(queue, slot);
-	pthread_mutex_unlock(&queue->lock);
+	slot->result = queue->closing ? -ECANCELED : result < 0 ? result : serve(queue, slot);
+	list_push_back(&queue->done, &slot->node);
+	queue->done_count++;
 }
 
-static void fiber_ended(struct libpool_queue *queue)
-{
-	pthread_mutex_lock(&queue->lock);
-	queue->fibers--;
-	if (queue->closing)
-		pthread_cond_signal(&queue->quiet);
-	pthread_mutex_unlock(&queue->lock);
-}
-
+/* Nothing that is done waits for a request that isn't: who hands back lets others run once, and takes nothing before it has. */
 static void serving_fiber(void *argument)
 {
 	struct libpool_queue *queue = argument;
-	struct slot *slot;
+	struct rt *rt = queue->pool->thread->rt;
+	struct slot *slot = take_ready(queue);
 
-	while ((slot = take_ready(queue)))
+	while (slot) {
 		serve_one(queue, slot, 0);
-	fiber_ended(queue);
+		if (queue->handing_back) {
+			slot = take_ready(queue);
+			continue;
+		}
+		queue->handing_back = true;
+		if (rt_others_run(rt))
+			rt_yield(rt);
+		queue->handing_back = false;
+		slot = take_ready(queue);
+		queue->fibers_ended += !slot;
+		hand_back(queue);
+		if (!slot)
+			return;
+	}
+	queue->fibers_ended++;
+	if (!queue->handing_back)
+		hand_back(queue);
 }
 
 static void arrive(struct rt_message *message)
@@ -187,8 +220,10 @@ static void arrive(struct rt_message *message)
 	queue->fibers -= wanted;
 	wanted = queue->fibers;
 	pthread_mutex_unlock(&queue->lock);
-	while (!wanted && (slot = take_ready(queue)))
+	while (!wanted && (slot = take_ready(queue))) {
 		serve_one(queue, slot, -ENOMEM);
+		hand_back(queue);
+	}
 }
 
 /* ---- submitting ---- */
@@ -470,6 +505,7 @@ static struct libpool_queue *queue_new(struct libpool_pool *pool, const struct l
 	list_init(&queue->submitted);
 	list_init(&queue->completed);
 	list_init(&queue->ready);
+	list_init(&queue->done);
 	for (unsigned i = 0; i < depth; i++)
 		list_push_back(&queue->free, &queue->slots[i].node);
 	pthread_mutex_init(&queue->lock, NULL);
