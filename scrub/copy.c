@@ -18,8 +18,11 @@
 /* Of one column: what the pieces of a group made, to be written at once. */
 struct row_output {
 	struct buffer *buffer;
-	/* Rows from `first`: made in this group, and those that another one makes or has made. */
-	uint64_t made[(OUTPUT_ROWS_MAX + 63) / 64], others[(OUTPUT_ROWS_MAX + 63) / 64];
+	/*
+	 * Rows from `first`: made in this group, and all that are live. Of those, what isn't made here another group makes or has made,
+	 * also where it lies between the rows of a piece.
+	 */
+	uint64_t made[(OUTPUT_ROWS_MAX + 63) / 64], live[(OUTPUT_ROWS_MAX + 63) / 64];
 	unsigned first;                             /* row; 0: begins with the AU's header */
 };
 
@@ -218,9 +221,9 @@ static int begin_group(struct row_copy *copy, size_t from)
 		output->buffer = buffer_new((size_t)(end - output->first) * CELL_SIZE);
 		if (!output->buffer)
 			return -ENOMEM;
-		for (unsigned row = first; row < end; row++)
-			if (bitmap_get(copy->plan->rows, row) && !bitmap_get(wanted, row))
-				bitmap_set(output->others, row - output->first);
+		for (unsigned row = output->first; row < end; row++)
+			if (bitmap_get(copy->plan->rows, row))
+				bitmap_set(output->live, row - output->first);
 		if (!headers)
 			continue;
 		store_fill_au_header(copy->mover->store, copy->segment, copy->moves[i].column, copy->moves[i].to, copy->txg, output->buffer->data);
@@ -250,7 +253,7 @@ static int end_group(struct row_copy *copy)
 
 		if (output->buffer)
 			status = store_write_rows(copy->mover->store, copy->segment->id, copy->moves[i].to, output->first,
-						  output->buffer->size / CELL_SIZE, output->made, output->others, output->buffer);
+						  output->buffer->size / CELL_SIZE, output->made, output->live, output->buffer);
 	}
 	release_group(copy);
 	return status;

@@ -30,8 +30,8 @@ void span_release(struct row_span *span);
 void window_set_span(struct row_window *window, const struct row_span *span);
 
 /*
- * Writes the rows of `wanted` (from `row`, with which `buffer` begins) to another place, and zeroes what little lies between them, but for rows
- * of `others`. Waits; nothing is flushed. 0, or the first error, which counts against the disk.
+ * Writes the rows of `wanted` (from `row`, with which `buffer` begins) to another place, and zeroes what little lies between them, but for those
+ * of `others`, where those that are wanted don't count. Waits; nothing is flushed. 0, or the first error, which counts against the disk.
  */
 int store_write_rows(struct store *store, uint32_t segment, struct segment_column to, unsigned row, unsigned rows, const uint64_t *wanted,
 		     const uint64_t *others, struct buffer *buffer);

@@ -7,7 +7,8 @@
 
 static void run_world(struct world_options options, void (*body)(struct world *world))
 {
-	options.disk_size = DISK_BYTES;
+	if (!options.disk_size)
+		options.disk_size = DISK_BYTES;
 	struct world *world = world_new(&options);
 	world_run(world, body);
 	world_free(world);
@@ -508,6 +509,43 @@ static void rows_body(struct world *world)
 	bench_release(&bench);
 }
 
+/* Segments of many groups, in whose rows batches of different groups take turns. */
+static void turns_body(struct world *world)
+{
+	struct bench bench;
+	unsigned spare = world->options.disks - 1;
+
+	bench_init(&bench, world);
+	alloc_disk_set_usable(world->alloc, spare, false);
+	for (unsigned i = 0; i < 16; i++) {
+		world_begin(world);
+		for (size_t b = 0, before = world->blocks.count; b < before; b++)
+			if (sim_random_below(&world->random, 100) < 25)
+				world_kill(world, world_block(world, b));
+		for (unsigned b = 0; b < 500; b++)
+			world_place(world, CLASS_HOT, (unsigned)sim_random_between(&world->random, 1, 4));
+		world_commit(world);
+	}
+	world_lose_disk(world, 0);
+	alloc_disk_set_usable(world->alloc, spare, true);
+	bench_fill(&bench, 2, 0);
+	assert_true(bench_columns_on(world, 0) > 0);
+	assert_int_equal(rebuild(&bench, 0, spare), 0);
+	assert_int_equal(bench_columns_on(world, 0), 0);
+	bench_check_all(&bench);
+	/* What was made is all that is left of it. */
+	world_lose_disk(world, 1);
+	world_verify(world);
+	bench_release(&bench);
+}
+
+static void test_turns(void **state)
+{
+	(void)state;
+	run_world((struct world_options){.k = 2, .m = 1, .disks = 4, .seed = 72, .au_shift = 22, .eager_reuse = true, .plain = true,
+					 .disk_size = DATA_START + LABEL_AREA_SIZE + (UINT64_C(48) << 22)}, turns_body);
+}
+
 static void test_requests(void **state)
 {
 	(void)state;
@@ -524,6 +562,7 @@ int main(void)
 		cmocka_unit_test(test_beside_writers), cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_absent_columns), cmocka_unit_test(test_lost_cells),
 		cmocka_unit_test(test_failing_target), cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_turns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
