@@ -10,7 +10,7 @@
 
 #include "libpool/base/bitmap.h"
 #include "libpool/format/dva.h"
-#include "libpool/store/span.h"
+
 #include "scrub/internal.h"
 
 #define OUTPUT_ROWS_MAX (WINDOW_ROWS_MAX + SPAN_GAP_ROWS)
@@ -146,27 +146,6 @@ static int write_rows(struct row_copy *copy, struct row_window *window)
 	return status;
 }
 
-/* Pieces that follow one another and lie within the rows of a span. Returns where they end. */
-static size_t find_group(const struct segment_plan *plan, size_t from, unsigned *ret_first, unsigned *ret_end)
-{
-	unsigned first = ROWS_MAX, end = 0;
-	size_t i = from;
-
-	for (; i < plan->pieces.count; i++) {
-		const struct row_piece *piece = array_at(&plan->pieces, struct row_piece, i);
-		unsigned low = piece->row < first ? piece->row : first;
-		unsigned high = (unsigned)piece->row + piece->rows > end ? (unsigned)piece->row + piece->rows : end;
-
-		if (high - low > WINDOW_ROWS_MAX)
-			break;
-		first = low;
-		end = high;
-	}
-	*ret_first = first;
-	*ret_end = end;
-	return i;
-}
-
 /* Those that can be copied; if one can't, also k others that it is made from. */
 static uint32_t source_columns(const struct row_copy *copy)
 {
@@ -195,18 +174,11 @@ static int write_headers(struct row_copy *copy)
 /* The pieces from `from` on that are read together. The first of a segment take the headers along. */
 static int begin_group(struct row_copy *copy, size_t from)
 {
-	uint64_t wanted[ROW_WORDS] = { 0 };
+	uint64_t wanted[ROW_WORDS];
 	unsigned first, end;
 
-	copy->group_end = find_group(copy->plan, from, &first, &end);
+	copy->group_end = plan_group(copy->plan, from, wanted, &first, &end);
 	copy->several = copy->group_end - from > 1;
-	for (size_t i = from; i < copy->group_end; i++) {
-		const struct row_piece *piece = array_at(&copy->plan->pieces, struct row_piece, i);
-
-		for (unsigned row = piece->row; row < (unsigned)piece->row + piece->rows; row++)
-			if (bitmap_get(copy->plan->rows, row))
-				bitmap_set(wanted, row);
-	}
 	bool headers = copy->several && copy->txg && first <= SPAN_GAP_ROWS;
 
 	if (copy->txg && !headers) {
@@ -231,7 +203,7 @@ static int begin_group(struct row_copy *copy, size_t from)
 	}
 	if (headers)
 		copy->txg = 0;
-	span_read(copy->span, copy->mover->store, copy->segment, wanted, first, end - first, source_columns(copy));
+	span_read(copy->span, copy->mover->store, copy->segment, wanted, SPAN_GAP_ROWS, first, end - first, source_columns(copy));
 	return 0;
 }
 

@@ -2,7 +2,7 @@
 #ifndef SCRUB_INTERNAL_H
 #define SCRUB_INTERNAL_H
 
-#include "libpool/store/window.h"
+#include "libpool/store/span.h"
 #include "scrub/scrub.h"
 
 #define ROWS_MAX (1u << (AU_SHIFT_MAX - CELL_SHIFT))
@@ -66,6 +66,11 @@ unsigned live_rows_of(const struct alloc *alloc, const struct segment *segment, 
 int plan_make(const struct alloc *alloc, const struct segment *segment, uint64_t committed, const uint64_t *filter,
 	      struct segment_plan *plan);
 void plan_release(struct segment_plan *plan);
+/*
+ * Pieces from `from` on that lie within the rows of a span: where they end in the plan, their rows (ret_wanted: ROW_WORDS words), the first one
+ * and what follows the last.
+ */
+size_t plan_group(const struct segment_plan *plan, size_t from, uint64_t *ret_wanted, unsigned *ret_first, unsigned *ret_end);
 /* The segment is still what the plan was made for. */
 bool plan_holds(const struct segment_plan *plan, const struct segment *segment);
 /* The first row of a piece that is still of its batch; 0: none is. */
@@ -73,6 +78,30 @@ unsigned plan_first_row(const struct segment_plan *plan, const struct row_piece 
 /* Opens a window on a piece; rows that aren't live any more, or of another batch, are skipped. Returns how many are left. */
 unsigned plan_window(const struct segment_plan *plan, const struct row_piece *piece, struct store *store,
 		     const struct segment *segment, struct summary_entry *summary, struct row_window *window);
+
+/* ---- look.c: a segment that a scrub looks at ---- */
+
+/* Rows that several windows share. */
+struct shared_span {
+	struct row_span span;
+	unsigned references;
+};
+
+/* A segment that is being looked at, or about to be: pinned. */
+struct segment_look {
+	struct segment *segment; /* NULL: none */
+	struct segment_plan *plan;
+	struct shared_span *span; /* of the pieces up to `span_end`; NULL: windows read for themselves */
+	size_t span_end;
+	bool reading;
+};
+
+/* Plans it and pins it, if there is something to look at in the rows of the filter. 0 or -ENOMEM, and no segment then. */
+int look_begin(struct alloc *alloc, struct segment *segment, uint64_t committed, const uint64_t *filter, struct segment_look *ret_look);
+void look_end(struct alloc *alloc, struct segment_look *look);
+/* Reads the pieces from `from` on that lie close together, and the headers with the first of them. Nothing where that is one piece. Waits. */
+void look_read(struct store *store, struct segment_look *look, size_t from);
+void shared_span_put(struct shared_span *span);
 
 /* ---- cells.c: what windows say about cells ---- */
 

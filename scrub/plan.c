@@ -192,6 +192,30 @@ void plan_release(struct segment_plan *plan)
 	array_release(&plan->pieces);
 }
 
+size_t plan_group(const struct segment_plan *plan, size_t from, uint64_t *ret_wanted, unsigned *ret_first, unsigned *ret_end)
+{
+	unsigned first = ROWS_MAX, end = 0;
+	size_t i = from;
+
+	memset(ret_wanted, 0, sizeof(plan->rows));
+	for (; i < plan->pieces.count; i++) {
+		const struct row_piece *piece = array_at(&plan->pieces, struct row_piece, i);
+		unsigned low = piece->row < first ? piece->row : first;
+		unsigned high = (unsigned)piece->row + piece->rows > end ? (unsigned)piece->row + piece->rows : end;
+
+		if (high - low > WINDOW_ROWS_MAX)
+			break;
+		first = low;
+		end = high;
+		for (unsigned row = piece->row; row < (unsigned)piece->row + piece->rows; row++)
+			if (bitmap_get(plan->rows, row))
+				bitmap_set(ret_wanted, row);
+	}
+	*ret_first = first;
+	*ret_end = end;
+	return i;
+}
+
 bool plan_holds(const struct segment_plan *plan, const struct segment *segment)
 {
 	return segment_has_content(segment) && segment->record.alloc_txg == plan->alloc_txg;

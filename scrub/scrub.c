@@ -5,17 +5,22 @@
  *
  * Windows are handled by fibers of their own, some at a time, so that the disks stay busy while CRCs are checked on
  * workers. Each holds a pin of its segment until its last write has ended; before the job sleeps, all have ended.
+ *
+ * Where batches are short, several windows' rows, and the headers, are read with one request for each column (store/span.h), and those of the
+ * next segment while this one is looked at.
  */
 #include "scrub/scrub.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
+#include "libpool/store/span.h"
 #include "libpool/txg/core.h"
 #include "scrub/internal.h"
 
 #define WINDOWS_MAX 3u
 #define YIELD_SEGMENTS 256u
+#define AHEAD_SEGMENTS 64u /* that are looked through for one with something in it */
 
 struct scrub {
 	struct job *job;
@@ -28,12 +33,14 @@ struct scrub {
 	int error;        /* -ENOMEM of a fiber */
 	struct array lost_batches; /* struct batch_index: their summaries can't be read */
 	uint64_t *missing; /* a verification: cells of each disk that were not there */
+	struct segment_look next;
 };
 
 struct window_task {
 	struct scrub *scrub;
 	struct segment *segment;
 	struct summary_entry *summary;
+	struct shared_span *span;
 	struct row_window window;
 	unsigned rows;
 };
@@ -55,6 +62,13 @@ static void drain(struct scrub *scrub)
 {
 	while (scrub->tasks)
 		rt_queue_wait(scrub->host->rt, &scrub->ended);
+}
+
+/* No fiber is left, and no pin but the caller's. */
+static void settle(struct scrub *scrub)
+{
+	drain(scrub);
+	look_end(scrub->alloc, &scrub->next);
 }
 
 static void account_rows(struct scrub *scrub, const struct row_window *window, unsigned rows)
@@ -90,6 +104,7 @@ static void window_fiber(void *argument)
 		note_missing(scrub, task->segment, &task->window);
 	account_rows(scrub, &task->window, task->rows);
 	window_release(&task->window);
+	shared_span_put(task->span);
 	summary_put(scrub->store, task->summary);
 	struct segment *segment = task->segment;
 	free(task);
@@ -120,11 +135,15 @@ static void header_fiber(void *argument)
 	task_ended(scrub, segment);
 }
 
-static void check_headers(struct scrub *scrub, struct segment *segment)
+static void check_headers(struct scrub *scrub, struct segment *segment, const struct shared_span *span)
 {
 	uint32_t mask = columns_in_service(scrub->store, segment);
 
 	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
+		const uint8_t *cell = span && mask >> c & 1 ? span_cell(&span->span, c, 0) : NULL;
+
+		if (cell && store_judge_au_header(scrub->store, segment, c, cell) == 0)
+			continue;
 		struct header_task *task = mask >> c & 1 ? malloc(sizeof(*task)) : NULL;
 		if (!task)
 			continue;
@@ -136,23 +155,27 @@ static void check_headers(struct scrub *scrub, struct segment *segment)
 	}
 }
 
-/* With the segment pinned once by the caller, which it still is afterwards, unless what it was planned for is gone: -EAGAIN. */
-static int breathe(struct scrub *scrub, const struct segment_plan *plan, struct segment *segment)
+/* What was read before it isn't used after a rest. -EAGAIN: what was planned for is gone. */
+static int breathe(struct scrub *scrub, struct segment_look *look)
 {
 	if (!job_must_rest(scrub->job, scrub->host))
 		return scrub->error;
-	drain(scrub);
-	alloc_unpin(scrub->alloc, segment);
+	settle(scrub);
+	shared_span_put(look->span);
+	look->span = NULL;
+	alloc_unpin(scrub->alloc, look->segment);
 	int status = job_rest(scrub->job, scrub->host);
-	alloc_pin(segment);
-	if (status == 0 && !plan_holds(plan, segment))
+	alloc_pin(look->segment);
+	if (status == 0 && !plan_holds(look->plan, look->segment))
 		status = -EAGAIN;
 	return status;
 }
 
-static int start_window(struct scrub *scrub, const struct segment_plan *plan, struct segment *segment,
-			const struct row_piece *piece, struct summary_entry *summary)
+static int start_window(struct scrub *scrub, const struct segment_look *look, const struct row_piece *piece, struct summary_entry *summary)
 {
+	const struct segment_plan *plan = look->plan;
+	struct segment *segment = look->segment;
+
 	while (scrub->windows >= WINDOWS_MAX)
 		rt_queue_wait(scrub->host->rt, &scrub->ended);
 	struct window_task *task = malloc(sizeof(*task));
@@ -164,6 +187,11 @@ static int start_window(struct scrub *scrub, const struct segment_plan *plan, st
 	if (task->rows == 0) {
 		free(task);
 		return 0;
+	}
+	task->span = look->span;
+	if (task->span) {
+		task->span->references++;
+		window_set_span(&task->window, &task->span->span);
 	}
 	/* A reference of its own. */
 	task->summary = summary_cached(scrub->store, array_at(&plan->batches, struct batch_index, piece->batch));
@@ -184,9 +212,11 @@ static int lose_summary(struct scrub *scrub, uint32_t segment, const struct batc
 }
 
 /* The piece that has the summary: read, understood, judged by it. *ret_summary is NULL when it is lost. */
-static int scrub_summary_piece(struct scrub *scrub, const struct segment_plan *plan, struct segment *segment,
-			       const struct row_piece *piece, struct summary_entry **ret_summary)
+static int scrub_summary_piece(struct scrub *scrub, const struct segment_look *look, const struct row_piece *piece,
+			       struct summary_entry **ret_summary)
 {
+	const struct segment_plan *plan = look->plan;
+	struct segment *segment = look->segment;
 	const struct batch_index *batch = array_at(&plan->batches, struct batch_index, piece->batch);
 	struct row_window *window = malloc(sizeof(*window));
 	struct summary_entry *summary = summary_cached(scrub->store, batch);
@@ -196,6 +226,8 @@ static int scrub_summary_piece(struct scrub *scrub, const struct segment_plan *p
 		return -ENOMEM;
 	}
 	unsigned rows = plan_window(plan, piece, scrub->store, segment, summary, window);
+	if (look->span)
+		window_set_span(window, &look->span->span);
 	int status = rows ? window_read(window, columns_in_service(scrub->store, segment)) : 0;
 	scrub->job->unchecked += rows ? cells_unchecked(scrub->store, segment, window) : 0;
 	if (status == 0 && rows && !summary) {
@@ -222,16 +254,20 @@ static int scrub_summary_piece(struct scrub *scrub, const struct segment_plan *p
 	return status;
 }
 
-static int scrub_batches(struct scrub *scrub, const struct segment_plan *plan, struct segment *segment)
+static int scrub_batches(struct scrub *scrub, struct segment_look *look)
 {
+	const struct segment_plan *plan = look->plan;
+	struct segment *segment = look->segment;
 	struct summary_entry *summary = NULL;
 	int status = 0, batch = -1;
 
 	for (size_t i = 0; i < plan->pieces.count && status == 0; i++) {
 		const struct row_piece *piece = array_at(&plan->pieces, struct row_piece, i);
-		status = breathe(scrub, plan, segment);
+		status = breathe(scrub, look);
 		if (status < 0)
 			break;
+		if (i >= look->span_end)
+			look_read(scrub->store, look, i);
 		unsigned row = plan_first_row(plan, piece, segment);
 		if (row == 0)
 			continue; /* while the segment wasn't pinned its rows died, and may be another batch's */
@@ -240,7 +276,7 @@ static int scrub_batches(struct scrub *scrub, const struct segment_plan *plan, s
 			summary_put(scrub->store, summary);
 			summary = NULL;
 			if (piece->summary) {
-				status = scrub_summary_piece(scrub, plan, segment, piece, &summary);
+				status = scrub_summary_piece(scrub, look, piece, &summary);
 				continue;
 			}
 			status = summary_get(scrub->store, segment, row, &summary);
@@ -249,7 +285,7 @@ static int scrub_batches(struct scrub *scrub, const struct segment_plan *plan, s
 						      array_at(&plan->batches, struct batch_index, piece->batch));
 		}
 		if (status == 0 && summary)
-			status = start_window(scrub, plan, segment, piece, summary);
+			status = start_window(scrub, look, piece, summary);
 	}
 	summary_put(scrub->store, summary);
 	return status;
@@ -261,7 +297,7 @@ static int scrub_log(struct scrub *scrub, struct segment *segment)
 	struct core_log_repair repair = { 0 };
 
 	alloc_pin(segment);
-	check_headers(scrub, segment);
+	check_headers(scrub, segment, NULL);
 	int status = scrub->host->repair_log ? scrub->host->repair_log(scrub->host->argument, segment->id, &repair) : 0;
 	alloc_unpin(scrub->alloc, segment);
 	scrub->job->errors_found += repair.found;
@@ -279,31 +315,77 @@ static unsigned wanted_rows(const struct scrub *scrub, const struct segment *seg
 					 live_rows(scrub->alloc, segment, ret_rows);
 }
 
-static int scrub_segment(struct scrub *scrub, uint32_t id)
+static int begin_look(struct scrub *scrub, uint32_t id, struct segment_look *ret_look)
 {
 	struct segment *segment = alloc_segment(scrub->alloc, id);
 	uint64_t rows[ROW_WORDS];
-	struct segment_plan *plan;
+
+	ret_look->segment = NULL;
+	if (!segment_has_content(segment) || wanted_rows(scrub, segment, rows) == 0)
+		return 0;
+	return look_begin(scrub->alloc, segment, scrub->host->committed(scrub->host->argument), rows, ret_look);
+}
+
+static void ahead_fiber(void *argument)
+{
+	struct scrub *scrub = argument;
+	struct segment *segment = scrub->next.segment;
+
+	look_read(scrub->store, &scrub->next, 0);
+	scrub->next.reading = false;
+	task_ended(scrub, segment);
+}
+
+/* The segment that comes after this one is read meanwhile, unless the job is about to rest. */
+static void look_ahead(struct scrub *scrub, uint32_t id)
+{
+	uint32_t end = alloc_segment_count(scrub->alloc);
+
+	for (uint32_t i = id + 1; i < end && i <= id + AHEAD_SEGMENTS && !scrub->next.segment; i++) {
+		const struct segment *segment = alloc_segment(scrub->alloc, i);
+
+		if (segment && segment->record.class != CLASS_LOG && begin_look(scrub, i, &scrub->next) < 0)
+			return; /* its turn will tell */
+	}
+	if (!scrub->next.segment || scrub->next.plan->pieces.count == 0)
+		return;
+	scrub->next.reading = true;
+	alloc_pin(scrub->next.segment);
+	scrub->tasks++;
+	if (rt_spawn(scrub->host->rt, "scrub ahead", ahead_fiber, scrub) < 0)
+		ahead_fiber(scrub);
+}
+
+static int scrub_segment(struct scrub *scrub, uint32_t id)
+{
+	struct segment *segment = alloc_segment(scrub->alloc, id);
+	struct segment_look look = { .segment = NULL };
+	int status = 0;
 
 	/* What was in the log has been made again by the import, or it was refused. */
 	if (scrub->job->kind == JOB_SCRUB && segment && segment->record.class == CLASS_LOG && !alloc_segment_is_free(segment) &&
 	    !segment->released)
 		return scrub_log(scrub, segment);
-	if (!segment_has_content(segment) || wanted_rows(scrub, segment, rows) == 0)
-		return 0;
-	scrub->job->unsaved++;
-	plan = malloc(sizeof(*plan));
-	if (!plan)
-		return -ENOMEM;
-	alloc_pin(segment);
-	int status = plan_make(scrub->alloc, segment, scrub->host->committed(scrub->host->argument), rows, plan);
-	if (status == 0 && plan->pieces.count) {
-		check_headers(scrub, segment);
-		status = scrub_batches(scrub, plan, segment);
+	if (scrub->next.segment && scrub->next.segment == segment) {
+		while (scrub->next.reading)
+			rt_queue_wait(scrub->host->rt, &scrub->ended);
+		look = scrub->next;
+		scrub->next = (struct segment_look){ .segment = NULL };
+	} else {
+		status = begin_look(scrub, id, &look);
 	}
-	plan_release(plan);
-	free(plan);
-	alloc_unpin(scrub->alloc, segment);
+	if (status < 0 || !look.segment)
+		return status;
+	scrub->job->unsaved++;
+	if (look.plan->pieces.count) {
+		if (look.span_end == 0)
+			look_read(scrub->store, &look, 0);
+		if (!scrub->next.segment && !job_must_rest(scrub->job, scrub->host))
+			look_ahead(scrub, id);
+		check_headers(scrub, segment, look.span);
+		status = scrub_batches(scrub, &look);
+	}
+	look_end(scrub->alloc, &look);
 	return status == -EAGAIN ? 0 : status;
 }
 
@@ -356,7 +438,7 @@ static int run(struct job *job, const struct job_host *host, uint64_t *missing)
 		status = check_areas(job, host);
 	while (status == 0 && job->cursor < alloc_segment_count(scrub.alloc)) {
 		if (job_must_rest(job, host)) {
-			drain(&scrub);
+			settle(&scrub);
 			status = job_rest(job, host);
 		}
 		if (status == 0)
@@ -373,7 +455,7 @@ static int run(struct job *job, const struct job_host *host, uint64_t *missing)
 			job->unsaved = 0;
 		}
 	}
-	drain(&scrub);
+	settle(&scrub);
 	if (status == 0)
 		status = scrub.error;
 	if (status == 0)
@@ -382,7 +464,7 @@ static int run(struct job *job, const struct job_host *host, uint64_t *missing)
 		status = scrub_owners(job, host, &scrub.lost_batches, &remade);
 	for (size_t i = 0; i < remade.count && status == 0; i++)
 		status = scrub_segment(&scrub, *array_at(&remade, uint32_t, i));
-	drain(&scrub);
+	settle(&scrub);
 	if (status == 0)
 		status = scrub.error;
 	array_release(&remade);

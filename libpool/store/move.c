@@ -71,12 +71,25 @@ int store_write_au_header(struct store *store, const struct segment *segment, un
 	return status;
 }
 
+int store_judge_au_header(const struct store *store, const struct segment *segment, unsigned column, const uint8_t *cell)
+{
+	struct segment_column at = segment->record.columns[column];
+	struct au_header header;
+	int status = au_header_decode(cell, &header);
+
+	if (status == 0 && (memcmp(&header.pool, &store->geometry.pool, sizeof(header.pool)) != 0 ||
+			    memcmp(&header.disk, &store->disks[at.disk].guid, sizeof(header.disk)) != 0 ||
+			    header.segment != segment->id || header.column != column ||
+			    header.alloc_txg != segment->record.alloc_txg))
+		status = -POOL_EFORMAT;
+	return status;
+}
+
 int store_check_au_header(struct store *store, const struct segment *segment, unsigned column)
 {
 	struct segment_column at = segment->record.columns[column];
 	struct buffer *buffer = buffer_new(CELL_SIZE);
 	struct rt_group group;
-	struct au_header header;
 	int status = 0;
 
 	if (!buffer)
@@ -86,12 +99,7 @@ int store_check_au_header(struct store *store, const struct segment *segment, un
 	if (group.pending)
 		(void)rt_group_wait(store->rt, &group);
 	if (status == 0)
-		status = au_header_decode(buffer->data, &header);
-	if (status == 0 && (memcmp(&header.pool, &store->geometry.pool, sizeof(header.pool)) != 0 ||
-			    memcmp(&header.disk, &store->disks[at.disk].guid, sizeof(header.disk)) != 0 ||
-			    header.segment != segment->id || header.column != column ||
-			    header.alloc_txg != segment->record.alloc_txg))
-		status = -POOL_EFORMAT;
+		status = store_judge_au_header(store, segment, column, buffer->data);
 	buffer_unref(buffer);
 	return status;
 }

@@ -85,6 +85,8 @@ int store_write_au_header(struct store *store, const struct segment *segment, un
 			  uint64_t txg);
 /* Whether the AU's header says what the segment table says. 0, -POOL_EFORMAT, or the error of the read. */
 int store_check_au_header(struct store *store, const struct segment *segment, unsigned column);
+/* The same of one that was read. */
+int store_judge_au_header(const struct store *store, const struct segment *segment, unsigned column, const uint8_t *cell);
 
 /* The summary for a row, pinned: 0, -ENOENT (no batch known), -POOL_EDAMAGED, -ENOMEM. Waits. */
 int summary_get(struct store *store, const struct segment *segment, unsigned row, struct summary_entry **ret_entry);

@@ -21,16 +21,34 @@ static void each_geometry(void (*body)(struct world *world), bool unchecked)
 
 /* ---- exactly once ---- */
 
-static uint64_t expected_cells(struct world *world)
+/* Dead rows that may be read with live ones: three at a time. */
+static unsigned gap_rows(struct world *world, const struct segment *segment)
+{
+	unsigned gaps = 0;
+
+	for (unsigned row = 1, last = 0; row < world->geometry.rows; row++) {
+		if (!bench_row_is_live(world, segment, row))
+			continue;
+		gaps += row - last <= 4 ? row - last - 1 : 0;
+		last = row;
+	}
+	return gaps;
+}
+
+static uint64_t expected_cells(struct world *world, uint64_t *ret_most)
 {
 	uint64_t cells = 0;
 
+	*ret_most = 0;
 	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++) {
 		const struct segment *segment = bench_segment(world, id);
 		unsigned rows = segment ? bench_live_rows(world, segment) : 0;
 		if (rows) /* and the header of each AU */
 			cells += (uint64_t)(rows + 1) * (segment->record.k + segment->record.m);
+		if (rows)
+			*ret_most += (uint64_t)gap_rows(world, segment) * (segment->record.k + segment->record.m);
 	}
+	*ret_most += cells;
 	return cells;
 }
 
@@ -41,10 +59,10 @@ static void once_body(struct world *world)
 	bench_init(&bench, world);
 	bench_fill(&bench, 12, 60);
 	for (unsigned pass = 0; pass < 2; pass++) {
-		uint64_t before = bench_bytes_read(world), writes = world->disks->operations;
+		uint64_t before = bench_bytes_read(world), writes = world->disks->operations, most, least = expected_cells(world, &most);
 		bench_job(&bench, JOB_SCRUB);
 		assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
-		assert_int_equal(bench_bytes_read(world) - before, expected_cells(world) * CELL_SIZE);
+		assert_in_range((bench_bytes_read(world) - before) / CELL_SIZE, least, most);
 		assert_int_equal(world->disks->operations, writes);
 		assert_int_equal(bench.job.errors_found, 0);
 		assert_int_equal(bench.job.state, JOB_FINISHED);
@@ -69,18 +87,19 @@ static void degraded_body(struct world *world)
 	bench_fill(&bench, 6, 60);
 	world_lose_disk(world, 1);
 	bench_fill(&bench, 3, 60);
-	uint64_t expected = 0;
+	uint64_t expected = 0, gaps = 0;
 	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++) {
 		const struct segment *segment = bench_segment(world, id);
 		unsigned rows = segment ? bench_live_rows(world, segment) : 0, columns = 0;
 		for (unsigned c = 0; segment && c < (unsigned)segment->record.k + segment->record.m; c++)
 			columns += segment->record.columns[c].disk != 1 && segment->record.columns[c].disk != DISK_ABSENT;
 		expected += rows ? (uint64_t)(rows + 1) * columns : 0;
+		gaps += rows ? (uint64_t)gap_rows(world, segment) * columns : 0;
 	}
 	uint64_t before = bench_bytes_read(world);
 	bench_job(&bench, JOB_SCRUB);
 	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
-	assert_int_equal(bench_bytes_read(world) - before, expected * CELL_SIZE);
+	assert_in_range((bench_bytes_read(world) - before) / CELL_SIZE, expected, expected + gaps);
 	assert_int_equal(bench.job.errors_found, 0); /* absent cells are no errors */
 	bench_release(&bench);
 }
