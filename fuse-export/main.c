@@ -142,6 +142,8 @@ static int take_arguments(struct program *program, int argc, char **argv)
 		return take_source(program, argv[optind], NULL);
 	if (code == 0 && optind < argc)
 		return usage("no mount point for ", argv[optind]);
+	if (code == 0 && program->options.remount)
+		return usage("remount is for what is mounted already: ", "poolctl mount -o remount");
 	return code == 0 && program->count == 0 ? usage("name what to mount, and where", "") : code;
 }
 
@@ -185,7 +187,7 @@ static int mount_all(struct program *program)
 		char path[PATH_MAX];
 
 		if (!realpath(point, path)) {
-			say("%s: %s", point, strerror(errno));
+			say("%s: %s", point[0] ? point : "no folder is named", strerror(errno));
 			return 1;
 		}
 		if (mounts_add(&program->mounts, program->sources[i].dataset, path, &program->options, &error) < 0)

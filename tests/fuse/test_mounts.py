@@ -304,6 +304,14 @@ class Mounts(unittest.TestCase):
         self.poolctl("unmount", self.path("a"))
         self.ended()
 
+    def test_server_refuses(self):
+        for arguments, says in ((("-o", "remount,ro", "t/other", self.path("a")), "poolctl mount -o remount"), (("t/other", ""), "no folder is named")):
+            run = self.run_it(self.path("bin/libpool-fuse"), "-n", *arguments)
+            self.assertNotEqual(run.returncode, 0, arguments)
+            self.assertIn(says, run.stderr)
+            self.assertEqual(run.stderr.count("\n"), 1)
+        self.assertEqual(self.mounted(), {})
+
     def test_pool_imported_read_only(self):
         run = self.run_it(self.path("bin/libpool-fuse"), "-n", "-o", "ro", "t/other", self.path("a"))
         self.assertEqual((run.returncode, run.stderr), (0, ""))
