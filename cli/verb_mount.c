@@ -208,8 +208,8 @@ int mount_work(struct call *call)
 		return error_set(&call->error, -errno, "mount: %.200s: %s", call->operands[0][0] ? call->operands[0] : "no folder is named",
 				 errno == ENOTCONN ? "a mount that nobody serves any more: 'poolctl unmount' takes it away" : strerror(errno));
 	code = join_and_ask(call, directory);
-	/* The one that answered ends: its last mount has just gone. */
-	while ((code == -ESHUTDOWN || code == -ECONNRESET || code == -EPIPE) && tries++ < TRIES_MAX) {
+	/* The one that answered ends: its last mount has just gone, and by now maybe its pool. */
+	while ((code == -ESHUTDOWN || code == -ECONNRESET || code == -EPIPE || (code == -ENODEV && !call->error.text[0])) && tries++ < TRIES_MAX) {
 		wait_for_export(call);
 		session_close(&call->session, NULL);
 		memset(&call->error, 0, sizeof(call->error));
