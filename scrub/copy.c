@@ -10,7 +10,6 @@
 
 #include "libpool/base/bitmap.h"
 #include "libpool/format/dva.h"
-
 #include "scrub/internal.h"
 
 #define OUTPUT_ROWS_MAX (WINDOW_ROWS_MAX + SPAN_GAP_ROWS)
@@ -177,7 +176,7 @@ static int begin_group(struct row_copy *copy, size_t from)
 	uint64_t wanted[ROW_WORDS];
 	unsigned first, end;
 
-	copy->group_end = plan_group(copy->plan, from, wanted, &first, &end);
+	copy->group_end = plan_group(copy->plan, copy->segment, from, wanted, &first, &end);
 	copy->several = copy->group_end - from > 1;
 	bool headers = copy->several && copy->txg && first <= SPAN_GAP_ROWS;
 
@@ -203,7 +202,7 @@ static int begin_group(struct row_copy *copy, size_t from)
 	}
 	if (headers)
 		copy->txg = 0;
-	span_read(copy->span, copy->mover->store, copy->segment, wanted, SPAN_GAP_ROWS, first, end - first, source_columns(copy));
+	span_read(copy->span, copy->mover->store, copy->segment, wanted, first, end - first, source_columns(copy));
 	return 0;
 }
 

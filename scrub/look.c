@@ -8,8 +8,6 @@
 #include "libpool/base/bitmap.h"
 #include "scrub/internal.h"
 
-#define GAP_ROWS 3u
-
 void shared_span_put(struct shared_span *span)
 {
 	if (!span || --span->references)
@@ -51,7 +49,7 @@ void look_read(struct store *store, struct segment_look *look, size_t from)
 
 	shared_span_put(look->span);
 	look->span = NULL;
-	look->span_end = plan_group(look->plan, from, wanted, &first, &end);
+	look->span_end = plan_group(look->plan, look->segment, from, wanted, &first, &end);
 	if (look->span_end - from < 2)
 		return;
 	look->span = calloc(1, sizeof(*look->span));
@@ -62,5 +60,5 @@ void look_read(struct store *store, struct segment_look *look, size_t from)
 		bitmap_set(wanted, 0);
 		first = 0;
 	}
-	span_read(&look->span->span, store, look->segment, wanted, GAP_ROWS, first, end - first, columns_in_service(store, look->segment));
+	span_read(&look->span->span, store, look->segment, wanted, first, end - first, columns_in_service(store, look->segment));
 }

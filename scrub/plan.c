@@ -192,7 +192,8 @@ void plan_release(struct segment_plan *plan)
 	array_release(&plan->pieces);
 }
 
-size_t plan_group(const struct segment_plan *plan, size_t from, uint64_t *ret_wanted, unsigned *ret_first, unsigned *ret_end)
+size_t plan_group(const struct segment_plan *plan, const struct segment *segment, size_t from, uint64_t *ret_wanted, unsigned *ret_first,
+		  unsigned *ret_end)
 {
 	unsigned first = ROWS_MAX, end = 0;
 	size_t i = from;
@@ -207,8 +208,10 @@ size_t plan_group(const struct segment_plan *plan, size_t from, uint64_t *ret_wa
 			break;
 		first = low;
 		end = high;
+		const struct batch_index *batch = array_at(&plan->batches, struct batch_index, piece->batch);
+
 		for (unsigned row = piece->row; row < (unsigned)piece->row + piece->rows; row++)
-			if (bitmap_get(plan->rows, row))
+			if (bitmap_get(plan->rows, row) && batch_has_row(batch, alloc_batch_find(segment, row)))
 				bitmap_set(ret_wanted, row);
 	}
 	*ret_first = first;

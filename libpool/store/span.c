@@ -11,14 +11,14 @@
 #include "libpool/store/internal.h"
 
 /* The next rows of the bitmap from *row on, small gaps included but for those with a row of `others`. False: there are none. */
-static bool next_run(const uint64_t *wanted, const uint64_t *others, unsigned gap, size_t *row, size_t end, size_t *ret_stop)
+static bool next_run(const uint64_t *wanted, const uint64_t *others, size_t *row, size_t end, size_t *ret_stop)
 {
 	size_t first = bitmap_next_set(wanted, *row, end), next = first;
 
 	if (first == BITMAP_NONE)
 		return false;
 	while (next != BITMAP_NONE &&
-	       (next == first || (next - *ret_stop <= gap && !(others && bitmap_count(others, *ret_stop, next - *ret_stop))))) {
+	       (next == first || (next - *ret_stop <= SPAN_GAP_ROWS && !(others && bitmap_count(others, *ret_stop, next - *ret_stop))))) {
 		size_t stop = bitmap_next_clear(wanted, next, end);
 		*ret_stop = stop == BITMAP_NONE ? end : stop;
 		next = bitmap_next_set(wanted, *ret_stop, end);
@@ -34,8 +34,8 @@ static bool can_be_read(const struct store *store, uint16_t index)
 	return disk && !disk->abandoned_reads && !disk->abandoned_writes;
 }
 
-void span_read(struct row_span *span, struct store *store, const struct segment *segment, const uint64_t *wanted, unsigned gap, unsigned row,
-	       unsigned rows, uint32_t mask)
+void span_read(struct row_span *span, struct store *store, const struct segment *segment, const uint64_t *wanted, unsigned row, unsigned rows,
+	       uint32_t mask)
 {
 	struct rt_group group;
 
@@ -52,7 +52,7 @@ void span_read(struct row_span *span, struct store *store, const struct segment 
 			continue;
 		for (unsigned r = 0; r < rows; r++)
 			span->results[c][r] = SPAN_NOT_READ;
-		for (size_t first = row, stop = row; next_run(wanted, NULL, gap, &first, row + rows, &stop); first = stop) {
+		for (size_t first = row, stop = row; next_run(wanted, NULL, &first, row + rows, &stop); first = stop) {
 			for (size_t r = first - row; r < stop - row; r++) {
 				span->crcs[c][r] = crc32c_cell_seed(segment->id, (uint16_t)c, (uint16_t)(row + r));
 				span->results[c][r] = 0;
@@ -67,7 +67,7 @@ void span_read(struct row_span *span, struct store *store, const struct segment 
 		size_t first = row, stop = row;
 		bool failed = false;
 
-		for (; span->columns[c] && next_run(wanted, NULL, gap, &first, row + rows, &stop); first = stop) {
+		for (; span->columns[c] && next_run(wanted, NULL, &first, row + rows, &stop); first = stop) {
 			failed |= span->results[c][first - row] < 0;
 			for (size_t r = first - row; r < stop - row; r++)
 				span->results[c][r] = span->results[c][first - row];
@@ -112,7 +112,7 @@ int store_write_rows(struct store *store, uint32_t segment, struct segment_colum
 	if (!results)
 		return -ENOMEM;
 	rt_group_init(&group);
-	for (size_t first = 0, stop = 0; status == 0 && next_run(wanted, others, SPAN_GAP_ROWS, &first, rows, &stop); first = stop) {
+	for (size_t first = 0, stop = 0; status == 0 && next_run(wanted, others, &first, rows, &stop); first = stop) {
 		struct cell_source source = {buffer, first * CELL_SIZE, (unsigned)(stop - first)};
 
 		for (size_t gap = bitmap_next_clear(wanted, first, stop); gap != BITMAP_NONE; gap = bitmap_next_clear(wanted, gap + 1, stop))

@@ -12,7 +12,7 @@
 #include "libpool/store/window.h"
 
 /* So many rows between two that are wanted cost less than another request. */
-#define SPAN_GAP_ROWS 8u
+#define SPAN_GAP_ROWS 3u
 
 struct row_span {
 	uint16_t row, rows;
@@ -23,11 +23,11 @@ struct row_span {
 #define SPAN_NOT_READ (-1)
 
 /*
- * Reads the rows of the bitmap (absolute) in [row, row + rows), and up to `gap` between two of them, of the columns of the mask. At most
+ * Reads the rows of the bitmap (absolute) in [row, row + rows), and what little lies between two of them, of the columns of the mask. At most
  * WINDOW_ROWS_MAX rows. Waits.
  */
-void span_read(struct row_span *span, struct store *store, const struct segment *segment, const uint64_t *wanted, unsigned gap, unsigned row,
-	       unsigned rows, uint32_t mask);
+void span_read(struct row_span *span, struct store *store, const struct segment *segment, const uint64_t *wanted, unsigned row, unsigned rows,
+	       uint32_t mask);
 void span_release(struct row_span *span);
 /* A cell of it; NULL: it wasn't read. */
 const uint8_t *span_cell(const struct row_span *span, unsigned column, unsigned row);

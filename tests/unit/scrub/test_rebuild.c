@@ -530,7 +530,11 @@ static void turns_body(struct world *world)
 	alloc_disk_set_usable(world->alloc, spare, true);
 	bench_fill(&bench, 2, 0);
 	assert_true(bench_columns_on(world, 0) > 0);
+	uint64_t reads, cells = cells_of_disk(world, 0, &reads), before = bench_bytes_read(world);
 	assert_int_equal(rebuild(&bench, 0, spare), 0);
+	before = (bench_bytes_read(world) - before) / CELL_SIZE;
+	print_message("%lu cells made of %lu, %lu were read\n", (unsigned long)cells, (unsigned long)reads, (unsigned long)before);
+	assert_in_range(before, cells, reads + reads / 2);
 	assert_int_equal(bench_columns_on(world, 0), 0);
 	bench_check_all(&bench);
 	/* What was made is all that is left of it. */
