@@ -36,6 +36,8 @@ struct core_compact_counters {
 	uint64_t died_cells;    /* read in vain: dead by then */
 	uint64_t crowded_cells; /* read in vain: commits had no room for copies */
 	uint64_t own_cells;     /* written anew */
+	uint64_t rounds;        /* that writers waited for */
+	uint64_t victims;       /* segments that were read to be emptied */
 };
 const struct core_compact_counters *core_compact_counters(const struct core *core);
 
