@@ -49,7 +49,7 @@ static void committed(void *argument)
 	struct engine *engine = argument;
 	struct space space;
 
-	amplification_note(engine);
+	compaction_note(engine);
 	core_space(engine->core, &space);
 	unsigned percent = filled_percent(engine, &space), level = level_of(percent);
 
@@ -76,6 +76,6 @@ void space_attach(struct engine *engine)
 	/* What an earlier owner was told is in the history. */
 	core_space(engine->core, &space);
 	engine->space_level = level_of(filled_percent(engine, &space));
-	amplification_note(engine);
+	compaction_note(engine);
 	core_set_watcher(engine->core, committed, engine);
 }

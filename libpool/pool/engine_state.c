@@ -266,7 +266,7 @@ int engine_info(struct engine *engine, struct libpool_pool_info *ret_info)
 	memcpy(ret_info->guid, label->pool.bytes, sizeof(ret_info->guid));
 	profile_format(label->k, label->m, ret_info->profile, sizeof(ret_info->profile));
 	fill_space(engine, ret_info);
-	amplification_fill(engine, ret_info);
+	compaction_fill(engine, ret_info);
 	judge(engine, &tally, ret_info);
 	return 0;
 }
