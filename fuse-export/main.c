@@ -137,13 +137,13 @@ static int take_arguments(struct program *program, int argc, char **argv)
 	/* As mount(8) calls a helper: the options may come behind the names. */
 	for (; code == 0 && optind + 1 < argc; optind += 2)
 		code = take_source(program, argv[optind], argv[optind + 1]);
+	if (code == 0 && program->options.remount)
+		return usage("remount is for what is mounted already: ", "poolctl mount -o remount");
 	/* The pool alone: what to mount comes later. */
 	if (code == 0 && program->count == 0 && optind + 1 == argc && !strchr(argv[optind], '/'))
 		return take_source(program, argv[optind], NULL);
 	if (code == 0 && optind < argc)
 		return usage("no mount point for ", argv[optind]);
-	if (code == 0 && program->options.remount)
-		return usage("remount is for what is mounted already: ", "poolctl mount -o remount");
 	return code == 0 && program->count == 0 ? usage("name what to mount, and where", "") : code;
 }
 

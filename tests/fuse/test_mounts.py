@@ -305,7 +305,8 @@ class Mounts(unittest.TestCase):
         self.ended()
 
     def test_server_refuses(self):
-        for arguments, says in ((("-o", "remount,ro", "t/other", self.path("a")), "poolctl mount -o remount"), (("t/other", ""), "no folder is named")):
+        remount = "poolctl mount -o remount"
+        for arguments, says in ((("-o", "remount,ro", "t/other", self.path("a")), remount), (("-o", "remount", "t"), remount), (("t/other", ""), "no folder is named")):
             run = self.run_it(self.path("bin/libpool-fuse"), "-n", *arguments)
             self.assertNotEqual(run.returncode, 0, arguments)
             self.assertIn(says, run.stderr)
