@@ -87,6 +87,7 @@ size_t alloc_sys_base(const struct alloc *alloc)
 /* For copies at least, so that a round of a small pool gains something; and for what commits write, besides the share that is for SYS rows. */
 #define COPY_SEGMENTS 5u
 #define COMMIT_SEGMENTS 8u
+#define SPARE_SEGMENTS 3u /* SYS segments are taken all at once, up to as many as singles stay apart from, and copies of a row must not lack a disk */
 
 struct floors {
 	uint64_t writers; /* who write leave so many free segments alone */
@@ -122,6 +123,7 @@ static struct floors floors_of(const struct alloc *alloc, uint64_t total, uint64
 	uint64_t more = rows > have ? (rows - have) / (geometry->rows - 1u) + 1 : 0;
 	uint64_t need = (more * columns + width - 1) / width;
 
+	need += need ? SPARE_SEGMENTS : 0;
 	uint64_t commits = need > sys ? need : sys, least = need > sys / 2 ? need : sys / 2;
 	return (struct floors){ .writers = commits + compaction, .least = least, .copies = lacks_disk(alloc) ? commits : least };
 }

@@ -207,6 +207,19 @@ static int take(void *argument, const struct store_survivor *survivor)
 	return 0;
 }
 
+/* Without the rows of this segment, what was promised must still have room. */
+static bool promises_allow(const struct core *core, const struct segment *segment)
+{
+	uint64_t promised = core->reserved_cells[0] + core->reserved_cells[1];
+	unsigned block = core->reserved_block[0] > core->reserved_block[1] ? core->reserved_block[0] : core->reserved_block[1];
+	struct space space = core->space;
+
+	if (promised == 0)
+		return true;
+	space.rows = alloc_rows_without(core->alloc, segment, &space.rows);
+	return promised <= space_available(&space, block ? block : 1);
+}
+
 int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, struct core_compacted *ret_compacted)
 {
 	struct segment *segment = alloc_segment(core->alloc, id);
@@ -223,6 +236,8 @@ int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, st
 	unsigned first = row ? row : 1, end = row + rows < segment->record.rows_used ? row + rows : segment->record.rows_used;
 	if (first >= end)
 		return 0;
+	if (!promises_allow(core, segment))
+		return -EBUSY;
 	core->moves.counters.victims++;
 	array_init(&compaction.own, sizeof(struct own_node *));
 	alloc_rows_withhold(core->alloc, segment, &core->space.rows);

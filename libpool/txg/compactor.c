@@ -65,19 +65,6 @@ static uint64_t room_for_copies(const struct core *core)
 	return room > taken ? room - taken : 0;
 }
 
-/* Without the rows of this segment, what was promised must still have room. */
-static bool promises_allow(const struct core *core, const struct segment *segment)
-{
-	uint64_t promised = core->reserved_cells[0] + core->reserved_cells[1];
-	unsigned block = core->reserved_block[0] > core->reserved_block[1] ? core->reserved_block[0] : core->reserved_block[1];
-	struct space space = core->space;
-
-	if (promised == 0)
-		return true;
-	space.rows = alloc_rows_without(core->alloc, segment, &space.rows);
-	return promised <= space_available(&space, block ? block : 1);
-}
-
 /* Reads victims until what is dead in them is as much as wanted, or copies have no more room: how much it is. */
 static uint64_t read_victims(struct core *core, unsigned dead_share, uint64_t wanted, unsigned block_cells)
 {
@@ -94,8 +81,6 @@ static uint64_t read_victims(struct core *core, unsigned dead_share, uint64_t wa
 				wanted = 0;
 				break;
 			}
-			if (!promises_allow(core, segment))
-				continue;
 			int status = core_compact(core, victims[i].segment, 0, UINT16_MAX, &result);
 			if (status == -EBUSY)
 				continue;
