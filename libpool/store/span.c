@@ -34,9 +34,24 @@ static bool can_be_read(const struct store *store, uint16_t index)
 	return disk && !disk->abandoned_reads && !disk->abandoned_writes;
 }
 
+#define ABSENT_WORDS (WINDOW_ROWS_MAX / 64)
+
+/* Rows, from `row` on, whose cell in this column counts as absent. */
+static void note_absent(const struct store *store, const struct segment *segment, unsigned column, unsigned row, unsigned rows, uint64_t *ret_absent)
+{
+	memset(ret_absent, 0, ABSENT_WORDS * sizeof(*ret_absent));
+	for (unsigned r = 0; r < rows; r++) {
+		const struct batch_index *batch = alloc_batch_find(segment, row + r);
+
+		if (batch && !cell_present(store, segment, column, row + r, batch->txg))
+			bitmap_set(ret_absent, r);
+	}
+}
+
 void span_read(struct row_span *span, struct store *store, const struct segment *segment, const uint64_t *wanted, unsigned row, unsigned rows,
 	       uint32_t mask)
 {
+	uint64_t absent[COLUMNS_MAX][ABSENT_WORDS];
 	struct rt_group group;
 
 	POOL_CHECK(rows <= WINDOW_ROWS_MAX);
@@ -50,6 +65,7 @@ void span_read(struct row_span *span, struct store *store, const struct segment 
 		span->columns[c] = buffer_new((size_t)rows * CELL_SIZE);
 		if (!span->columns[c])
 			continue;
+		note_absent(store, segment, c, row, rows, absent[c]);
 		for (unsigned r = 0; r < rows; r++)
 			span->results[c][r] = SPAN_NOT_READ;
 		for (size_t first = row, stop = row; next_run(wanted, NULL, &first, row + rows, &stop); first = stop) {
@@ -68,9 +84,12 @@ void span_read(struct row_span *span, struct store *store, const struct segment 
 		bool failed = false;
 
 		for (; span->columns[c] && next_run(wanted, NULL, &first, row + rows, &stop); first = stop) {
-			failed |= span->results[c][first - row] < 0;
+			int result = span->results[c][first - row];
+
+			failed |= result < 0;
+			/* What was absent is old, also if it has been made anew and counts when a window asks. */
 			for (size_t r = first - row; r < stop - row; r++)
-				span->results[c][r] = span->results[c][first - row];
+				span->results[c][r] = bitmap_get(absent[c], r) ? SPAN_NOT_READ : result;
 		}
 		/* The device may still write into the buffer of a request that failed. */
 		if (!failed)

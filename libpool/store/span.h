@@ -17,7 +17,7 @@
 struct row_span {
 	uint16_t row, rows;
 	struct buffer *columns[COLUMNS_MAX];          /* NULL: not read */
-	int results[COLUMNS_MAX][WINDOW_ROWS_MAX];    /* SPAN_NOT_READ, 0, CELLS_HAVE_CRCS */
+	int results[COLUMNS_MAX][WINDOW_ROWS_MAX];    /* SPAN_NOT_READ (so are those that counted as absent), 0, CELLS_HAVE_CRCS */
 	uint32_t crcs[COLUMNS_MAX][WINDOW_ROWS_MAX];
 };
 #define SPAN_NOT_READ (-1)

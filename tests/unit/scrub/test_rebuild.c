@@ -550,6 +550,66 @@ static void test_turns(void **state)
 					 .disk_size = DATA_START + LABEL_AREA_SIZE + (UINT64_C(48) << 22)}, turns_body);
 }
 
+/* A disk comes back while what it had before lies in a span: what it has now is asked for. */
+static void returned_body(struct world *world)
+{
+	struct bench bench;
+	struct row_span span = {0};
+	struct row_window window;
+	struct summary_entry *summary;
+	uint64_t wanted[64] = {0};
+
+	bench_init(&bench, world);
+	world_begin(world);
+	for (unsigned i = 0; i < 10; i++)
+		world_place(world, CLASS_HOT, 4);
+	world_commit(world);
+	struct dva dva = dva_unpack(world_block(world, 4)->pointer.dva);
+	struct segment *segment = alloc_segment(world->alloc, dva.segment);
+	unsigned row = dva.base, disk = segment->record.columns[1].disk;
+
+	for (unsigned stale = 0; stale < 2; stale++) {
+		uint64_t errors = store_disk(world->store, disk)->checksum_errors;
+		struct stale_record record = {dva.segment, 1, (uint16_t)row, 1, segment->batches[0].txg};
+		if (stale) {
+			assert_int_equal(alloc_stale_add(world->alloc, &record), 0);
+		} else {
+			store_disk(world->store, disk)->state = DISK_RESYNC;
+			store_disk(world->store, disk)->stale_from = 1;
+		}
+		world_rot(world, dva.segment, 1, row);
+		bitmap_set(wanted, row);
+		alloc_pin(segment);
+		span_read(&span, world->store, segment, wanted, row, 1, 7);
+		assert_int_equal(summary_get(world->store, segment, row, &summary), 0);
+		window_init(&window, world->store, segment, row, 1, segment->batches[0].txg, summary);
+		window_set_span(&window, &span);
+		assert_int_equal(window_solve(&window, 2), 0);
+		assert_int_equal(window_write(&window, 1, segment->record.columns[1]), 0);
+		window_release(&window);
+		alloc_stale_clear(world->alloc, dva.segment, 1);
+		store_disk(world->store, disk)->state = DISK_ONLINE;
+		store_disk(world->store, disk)->stale_from = 0;
+		window_init(&window, world->store, segment, row, 1, segment->batches[0].txg, summary);
+		window_set_span(&window, &span);
+		assert_int_equal(window_read(&window, 2), 0);
+		assert_int_equal(window.state[1][0], CELL_GOOD);
+		assert_int_equal(store_disk(world->store, disk)->checksum_errors, errors);
+		window_release(&window);
+		summary_put(world->store, summary);
+		span_release(&span);
+		alloc_unpin(world->alloc, segment);
+	}
+	bench_check_all(&bench);
+	bench_release(&bench);
+}
+
+static void test_returned(void **state)
+{
+	(void)state;
+	run_world((struct world_options){.k = 2, .m = 1, .disks = 3, .seed = 73}, returned_body);
+}
+
 static void test_requests(void **state)
 {
 	(void)state;
@@ -567,6 +627,7 @@ int main(void)
 		cmocka_unit_test(test_absent_columns), cmocka_unit_test(test_lost_cells),
 		cmocka_unit_test(test_failing_target), cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_returned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
