@@ -176,7 +176,7 @@ static int begin_group(struct row_copy *copy, size_t from)
 	uint64_t wanted[ROW_WORDS];
 	unsigned first, end;
 
-	copy->group_end = plan_group(copy->plan, copy->segment, from, wanted, &first, &end);
+	copy->group_end = plan_group(copy->plan, copy->mover->alloc, copy->segment, from, wanted, &first, &end);
 	copy->several = copy->group_end - from > 1;
 	bool headers = copy->several && copy->txg && first <= SPAN_GAP_ROWS;
 

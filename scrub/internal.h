@@ -70,8 +70,8 @@ void plan_release(struct segment_plan *plan);
  * Pieces from `from` on that lie within the rows of a span: where they end in the plan, their rows (ret_wanted: ROW_WORDS words), the first one
  * and what follows the last.
  */
-size_t plan_group(const struct segment_plan *plan, const struct segment *segment, size_t from, uint64_t *ret_wanted, unsigned *ret_first,
-		  unsigned *ret_end);
+size_t plan_group(const struct segment_plan *plan, const struct alloc *alloc, const struct segment *segment, size_t from, uint64_t *ret_wanted,
+		  unsigned *ret_first, unsigned *ret_end);
 /* The segment is still what the plan was made for. */
 bool plan_holds(const struct segment_plan *plan, const struct segment *segment);
 /* The first row of a piece that is still of its batch; 0: none is. */

@@ -49,7 +49,7 @@ void look_read(struct store *store, struct segment_look *look, size_t from)
 
 	shared_span_put(look->span);
 	look->span = NULL;
-	look->span_end = plan_group(look->plan, look->segment, from, wanted, &first, &end);
+	look->span_end = plan_group(look->plan, store_alloc(store), look->segment, from, wanted, &first, &end);
 	if (look->span_end - from < 2)
 		return;
 	look->span = calloc(1, sizeof(*look->span));

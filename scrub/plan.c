@@ -101,8 +101,15 @@ static bool summary_span(const struct segment_plan *plan, const struct segment *
 	return true;
 }
 
+static unsigned rows_together(const struct alloc *alloc)
+{
+	unsigned most = alloc_rows_together(alloc);
+
+	return most && most < WINDOW_ROWS_MAX ? most : WINDOW_ROWS_MAX;
+}
+
 /* The pieces of one batch, whose index entries are those given. */
-static int add_batch(struct segment_plan *plan, const struct segment *segment, const struct batch_index *entries, unsigned count)
+static int add_batch(struct segment_plan *plan, unsigned most, const struct segment *segment, const struct batch_index *entries, unsigned count)
 {
 	uint16_t number = (uint16_t)plan->batches.count;
 	unsigned first = 0, end = 0;
@@ -123,7 +130,7 @@ static int add_batch(struct segment_plan *plan, const struct segment *segment, c
 			if (summary && row >= first && row < end)
 				continue;
 			bool crosses = summary && open.rows && open.row < first && row >= end;
-			if (open.rows && row - open.row < WINDOW_ROWS_MAX && !crosses) {
+			if (open.rows && row - open.row < most && !crosses) {
 				open.rows = (uint16_t)(row - open.row + 1);
 				continue;
 			}
@@ -177,7 +184,7 @@ int plan_make(const struct alloc *alloc, const struct segment *segment, uint64_t
 		while (stop < count && batch_has_row(&copy[i], &copy[stop]))
 			stop++;
 		size_t before = plan->pieces.count;
-		status = add_batch(plan, segment, &copy[i], stop - i);
+		status = add_batch(plan, rows_together(alloc), segment, &copy[i], stop - i);
 		if (plan->pieces.count == before && plan->batches.count)
 			plan->batches.count--;
 		i = stop;
@@ -192,8 +199,8 @@ void plan_release(struct segment_plan *plan)
 	array_release(&plan->pieces);
 }
 
-size_t plan_group(const struct segment_plan *plan, const struct segment *segment, size_t from, uint64_t *ret_wanted, unsigned *ret_first,
-		  unsigned *ret_end)
+size_t plan_group(const struct segment_plan *plan, const struct alloc *alloc, const struct segment *segment, size_t from, uint64_t *ret_wanted,
+		  unsigned *ret_first, unsigned *ret_end)
 {
 	unsigned first = ROWS_MAX, end = 0;
 	size_t i = from;
@@ -204,7 +211,7 @@ size_t plan_group(const struct segment_plan *plan, const struct segment *segment
 		unsigned low = piece->row < first ? piece->row : first;
 		unsigned high = (unsigned)piece->row + piece->rows > end ? (unsigned)piece->row + piece->rows : end;
 
-		if (high - low > WINDOW_ROWS_MAX)
+		if (high - low > (i > from ? rows_together(alloc) : WINDOW_ROWS_MAX))
 			break;
 		first = low;
 		end = high;

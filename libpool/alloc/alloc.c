@@ -36,6 +36,16 @@ int alloc_new(const struct geometry *geometry, struct alloc **ret_alloc)
 	return 0;
 }
 
+void alloc_set_rows_together(struct alloc *alloc, unsigned rows)
+{
+	alloc->rows_together = rows;
+}
+
+unsigned alloc_rows_together(const struct alloc *alloc)
+{
+	return alloc->rows_together;
+}
+
 void alloc_free_all(struct alloc *alloc)
 {
 	if (!alloc)

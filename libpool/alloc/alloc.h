@@ -166,6 +166,9 @@ int alloc_run_take(struct alloc *alloc, uint32_t id, unsigned row, unsigned rows
 uint64_t alloc_runs_looks(const struct alloc *alloc); /* at segments, of all searches */
 /* For tests: dead rows first, however many free segments there are. */
 void alloc_set_eager_reuse(struct alloc *alloc, bool eager);
+/* For tests: so few rows of a segment are looked at together by those who go through it, instead of all that fit into a window (0). */
+void alloc_set_rows_together(struct alloc *alloc, unsigned rows);
+unsigned alloc_rows_together(const struct alloc *alloc);
 /* Whether those that would lack a column are promised too, when there are no others (the default). */
 void alloc_set_lacking_promised(struct alloc *alloc, bool promised);
 bool alloc_lacking_promised(const struct alloc *alloc);

@@ -95,7 +95,7 @@ struct alloc {
 		uint32_t first, last; /* ids + 1, 0: none */
 	} victims[VICTIM_SHARES]; /* segments with dead cells, by the share of those that live; in each those first that it is longest so of */
 	uint64_t live_cells, metadata_cells; /* metadata: of META and SYS segments */
-	unsigned reserve_per_ten_thousand;
+	unsigned reserve_per_ten_thousand, rows_together;
 	uint64_t promised_cells, disks_lost, freed_cells;
 	size_t memory;
 	unsigned log_disks; /* configured */

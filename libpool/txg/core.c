@@ -41,8 +41,10 @@ int core_new(const struct core_options *options, const struct label *label, stru
 		*core->label = *label;
 		status = alloc_new(&geometry, &core->alloc);
 	}
-	if (status == 0)
+	if (status == 0) {
 		alloc_set_eager_reuse(core->alloc, options->eager_reuse);
+		alloc_set_rows_together(core->alloc, options->rows_together);
+	}
 	if (status == 0)
 		status = store_new(core->rt, core->alloc, &core->options.store, &core->store);
 	if (status == 0)

@@ -27,6 +27,7 @@ struct core_options {
 	struct store_options store;
 	bool check_every_txg;        /* test builds: cheap checkers after every commit */
 	bool eager_reuse;            /* test builds: dead rows before free segments */
+	unsigned rows_together;      /* test builds: of a segment that is gone through; 0: as many as may be */
 };
 
 /* ---- Create ---- */

@@ -110,6 +110,7 @@ static void draw_reuse(struct plan *plan)
 
 	sim_random_stream(&random, plan->seed, "reuse", 0);
 	plan->eager_reuse = sim_random_below(&random, 2);
+	plan->rows_together = (unsigned)PICK(&random, 0, 0, 5, 13, 30);
 }
 
 void plan_draw(struct plan *plan, uint64_t seed)

@@ -148,6 +148,7 @@ struct core_options world_core_options(struct world *world)
 			  .in_flight_limit = plan->in_flight_limit},
 		.check_every_txg = true,
 		.eager_reuse = plan->eager_reuse,
+		.rows_together = plan->rows_together,
 	};
 
 	memcpy(options.host.bytes, "simulated host..", 16);
