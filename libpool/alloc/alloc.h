@@ -314,7 +314,8 @@ struct space {
 	uint64_t copy_cells;      /* which copies that a compactor makes may take of the floors */
 	uint64_t limit_cells;     /* and never more than this: the reserve stays */
 	uint64_t deferred_cells;  /* of rows that become free with later commits */
-	uint64_t available_cells; /* of blocks of any size */
+	uint64_t available_cells; /* of blocks of any size, at once */
+	uint64_t writable_cells;  /* and in all, with what a compactor gains meanwhile: what people are told */
 	uint64_t segments, degraded_segments;
 	size_t memory_bytes;
 };

@@ -324,12 +324,31 @@ uint64_t alloc_trim_cells(const struct alloc *alloc, unsigned index, uint32_t mo
 	return all > rest ? all - rest : 0;
 }
 
+/* What a compactor leaves dead: what is in segments that hardly have any, and ends of rows that are too short. */
+#define LEFT_SHARE 24u
+#define LEFT_SEGMENTS 24u
+
+/*
+ * What there is room for once it has been everywhere, at least. Units of `fixed_aus` are of segments that it doesn't touch. While a disk is away nobody knows
+ * which segments there will be.
+ */
+static uint64_t cells_if_compacted(const struct alloc *alloc, const struct space *space, uint64_t fixed_aus)
+{
+	const struct geometry *geometry = &alloc->geometry;
+	uint64_t per_segment = geometry->k * (geometry->rows - 1u), fixed = (fixed_aus / (geometry->k + geometry->m) + 1) * per_segment;
+	uint64_t left = (space->floor_segments + LEFT_SEGMENTS) * per_segment + space->usable_cells / LEFT_SHARE;
+	uint64_t taken = space->live_cells + fixed + (left > space->reserve_cells ? left : space->reserve_cells);
+
+	return lacks_disk(alloc) || taken > space->usable_cells ? 0 : space->usable_cells - taken;
+}
+
 void alloc_space(const struct alloc *alloc, struct space *ret_space)
 {
 	const struct geometry *geometry = &alloc->geometry;
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
 	struct space space = { .live_cells = alloc->live_cells, .memory_bytes = alloc->memory };
+	uint64_t fixed_aus = 0;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -351,6 +370,8 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 		if (!segment || alloc_segment_is_free(segment))
 			continue;
 		space.segments++;
+		if (segment->record.state == SEGMENT_LOG || segment->record.state == SEGMENT_SYS)
+			fixed_aus += (uint64_t)segment->record.k + segment->record.m;
 		space.degraded_segments += (segment->record.flags & SEGMENT_DEGRADED) != 0;
 	}
 	uint64_t limit = space.usable_cells - space.reserve_cells, per_segment = geometry->k * (geometry->rows - 1u);
@@ -365,6 +386,9 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	space.rows = promised_rows(&alloc->runs);
 	space.deferred_cells = deferred_row_cells(alloc);
 	space.available_cells = space_available(&space, BLOCK_CELLS_MAX);
+	space.writable_cells = cells_if_compacted(alloc, &space, fixed_aus);
+	if (space.writable_cells < space.available_cells)
+		space.writable_cells = space.available_cells;
 	*ret_space = space;
 }
 

@@ -246,9 +246,59 @@ static void test_idle(void **state)
 	live(&life, 6, 4, 2, 64 * MIB, idle_program);
 }
 
+/* ---- what is dead is available ---- */
+
+static void regained_program(struct machine *machine)
+{
+	struct life *life = machine->test;
+	struct space space;
+
+	begin(life);
+	fill(life);
+	for (uint64_t i = 0; i < (uint64_t)(life->times * (double)life->blocks); i++) {
+		(void)put(life, draw(life));
+		if (i % life->writes == life->writes - 1)
+			flush(life);
+	}
+	flush(life);
+	for (unsigned i = 0; i < 3; i++)
+		(void)core_commit_forced(machine->core);
+	core_space(machine->core, &space);
+	uint64_t limit = space.limit_cells, said = space.writable_cells, first = life->blocks, block = 0;
+	struct volume *volume = life->volume;
+	expect_done(machine, volume_create(life->datasets, "w", limit * CELL_SIZE * 2 / life->block_size * life->block_size, life->block_size, 0, &machine->error));
+	struct volume *more = pool_volume(machine, life->datasets, "w");
+	int status = 0;
+	while (status == 0) {
+		block_fill(life->data, life->block_size, block, 7);
+		status = volume_write(more, block * life->block_size, life->block_size, life->data);
+		alive(life);
+		block += status == 0;
+		if (status < 0) { volume_flush(more); core_space(machine->core, &space); }
+	}
+	fprintf(stderr, "block %u, %lu blocks live: limit %lu writable %lu, written %lu cells; then limit %lu available %lu live %lu usable %lu reserve %lu status %d rounds %lu moved %lu\n", life->block_size, first, limit, said, block * life->block_size / CELL_SIZE,
+		space.limit_cells, space.available_cells, space.live_cells, space.usable_cells, space.reserve_cells, status, core_compact_counters(machine->core)->rounds, core_compact_counters(machine->core)->cells);
+	volume_close(more);
+	life->volume = volume;
+	verify(life);
+	end(life);
+}
+
+static void test_regained(void **state)
+{
+	(void)state;
+	static const struct { unsigned disks, k, m; uint64_t size; uint32_t block; unsigned percent; double times; } all[] = {
+		{6, 4, 2, 64 * MIB, 16 << 10, 50, 1.5}, {6, 4, 2, 64 * MIB, 4 << 10, 50, 1.0}, {6, 4, 2, 192 * MIB, 16 << 10, 50, 1.5}, {2, 1, 1, 64 * MIB, 16 << 10, 50, 1.5}, {6, 4, 2, 64 * MIB, 128 << 10, 50, 1.5},
+		{1, 1, 0, 64 * MIB, 4 << 10, 50, 1.5}, {6, 4, 2, 192 * MIB, 4 << 10, 80, 0.3}, {6, 4, 2, 192 * MIB, 16 << 10, 20, 3}};
+	for (unsigned i = 0; i < 8; i++) {
+		struct life life = {.block_size = all[i].block, .percent = all[i].percent, .times = all[i].times, .writes = 700};
+		live(&life, all[i].disks, all[i].k, all[i].m, all[i].size, regained_program);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_uniform), cmocka_unit_test(test_full), cmocka_unit_test(test_idle)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_regained), cmocka_unit_test(test_uniform), cmocka_unit_test(test_full), cmocka_unit_test(test_idle)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
