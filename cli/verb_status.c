@@ -232,19 +232,17 @@ static void print_space(struct json_object *pool)
 	printf("%8s %s of %s used, %s free\n", "space:", used, usable, left);
 }
 
-static void print_compaction(struct json_object *pool)
+/* What each byte of content costs. */
+static void print_amplification(struct json_object *pool)
 {
-	char moved[QUANTITY_TEXT_MAX], moving[QUANTITY_TEXT_MAX];
 	struct json_object *all = document_get(pool, "amplification"), *minute = document_get(pool, "minute_amplification");
 
-	size_print(document_get_number(pool, "moved_bytes"), moved);
-	size_print(document_get_number(pool, "moving_bytes"), moving);
-	printf("%8s %s; %s moved since the import, %s waiting", "compact:", document_get_text(pool, "compaction"), moved, moving);
 	if (all)
-		printf("; %s bytes written for each of content", json_object_get_string(all));
+		printf("%8s %s bytes for each of content since the import", "written:", json_object_get_string(all));
 	if (minute)
 		printf(", %s in the last minute", json_object_get_string(minute));
-	printf("\n");
+	if (all)
+		printf("\n");
 }
 
 static void print_more(struct json_object *pool)
@@ -255,7 +253,7 @@ static void print_more(struct json_object *pool)
 	printf("%8s %s dead in units in use, ", "space:", text);
 	size_print(document_get_number(pool, "formable_bytes"), text);
 	printf("%s formable from free units\n", text);
-	print_compaction(pool);
+	print_amplification(pool);
 	size_print(document_get_number(pool, "allocation_unit_bytes"), text);
 	printf("%8s %s, txg %llu\n", "id:", document_get_text(pool, "id"),
 	       (unsigned long long)document_get_number(pool, "txg"));

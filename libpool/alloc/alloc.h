@@ -63,12 +63,7 @@ struct segment {
 	uint16_t batch_count, batch_capacity;
 	bool released;      /* FREE and its AUs are given up (perhaps deferred) */
 	struct batch_index *batches; /* ascending base */
-	union {
-		uint64_t freed_txg; /* import: the newest of the recent logs that frees cells of it, 0: none */
-		struct {
-			uint32_t next, prev; /* ids + 1, 0: none */
-		} victims;          /* afterwards: in a list of victims.c */
-	};
+	uint64_t freed_txg;  /* import: the newest of the recent logs that frees cells of it, 0: none */
 	/* row_runs.c */
 	struct list runs_node;
 	uint64_t *dead;      /* rows that may be written again; NULL: none */
@@ -79,8 +74,6 @@ struct segment {
 	bool runs_spent;     /* nothing is left that anybody could use in the txg in sync */
 	bool runs_changed;
 	uint8_t runs_counted; /* in which of the index's spaces its runs are counted, from 1; 0: in none */
-	uint8_t victims_list; /* which, from 1; 0: none */
-	bool emptied;        /* what is live in it is being moved elsewhere (victims.c): it gives no rows */
 	bool entries_unsure; /* some of `batches` may be dead, whatever the txg in sync frees: all are looked at when it is touched next */
 };
 
@@ -214,12 +207,10 @@ bool alloc_may_have_moved(const struct alloc *alloc, const struct block_pointer 
 uint64_t alloc_place_of(const struct alloc *alloc, uint64_t dva);
 /* Its cells are in use, by it and not by another one, and weren't freed by the txg in sync. */
 bool alloc_block_is_live(const struct alloc *alloc, const struct block_pointer *pointer);
-/* Cells of blocks of data that commits have freed, since the import: also of those that were moved. */
-uint64_t alloc_freed_cells(const struct alloc *alloc);
 /* Inside a txg: the block of this identity moves. */
 void alloc_block_moves(struct alloc *alloc, uint64_t dva, uint64_t place);
-/* Data cells that copies may take in new segments, without any that commits can't do without. */
-uint64_t alloc_copy_cells(const struct alloc *alloc);
+/* Data cells that the txg in sync may still place in new segments without taking any that commits can't do without. */
+uint64_t alloc_spare_cells(const struct alloc *alloc);
 /* Appends all records that are due (PREVFINAL, SEG, BATCH, FREE; with `last` also every STALE) and not yet taken to *bytes. */
 int alloc_txg_take_records(struct alloc *alloc, bool last, struct array *bytes);
 /* Ids of the segments that this txg has changed so far, each once: of those with rows placed, placed_in_txg is set. */
@@ -304,18 +295,15 @@ uint64_t row_space_cells(const struct row_space *space, unsigned block_cells);
 struct space {
 	uint64_t raw_aus, usable_cells, reserve_cells;
 	uint64_t live_cells;      /* as of the last commit */
-	uint64_t total_segments;  /* formable of full width if all were free */
 	uint64_t free_segments;   /* formable of full width from free AUs */
 	uint64_t deferred_aus;    /* become free with later commits */
 	uint64_t floor_segments;
 	uint64_t whole_cells;     /* what foreground writers may still place in segments above the floors */
 	struct row_space rows;    /* what dead rows take besides */
 	uint64_t missing_cells;   /* which commits need first, as they had to use more of the floors than they may */
-	uint64_t copy_cells;      /* which copies that a compactor makes may take of the floors */
 	uint64_t limit_cells;     /* and never more than this: the reserve stays */
 	uint64_t deferred_cells;  /* of rows that become free with later commits */
-	uint64_t available_cells; /* of blocks of any size, at once */
-	uint64_t writable_cells;  /* and in all, with what a compactor gains meanwhile: what people are told */
+	uint64_t available_cells; /* of blocks of any size */
 	uint64_t segments, degraded_segments;
 	size_t memory_bytes;
 };

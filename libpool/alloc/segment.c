@@ -247,14 +247,12 @@ void alloc_segment_drop_content(struct alloc *alloc, uint32_t id, struct segment
 {
 	alloc_batches_drop(alloc, id);
 	alloc_rows_drop(alloc, segment);
-	alloc_victim_unlist(alloc, segment);
 	if (segment->bits)
 		alloc->memory -= BITMAP_WORDS((size_t)segment->bits_k * alloc->geometry.rows) * 8;
 	free(segment->bits);
 	free(segment->freeing);
 	segment->bits = segment->freeing = NULL;
 	segment->live = 0;
-	segment->emptied = false;
 }
 
 size_t alloc_bits_set(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows)

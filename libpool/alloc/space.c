@@ -84,48 +84,23 @@ size_t alloc_sys_base(const struct alloc *alloc)
 	return SYS_ROWS_BASE / (alloc->geometry.rows - 1u) + 1;
 }
 
-/* For copies at least, so that a round of a small pool gains something; and for what commits write, besides the share that is for SYS rows. */
-#define COPY_SEGMENTS 5u
-#define COMMIT_SEGMENTS 8u
-#define SPARE_SEGMENTS 3u /* SYS segments are taken all at once, up to as many as singles stay apart from, and copies of a row must not lack a disk */
-
-struct floors {
-	uint64_t writers; /* who write leave so many free segments alone */
-	uint64_t least;   /* with fewer commits may get into need */
-	uint64_t copies;  /* those that a compactor makes leave so many alone, and new segments of metadata: more while a disk is away, as it takes dead rows with it */
-};
-
-static bool lacks_disk(const struct alloc *alloc)
-{
-	for (unsigned i = 0; i < DISKS_MAX; i++)
-		if (alloc->disks[i].configured && !alloc->disks[i].usable && !alloc->disks[i].log)
-			return true;
-	return false;
-}
-
 /*
- * The floors of a pool that has `sys_segments` SYS segments and so many live cells of metadata. What commits need and what copies need add up: neither
- * may take the other's, but for metadata that finds no dead rows. What copies need, and half of the rest, may be lent to those who were promised dead rows that
- * are pinned just then.
+ * The floor of a pool that has `sys_segments` SYS segments and so many live cells of metadata. ret_least: with fewer commits may
+ * get into need. Half of what is for compaction may be lent to those who were promised dead rows that are pinned just then.
  */
-static struct floors floors_of(const struct alloc *alloc, uint64_t total, uint64_t sys_segments, uint64_t metadata)
+static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys_segments, uint64_t metadata, uint64_t *ret_least)
 {
 	const struct geometry *geometry = &alloc->geometry;
 	unsigned columns = geometry->m ? geometry->m + 1u : 2, width = geometry->k + geometry->m;
-	uint64_t sys = COMMIT_SEGMENTS + (total / 200 > 4 ? total / 200 : 4), compaction = total / 50 > COPY_SEGMENTS ? total / 50 : COPY_SEGMENTS;
-	/* On a small pool they never take more than an eighth, apart from what metadata needs. */
-	uint64_t most = total / 8 ? total / 8 : 1;
-	if (sys + compaction > most) {
-		compaction = (most + 2) / 3;
-		sys = most - compaction;
-	}
-	uint64_t rows = SYS_ROWS_BASE + metadata / 2, have = sys_segments * (geometry->rows - 1u);
+	uint64_t sys = total / 200 > 4 ? total / 200 : 4, compaction = total / 50 > 8 ? total / 50 : 8;
+	/* On a small pool the floors never take more than an eighth. */
+	uint64_t most = total / 8 ? total / 8 : 1, floor = sys + compaction < most ? sys + compaction : most;
+	uint64_t rows = SYS_ROWS_BASE + 2 * metadata, have = sys_segments * (geometry->rows - 1u);
 	uint64_t more = rows > have ? (rows - have) / (geometry->rows - 1u) + 1 : 0;
 	uint64_t need = (more * columns + width - 1) / width;
 
-	need += need ? SPARE_SEGMENTS : 0;
-	uint64_t commits = need > sys ? need : sys, least = need > sys / 2 ? need : sys / 2;
-	return (struct floors){ .writers = commits + compaction, .least = least, .copies = lacks_disk(alloc) ? commits : least };
+	*ret_least = need > floor / 2 ? need : floor / 2;
+	return need > floor ? need : floor;
 }
 
 /*
@@ -133,9 +108,9 @@ static struct floors floors_of(const struct alloc *alloc, uint64_t total, uint64
  * commits write metadata into SYS rows, since metadata that dies bit by bit gives no segments back: then all that lives
  * may come to lie there, in the worst case with a summary for each block.
  */
-static struct floors floors_now(const struct alloc *alloc, uint64_t total)
+static uint64_t floor_segments(const struct alloc *alloc, uint64_t total, uint64_t *ret_least)
 {
-	return floors_of(alloc, total, alloc->sys_ids.count, alloc->metadata_cells);
+	return floor_of(alloc, total, alloc->sys_ids.count, alloc->metadata_cells, ret_least);
 }
 
 void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand)
@@ -157,7 +132,7 @@ bool alloc_promises_fit(const struct alloc *alloc)
 {
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
-	uint64_t total, left;
+	uint64_t total, left, least;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -168,7 +143,7 @@ bool alloc_promises_fit(const struct alloc *alloc)
 			available[available_count++] = disk->au_free;
 	}
 	(void)formable_cells(&alloc->geometry, all, all_count, &total);
-	uint64_t cells = formable_cells(&alloc->geometry, available, available_count, &left), floor = floors_now(alloc, total).writers;
+	uint64_t cells = formable_cells(&alloc->geometry, available, available_count, &left), floor = floor_segments(alloc, total, &least);
 	return left > floor && cells / left * (left - floor) >= alloc->promised_cells;
 }
 
@@ -177,18 +152,18 @@ static uint64_t reserve_cells(const struct alloc *alloc, uint64_t usable_cells, 
 {
 	uint64_t share = usable_cells / 10000 * alloc->reserve_per_ten_thousand +
 			 usable_cells % 10000 * alloc->reserve_per_ten_thousand / 10000;
-	uint64_t floor = total_segments ? usable_cells / total_segments * floors_of(alloc, total_segments, 0, 0).writers : usable_cells;
+	uint64_t least, floor = total_segments ? usable_cells / total_segments * floor_of(alloc, total_segments, 0, 0, &least) : usable_cells;
 
 	share = share > floor ? share : floor;
 	return share < usable_cells ? share : usable_cells;
 }
 
-/* Segments that the pool could hold, and those that can be formed now above each of the floors. */
-static void measure(const struct alloc *alloc, uint64_t *ret_total, struct floors *ret_above)
+/* Segments that the pool could hold, those that can be formed now above the floors, and above what commits can't do without. */
+static void measure(const struct alloc *alloc, uint64_t *ret_total, uint64_t *ret_above, uint64_t *ret_spare)
 {
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
-	uint64_t left;
+	uint64_t left, least;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -200,43 +175,39 @@ static void measure(const struct alloc *alloc, uint64_t *ret_total, struct floor
 	}
 	(void)formable_cells(&alloc->geometry, all, all_count, ret_total);
 	(void)formable_cells(&alloc->geometry, available, available_count, &left);
-	struct floors floors = floors_now(alloc, *ret_total);
-	ret_above->writers = left > floors.writers ? left - floors.writers : 0;
-	ret_above->least = left > floors.least ? left - floors.least : 0;
-	ret_above->copies = left > floors.copies ? left - floors.copies : 0;
+	uint64_t floor = floor_segments(alloc, *ret_total, &least);
+	*ret_above = left > floor ? left - floor : 0;
+	*ret_spare = left > least ? left - least : 0;
 }
 
 bool alloc_is_scarce(const struct alloc *alloc)
 {
-	struct floors above;
-	uint64_t total;
+	uint64_t total, above, spare;
 
-	measure(alloc, &total, &above);
-	return above.writers == 0;
+	measure(alloc, &total, &above, &spare);
+	return above == 0;
 }
 
 bool alloc_is_short(const struct alloc *alloc)
 {
-	struct floors above;
-	uint64_t total;
+	uint64_t total, above, spare;
 
-	measure(alloc, &total, &above);
-	return above.least == 0;
+	measure(alloc, &total, &above, &spare);
+	return spare == 0;
 }
 
-uint64_t alloc_copy_cells(const struct alloc *alloc)
+uint64_t alloc_spare_cells(const struct alloc *alloc)
 {
-	uint64_t total, left;
+	uint64_t total, above, spare, left;
 	uint32_t aus[DISKS_MAX];
-	struct floors above;
 	unsigned count = 0;
 
-	measure(alloc, &total, &above);
+	measure(alloc, &total, &above, &spare);
 	for (unsigned i = 0; i < DISKS_MAX; i++)
 		if (alloc->disks[i].configured && alloc->disks[i].usable && !alloc->disks[i].log)
 			aus[count++] = alloc->disks[i].au_free;
 	uint64_t cells = formable_cells(&alloc->geometry, aus, count, &left); /* with fewer disks they are narrower */
-	return left ? cells / left * above.copies : 0;
+	return left ? cells / left * spare : 0;
 }
 
 /* The free segments above the floors, in thousandths of all, below which runs of so many rows are taken. */
@@ -246,14 +217,13 @@ static const struct {
 
 unsigned alloc_runs_least(const struct alloc *alloc)
 {
-	struct floors above;
-	uint64_t total;
+	uint64_t total, above, spare;
 
 	if (alloc->runs.eager)
 		return 1;
-	measure(alloc, &total, &above);
+	measure(alloc, &total, &above, &spare);
 	for (unsigned i = 0; i < sizeof(ladder) / sizeof(ladder[0]); i++)
-		if (above.writers * 1000 < total * ladder[i].share)
+		if (above * 1000 < total * ladder[i].share)
 			return ladder[i].rows;
 	return 0;
 }
@@ -324,31 +294,13 @@ uint64_t alloc_trim_cells(const struct alloc *alloc, unsigned index, uint32_t mo
 	return all > rest ? all - rest : 0;
 }
 
-/* What a compactor leaves dead: what is in segments that hardly have any, and ends of rows that are too short. */
-#define LEFT_SHARE 24u
-#define LEFT_SEGMENTS 24u
-
-/*
- * What there is room for once it has been everywhere, at least. Units of `fixed_aus` are of segments that it doesn't touch. While a disk is away nobody knows
- * which segments there will be.
- */
-static uint64_t cells_if_compacted(const struct alloc *alloc, const struct space *space, uint64_t fixed_aus)
-{
-	const struct geometry *geometry = &alloc->geometry;
-	uint64_t per_segment = geometry->k * (geometry->rows - 1u), fixed = (fixed_aus / (geometry->k + geometry->m) + 1) * per_segment;
-	uint64_t left = (space->floor_segments + LEFT_SEGMENTS) * per_segment + space->usable_cells / LEFT_SHARE;
-	uint64_t taken = space->live_cells + fixed + (left > space->reserve_cells ? left : space->reserve_cells);
-
-	return lacks_disk(alloc) || taken > space->usable_cells ? 0 : space->usable_cells - taken;
-}
-
 void alloc_space(const struct alloc *alloc, struct space *ret_space)
 {
 	const struct geometry *geometry = &alloc->geometry;
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
 	struct space space = { .live_cells = alloc->live_cells, .memory_bytes = alloc->memory };
-	uint64_t fixed_aus = 0;
+	uint64_t total_segments, least;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -360,35 +312,26 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 		if (disk->usable)
 			available[available_count++] = disk->au_free + disk->au_trimming; /* they are back in a moment */
 	}
-	space.usable_cells = formable_cells(geometry, all, all_count, &space.total_segments);
+	space.usable_cells = formable_cells(geometry, all, all_count, &total_segments);
 	uint64_t free_cells = formable_cells(geometry, available, available_count, &space.free_segments);
-	struct floors floors = floors_now(alloc, space.total_segments);
-	space.floor_segments = floors.writers;
-	space.reserve_cells = reserve_cells(alloc, space.usable_cells, space.total_segments);
+	space.floor_segments = floor_segments(alloc, total_segments, &least);
+	space.reserve_cells = reserve_cells(alloc, space.usable_cells, total_segments);
 	for (uint32_t id = 0; id < alloc->segment_count; id++) {
 		const struct segment *segment = alloc->segments[id];
 		if (!segment || alloc_segment_is_free(segment))
 			continue;
 		space.segments++;
-		if (segment->record.state == SEGMENT_LOG || segment->record.state == SEGMENT_SYS)
-			fixed_aus += (uint64_t)segment->record.k + segment->record.m;
 		space.degraded_segments += (segment->record.flags & SEGMENT_DEGRADED) != 0;
 	}
 	uint64_t limit = space.usable_cells - space.reserve_cells, per_segment = geometry->k * (geometry->rows - 1u);
 	if (space.free_segments > space.floor_segments && space.free_segments)
 		space.whole_cells = free_cells / space.free_segments * (space.free_segments - space.floor_segments);
-	if (space.free_segments < floors.least)
-		space.missing_cells = (floors.least - space.free_segments) * per_segment;
-	uint64_t end = space.free_segments < floors.writers ? space.free_segments : floors.writers;
-	if (end > floors.copies)
-		space.copy_cells = free_cells / space.free_segments * (end - floors.copies);
+	if (space.free_segments < least)
+		space.missing_cells = (least - space.free_segments) * per_segment;
 	space.limit_cells = limit > space.live_cells ? limit - space.live_cells : 0;
 	space.rows = promised_rows(&alloc->runs);
 	space.deferred_cells = deferred_row_cells(alloc);
 	space.available_cells = space_available(&space, BLOCK_CELLS_MAX);
-	space.writable_cells = cells_if_compacted(alloc, &space, fixed_aus);
-	if (space.writable_cells < space.available_cells)
-		space.writable_cells = space.available_cells;
 	*ret_space = space;
 }
 

@@ -13,12 +13,6 @@ static const char *const health_names[] = {"healthy", "degraded", "unusable"};
 #define DISK(key, kind, member) FIELD(key, kind, libpool_disk_info, member)
 #define DAMAGE(key, kind, member) FIELD(key, kind, libpool_damage, member)
 
-/* What the compactor does: of status and hello. */
-static const char *const compaction_names[] = {"idle", "working", "behind"};
-#define COMPACTION_FIELDS                                                                                                                     \
-	FIELD_NAMED("compaction", compaction_names, libpool_pool_info, compaction), POOL("moved_bytes", NUMBER, moved_bytes),                 \
-		POOL("placed_bytes", NUMBER, placed_bytes), POOL("data_bytes", NUMBER, data_bytes)
-
 static const struct field pool_fields[] = {
 	POOL("pool", TEXT, name),
 	POOL("id", GUID, guid),
@@ -50,12 +44,10 @@ static const struct field pool_fields[] = {
 	POOL("log_lost_first_txg", NUMBER, log_lost_first_txg),
 	POOL("log_lost_last_txg", NUMBER, log_lost_last_txg),
 	POOL("allocation_memory", NUMBER, allocation_memory),
-	COMPACTION_FIELDS,
+	POOL("placed_bytes", NUMBER, placed_bytes),
+	POOL("data_bytes", NUMBER, data_bytes),
 	POOL("minute_placed_bytes", NUMBER, minute_placed_bytes),
 	POOL("minute_data_bytes", NUMBER, minute_data_bytes),
-	POOL("moved_blocks", NUMBER, moved_blocks),
-	POOL("moving_bytes", NUMBER, moving_bytes),
-	POOL("unmoved_bytes", NUMBER, unmoved_bytes),
 };
 
 static const struct field disk_fields[] = {
@@ -216,7 +208,7 @@ int run_hello(struct invocation *invocation)
 		POOL("pool", TEXT, name), POOL("id", GUID, guid), POOL("read_only", FLAG, read_only),
 		FIELD_NAMED("state", health_names, libpool_pool_info, health), POOL("usable_bytes", NUMBER, usable_bytes),
 		POOL("used_bytes", NUMBER, used_bytes), POOL("free_bytes", NUMBER, free_bytes), POOL("dead_bytes", NUMBER, dead_bytes),
-		POOL("formable_bytes", NUMBER, formable_bytes), COMPACTION_FIELDS,
+		POOL("formable_bytes", NUMBER, formable_bytes), POOL("placed_bytes", NUMBER, placed_bytes), POOL("data_bytes", NUMBER, data_bytes),
 	};
 	struct libpool_pool_info info = {.size = sizeof(info)};
 	int code = libpool_pool_info(invocation->pool, &info);

@@ -171,7 +171,6 @@ LIBPOOL_API int libpool_undestroy(const struct libpool_host *host, const char *n
 /* ---- State ---------------------------------------------------------------------------------------------- */
 
 enum libpool_health { LIBPOOL_HEALTHY = 0, LIBPOOL_DEGRADED = 1, LIBPOOL_UNUSABLE = 2 };
-enum libpool_compaction { LIBPOOL_COMPACTION_IDLE = 0, LIBPOOL_COMPACTION_WORKING = 1, LIBPOOL_COMPACTION_BEHIND = 2 };
 
 struct libpool_pool_info {
 	size_t size;
@@ -196,9 +195,6 @@ struct libpool_pool_info {
 	uint64_t dead_bytes, formable_bytes; /* of units in use, what isn't live; of units that are free, what could be formed: free_bytes lies in it */
 	/* Since the import, and in the last minute. All that was written, parity apart; of it content of volumes and files. Their ratio is the write amplification. */
 	uint64_t placed_bytes, data_bytes, minute_placed_bytes, minute_data_bytes;
-	uint64_t moved_blocks, moved_bytes;   /* by the compactor, which makes free units of dead room */
-	uint64_t moving_bytes, unmoved_bytes; /* the next commit moves them; read in vain: died meanwhile, or found no room */
-	uint32_t compaction, reserved; /* enum libpool_compaction: has moved something in the last minute; writers had to wait for it. 0 */
 };
 LIBPOOL_API int libpool_pool_info(libpool_pool *pool, struct libpool_pool_info *ret_info);
 

@@ -293,21 +293,11 @@ static int number_of_pool(const struct subject *subject, size_t member, uint64_t
 	return result;
 }
 
-static int get_compaction(const struct subject *subject, char *ret_value)
-{
-	static const char *const texts[] = {"idle", "working", "behind"};
-	struct libpool_pool_info info = {0};
-
-	compaction_fill(subject->engine, &info);
-	snprintf(ret_value, LIBPOOL_TEXT_MAX, "%s", texts[info.compaction]);
-	return 0;
-}
-
 static int get_amplification(const struct subject *subject, char *ret_value)
 {
 	struct libpool_pool_info info = {0};
 
-	compaction_fill(subject->engine, &info);
+	amplification_fill(subject->engine, &info);
 	snprintf(ret_value, LIBPOOL_TEXT_MAX, info.data_bytes ? "%.3f" : "-", (double)info.placed_bytes / (double)info.data_bytes);
 	return 0;
 }
@@ -397,10 +387,6 @@ static const struct property pool_properties[] = {
 	{"dead", NULL, NULL, NULL, NULL, "Room in allocation units in use that holds nothing live: comes back as what lies beside it dies.", OF_POOL(dead_bytes)},
 	{"formable", NULL, NULL, NULL, NULL, "Room that free allocation units make: what can still be written, what commits need, and the reserve's share of it.", OF_POOL(formable_bytes)},
 	{"reserved", NULL, NULL, NULL, NULL, "What the reserve takes.", OF_POOL(reserve_bytes)},
-	{"compaction", NULL, NULL, NULL, get_compaction, "Whether room that is dead was made free by moving what lies beside it, in the last minute: idle, working, behind (writers waited for it).", LIBPOOL_PROPERTY_TEXT, NULL, 0},
-	{"moved", NULL, NULL, NULL, NULL, "What was moved for that since the import.", OF_POOL(moved_bytes)},
-	{"moving", NULL, NULL, NULL, NULL, "What the next commit moves.", OF_POOL(moving_bytes)},
-	{"unmoved", NULL, NULL, NULL, NULL, "What was read for that in vain: it died meanwhile, or there was no room for it.", OF_POOL(unmoved_bytes)},
 	{"amplification", NULL, NULL, NULL, get_amplification, "Bytes written for each byte of content since the import, parity apart.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
 };
 

@@ -20,7 +20,7 @@ static unsigned filled_percent(const struct engine *engine, const struct space *
 	uint64_t usable, left;
 
 	usable = space->usable_cells - space->reserve_cells;
-	left = space->writable_cells + space->deferred_aus / (geometry->k + geometry->m) * geometry->k * (geometry->rows - 1u);
+	left = space->available_cells + space->deferred_aus / (geometry->k + geometry->m) * geometry->k * (geometry->rows - 1u);
 	return usable == 0 || left >= usable ? 0 : (unsigned)((usable - left) * 100 / usable);
 }
 
@@ -49,7 +49,7 @@ static void committed(void *argument)
 	struct engine *engine = argument;
 	struct space space;
 
-	compaction_note(engine);
+	amplification_note(engine);
 	core_space(engine->core, &space);
 	unsigned percent = filled_percent(engine, &space), level = level_of(percent);
 
@@ -76,6 +76,6 @@ void space_attach(struct engine *engine)
 	/* What an earlier owner was told is in the history. */
 	core_space(engine->core, &space);
 	engine->space_level = level_of(filled_percent(engine, &space));
-	compaction_note(engine);
+	amplification_note(engine);
 	core_set_watcher(engine->core, committed, engine);
 }

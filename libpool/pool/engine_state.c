@@ -213,7 +213,7 @@ static void fill_space(struct engine *engine, struct libpool_pool_info *info)
 	info->raw_bytes = space.raw_aus * info->au_bytes;
 	info->usable_bytes = (space.usable_cells - space.reserve_cells) * CELL_SIZE;
 	info->used_bytes = space.live_cells * CELL_SIZE;
-	info->free_bytes = space.writable_cells * CELL_SIZE;
+	info->free_bytes = space.available_cells * CELL_SIZE;
 	info->reserve_bytes = space.reserve_cells * CELL_SIZE;
 	info->dead_bytes = alloc_dead_cells(core_alloc(engine->core)) * CELL_SIZE;
 	info->formable_bytes = alloc_formable_cells(core_alloc(engine->core)) * CELL_SIZE;
@@ -266,7 +266,7 @@ int engine_info(struct engine *engine, struct libpool_pool_info *ret_info)
 	memcpy(ret_info->guid, label->pool.bytes, sizeof(ret_info->guid));
 	profile_format(label->k, label->m, ret_info->profile, sizeof(ret_info->profile));
 	fill_space(engine, ret_info);
-	compaction_fill(engine, ret_info);
+	amplification_fill(engine, ret_info);
 	judge(engine, &tally, ret_info);
 	return 0;
 }

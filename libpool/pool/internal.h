@@ -30,10 +30,10 @@ struct watched_disk {
 };
 
 /* Cells since the import, after a commit. */
-struct compaction_sample {
-	uint64_t time_ns, placed_cells, data_cells, moved_cells, waits;
+struct amplification_sample {
+	uint64_t time_ns, placed_cells, data_cells;
 };
-#define COMPACTION_SAMPLES 14u /* one in 5 s, for more than a minute */
+#define AMPLIFICATION_SAMPLES 14u /* one in 5 s, for more than a minute */
 
 struct engine {
 	const struct engine_host *host;
@@ -67,8 +67,8 @@ struct engine {
 	bool history_counted;
 	uint64_t history_count;
 
-	struct compaction_sample compaction[COMPACTION_SAMPLES]; /* a ring; time 0: none */
-	unsigned compaction_next; /* the newest one */
+	struct amplification_sample amplification[AMPLIFICATION_SAMPLES]; /* a ring; time 0: none */
+	unsigned amplification_next; /* the newest one */
 	unsigned space_level;     /* how many of the levels of filling have been told */
 	uint64_t free_segments, deferred_aus; /* as of the last commit */
 
@@ -143,8 +143,8 @@ void events_attach(struct engine *engine); /* to the store's callback */
 /* ---- engine_space.c ---- */
 
 void space_attach(struct engine *engine); /* to the core's commits */
-void compaction_note(struct engine *engine); /* after a commit */
-void compaction_fill(struct engine *engine, struct libpool_pool_info *info);
+void amplification_note(struct engine *engine); /* after a commit */
+void amplification_fill(struct engine *engine, struct libpool_pool_info *info);
 
 /* ---- engine_trim.c ---- */
 

@@ -58,12 +58,9 @@ static uint64_t worst_case(uint64_t cells)
 	return cells ? cells + cells / 8 + 1 : 0;
 }
 
-/* With copies that a compactor has asked for, as far as they don't go into what the floors have for them. */
 static uint64_t reserved(const struct core *core)
 {
-	uint64_t copies = core->moves.cells + core->moves.cells / 16;
-
-	return core->reserved_cells[0] + core->reserved_cells[1] + (copies > core->space.copy_cells ? copies - core->space.copy_cells : 0);
+	return core->reserved_cells[0] + core->reserved_cells[1] + core->moves.cells;
 }
 
 /* Trims are under way everywhere: none begins meanwhile, and each ends at its deadline at the latest. */
@@ -133,20 +130,11 @@ static int find_space(struct core *core, uint64_t cells, struct search *search)
 		return status < 0 ? status : 1;
 	}
 	if (cells <= space_available(&core->space, search->block_cells)) {
-		status = compactor_round(core, search->block_cells, false);
-		if (status == 0)
-			status = core_commit_forced(core);
+		status = core_commit_forced(core);
 		return status < 0 ? status : 1;
 	}
 	if (core->full && core->full_activity == core->activity && cells >= core->full_cells && search->block_cells >= core->full_block)
 		return -ENOSPC;
-	/* What is dead among what is live can be had, unless all of it together is too little. */
-	status = cells > core->space.limit_cells ? 0 : compactor_round(core, search->block_cells, true);
-	if (status > 0)
-		search->fruitless = 0;
-	if (status != 0)
-		return status;
-	changes = core->touched[0] || core->touched[1];
 	if (!changes && cells > potential_cells(core))
 		return -ENOSPC;
 	if (search->activity != core->activity) {
@@ -236,7 +224,7 @@ const char *core_failure_text(const struct core *core, int status)
 	return why;
 }
 
-static int hold(struct core *core, uint64_t cells, unsigned block_cells, bool changes, uint64_t *ret_txg)
+static int hold(struct core *core, uint64_t cells, unsigned block_cells, uint64_t *ret_txg)
 {
 	uint64_t bytes = cells * CELL_SIZE, need = worst_case(cells);
 	unsigned block = cells < block_cells ? (unsigned)cells : block_cells; /* none is larger than all of it */
@@ -265,7 +253,7 @@ static int hold(struct core *core, uint64_t cells, unsigned block_cells, bool ch
 		alloc_set_promised(core->alloc, reserved(core));
 		if (block > core->reserved_block[txg & 1])
 			core->reserved_block[txg & 1] = block;
-		core->activity += changes;
+		core->activity++;
 		*ret_txg = txg;
 	}
 	if (cells)
@@ -280,17 +268,12 @@ int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
 
 int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg)
 {
-	return hold(core, cells, BLOCK_CELLS_MAX, true, ret_txg);
-}
-
-int core_hold_moves(struct core *core, uint64_t *ret_txg)
-{
-	return hold(core, 0, BLOCK_CELLS_MAX, false, ret_txg);
+	return hold(core, cells, BLOCK_CELLS_MAX, ret_txg);
 }
 
 int core_hold_blocks(struct core *core, uint64_t cells, unsigned block_cells, uint64_t *ret_txg)
 {
-	return core_writes_refused(core) ? -EROFS : hold(core, cells, block_cells, true, ret_txg);
+	return core_writes_refused(core) ? -EROFS : hold(core, cells, block_cells, ret_txg);
 }
 
 void core_release(struct core *core, uint64_t txg)

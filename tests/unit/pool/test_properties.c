@@ -248,7 +248,7 @@ static void test_space(void **state)
 	int status = 0;
 
 	(void)state;
-	bench_begin(&bench, 2, 128 * MIB); /* on smaller ones the floors are more than the share */
+	bench_begin(&bench, 2, 64 * MIB);
 	OK(bench_create(&bench, "tank", "raid1", 0, 2));
 	OK(bench_import(&bench, "tank", &pool));
 	OK(libpool_pool_info(pool, &info));
