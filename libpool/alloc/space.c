@@ -78,6 +78,8 @@ static uint64_t formable_cells(const struct geometry *geometry, uint32_t *aus, u
 
 /* SYS rows that commits use besides metadata: logs of some hundred txgs, pages, what waits for its two commits. */
 #define SYS_ROWS_BASE 700u
+/* Cells of metadata that one commit writes anew at most: a node for each block of what may be dirty, and those above. */
+#define COMMIT_METADATA_MAX (UINT64_C(160) << 10)
 
 size_t alloc_sys_base(const struct alloc *alloc)
 {
@@ -95,7 +97,8 @@ static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys
 	uint64_t sys = total / 200 > 4 ? total / 200 : 4, compaction = total / 50 > 8 ? total / 50 : 8;
 	/* On a small pool the floors never take more than an eighth. */
 	uint64_t most = total / 8 ? total / 8 : 1, floor = sys + compaction < most ? sys + compaction : most;
-	uint64_t rows = SYS_ROWS_BASE + 2 * metadata, have = sys_segments * (geometry->rows - 1u);
+	uint64_t anew = metadata < COMMIT_METADATA_MAX ? metadata : COMMIT_METADATA_MAX;
+	uint64_t rows = SYS_ROWS_BASE + 2 * metadata + 2 * anew, have = sys_segments * (geometry->rows - 1u);
 	uint64_t more = rows > have ? (rows - have) / (geometry->rows - 1u) + 1 : 0;
 	uint64_t need = (more * columns + width - 1) / width;
 
@@ -106,7 +109,7 @@ static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys
 /*
  * Formable segments that foreground writers leave alone, of `total` that the pool could hold. When no others are left,
  * commits write metadata into SYS rows, since metadata that dies bit by bit gives no segments back: then all that lives
- * may come to lie there, in the worst case with a summary for each block.
+ * may come to lie there, in the worst case with a summary for each block, beside what two commits before have written anew and freed.
  */
 static uint64_t floor_segments(const struct alloc *alloc, uint64_t total, uint64_t *ret_least)
 {

@@ -195,7 +195,7 @@ static void fill_geometry(unsigned disks, unsigned k, unsigned m, uint32_t block
 static void test_mirror(void **state)
 {
 	(void)state;
-	fill_geometry(2, 1, 1, 4 << 10, 500, 85);
+	fill_geometry(2, 1, 1, 4 << 10, 500, 84);
 	if (SANITIZED)
 		return;
 	fill_geometry(2, 1, 1, 16 << 10, 100, 85);
@@ -205,14 +205,14 @@ static void test_mirror(void **state)
 static void test_raid6(void **state)
 {
 	(void)state;
-	fill_geometry(6, 4, 2, 4 << 10, SANITIZED ? 300 : 1500, 85);
+	fill_geometry(6, 4, 2, 4 << 10, SANITIZED ? 300 : 1500, 82);
 	fill_geometry(6, 4, 2, 128 << 10, 100, 80);
 }
 
 static void test_single(void **state)
 {
 	(void)state;
-	fill_geometry(1, 1, 0, 4 << 10, 500, 75);
+	fill_geometry(1, 1, 0, 4 << 10, 500, 72);
 	if (SANITIZED)
 		return;
 	fill_geometry(1, 1, 0, 16 << 10, 100, 80);
