@@ -4,7 +4,7 @@
  */
 #include "tests/unit/pool/support.h"
 
-#define FILL_PERCENT 93u
+#define FILL_PERCENT 91u
 #define PIECE (UINT64_C(128) << 10)
 
 struct shape {
