@@ -341,7 +341,7 @@ int main(void)
 	if (failures) /* who waits for room that never comes waits for ever */
 		return 1;
 	dense_bytes = 0; /* of no row are all cells freed soon */
-	struct world *small = machine(320 * MIB);
+	struct world *small = machine(448 * MIB);
 
 	boot(small, full, WORLD_ENDED);
 	world_free(small);
