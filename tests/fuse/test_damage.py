@@ -13,7 +13,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_mount import Pool, fails, read, write  # noqa: E402
+from mounted import Pool, fails, read, write  # noqa: E402
 
 MIB = 1 << 20
 NAMES = [b"plain", b"with blank", b"line\nbreak", b"no utf-8 \xff", "Umlaut ä".encode(), b"x" * 255]

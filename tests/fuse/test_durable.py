@@ -17,7 +17,7 @@ import threading
 import time
 import unittest
 
-from test_mount import Pool, libc
+from mounted import Pool, libc
 
 FILE_MAX = 4 << 20
 NAMES = 12

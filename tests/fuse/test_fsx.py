@@ -15,7 +15,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_mount import Pool  # noqa: E402
+from mounted import Pool  # noqa: E402
 
 FSX = os.environ["FSX"]
 LONGER = 10     # the last seed on the mount

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""A file system of a pool, mounted: POSIX item by item, real trees of files, restarts, kills, and a pool that is full.
+"""A file system of a pool, mounted: POSIX item by item, real trees of files, restarts and kills.
 
 The class Posix runs twice: on the mount, and on a native file system, which tests the test. Needs /dev/fuse and root; skipped
 without (exit code 77). The environment names the programs: POOLCTL and LIBPOOL_FUSE.
@@ -9,13 +9,10 @@ import ctypes
 import errno
 import fcntl
 import filecmp
-import json
 import os
 import random
 import shutil
-import signal
 import stat
-import struct
 import subprocess
 import sys
 import tempfile
@@ -23,139 +20,7 @@ import threading
 import time
 import unittest
 
-POOLCTL = os.environ["POOLCTL"]
-FUSE = os.environ["LIBPOOL_FUSE"]
-MIB = 1 << 20
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def call(function, *arguments):
-    result = function(*arguments)
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
-
-
-def rename2(old, new, flags):
-    call(libc.renameat2, -100, os.fsencode(old), -100, os.fsencode(new), flags)
-
-
-def handle_of(path):
-    """name_to_handle_at, as an NFS server does."""
-    handle = ctypes.create_string_buffer(8 + 128)
-    ctypes.memmove(handle, (128).to_bytes(4, sys.byteorder), 4)
-    mount = ctypes.c_int()
-    call(libc.name_to_handle_at, -100, os.fsencode(path), handle, ctypes.byref(mount), 0)
-    return handle
-
-
-def open_handle(folder, handle, flags):
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        return call(libc.open_by_handle_at, descriptor, handle, flags)
-    finally:
-        os.close(descriptor)
-
-
-def write(path, data, mode="wb"):
-    with open(path, mode) as file:
-        file.write(data)
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def fails(test, code, function, *arguments, **named):
-    with test.assertRaises(OSError) as context:
-        function(*arguments, **named)
-    test.assertEqual(context.exception.errno, code)
-
-
-FSXATTR = struct.Struct("5I8x")     # flags, extent size, extents, project, copy-on-write extent size
-
-
-def project_of(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return FSXATTR.unpack(fcntl.ioctl(descriptor, 0x801C581F, bytes(FSXATTR.size)))[3]      # FS_IOC_FSGETXATTR
-    finally:
-        os.close(descriptor)
-
-
-def set_project(path, project):
-    """As chattr -p."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fields = list(FSXATTR.unpack(fcntl.ioctl(descriptor, 0x801C581F, bytes(FSXATTR.size))))
-        fields[3] = project
-        fcntl.ioctl(descriptor, 0x401C5820, FSXATTR.pack(*fields))      # FS_IOC_FSSETXATTR
-    finally:
-        os.close(descriptor)
-
-
-class Pool:
-    """A pool on files, and one file system of it, mounted at `point`."""
-
-    def __init__(self, profile="raid6", disks=6, megabytes=512, dataset=()):
-        self.folder = tempfile.mkdtemp(prefix="libpool-fuse-")
-        self.point = os.path.join(self.folder, "mount")
-        os.mkdir(self.point)
-        self.environment = dict(os.environ, LIBPOOL_DISK_PATH=self.folder, LIBPOOL_RUN_PATH=os.path.join(self.folder, "run"))
-        self.disks = [os.path.join(self.folder, f"d{i}") for i in range(disks)]
-        self.poolctl("create", "t", profile, *self.disks, "--create-size", f"{megabytes}M")
-        self.poolctl("dataset", "create", "t/fs", *dataset)
-        self.process = None
-
-    def poolctl(self, *arguments, code=0):
-        run = subprocess.run([POOLCTL, "--no-devices", *arguments], env=self.environment, capture_output=True, text=True, timeout=300, check=False)
-        if code is not None and run.returncode != code:
-            raise AssertionError(f"poolctl {' '.join(arguments)}: exit code {run.returncode}: {run.stderr}")
-        return run.stdout + run.stderr
-
-    def mount(self, *options):
-        self.process = subprocess.Popen([FUSE, "-f", "-n", *options, "t/fs", self.point], env=self.environment, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 60
-        while not os.path.ismount(self.point):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"not mounted: {self.process.stderr.read().decode()}")
-            time.sleep(0.02)
-
-    def stop(self, code=0):
-        self.process.send_signal(signal.SIGTERM)
-        self.join(code)
-
-    def join(self, code=0):
-        self.process.wait(timeout=120)
-        error = self.process.stderr.read().decode()
-        self.process.stderr.close()
-        if code is not None and self.process.returncode != code:
-            raise AssertionError(f"exit code {self.process.returncode}: {error}")
-        self.process = None
-        return error
-
-    def kill(self):
-        self.process.kill()
-        self.join(code=None)
-        # What is left is a mount without anybody behind it, which can be unmounted as soon as those who used it have seen that.
-        deadline = time.monotonic() + 60
-        while subprocess.run(["umount", self.point], stderr=subprocess.DEVNULL, check=False).returncode:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{self.point} can't be unmounted")
-            time.sleep(0.05)
-
-    def verify(self):
-        return self.poolctl("debug", "verify", "t")
-
-    def end(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process.stderr.close()
-        subprocess.run(["umount", "-l", self.point], check=False, stderr=subprocess.DEVNULL)
-        shutil.rmtree(self.folder, ignore_errors=True)
+from mounted import FUSE, MIB, Pool, call, fails, handle_of, libc, open_handle, read, rename2, write
 
 
 class Posix:
@@ -393,7 +258,6 @@ class Posix:
         self.assertLessEqual(left, set(seen))
 
     def test_map_and_locks(self):
-        import fcntl
         import mmap
         data = random.Random(3).randbytes(100000)
         write(self.path("f"), data)
@@ -640,164 +504,6 @@ class LifeTest(unittest.TestCase):
                 break
             time.sleep(0.1)
         pool.verify()
-
-
-class QuotaTest(unittest.TestCase):
-    def setUp(self):
-        self.pool = Pool("raid5", 3, 256)
-        self.addCleanup(self.pool.end)
-
-    def path(self, *names):
-        return os.path.join(self.pool.point, *names)
-
-    def used(self, kind, number):
-        with open(self.pool.point + "/sync", "ab") as file:
-            os.fsync(file.fileno())
-        for owner in json.loads(self.pool.poolctl("userspace", "t/fs", "--json"))["owners"]:
-            if (owner["kind"], owner["id"]) == (kind, number):
-                return owner
-        return None
-
-    def fill(self, path, user, most=64 * MIB):
-        """What a user can write before he is refused, and why; he has a file of his own."""
-        done, code = 0, 0
-        with open(path, "ab", buffering=0) as file:
-            os.fchown(file.fileno(), user, user)
-            try:
-                while done < most:
-                    done += file.write(random.Random(done).randbytes(65536))
-                os.fsync(file.fileno())
-            except OSError as error:
-                code = error.errno
-        return done, code
-
-    def test_quotas(self):
-        self.pool.mount()
-        self.pool.poolctl("set", "t/fs", "userquota@1001=4M", "groupobjquota@77=5", "projectquota@9=2M")
-        done, code = self.fill(self.path("a"), 1001)
-        self.assertEqual(code, errno.EDQUOT)
-        self.assertTrue(3 * MIB < done <= 4 * MIB, done)
-        self.assertEqual(self.fill(self.path("b"), 1002, 5 * MIB), (5 * MIB, 0))
-        whole = b"".join(random.Random(i).randbytes(65536) for i in range(0, done, 65536))
-        self.assertEqual(read(self.path("a")), whole)
-        self.assertTrue(3 * MIB < self.used("user", 1001)["used_bytes"] <= 4 * MIB)
-        fails(self, errno.EDQUOT, os.chown, self.path("b"), 1001, -1)
-        # What makes room is never refused, and the room is there at once.
-        os.truncate(self.path("a"), MIB)
-        self.assertEqual(self.fill(self.path("a"), 1001, MIB), (MIB, 0))
-        for name in range(5):
-            write(self.path(f"g{name}"), b"")
-            os.chown(self.path(f"g{name}"), 0, 77)
-        write(self.path("g5"), b"")
-        fails(self, errno.EDQUOT, os.chown, self.path("g5"), 0, 77)
-        os.unlink(self.path("g0"))
-        os.chown(self.path("g5"), 0, 77)
-        self.assertEqual((self.used("group", 77)["used_nodes"], self.used("group", 77)["quota_nodes"]), (5, 5))
-        # A project is given to a directory, and handed down.
-        os.mkdir(self.path("project"))
-        set_project(self.path("project"), 9)
-        write(self.path("project", "file"), b"x")
-        self.assertEqual((project_of(self.path("project")), project_of(self.path("project", "file")), project_of(self.path("a"))), (9, 9, 0))
-        done, code = self.fill(self.path("project", "large"), 1002)
-        self.assertTrue(code == errno.EDQUOT and MIB < done <= 2 * MIB, (done, code))
-        self.assertEqual(self.used("project", 9)["used_nodes"], 3)
-        before = self.used("user", 1001)
-        self.pool.kill()
-        self.pool.mount()
-        self.assertEqual(self.used("user", 1001), before)
-        self.pool.stop()
-        self.assertIn(" 0 violations", self.pool.verify())
-
-    def test_dataset_quotas(self):
-        self.pool.mount()
-        self.pool.poolctl("set", "t/fs", "quota=16M", "refquota=8M")
-        figures = os.statvfs(self.pool.point)
-        self.assertEqual(figures.f_blocks * figures.f_frsize, 8 * MIB)
-        done, code = self.fill(self.path("a"), 0)
-        self.assertEqual(code, errno.EDQUOT)
-        self.assertTrue(7 * MIB < done <= 8 * MIB, done)
-        figures = os.statvfs(self.pool.point)
-        self.assertTrue(figures.f_blocks * figures.f_frsize == 8 * MIB and figures.f_bavail * figures.f_frsize < MIB, figures)
-        # What a child reserves counts for the quota.
-        self.pool.poolctl("dataset", "create", "t/fs/child")
-        self.pool.poolctl("set", "t/fs/child", "reservation=6M")
-        self.pool.poolctl("set", "t/fs/child", "reservation=12M", code=1)
-        self.pool.poolctl("set", "t/fs", "refquota=none")
-        more, code = self.fill(self.path("b"), 0)
-        self.assertEqual(code, errno.EDQUOT)
-        self.assertTrue(9 * MIB < done + more <= 10 * MIB, (done, more))
-        # The rest of the pool is reserved for another one: that is no quota's fault.
-        self.pool.poolctl("set", "t/fs", "quota=none")
-        self.pool.poolctl("dataset", "create", "t/other")
-        free = int(self.pool.poolctl("get", "t", "free", "-H", "-p", "-o", "value"))
-        self.pool.poolctl("set", "t/other", f"reservation={free - 24 * MIB}")
-        more, code = self.fill(self.path("c"), 0)
-        self.assertEqual(code, errno.ENOSPC)
-        self.assertTrue(more <= 24 * MIB, more)
-        self.assertEqual(os.path.getsize(self.path("a")), done)
-        self.pool.poolctl("set", "t/other", "reservation=none")
-        self.assertEqual(self.fill(self.path("c"), 0, MIB), (MIB, 0))
-        self.pool.stop()
-        self.assertIn(" 0 violations", self.pool.verify())
-
-
-class FullTest(unittest.TestCase):
-    def agree(self, pool):
-        """df, list, status and get say the same, once all is committed; returns what is free."""
-        os.sync()
-        for _ in range(200):
-            figures = os.statvfs(pool.point)
-            listed, = json.loads(pool.poolctl("list", "t", "--json"))["pools"]
-            status, = json.loads(pool.poolctl("status", "t", "--json"))["pools"]
-            if listed["free_bytes"] == status["free_bytes"] == figures.f_bavail * figures.f_frsize:
-                break
-            time.sleep(0.2)
-        for name in ("usable", "used", "free", "dead", "formable"):
-            self.assertEqual(listed[f"{name}_bytes"], status[f"{name}_bytes"], name)
-            self.assertEqual(int(pool.poolctl("get", "t", name, "-H", "-p", "-o", "value")), listed[f"{name}_bytes"], name)
-        free = figures.f_bavail * figures.f_frsize
-        self.assertEqual(free, listed["free_bytes"])
-        self.assertLessEqual(figures.f_blocks * figures.f_frsize, listed["usable_bytes"])
-        return free
-
-    def test_df(self):
-        pool = Pool("raid5", 3, 96)
-        try:
-            pool.mount()
-            empty = self.agree(pool)
-            for i in range(20):
-                write(os.path.join(pool.point, f"f{i}"), random.Random(i).randbytes(MIB))
-            less = self.agree(pool)
-            self.assertTrue(19 * MIB < empty - less < 24 * MIB, (empty, less))
-            for i in range(20):
-                os.unlink(os.path.join(pool.point, f"f{i}"))
-            self.agree(pool)
-            pool.stop()
-            pool.verify()
-        finally:
-            pool.end()
-
-    def test_full(self):
-        pool = Pool("raid1", 2, 96)
-        try:
-            pool.mount()
-            block, kept = random.Random(7).randbytes(MIB), random.Random(8).randbytes(300000)
-            write(os.path.join(pool.point, "kept"), kept)
-            with self.assertRaises(OSError) as context:
-                for i in range(1000):
-                    write(os.path.join(pool.point, f"f{i}"), block)
-            self.assertEqual(context.exception.errno, errno.ENOSPC)
-            self.assertEqual(read(os.path.join(pool.point, "kept")), kept)
-            for name in os.listdir(pool.point):
-                if name != "kept":
-                    os.unlink(os.path.join(pool.point, name))
-            os.sync()
-            for i in range(5):
-                write(os.path.join(pool.point, f"g{i}"), block)
-            pool.stop()
-            pool.verify()
-        finally:
-            pool.end()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import unittest
 
 from nfs_client import NfsClient
 from servers import Ganesha, Portmapper, enter_namespace
-from test_mount import MIB, Pool, fails, read, write
+from mounted import MIB, Pool, fails, read, write
 
 PRELOAD = os.environ["LIBPOOL_FSID"]
 SOURCE = "/usr/include/linux"

@@ -12,7 +12,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_mount import Pool  # noqa: E402
+from mounted import Pool  # noqa: E402
 
 SUITE = os.environ["POSIX"]
 CHECKS_MIN = 30000

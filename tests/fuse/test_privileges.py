@@ -17,7 +17,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_mount import Pool, call, fails, libc, write  # noqa: E402
+from mounted import Pool, call, fails, libc, write  # noqa: E402
 
 CAPABILITIES = "security.capability"
 NET_RAW = bytes.fromhex("0100000200200000000000000000000000000000")      # cap_net_raw+ep
