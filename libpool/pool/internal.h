@@ -143,6 +143,9 @@ void events_attach(struct engine *engine); /* to the store's callback */
 /* ---- engine_space.c ---- */
 
 void space_attach(struct engine *engine); /* to the core's commits */
+
+/* ---- engine_amplification.c ---- */
+
 void amplification_note(struct engine *engine); /* after a commit */
 void amplification_fill(struct engine *engine, struct libpool_pool_info *info);
 

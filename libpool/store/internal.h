@@ -254,7 +254,6 @@ void stale_bound(struct store *store);
 
 /* cell_write.c */
 /* Writes cells of a column, which the caller holds pinned, and waits. Errors count against the disk. */
-bool disk_takes_writes(const struct store *store, unsigned index);
 int cells_write(struct store *store, uint32_t segment, struct segment_column to, unsigned row, unsigned rows,
 		struct buffer *buffer, size_t buffer_offset);
 struct cell_source {
@@ -298,10 +297,13 @@ void summary_cache_free(struct store *store);
 int summary_adopt(struct store *store, uint32_t segment, const struct block_pointer *pointer, struct buffer *payload,
 		  struct summary_entry **ret_entry);
 
+/* move.c: whether rows of columns may be written there. */
+bool disk_takes_writes(const struct store *store, unsigned index);
+
 /* window.c */
-/* The cell of the summary's own payload that lies here, or NULL. */
 /* Where a cell of the window lies in its column's buffer. */
 size_t cell_at(const struct row_window *window, unsigned column, unsigned row);
+/* The cell of the summary's own payload that lies here, or NULL. */
 const uint8_t *summary_cell(const struct row_window *window, unsigned column, unsigned row);
 enum cell_state window_judge(const struct row_window *window, unsigned column, unsigned row);
 
