@@ -375,7 +375,7 @@ int main(int argc, char **argv)
 {
 	static struct program program;
 	const char *path = getenv("LIBPOOL_DISK_PATH");
-	char *folders = path ? strdup(path) : NULL, *rest = NULL;
+	char *folders, *rest = NULL;
 	int code;
 
 	program.host.size = sizeof(program.host);
@@ -386,6 +386,7 @@ int main(int argc, char **argv)
 	code = take_arguments(&program, argc, argv);
 	if (code)
 		return code < 0 ? 0 : code;
+	folders = path ? strdup(path) : NULL;
 	for (char *folder = folders ? strtok_r(folders, ":", &rest) : NULL; folder; folder = strtok_r(NULL, ":", &rest))
 		add_folder(&program, folder);
 	return program.foreground ? run(&program, -1) : run_in_background(&program);
