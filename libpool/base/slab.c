@@ -31,6 +31,8 @@ struct slab_region {
 
 /* Regions of one size before the next get large pages: whoever needs little takes little. */
 #define SMALL_REGIONS 4u
+/* Pieces of which a few fill a region get them at once: for a request to a device the kernel would look up dozens of small pages each time. */
+#define LARGE_PIECE ((size_t)128 << 10)
 
 struct size_class {
 	pthread_mutex_t lock;
@@ -84,7 +86,7 @@ static struct slab_region *region_new(unsigned class, size_t size)
 		free(region);
 		return NULL;
 	}
-	if (classes[class].count++ >= SMALL_REGIONS)
+	if (classes[class].count++ >= SMALL_REGIONS || size >= LARGE_PIECE)
 		madvise(region->base, REGION_SIZE, MADV_HUGEPAGE);
 	region->class = class;
 	region->size = size;
