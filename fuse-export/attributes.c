@@ -28,6 +28,24 @@ static void do_getattr(fuse_req_t request, fuse_ino_t ino, struct fuse_file_info
 	reply_attributes(request, libpool_fs_get(mount_of(request)->fs, node_of(ino), &attributes), &attributes);
 }
 
+void mount_forget(const struct mount *mount, fuse_ino_t ino)
+{
+	(void)fuse_lowlevel_notify_inval_inode(mount->fuse, ino, -1, 0);
+}
+
+void mount_forget_all(const struct mount *mount)
+{
+	uint64_t *nodes = NULL;
+	size_t count = 0;
+
+	mount_forget(mount, FUSE_ROOT_ID);
+	if (libpool_fs_held(mount->fs, &nodes, &count) < 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		mount_forget(mount, ino_of(nodes[i]));
+	libpool_free(nodes);
+}
+
 static struct libpool_time time_in(const struct timespec *time)
 {
 	return (struct libpool_time){.seconds = time->tv_sec, .nanoseconds = (uint32_t)time->tv_nsec};
@@ -101,7 +119,30 @@ static void do_statfs(fuse_req_t request, fuse_ino_t ino)
 
 /* ---- projects ---- */
 
-/* What chattr -p and lsattr -p do. What is made in a directory is of its project: that can't be turned off, and no other flag exists. */
+/*
+ * What chattr -p and lsattr -p do. What is made in a directory is of its project: that can't be turned off, and no other flag exists. Those programs ask for
+ * the flags in their older form first, and set them as they were.
+ */
+static void get_flags(fuse_req_t request, fuse_ino_t ino)
+{
+	struct libpool_attributes attributes = LIBPOOL_INIT(libpool_attributes);
+	int code = libpool_fs_get(mount_of(request)->fs, node_of(ino), &attributes);
+	uint32_t flags = S_ISDIR(attributes.mode) ? FS_PROJINHERIT_FL : 0;
+
+	if (code < 0)
+		fuse_reply_err(request, errno_of(code));
+	else
+		fuse_reply_ioctl(request, 0, &flags, sizeof(flags));
+}
+
+static void set_flags(fuse_req_t request, uint32_t flags)
+{
+	if (flags & ~(uint32_t)FS_PROJINHERIT_FL)
+		fuse_reply_err(request, EOPNOTSUPP);
+	else
+		fuse_reply_ioctl(request, 0, NULL, 0);
+}
+
 static void get_project(fuse_req_t request, fuse_ino_t ino)
 {
 	struct libpool_attributes attributes = LIBPOOL_INIT(libpool_attributes);
@@ -127,17 +168,33 @@ static void set_project(fuse_req_t request, fuse_ino_t ino, const struct fsxattr
 		code = -EPERM;
 	if (code == 0)
 		code = libpool_fs_set(mount_of(request)->fs, node_of(ino), &set, NULL);
-	if (code < 0)
+	if (code < 0) {
 		fuse_reply_err(request, errno_of(code));
-	else
-		fuse_reply_ioctl(request, 0, NULL, 0);
+		return;
+	}
+	/* The kernel doesn't know that this has changed attributes, and hears of it before whoever asked goes on. */
+	mount_forget(mount_of(request), ino);
+	fuse_reply_ioctl(request, 0, NULL, 0);
+}
+
+/* The argument is an int, whatever the command's number says. */
+static bool takes_flags(unsigned command, unsigned wanted, size_t size)
+{
+	return command == wanted && size >= sizeof(uint32_t);
 }
 
 static void do_ioctl(fuse_req_t request, fuse_ino_t ino, unsigned command, void *argument, struct fuse_file_info *info, unsigned flags, const void *in,
 		     size_t in_size, size_t out_size)
 {
 	(void)argument, (void)info;
-	if (!(flags & FUSE_IOCTL_COMPAT) && command == FS_IOC_FSGETXATTR && out_size >= sizeof(struct fsxattr)) {
+	if (takes_flags(command, FS_IOC_GETFLAGS, out_size)) {
+		get_flags(request, ino);
+	} else if (takes_flags(command, FS_IOC_SETFLAGS, in_size)) {
+		uint32_t wanted;
+
+		memcpy(&wanted, in, sizeof(wanted));
+		set_flags(request, wanted);
+	} else if (!(flags & FUSE_IOCTL_COMPAT) && command == FS_IOC_FSGETXATTR && out_size >= sizeof(struct fsxattr)) {
 		get_project(request, ino);
 	} else if (!(flags & FUSE_IOCTL_COMPAT) && command == FS_IOC_FSSETXATTR && in_size >= sizeof(struct fsxattr)) {
 		struct fsxattr all;
@@ -166,12 +223,17 @@ static const char *own_attribute(const struct mount *mount, const char *name)
 	return strcmp(name, CASE_NAME) == 0 ? mount->casesensitivity : NULL;
 }
 
+static bool is_list(const char *name)
+{
+	return strcmp(name, "system.posix_acl_access") == 0 || strcmp(name, "system.posix_acl_default") == 0;
+}
+
 /* The namespaces that Linux knows: it asks a FUSE file system for any name. 0 or why not. */
 static int xattr_name_check(const char *name)
 {
 	static const char *const namespaces[] = {"user.", "trusted.", "security."};
 
-	if (strcmp(name, "system.posix_acl_access") == 0 || strcmp(name, "system.posix_acl_default") == 0)
+	if (is_list(name))
 		return 0;
 	for (size_t i = 0; i < sizeof(namespaces) / sizeof(namespaces[0]); i++) {
 		size_t length = strlen(namespaces[i]);
@@ -202,6 +264,16 @@ static void reply_bytes(fuse_req_t request, int64_t length, const char *bytes, s
 		fuse_reply_buf(request, bytes, (size_t)length);
 }
 
+/* Where lists don't count there are none: the kernel asks for them in order to check permissions, and takes another error for the file's. */
+static int64_t get_xattr(const struct mount *mount, uint64_t node, const char *name, char *value, size_t size)
+{
+	int64_t length = xattr_name_check(name);
+
+	if (length == 0)
+		length = libpool_fs_getxattr(mount->fs, node, name, value, size);
+	return length == -EOPNOTSUPP && is_list(name) ? -ENODATA : length;
+}
+
 static void do_getxattr(fuse_req_t request, fuse_ino_t ino, const char *name, size_t size)
 {
 	char *value;
@@ -215,9 +287,7 @@ static void do_getxattr(fuse_req_t request, fuse_ino_t ino, const char *name, si
 		return;
 	}
 	value = size ? malloc(size) : NULL;
-	length = size && !value ? -ENOMEM : xattr_name_check(name);
-	if (length == 0)
-		length = libpool_fs_getxattr(mount_of(request)->fs, node_of(ino), name, value, size);
+	length = size && !value ? -ENOMEM : get_xattr(mount_of(request), node_of(ino), name, value, size);
 	reply_bytes(request, length, value, size);
 	free(value);
 }

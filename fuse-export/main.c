@@ -228,10 +228,15 @@ static int unmount_asked(void *argument, const char *directory, uint32_t *ret_la
 	return code;
 }
 
+static void properties_set(void *argument)
+{
+	mounts_properties_set(&((struct program *)argument)->mounts);
+}
+
 static int serve_control(struct program *program)
 {
 	struct libpool_control_options options = {.size = sizeof(options), .export_asked = export_asked, .mount = mount_asked,
-						  .unmount = unmount_asked, .argument = program};
+						  .unmount = unmount_asked, .properties_set = properties_set, .argument = program};
 	struct libpool_error error = {0};
 
 	return libpool_serve_control(program->mounts.pool, &options, &program->control, &error) < 0 ? pool_failed(program, &error) : 0;

@@ -18,10 +18,12 @@
 struct volumes;
 
 struct mount {
+	struct fuse_session *fuse;
 	libpool_fs *fs;
 	struct volumes *volumes; /* instead of a file system */
 	char fsid[37];		 /* the file system's UUID, as text */
 	char casesensitivity[16]; /* the property */
+	bool has_lists;		 /* access control lists count: a property, too */
 	bool has_spellings;	 /* a node may be found by names that no folder has */
 	bool no_opens;		 /* the kernel needn't say what is opened */
 	/* device.c */
@@ -57,6 +59,13 @@ int errno_of(int64_t code);
 void reply_code(fuse_req_t request, int code);
 /* Replies with a node that the library has held for the kernel, or the error. */
 void reply_node(fuse_req_t request, int code, const struct libpool_attributes *attributes);
+
+/*
+ * attributes.c: the kernel is to ask anew for the attributes and lists of what it knows, which have changed without its doing. May be called anywhere, also before the answer to a
+ * request for the same node: it takes no lock that a request has.
+ */
+void mount_forget(const struct mount *mount, fuse_ino_t ino);
+void mount_forget_all(const struct mount *mount);
 
 /* Fills *error, and returns the code. */
 int mount_fail(struct libpool_error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -13,10 +13,50 @@
 #include "fuse-export/point.h"
 #include "fuse-export/volumes.h"
 
+static bool has_lists(const struct mounts *mounts, const char *dataset)
+{
+	struct libpool_property acl = LIBPOOL_INIT(libpool_property);
+
+	return libpool_property_get(mounts->pool, dataset, "acl", &acl, NULL) == 0 && strcmp(acl.value, "off") != 0;
+}
+
+/*
+ * Of what the kernel keeps, properties change the access control lists alone: it would go on as they said, or as if there were none. (Names and content of a file system
+ * change by its own requests only, as nobody else has it open, and of volumes it keeps nothing.)
+ */
+static void look_at_properties(struct mounts *mounts)
+{
+	for (struct session *session = mounts->first; session; session = session->next) {
+		struct mount *mount = &session->mount;
+		bool lists = mount->fs && has_lists(mounts, session->source + strlen(mounts->pool_name) + 1);
+
+		if (mount->fs && lists != mount->has_lists)
+			mount_forget_all(mount);
+		mount->has_lists = lists;
+	}
+}
+
+/* Whoever has the lock looks for those who didn't wait for it. */
+static void unlock(struct mounts *mounts)
+{
+	do {
+		if (atomic_exchange(&mounts->properties_set, false))
+			look_at_properties(mounts);
+		pthread_mutex_unlock(&mounts->lock);
+	} while (atomic_load(&mounts->properties_set) && pthread_mutex_trylock(&mounts->lock) == 0);
+}
+
+void mounts_properties_set(struct mounts *mounts)
+{
+	atomic_store(&mounts->properties_set, true);
+	if (pthread_mutex_trylock(&mounts->lock) == 0)
+		unlock(mounts);
+}
+
 /* mounts_reap may have gone by meanwhile. */
 static void leave(struct mounts *mounts)
 {
-	pthread_mutex_unlock(&mounts->lock);
+	unlock(mounts);
 	eventfd_write(mounts->ended, 1);
 }
 
@@ -105,6 +145,7 @@ static int find_names(struct mounts *mounts, const char *dataset, struct mount *
 	if (code < 0)
 		return code;
 	snprintf(mount->casesensitivity, sizeof(mount->casesensitivity), "%.15s", casesensitivity.value);
+	mount->has_lists = has_lists(mounts, dataset);
 	mount->has_spellings = strcmp(casesensitivity.value, "sensitive") != 0 || strcmp(normalization.value, "none") != 0;
 	return 0;
 }
@@ -355,7 +396,7 @@ bool mounts_reap(struct mounts *mounts)
 	}
 	bool stays = mounts->first || mounts->keeps || !mounts->used;
 	mounts->closing |= !stays;
-	pthread_mutex_unlock(&mounts->lock);
+	unlock(mounts);
 	return stays;
 }
 
@@ -364,5 +405,5 @@ void mounts_end(struct mounts *mounts)
 	pthread_mutex_lock(&mounts->lock);
 	mounts->closing = true;
 	undo(mounts, NULL);
-	pthread_mutex_unlock(&mounts->lock);
+	unlock(mounts);
 }

@@ -13,6 +13,7 @@ struct mounts {
 	bool read_only;	       /* the pool is imported so */
 	bool keeps;            /* the process stays when nothing is mounted */
 	bool starting;	       /* more is about to be mounted */
+	atomic_bool properties_set; /* not looked at yet */
 	bool closing, used;    /* used: something was to be mounted */
 	int ended;             /* an eventfd: a mount has ended, or a request has */
 };
@@ -25,6 +26,8 @@ void mounts_started(struct mounts *mounts);
 int mounts_change(struct mounts *mounts, const char *directory, const struct mount_options *options, struct libpool_error *error);
 /* What is mounted there, and beneath. The number of mounts, or a negative code: -EBUSY, -ENOENT. */
 int mounts_remove(struct mounts *mounts, const char *directory, bool *ret_last, struct libpool_error *error);
+/* Properties of the pool, or of what lies in it, may have changed. Waits for nobody who mounts or unmounts. */
+void mounts_properties_set(struct mounts *mounts);
 /* Takes away those that the kernel has let go of. Whether the process is to stay. */
 bool mounts_reap(struct mounts *mounts);
 /* Unmounts all; no more are made. */

@@ -88,7 +88,7 @@ static int mount_directly(struct session *session, int directory, const struct m
 	if (mount(session->source, point, "fuse.libpool", flags, text) == 0) {
 		session->direct = session->mounted = true;
 		snprintf(point, sizeof(point), "/dev/fd/%d", device);
-		code = fuse_session_mount(session->fuse, point);
+		code = fuse_session_mount(session->mount.fuse, point);
 	}
 	if (code != 0) {
 		int kept = errno;
@@ -144,14 +144,14 @@ int session_mount(struct session *session, int directory, const struct mount_opt
 	said = text;
 	errno = 0;
 	if (code == 0) {
-		session->fuse = fuse_session_new(&arguments, &operations, sizeof(operations), &session->mount);
-		code = session->fuse ? 0 : -1;
+		session->mount.fuse = fuse_session_new(&arguments, &operations, sizeof(operations), &session->mount);
+		code = session->mount.fuse ? 0 : -1;
 	}
 	if (code == 0)
-		code = options->privileged ? mount_directly(session, directory, options) : fuse_session_mount(session->fuse, session->point);
+		code = options->privileged ? mount_directly(session, directory, options) : fuse_session_mount(session->mount.fuse, session->point);
 	session->mounted = code == 0;
 	if (code == 0 && !session->mount.volumes)
-		device_take(session->fuse); /* or it is as slow as libfuse alone */
+		device_take(session->mount.fuse); /* or it is as slow as libfuse alone */
 	if (code == 0)
 		place_take(&session->place, session->point, session->source);
 	said = NULL;
@@ -175,7 +175,7 @@ static void *serve(void *argument)
 		fuse_loop_cfg_set_clone_fd(config, 1);
 		fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
 		fuse_loop_cfg_set_idle_threads(config, THREADS_MAX);
-		(void)fuse_session_loop_mt(session->fuse, config);
+		(void)fuse_session_loop_mt(session->mount.fuse, config);
 		fuse_loop_cfg_destroy(config);
 	}
 	session->finished = true;
@@ -200,7 +200,7 @@ int session_start(struct session *session)
 /* Somebody may have unmounted it already, and what is there now is another's. */
 static void unmount_directly(const struct session *session)
 {
-	struct pollfd device = {.fd = fuse_session_fd(session->fuse)};
+	struct pollfd device = {.fd = fuse_session_fd(session->mount.fuse)};
 	bool is_known = place_is_known(&session->place);
 	char path[PATH_MAX];
 
@@ -218,7 +218,7 @@ static void end_loop(struct session *session)
 {
 	const struct timespec pause = {.tv_nsec = 2000000};
 
-	fuse_session_exit(session->fuse);
+	fuse_session_exit(session->mount.fuse);
 	while (pthread_tryjoin_np(session->thread, NULL) == EBUSY) {
 		pthread_kill(session->thread, WAKE_SIGNAL);
 		nanosleep(&pause, NULL);
@@ -231,11 +231,11 @@ void session_end(struct session *session)
 	if (session->mounted && session->direct)
 		unmount_directly(session);
 	else if (session->mounted)
-		fuse_session_unmount(session->fuse);
+		fuse_session_unmount(session->mount.fuse);
 	if (session->runs)
 		end_loop(session);
-	if (session->fuse)
-		fuse_session_destroy(session->fuse);
-	session->fuse = NULL;
+	if (session->mount.fuse)
+		fuse_session_destroy(session->mount.fuse);
+	session->mount.fuse = NULL;
 	session->mounted = session->runs = false;
 }

@@ -17,7 +17,6 @@ struct session {
 	char source[2 * LIBPOOL_NAME_MAX + 2]; /* POOL/DATASET, as the list of mounts shows it */
 	char point[PATH_MAX];
 	struct place place;
-	struct fuse_session *fuse;
 	pthread_t thread;
 	bool mounted, runs;
 	bool direct;          /* mounted without libfuse */

@@ -19,6 +19,7 @@ struct method_host {
 	void *argument;
 	int (*mount)(void *argument, const struct libpool_mount_request *request, struct libpool_error *error);
 	int (*unmount)(void *argument, const char *directory, uint32_t *ret_last, struct libpool_error *error);
+	void (*properties_set)(void *argument);
 };
 
 /* One call of a method. */

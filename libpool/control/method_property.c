@@ -165,8 +165,13 @@ static int check_all(struct invocation *invocation, struct json_object *texts, c
 	return code;
 }
 
-static int finish(struct invocation *invocation, const char *object)
+/* Some may be set although others failed. */
+static int finish(struct invocation *invocation, int code, const char *object)
 {
+	if (!parameter_flag(invocation, "dry_run") && invocation->host->properties_set)
+		invocation->host->properties_set(invocation->host->argument);
+	if (code < 0)
+		return code;
 	result_text(invocation->result, "object", object);
 	result_flag(invocation->result, "dry_run", parameter_flag(invocation, "dry_run"));
 	return 0;
@@ -190,7 +195,7 @@ int run_set(struct invocation *invocation)
 		code = libpool_property_set(invocation->pool, parameter_text(invocation, "dataset"), name, equals + 1, &invocation->error);
 		method_complete(invocation, code, "setting property %s of %s", name, object);
 	}
-	return code < 0 ? code : finish(invocation, object);
+	return finish(invocation, code, object);
 }
 
 int run_inherit(struct invocation *invocation)
@@ -208,5 +213,5 @@ int run_inherit(struct invocation *invocation)
 		code = libpool_property_inherit(invocation->pool, parameter_text(invocation, "dataset"), text_at(names, i), &invocation->error);
 		method_complete(invocation, code, "leaving property %s of %s to what is above", text_at(names, i), object);
 	}
-	return code < 0 ? code : finish(invocation, object);
+	return finish(invocation, code, object);
 }

@@ -175,7 +175,7 @@ static int prepare(struct libpool_control *control, const struct libpool_control
 	}
 	control->export_asked = options->export_asked;
 	control->argument = options->argument;
-	control->host = (struct method_host){options->argument, options->mount, options->unmount};
+	control->host = (struct method_host){options->argument, options->mount, options->unmount, options->properties_set};
 	control->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (control->wake < 0)
 		return -errno;

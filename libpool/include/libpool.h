@@ -629,6 +629,8 @@ LIBPOOL_API int libpool_fs_parent(libpool_fs *fs, uint64_t directory, struct lib
 LIBPOOL_API int libpool_fs_forget(libpool_fs *fs, uint64_t node, uint64_t count);
 /* As a lookup of a node by its number. */
 LIBPOOL_API int libpool_fs_hold(libpool_fs *fs, uint64_t node, struct libpool_attributes *ret_attributes);
+/* The numbers of all nodes that are held. */
+LIBPOOL_API int libpool_fs_held(libpool_fs *fs, uint64_t **ret_nodes, size_t *ret_count);
 /* Doesn't hold. */
 LIBPOOL_API int libpool_fs_get(libpool_fs *fs, uint64_t node, struct libpool_attributes *ret_attributes);
 
@@ -759,6 +761,8 @@ struct libpool_control_options {
 	 * is mounted any more. NULL: refused. */
 	int (*mount)(void *argument, const struct libpool_mount_request *request, struct libpool_error *error);
 	int (*unmount)(void *argument, const char *directory, uint32_t *ret_last, struct libpool_error *error);
+	/* A client has set properties, and is told so when this has returned. Called from threads of the server. May be NULL. */
+	void (*properties_set)(void *argument);
 };
 /* Creates folder and socket. A socket that nobody listens to any more is replaced; anything else at its path is left alone, and
  * -EADDRINUSE or -EEXIST returned. The pool must stay open until libpool_control_stop or libpool_control_close. */

@@ -41,6 +41,31 @@ int libpool_fs_forget(libpool_fs *fs, uint64_t node, uint64_t count)
 	return fs_call(&call, run_forget, false);
 }
 
+struct held {
+	uint64_t *numbers;
+	size_t count;
+};
+
+static int run_held(struct fs_call *call)
+{
+	struct held *held = call->buffer;
+
+	return engine_fs_held(call->engine_fs, &held->numbers, &held->count);
+}
+
+int libpool_fs_held(libpool_fs *fs, uint64_t **ret_nodes, size_t *ret_count)
+{
+	struct held held = {0};
+	struct fs_call call = {.handle = fs, .buffer = &held};
+	int result = ret_nodes && ret_count ? fs_call(&call, run_held, false) : -EINVAL;
+
+	if (result < 0)
+		return result;
+	*ret_nodes = held.numbers;
+	*ret_count = held.count;
+	return 0;
+}
+
 /* A node that the call found or made, which the caller holds. */
 static int finish_new(struct fs_call *call, struct fs_node *node)
 {

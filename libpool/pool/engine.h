@@ -119,6 +119,8 @@ struct engine_fs *engine_fs_find(const struct engine *engine, const char *name);
 struct fs *engine_fs_look(struct engine_fs *fs);
 void engine_fs_leave(struct engine_fs *fs);
 int engine_fs_hold(struct engine_fs *fs, struct fs_node *node);
+/* The numbers of all that is held; the caller frees them. */
+int engine_fs_held(struct engine_fs *fs, uint64_t **ret_numbers, size_t *ret_count);
 /* -EINVAL for more than is held. */
 int engine_fs_forget(struct engine_fs *fs, uint64_t number, uint64_t count);
 int engine_owners(struct engine *engine, const char *name, struct libpool_owner **ret_owners, size_t *ret_count, struct pool_error *error);

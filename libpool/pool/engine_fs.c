@@ -75,6 +75,30 @@ int engine_fs_forget(struct engine_fs *fs, uint64_t number, uint64_t count)
 	return 0;
 }
 
+struct numbers {
+	uint64_t *numbers;
+	size_t count;
+};
+
+static void add_number(struct hash_node *hash, void *argument)
+{
+	struct numbers *numbers = argument;
+
+	numbers->numbers[numbers->count++] = fs_number(container_of(hash, struct hold, hash)->node);
+}
+
+int engine_fs_held(struct engine_fs *fs, uint64_t **ret_numbers, size_t *ret_count)
+{
+	struct numbers numbers = {.numbers = calloc(fs->holds.count + 1, sizeof(*numbers.numbers))};
+
+	if (!numbers.numbers)
+		return -ENOMEM;
+	hash_table_each(&fs->holds, add_number, &numbers);
+	*ret_numbers = numbers.numbers;
+	*ret_count = numbers.count;
+	return 0;
+}
+
 struct fs *engine_fs(const struct engine_fs *fs)
 {
 	return fs->fs;

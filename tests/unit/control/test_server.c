@@ -19,8 +19,8 @@
 #define THREADS 4
 
 struct server {
-	struct bench bench;
 	libpool_pool *pool;
+	struct bench bench;
 	libpool_control *control;
 	int asked; /* eventfd: a client wants the export */
 };
@@ -30,9 +30,18 @@ static void asked(void *argument)
 	eventfd_write(((struct server *)argument)->asked, 1);
 }
 
+static atomic_uint properties_set_count;
+
+static void properties_set(void *argument)
+{
+	(void)argument;
+	properties_set_count++;
+}
+
 static void server_begin(struct server *server)
 {
-	struct libpool_control_options options = {.size = sizeof(options), .path = "", .export_asked = asked, .argument = server};
+	struct libpool_control_options options = {.size = sizeof(options), .path = "", .export_asked = asked, .properties_set = properties_set,
+						  .argument = server};
 
 	bench_begin(&server->bench, 2, 64 * MIB);
 	assert_int_equal(bench_create(&server->bench, "tank", "raid1", 0, 2), 0);
@@ -359,12 +368,37 @@ static void sockets(void **state)
 	server_end(&server);
 }
 
+/* The host hears of properties before the client does; not of what isn't done. */
+static void properties(void **state)
+{
+	struct server server;
+	int client;
+
+	(void)state;
+	server_begin(&server);
+	client = client_begin(&server);
+	client_send(client, REQUEST(1, "set", ",\"params\":{\"settings\":[\"acl=off\"],\"dry_run\":true}"), -1);
+	expect(client, "\"result\"");
+	assert_int_equal(properties_set_count, 0);
+	client_send(client, REQUEST(2, "set", ",\"params\":{\"settings\":[\"acl=off\"]}"), -1);
+	expect(client, "\"result\"");
+	assert_int_equal(properties_set_count, 1);
+	client_send(client, REQUEST(3, "inherit", ",\"params\":{\"properties\":[\"acl\"]}"), -1);
+	expect(client, "\"result\"");
+	assert_int_equal(properties_set_count, 2);
+	client_send(client, REQUEST(4, "get", ",\"params\":{\"properties\":[\"acl\"]}"), -1);
+	expect(client, "\"posix\"");
+	assert_int_equal(properties_set_count, 2);
+	close(client);
+	server_end(&server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_at_once), cmocka_unit_test(descriptors), cmocka_unit_test(cancelling),
 		cmocka_unit_test(exporting),	cmocka_unit_test(verifying),   cmocka_unit_test(sockets),
-		cmocka_unit_test(slow_answers),
+		cmocka_unit_test(slow_answers), cmocka_unit_test(properties),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""What changes without the kernel's doing, while it has a file system mounted: it knows at once.
+
+Needs /dev/fuse and root; skipped without (exit code 77). The environment names the programs: POOLCTL and LIBPOOL_FUSE.
+"""
+import errno
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+from mounted import MIB, Pool, fails, project_of, set_project, write
+
+NOBODY = 1001
+
+
+def may_read(path, user=NOBODY):
+    """Whether a user without groups can open it: the kernel decides, by what it knows of the file. It isn't asked for anything else, as by stat."""
+    child = os.fork()
+    if child == 0:
+        code = 2
+        try:
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+            os.close(os.open(path, os.O_RDONLY))
+            code = 0
+        except PermissionError:
+            code = 1
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code == 2:
+        raise AssertionError(f"{path} is neither readable nor forbidden")
+    return code == 0
+
+
+class CachesTest(unittest.TestCase):
+    def setUp(self):
+        self.pool = Pool("raid1", 2, 128)
+        self.addCleanup(self.pool.end)
+        os.chmod(self.pool.folder, 0o755)
+
+    def path(self, *names):
+        return os.path.join(self.pool.point, *names)
+
+    def test_lists_are_turned_off_and_on(self):
+        """The kernel keeps access control lists for as long as it knows the file. A property of the file system says whether they count."""
+        self.pool.mount()
+        os.mkdir(self.path("folder"))
+        paths = [self.path(name) for name in ("listed", "folder/listed", "none")]
+        for path in paths:
+            write(path, b"x")
+            os.chmod(path, 0o640)
+        for path in paths[:2]:
+            subprocess.run(["setfacl", "-m", f"u:{NOBODY}:r", path], check=True)
+        for value, expected in (("posix", True), ("off", False), ("posix", True), ("off", False)):
+            self.pool.poolctl("set", "t/fs", f"acl={value}")
+            for path in paths[:2]:
+                self.assertEqual(may_read(path), expected, f"{path} with acl={value}")
+            self.assertFalse(may_read(paths[2]))
+        # Handed down from above.
+        self.pool.poolctl("inherit", "t/fs", "acl")
+        self.assertTrue(may_read(paths[0]))
+        self.pool.poolctl("set", "t", "acl=off")
+        self.assertFalse(may_read(paths[0]))
+        # Whose group may read it may do so, lists or not.
+        os.chown(paths[0], 0, NOBODY)
+        self.assertTrue(may_read(paths[0]))
+        run = subprocess.run(["setfacl", "-m", f"u:{NOBODY}:r", paths[2]], capture_output=True, text=True, check=False)
+        self.assertIn("Operation not supported", run.stderr)
+
+    def test_project(self):
+        """To give a file to a project is a change of the file, which the kernel doesn't take it for."""
+        self.pool.mount()
+        os.mkdir(self.path("d"))
+        for name in ("f", "d"):
+            if name == "f":
+                write(self.path(name), b"x")
+            before = os.stat(self.path(name))
+            time.sleep(0.05)
+            set_project(self.path(name), 7)
+            after = os.stat(self.path(name))
+            self.assertGreater(after.st_ctime_ns, before.st_ctime_ns, name)
+            self.assertEqual(after.st_mtime_ns, before.st_mtime_ns)
+            self.assertEqual(project_of(self.path(name)), 7)
+            # As people do it.
+            subprocess.run(["chattr", "-p", "8", self.path(name)], check=True)
+            self.assertEqual(project_of(self.path(name)), 8)
+            listed = subprocess.run(["lsattr", "-d", "-p", self.path(name)], check=True, capture_output=True, text=True).stdout.split()
+            self.assertEqual((listed[0], "P" in listed[1]), ("8", name == "d"))
+        subprocess.run(["chattr", "+P", self.path("d")], check=True)
+        for change in ("+i", "+a", "+d"):
+            self.assertNotEqual(subprocess.run(["chattr", change, self.path("f")], check=False, stderr=subprocess.DEVNULL).returncode, 0, change)
+
+    def test_figures_and_refusals(self):
+        self.pool.mount()
+        write(self.path("f"), b"x" * MIB)
+        for quota in (8, 16):
+            self.pool.poolctl("set", "t/fs", f"refquota={quota}M")
+            figures = os.statvfs(self.pool.point)
+            self.assertEqual(figures.f_blocks * figures.f_frsize, quota * MIB)
+        self.pool.poolctl("set", "t/fs", "readonly=on")
+        fails(self, errno.EROFS, write, self.path("g"), b"x")
+        fails(self, errno.EROFS, write, self.path("f"), b"y")
+        self.pool.poolctl("set", "t/fs", "readonly=off", "xattr=off")
+        write(self.path("g"), b"x")
+        fails(self, errno.EOPNOTSUPP, os.setxattr, self.path("g"), "user.a", b"x")
+        self.pool.poolctl("set", "t/fs", "xattr=on")
+        os.setxattr(self.path("g"), "user.a", b"x")
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
+        print("skipped: needs root and /dev/fuse")
+        sys.exit(77)
+    unittest.main()
