@@ -239,17 +239,15 @@ int rebuild_run(struct job *job, const struct job_host *host)
 {
 	struct rebuild rebuild = { .tasks = 0 };
 	struct mover *mover = &rebuild.mover;
-	bool was_usable = false;
 	unsigned fruitless = 0, moved;
 	size_t items = 1;
 
 	mover_init(mover, job, host);
 	rt_queue_init(&rebuild.ended);
 	job_begin(job, host);
-	if (job->disk != DISK_ABSENT && alloc_disk(mover->alloc, job->disk)) {
-		was_usable = alloc_disk(mover->alloc, job->disk)->usable;
-		alloc_disk_set_usable(mover->alloc, job->disk, false);
-	}
+	/* Also if a resync of it ends meanwhile: what was placed there anew would have to be moved again, pass after pass. */
+	if (job->disk != DISK_ABSENT && alloc_disk(mover->alloc, job->disk))
+		alloc_disk_set_leaving(mover->alloc, job->disk, true);
 	uint64_t committed = host->committed(host->argument);
 	int status = repair_stale(mover);
 	if (status == 0)
@@ -264,7 +262,7 @@ int rebuild_run(struct job *job, const struct job_host *host)
 	if (status == 0 && job->disk == DISK_ABSENT && stale_remain(mover, committed))
 		status = -POOL_EDAMAGED;
 	array_release(&mover->written);
-	if (status < 0 && was_usable && store_disk(mover->store, job->disk)->state == DISK_ONLINE)
-		alloc_disk_set_usable(mover->alloc, job->disk, true);
+	if (status < 0 && job->disk != DISK_ABSENT)
+		alloc_disk_set_leaving(mover->alloc, job->disk, false);
 	return job_end(job, host, status);
 }

@@ -97,19 +97,37 @@ int alloc_disk_add(struct alloc *alloc, unsigned index, uint32_t au_count, bool 
 	if (!used)
 		return -ENOMEM;
 	alloc->memory += 3 * words * 8;
-	alloc->disks[index] = (struct alloc_disk){ .configured = true, .usable = usable, .au_count = au_count,
+	alloc->disks[index] = (struct alloc_disk){ .configured = true, .usable = usable, .works = usable, .au_count = au_count,
 						   .au_free = au_count, .au_used = used, .au_due = used + words,
 						   .au_trimmed = used + 2 * words };
 	return 0;
 }
 
-void alloc_disk_set_usable(struct alloc *alloc, unsigned index, bool usable)
+static void disk_changed(struct alloc *alloc, struct alloc_disk *disk)
 {
-	if (index >= DISKS_MAX || alloc->disks[index].usable == usable)
+	bool usable = disk->works && !disk->leaving;
+
+	if (disk->usable == usable)
 		return;
-	alloc->disks[index].usable = usable;
+	disk->usable = usable;
 	alloc->disks_lost += !usable;
 	alloc_runs_list_all(alloc);
+}
+
+void alloc_disk_set_usable(struct alloc *alloc, unsigned index, bool works)
+{
+	if (index >= DISKS_MAX)
+		return;
+	alloc->disks[index].works = works;
+	disk_changed(alloc, &alloc->disks[index]);
+}
+
+void alloc_disk_set_leaving(struct alloc *alloc, unsigned index, bool leaving)
+{
+	if (index >= DISKS_MAX)
+		return;
+	alloc->disks[index].leaving = leaving;
+	disk_changed(alloc, &alloc->disks[index]);
 }
 
 void alloc_disk_set_log(struct alloc *alloc, unsigned index)

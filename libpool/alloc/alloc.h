@@ -79,7 +79,8 @@ struct segment {
 
 struct alloc_disk {
 	bool configured; /* an index in use */
-	bool usable;     /* may get new segments */
+	bool usable;     /* may get new segments: it works, and isn't leaving */
+	bool works, leaving;
 	bool log;        /* only LOG segments, and it is no space of the pool */
 	uint32_t au_count, au_free, au_deferred;
 	uint32_t au_trimming; /* set apart for a moment (trim.h): neither free nor anybody's */
@@ -93,7 +94,8 @@ const struct geometry *alloc_geometry(const struct alloc *alloc);
 
 /* Disks. */
 int alloc_disk_add(struct alloc *alloc, unsigned index, uint32_t au_count, bool usable);
-void alloc_disk_set_usable(struct alloc *alloc, unsigned index, bool usable);
+void alloc_disk_set_usable(struct alloc *alloc, unsigned index, bool works);
+void alloc_disk_set_leaving(struct alloc *alloc, unsigned index, bool leaving); /* whether it works or not, before or after */
 void alloc_disk_set_log(struct alloc *alloc, unsigned index); /* right after it was added */
 void alloc_disk_remove(struct alloc *alloc, unsigned index); /* no segment has a column there */
 const struct alloc_disk *alloc_disk(const struct alloc *alloc, unsigned index); /* NULL: not configured */

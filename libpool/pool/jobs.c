@@ -188,7 +188,6 @@ static void remove_disk(struct engine *engine, unsigned index)
 	char path[LIBPOOL_PATH_MAX];
 
 	engine_disk_text(engine, index, path, sizeof(path));
-	alloc_disk_set_usable(core_alloc(engine->core), index, false);
 	rt_mutex_lock(engine->rt, &engine->disks_lock);
 	if (core_disk_remove(engine->core, index, &error) < 0) {
 		engine_event(engine, 2, "disk.stays", path, error.text);
@@ -216,7 +215,7 @@ static bool check_target(struct engine *engine, struct job *job)
 	if (from->disk && from->state == DISK_ONLINE)
 		lost = disks_lost(engine, job->target);
 	if (lost) {
-		alloc_disk_set_usable(core_alloc(engine->core), job->disk, true);
+		alloc_disk_set_leaving(core_alloc(engine->core), job->disk, false);
 		store_disk_fail(store, job->target, lost);
 		job->state = JOB_FAILED;
 		job->error = -ENODEV;

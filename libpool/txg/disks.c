@@ -282,7 +282,7 @@ int core_disk_remove(struct core *core, unsigned index, struct pool_error *error
 		status = check_unused(core, index, false, error);
 	if (status < 0)
 		return status;
-	bool was_usable = alloc_disk(core->alloc, index)->usable, is_log = store_disk(core->store, index)->role == ROLE_LOG;
+	bool worked = alloc_disk(core->alloc, index)->works, is_log = store_disk(core->store, index)->role == ROLE_LOG;
 	uint64_t size = store_disk(core->store, index)->size;
 	alloc_disk_set_usable(core->alloc, index, false);
 	/* The first gives up a log that has a column there. The old columns may be needed by a rewind until two later commits exist. */
@@ -298,7 +298,7 @@ int core_disk_remove(struct core *core, unsigned index, struct pool_error *error
 	}
 	const struct store_disk *slot = store_disk(core->store, index);
 	if (status < 0 && slot->configured)
-		alloc_disk_set_usable(core->alloc, index, was_usable && slot->disk && slot->state == DISK_ONLINE);
+		alloc_disk_set_usable(core->alloc, index, worked && slot->disk && slot->state == DISK_ONLINE);
 	/* The next uberblock no longer lists it; only then may the disk be used for something else. */
 	if (status == 0)
 		status = core_commit_forced(core);
