@@ -78,15 +78,41 @@ int call_import(struct call *call, const char *name, uint32_t read_only, struct 
 	import.rewind_txg = call->options.number[OPTION_REWIND];
 	import.missing_log = options_have(&call->options, OPTION_MISSING_LOG);
 	import.no_verify = options_have(&call->options, OPTION_NO_VERIFY);
-	code = session_import(session, call->host, &import, error);
+	/* Before: who looks for pools waits half a second for disks that are in use, these too. */
+	code = check_host(call, name, import.force, error);
+	if (code == 0)
+		code = session_import(session, call->host, &import, error);
 	if (code == -ENOENT && pools_find(call->host, name, &found, NULL) == -ENOENT)
 		return pools_not_found(call->host, name, error);
-	if (code == 0) {
-		code = check_host(call, name, import.force, error);
-		if (code < 0)
-			session_close(session, NULL);
-	}
 	return error_complete(error, code, "importing pool %s", name);
+}
+
+/* A dry run of what is to be done for good. */
+static int rehearse(struct call *call)
+{
+	struct libpool_import_options import = {.size = sizeof(import), .name = call->target.pool, .read_only = 2};
+	struct call trial = *call;
+	int code;
+
+	if (call->verb->open != OPEN_WRITE || !(call->verb->options & OPTION_BIT(DRY_RUN)) || options_have(&call->options, OPTION_DRY_RUN))
+		return 0;
+	trial.options.given |= OPTION_BIT(DRY_RUN);
+	trial.rehearses = true;
+	trial.error = (struct libpool_error){0};
+	code = session_import(&trial.session, call->host, &import, &trial.error);
+	if (code < 0 && code != -LIBPOOL_EINUSE)
+		return 0; /* the import itself tells why */
+	if (code == 0) {
+		trial.document = document_new(call->verb->name);
+		code = call->verb->work(&trial);
+		session_close(&trial.session, NULL);
+		json_object_put(trial.document);
+	}
+	if (code < 0) {
+		call->error = trial.error;
+		call->exit_code = trial.exit_code;
+	}
+	return code;
 }
 
 static int open_pool(struct call *call)
@@ -95,9 +121,11 @@ static int open_pool(struct call *call)
 	uint32_t read_only = looks ? 1 : options_have(&call->options, OPTION_DRY_RUN) ? 2 : 0;
 	int code = session_join(&call->session, call->target.pool, &call->error);
 
-	if (code == -ENOENT)
-		return call_import(call, call->target.pool, read_only, &call->session, &call->error);
-	return error_complete(&call->error, code, "asking the process that has pool %s imported", call->target.pool);
+	if (code != -ENOENT)
+		return error_complete(&call->error, code, "asking the process that has pool %s imported", call->target.pool);
+	/* An import and an export are commits: what is refused is refused before them. */
+	code = rehearse(call);
+	return code < 0 ? code : call_import(call, call->target.pool, read_only, &call->session, &call->error);
 }
 
 /* What the pool's history is to say. */

@@ -9,7 +9,8 @@
  *   parse    operands and options, names checked            (main.c)
  *   check    verb->check: the other operands; errors here are wrong usage
  *   confirm  asks before what can't be undone               (call.c)
- *   open     joins the process that has the pool imported, or imports it (session.c)
+ *   open     joins the process that has the pool imported, or imports it (session.c); before that, in a read-only import,
+ *            a dry run of what has one, so that a refusal leaves the disks as they are (call.c)
  *   work     verb->work: asks for it to be done, or for a job to be started
  *   wait     until the jobs in call->wait_kinds are done    (wait.c)
  *   finish   verb->finish: what came of it
@@ -73,6 +74,7 @@ struct call {
 	struct libpool_error error;
 	uint32_t wait_kinds; /* set by work: jobs it started, mask of 1 << kind */
 	bool has_waited;     /* for them; otherwise they go on when the verb is over */
+	bool rehearses;	     /* a dry run that nobody asked for: to be refused as what comes after it would be */
 	enum exit_code exit_code;
 	uint64_t size; /* a SIZE operand, set by check */
 	bool json;

@@ -113,7 +113,7 @@ int volume_resize_work(struct call *call)
 	int code;
 
 	document_number(params, "volume_bytes", call->size);
-	document_flag(params, "shrink", yes);
+	document_flag(params, "shrink", yes || (dry_run && !call->rehearses));
 	code = call_ask(call, "volume.resize", params);
 	if (code == -EPERM && !yes)
 		call->exit_code = EXIT_CODE_USAGE;

@@ -91,7 +91,7 @@ int run_volume_resize(struct invocation *invocation)
 
 	if (code < 0)
 		return code;
-	if (bytes < info.volume_bytes && !dry_run && !parameter_flag(invocation, "shrink"))
+	if (bytes < info.volume_bytes && !parameter_flag(invocation, "shrink"))
 		return method_fail(invocation, -EPERM,
 				   "volume resize %s/%s: from %" PRIu64 " to %" PRIu64 " bytes discards what lies beyond: add --yes to confirm",
 				   invocation->pool_name, name, info.volume_bytes, bytes);

@@ -36,11 +36,11 @@ class Arguments(PoolctlCase):
         for value, reason in (("0.99%", "1% to 50%"), ("51%", "1% to 50%"), ("-1%", "no percentage"), ("ten%", "no percentage"),
                               ("99999999999999999999%", "no percentage"), ("", "no percentage"), ("6.255%", "no percentage")):
             with self.subTest(reserve=value):
-                self.refused("set", "tank", f"reserve={value}", says=reason, changes=True)
+                self.refused("set", "tank", f"reserve={value}", says=reason)
         self.poolctl("dataset", "create", "tank/home")
-        self.refused("set", "tank/home", "reservation=1P", says="less", changes=True)
+        self.refused("set", "tank/home", "reservation=1P", says="less")
         (before,) = self.document("get", "tank/home", "available")["properties"]
-        self.refused("set", "tank/home", f"reservation={before['number'] + MIB}", says="less", changes=True)
+        self.refused("set", "tank/home", f"reservation={before['number'] + MIB}", says="less")
         # A quota promises nothing: it may be larger than the pool, and what is available stays what the pool has.
         self.poolctl("set", "tank/home", "quota=1P")
         (after,) = self.document("get", "tank/home", "available")["properties"]
@@ -69,9 +69,9 @@ class Arguments(PoolctlCase):
         self.refused("status", "nopool", says="nopool")
         self.refused("status", "nopool", "--check", says="nopool", code=4)
         self.refused("volume", "read", "tank/none", "out", says="none")
-        self.refused("volume", "destroy", "tank/none", "--yes", says="none", changes=True)
-        self.refused("replace", "tank", "none", "d0", says="none", changes=True)
-        self.refused("offline", "tank", "none", says="none", changes=True)
+        self.refused("volume", "destroy", "tank/none", "--yes", says="none")
+        self.refused("replace", "tank", "none", "d0", says="none")
+        self.refused("offline", "tank", "none", says="none")
         self.refused("get", "tank", "none", says="none")
         self.refused("undestroy", "tank", says="not destroyed")
         self.assertEqual(self.status()["state"], "healthy")
@@ -143,8 +143,8 @@ class Disks(PoolctlCase):
         self.refused("create", "tank", "raid1", disk, other, self.path("hard"))
         os.remove(self.path("hard"))
         self.create(disks=[disk, other], profile="raid1")
-        self.refused("replace", "tank", disk, other, "--wait", says="tank", changes=True)
-        self.refused("replace", "tank", disk, disk, "--wait", says="replace itself", changes=True)
+        self.refused("replace", "tank", disk, other, "--wait", says="tank")
+        self.refused("replace", "tank", disk, disk, "--wait", says="replace itself")
         self.assertEqual(self.status()["state"], "healthy")
 
     def test_too_few(self):
@@ -197,7 +197,7 @@ class Disks(PoolctlCase):
         self.refused("create", "tank", "raid1", *disks, "-n", says="ext4")
         self.poolctl("create", "tank", "raid1", *disks, "--force")
         subprocess.run(["mkfs.ext4", "-q", "-F", self.image("d2")], check=True)
-        self.refused("replace", "tank", disks[0], self.path("d2"), says=["d2", "ext4", "force"], changes=True)
+        self.refused("replace", "tank", disks[0], self.path("d2"), says=["d2", "ext4", "force"])
 
     def test_in_use(self):
         disks = self.images(2)
@@ -294,7 +294,7 @@ class Disks(PoolctlCase):
             os.rename(place, disk)
         for command in (("replace", pool, disks[0], devices[2]), ("replace", pool, disks[0], devices[2], "-n"),
                         ("replace", pool, disks[0], devices[2], "--force", "--wait")):
-            self.refused(*command, says=[devices[2], "read-only"], changes=True)
+            self.refused(*command, says=[devices[2], "read-only"])
         self.assertEqual(self.status(pool)["state"], "healthy")
         self.reads_back(data, f"{pool}/data")
 
@@ -399,7 +399,7 @@ class Images(PoolctlCase):
         self.poolctl("status", "tank", "--check", code=1)
         self.reads_back(data)
         self.assertEqual(self.checksums(), before)
-        self.refused("online", "tank", "#1", says=[disks[1], "disk #1", "carries no label", "erased", "name its path"], changes=True)
+        self.refused("online", "tank", "#1", says=[disks[1], "disk #1", "carries no label", "erased", "name its path"])
         self.image("d2")
         before = self.checksums()
         self.poolctl("status", "tank", "--check", code=2)
@@ -540,8 +540,8 @@ class SecondImport(PoolctlCase):
                               ("export", "tank")):
                 with self.subTest(arguments=arguments):
                     says = ["tank"] if arguments[0] in ("export", "destroy") else ["tank", f"process {owner.pid} (poolctl)"]
-                    self.refused(*arguments, says=says, changes=True)
-            self.refused("create", "other", "raid6", *disks, "--force", changes=True)
+                    self.refused(*arguments, says=says)
+            self.refused("create", "other", "raid6", *disks, "--force")
             self.poolctl("status", "tank", "--check", code=4)
             self.assertIn("in use", self.poolctl("list"))
             self.assertLess(time.monotonic() - started, TIME_LIMIT)

@@ -397,12 +397,14 @@ static void disks(void **state)
 	create_tank();
 	assert_int_equal(run("replace tank d9 new --create-size 64M"), 1);
 	one_error_line("no disk 'd9'");
+	assert_int_equal(fake_import.read_only, 2); /* refused before anything is written */
 	assert_int_equal(access("new", F_OK), -1);
 	assert_int_equal(run("replace tank d3 new -n --create-size 64M"), 0);
 	says("Would replace");
 	assert_int_equal(access("new", F_OK), -1);
 	assert_int_equal(run("replace tank d3 new --create-size 64M --wait"), 0);
 	says("Replaced disk");
+	assert_int_equal(fake_import.read_only, 0);
 	assert_int_equal(run("status -H -o disk"), 0);
 	says("/new\n");
 	assert_int_equal(run("replace tank 12121212 d3"), 0);
