@@ -65,6 +65,10 @@ static int solve(struct row_copy *copy, struct row_window *window)
 
 	if (status == 0 && copy->blind)
 		window_trust(window);
+	for (unsigned i = 0; copy->several && i < copy->move_count; i++) {
+		window->into[copy->moves[i].column] = copy->outputs[i].buffer;
+		window->into_row = (uint16_t)copy->outputs[i].first;
+	}
 	if (status == 0)
 		status = window_solve(window, copy->columns);
 	return status == -POOL_EDAMAGED ? 0 : status; /* states tell */
@@ -138,7 +142,8 @@ static int write_rows(struct row_copy *copy, struct row_window *window)
 
 			if (!cell_is_made(window, c, r))
 				continue;
-			memcpy(output->buffer->data + (size_t)at * CELL_SIZE, window_cell(window, c, r), CELL_SIZE);
+			if (window->columns[c] != output->buffer) /* it wasn't made there */
+				memcpy(output->buffer->data + (size_t)at * CELL_SIZE, window_cell(window, c, r), CELL_SIZE);
 			bitmap_set(output->made, at);
 		}
 	}

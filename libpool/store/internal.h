@@ -306,6 +306,11 @@ size_t cell_at(const struct row_window *window, unsigned column, unsigned row);
 /* The cell of the summary's own payload that lies here, or NULL. */
 const uint8_t *summary_cell(const struct row_window *window, unsigned column, unsigned row);
 enum cell_state window_judge(const struct row_window *window, unsigned column, unsigned row);
+/* As window_read, but nothing is judged: by window_judge_rows later, on any thread, and window_count_wrong then, of the columns that were read. */
+int window_read_unjudged(struct row_window *window, uint32_t mask, uint32_t *ret_read);
+void window_judge_rows(struct row_window *window, unsigned column, unsigned first, unsigned end);
+/* Wrong cells of columns that weren't judged before count against their disks. */
+void window_count_wrong(const struct row_window *window, uint32_t mask);
 
 /* repair.c: reconstructs, and heals if `heal` says so; the segment is pinned. As read_by_guess. */
 int read_repair(struct store *store, const struct block_pointer *pointer, const struct segment *segment, bool heal,

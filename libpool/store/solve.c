@@ -11,6 +11,10 @@
 #include "libpool/store/internal.h"
 #include "raid/parity.h"
 
+/* Windows of so many rows are judged and decoded in one job, so many cells at a time, which then are still in the cache. */
+#define AT_ONCE_ROWS 32u
+#define AT_ONCE_CELLS 64u
+
 static bool good(enum cell_state state)
 {
 	return state == CELL_GOOD || state == CELL_REBUILT || state == CELL_DEAD;
@@ -28,10 +32,11 @@ static uint32_t row_mask(const struct row_window *window, unsigned row, bool unv
 {
 	uint32_t mask = 0;
 
-	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
-		if (good((enum cell_state)window->state[c][row]) ||
-		    (unverified && window->state[c][row] == CELL_UNVERIFIED))
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++) {
+		uint8_t state = window->state[c][row];
+		if (good((enum cell_state)state) || (unverified && (state == CELL_UNVERIFIED || state == CELL_READ)))
 			mask |= 1u << c;
+	}
 	return mask;
 }
 
@@ -100,15 +105,18 @@ static bool solve_with_unverified(struct row_window *window, unsigned row, uint3
 	return false;
 }
 
-/* Memory for a column of which only some rows are rebuilt. */
+/* Memory for a column that isn't read, of which all or some rows are rebuilt. */
 static bool column_memory(struct row_window *window, unsigned column)
 {
-	if (!window->columns[column]) {
-		window->columns[column] = buffer_new((size_t)window->rows * CELL_SIZE);
-		for (unsigned r = 0; window->columns[column] && r < window->rows; r++)
-			if (window->state[column][r] != CELL_DEAD)
-				window->state[column][r] = CELL_ABSENT;
-	}
+	struct buffer *into = window->into[column];
+
+	if (window->columns[column])
+		return true;
+	window->columns[column] = into ? buffer_ref(into) : buffer_new((size_t)window->rows * CELL_SIZE);
+	window->lead[column] = into ? (uint16_t)(window->row - window->into_row) : 0;
+	for (unsigned r = 0; window->columns[column] && r < window->rows; r++)
+		if (window->state[column][r] != CELL_DEAD)
+			window->state[column][r] = CELL_ABSENT;
 	return window->columns[column] != NULL;
 }
 
@@ -138,6 +146,7 @@ static bool solve_late_row(struct row_window *window, unsigned row, uint32_t tar
 struct solve_job {
 	struct row_window *window;
 	uint32_t wanted;
+	uint32_t unjudged; /* columns that were read; in a job that has some, parity that can't be judged is no source */
 	bool solved;
 };
 
@@ -151,27 +160,24 @@ static uint32_t row_targets(const struct row_window *window, uint32_t wanted, un
 	return targets;
 }
 
-static void solve_run(void *argument)
+static void solve_rows(struct solve_job *job, unsigned first, unsigned end)
 {
-	struct solve_job *job = argument;
 	struct row_window *window = job->window;
 
-	job->solved = true;
-	for (unsigned r = 0; r < window->rows;) {
+	for (unsigned r = first; r < end;) {
 		uint32_t targets = row_targets(window, job->wanted, r), sources = row_mask(window, r, false);
 		if (!targets) {
 			r++;
 			continue;
 		}
 		if ((unsigned)__builtin_popcount(sources) < window->k) {
-			if (!window->summary || !solve_late_row(window, r, targets))
+			if (!window->summary || job->unjudged || !solve_late_row(window, r, targets))
 				job->solved = false;
 			r++;
 			continue;
 		}
 		unsigned stop = r + 1;
-		while (stop < window->rows && row_targets(window, job->wanted, stop) == targets &&
-		       row_mask(window, stop, false) == sources)
+		while (stop < end && row_targets(window, job->wanted, stop) == targets && row_mask(window, stop, false) == sources)
 			stop++;
 		decode(window, r, stop - r, sources, targets);
 		for (; r < stop; r++)
@@ -180,8 +186,46 @@ static void solve_run(void *argument)
 	}
 }
 
-/* Reads more columns until the worst row has enough cells, or nothing is left to ask for. */
-static int read_sources(struct row_window *window, uint32_t wanted, uint32_t *asked)
+static void solve_run(void *argument)
+{
+	struct solve_job *job = argument;
+	unsigned rows = job->window->rows, step = rows;
+
+	job->solved = true;
+	if (job->unjudged)
+		step = AT_ONCE_CELLS / (unsigned)__builtin_popcount(job->unjudged);
+	for (unsigned first = 0; first < rows; first += step) {
+		unsigned end = rows - first < step ? rows : first + step;
+		for (unsigned c = 0; c < COLUMNS_MAX; c++)
+			if (job->unjudged >> c & 1)
+				window_judge_rows(job->window, c, first, end);
+		solve_rows(job, first, end);
+	}
+}
+
+/* Columns that were never read. What was made of them in the meantime is forgotten: what the disk has may be right where that isn't. */
+static int read_more(struct row_window *window, uint32_t mask, uint32_t *unjudged)
+{
+	uint32_t read = 0;
+
+	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
+		if (!(mask >> c & 1) || !window->columns[c])
+			continue;
+		buffer_unref(window->columns[c]);
+		window->columns[c] = NULL;
+		for (unsigned r = 0; r < window->rows; r++)
+			if (window->state[c][r] != CELL_DEAD)
+				window->state[c][r] = CELL_UNREAD;
+	}
+	int status = unjudged ? window_read_unjudged(window, mask, &read) : window_read(window, mask);
+
+	if (unjudged)
+		*unjudged |= read;
+	return status;
+}
+
+/* Reads more columns until the worst row has enough cells, or nothing is left to ask for. Those of `unjudged`, unless NULL, aren't judged. */
+static int read_sources(struct row_window *window, uint32_t wanted, uint32_t *asked, uint32_t *unjudged)
 {
 	uint32_t all = (1u << (window->k + window->m)) - 1;
 
@@ -204,7 +248,7 @@ static int read_sources(struct row_window *window, uint32_t wanted, uint32_t *as
 			if (!more)
 				return 0;
 		}
-		if (window_read(window, more) < 0)
+		if (read_more(window, more, unjudged) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -213,16 +257,9 @@ static int read_sources(struct row_window *window, uint32_t wanted, uint32_t *as
 /* Wanted columns that weren't read get memory to be rebuilt in. */
 static int make_targets(struct row_window *window, uint32_t wanted)
 {
-	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++) {
-		if (!(wanted >> c & 1) || window->columns[c])
-			continue;
-		window->columns[c] = buffer_new((size_t)window->rows * CELL_SIZE);
-		if (!window->columns[c])
+	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
+		if (wanted >> c & 1 && !column_memory(window, c))
 			return -ENOMEM;
-		for (unsigned r = 0; r < window->rows; r++)
-			if (window->state[c][r] != CELL_DEAD)
-				window->state[c][r] = CELL_ABSENT;
-	}
 	return 0;
 }
 
@@ -232,23 +269,33 @@ int window_solve(struct row_window *window, uint32_t wanted)
 	uint32_t all = (1u << (window->k + window->m)) - 1, asked = 0;
 	struct solve_job job = { .window = window, .wanted = wanted & all };
 	unsigned before = window_count(window, wanted, CELL_REBUILT);
+	bool at_once = window->rows >= AT_ONCE_ROWS && window->summary;
 
 	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++)
 		if (window->columns[c])
 			asked |= 1u << c;
 	for (;;) {
-		if (read_sources(window, wanted, &asked) < 0 || make_targets(window, wanted) < 0)
+		if (read_sources(window, wanted, &asked, at_once ? &job.unjudged : NULL) < 0 || make_targets(window, wanted) < 0)
 			return -ENOMEM;
 		if (window->rows >= 16)
 			rt_work(store->rt, solve_run, &job);
 		else
 			solve_run(&job);
+		window_count_wrong(window, job.unjudged);
+		if (job.solved)
+			break;
+		at_once = false;
+		if (job.unjudged) {
+			/* Some of what was read is wrong, or can't be judged: now it is known which. */
+			job.unjudged = 0;
+			continue;
+		}
 		/* Parity without a CRC counted as a source and was wrong: another column may do. */
 		uint32_t more = window_present(window) & ~asked;
-		if (job.solved || !more)
+		if (!more)
 			break;
 		asked |= more & -more;
-		if (window_read(window, more & -more) < 0)
+		if (read_more(window, more & -more, NULL) < 0)
 			return -ENOMEM;
 	}
 	store->counters.reconstructed_cells += window_count(window, wanted, CELL_REBUILT) - before;

@@ -121,21 +121,39 @@ struct judge_job {
 	uint32_t mask;
 };
 
+void window_judge_rows(struct row_window *window, unsigned column, unsigned first, unsigned end)
+{
+	for (unsigned r = first; r < end; r++)
+		if (window->state[column][r] == CELL_READ)
+			window->state[column][r] = (uint8_t)window_judge(window, column, r);
+}
+
 static void judge_run(void *argument)
 {
 	struct judge_job *job = argument;
 
 	for (unsigned c = 0; c < COLUMNS_MAX; c++)
-		for (unsigned r = 0; job->mask >> c & 1 && r < job->window->rows; r++)
-			if (job->window->state[c][r] == CELL_READ)
-				job->window->state[c][r] = (uint8_t)window_judge(job->window, c, r);
+		if (job->mask >> c & 1)
+			window_judge_rows(job->window, c, 0, job->window->rows);
+}
+
+void window_count_wrong(const struct row_window *window, uint32_t mask)
+{
+	const struct segment *segment = alloc_segment(window->store->alloc, window->segment);
+
+	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
+		uint16_t index = segment->record.columns[c].disk;
+		for (unsigned r = 0; (mask & ~window->ignore_stale) >> c & 1 && index != DISK_ABSENT && r < window->rows; r++) {
+			uint8_t state = window->state[c][r];
+			window->store->disks[index].checksum_errors += (state == CELL_REBUILT ? window->origin[c][r] : state) == CELL_BAD;
+		}
+	}
 }
 
 /* Judges what was read and has not been judged while it was; wrong content counts against the disk. */
 static void judge_columns(struct row_window *window, uint32_t mask)
 {
 	struct store *store = window->store;
-	const struct segment *segment = alloc_segment(store->alloc, window->segment);
 	struct judge_job job = { window, mask };
 
 	for (unsigned c = 0; c < COLUMNS_MAX; c++)
@@ -147,11 +165,7 @@ static void judge_columns(struct row_window *window, uint32_t mask)
 		rt_work_brief(store->rt, judge_run, &job, rt_brief_us((uint64_t)window->rows * COLUMNS_MAX * CELL_SIZE));
 	else
 		rt_work(store->rt, judge_run, &job);
-	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
-		uint16_t index = segment->record.columns[c].disk;
-		for (unsigned r = 0; (mask & ~window->ignore_stale) >> c & 1 && index != DISK_ABSENT && r < window->rows; r++)
-			store->disks[index].checksum_errors += window->state[c][r] == CELL_BAD;
-	}
+	window_count_wrong(window, mask);
 }
 
 struct window_reads {
@@ -259,12 +273,13 @@ static bool take_from_span(struct row_window *window, unsigned column)
 	return true;
 }
 
-int window_read(struct row_window *window, uint32_t mask)
+int window_read_unjudged(struct row_window *window, uint32_t mask, uint32_t *ret_read)
 {
 	struct store *store = window->store;
 	const struct segment *segment = alloc_segment(store->alloc, window->segment);
 	uint32_t fresh = 0, failed = 0;
 
+	*ret_read = 0;
 	for (unsigned c = 0; c < (unsigned)window->k + window->m; c++) {
 		if (!(mask >> c & 1) || window->columns[c])
 			continue;
@@ -301,8 +316,18 @@ int window_read(struct row_window *window, uint32_t mask)
 			    fresh_buffer(window, c) < 0)
 				return -ENOMEM;
 	}
-	judge_columns(window, fresh);
+	*ret_read = fresh;
 	return 0;
+}
+
+int window_read(struct row_window *window, uint32_t mask)
+{
+	uint32_t fresh;
+	int status = window_read_unjudged(window, mask, &fresh);
+
+	if (status == 0)
+		judge_columns(window, fresh);
+	return status;
 }
 
 void window_set_summary(struct row_window *window, struct summary_entry *summary)

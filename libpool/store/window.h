@@ -34,6 +34,8 @@ struct row_window {
 	struct summary_entry *summary; /* NULL: unknown */
 	struct buffer *columns[COLUMNS_MAX];
 	uint16_t lead[COLUMNS_MAX];    /* rows in the buffer before the window's first */
+	struct buffer *into[COLUMNS_MAX]; /* where columns that aren't read are made, from row `into_row` of the segment on: the caller's. NULL: memory of their own */
+	uint16_t into_row;
 	const struct row_span *span;   /* rows that were read before; NULL: none */
 	uint8_t state[COLUMNS_MAX][WINDOW_ROWS_MAX];  /* enum cell_state */
 	uint8_t origin[COLUMNS_MAX][WINDOW_ROWS_MAX]; /* what a rebuilt cell was before */

@@ -47,6 +47,7 @@ static void gather(const struct row_window *window, const struct cell_run *runs,
 static int solve_copy(const struct row_window *window, uint32_t missing, struct row_window *copy)
 {
 	*copy = *window;
+	memset(copy->into, 0, sizeof(copy->into));
 	window_trust(copy);
 	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
 		if (!window->columns[c])

@@ -330,6 +330,65 @@ static void test_absent_columns(void **state)
 	run_world((struct world_options){.k = 1, .m = 1, .disks = 2, .seed = 40}, absent_body);
 }
 
+/*
+ * Two columns move, one of which never had a disk, and in some rows the other one's cell is wrong, also beside summaries, where nothing but the
+ * summary tells: those take the leaving disk's cell, which is asked for last.
+ */
+static void wrong_source_body(struct world *world)
+{
+	struct bench bench;
+	unsigned spare = world->options.disks - 1, spoilt = 0;
+
+	bench_init(&bench, world);
+	alloc_disk_set_usable(world->alloc, spare, false);
+	bench_fill(&bench, 1, 20);
+	world_lose_disk(world, 0);
+	bench_fill(&bench, 3, 200);
+	world_return_disk(world, 0);
+	bench_job(&bench, JOB_RESYNC);
+	bench.job.disk = 0;
+	assert_int_equal(resync_run(&bench.job, &bench.host), 0);
+	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++) {
+		const struct segment *segment = bench_segment(world, id);
+		unsigned absent = 0, others = 0, column = 0;
+		for (unsigned c = 0; segment && c < (unsigned)segment->record.k + segment->record.m; c++) {
+			unsigned disk = segment->record.columns[c].disk;
+			absent += disk == DISK_ABSENT;
+			others += disk != DISK_ABSENT && disk != 1;
+			column = disk != DISK_ABSENT && disk != 1 ? c : column;
+		}
+		for (unsigned row = 40; absent == 1 && others == segment->record.k && row < 60; row += 3)
+			if (bench_row_is_live(world, segment, row)) {
+				world_rot(world, id, column, row);
+				spoilt++;
+			}
+	}
+	assert_true(spoilt > 20);
+	alloc_disk_set_usable(world->alloc, spare, true);
+	uint64_t wrong = 0;
+	for (unsigned i = 0; i < world->options.disks; i++)
+		wrong -= store_disk(world->store, i)->checksum_errors;
+	assert_int_equal(rebuild(&bench, 1, spare), 0);
+	for (unsigned i = 0; i < world->options.disks; i++)
+		wrong += store_disk(world->store, i)->checksum_errors;
+	print_message("%u cells spoilt, %lu counted\n", spoilt, (unsigned long)wrong);
+	assert_in_range(wrong, spoilt, spoilt + spoilt / 20); /* those that a summary is looked for in are read twice */
+	assert_int_equal(bench.job.cells_unrepaired, 0);
+	assert_int_equal(bench.damage.count, 0);
+	assert_int_equal(bench_columns_on(world, 1), 0);
+	bench_job(&bench, JOB_SCRUB);
+	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
+	assert_int_equal(bench.job.cells_unrepaired, 0);
+	bench_check_all(&bench);
+	bench_release(&bench);
+}
+
+static void test_wrong_source(void **state)
+{
+	(void)state;
+	run_world((struct world_options){.k = 1, .m = 2, .disks = 4, .seed = 41}, wrong_source_body);
+}
+
 /* ---- what can't be made ---- */
 
 static void lost_cells_body(struct world *world)
@@ -626,7 +685,7 @@ int main(void)
 		cmocka_unit_test(test_beside_writers), cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_absent_columns), cmocka_unit_test(test_lost_cells),
 		cmocka_unit_test(test_failing_target), cmocka_unit_test(test_requests),
-		cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_turns),	       cmocka_unit_test(test_wrong_source),
 		cmocka_unit_test(test_returned),
 	};
 
