@@ -98,7 +98,7 @@ static int open_descriptor(const char *path, const struct stat *status, unsigned
 		if (errno == EINTR)
 			continue;
 		if (errno != EBUSY)
-			return -errno;
+			return errno == EAGAIN ? -EBUSY : -errno; /* somebody's lease */
 		if (!await_release(status, retry))
 			return -EBUSY;
 	}

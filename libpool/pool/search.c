@@ -47,6 +47,12 @@ static int read_uberblock(struct disk *disk, struct search_disk *found)
 	return result == -ENOMEM ? result : 0;
 }
 
+/* Of memory, threads or descriptors: no fault of the disk, which must not count as one that isn't there. */
+static bool is_lack_of_our_own(int result)
+{
+	return result == -ENOMEM || result == -EAGAIN || result == -EMFILE || result == -ENFILE;
+}
+
 /* 0 also when there is nothing of ours on it. */
 static int look_at(struct look *look, const char *path)
 {
@@ -57,7 +63,7 @@ static int look_at(struct look *look, const char *path)
 
 	if (result < 0) {
 		look->search->denied += result == -EACCES;
-		return result == -ENOMEM ? result : 0;
+		return is_lack_of_our_own(result) ? result : 0;
 	}
 	snprintf(found.path, sizeof(found.path), "%s", path);
 	snprintf(found.serial, sizeof(found.serial), "%s", disk->info.serial);

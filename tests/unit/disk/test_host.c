@@ -611,6 +611,53 @@ static bool memory_folder(void)
 	return access(parent, W_OK) == 0 && statfs(parent, &file_system) == 0 && file_system.f_type == TMPFS_MAGIC;
 }
 
+/* ---- a process that was stopped ---- */
+
+static uint64_t stopped_ns;
+static uint64_t (*real_monotonic_ns)(struct pool_env *env);
+
+static uint64_t late_monotonic_ns(struct pool_env *env)
+{
+	return real_monotonic_ns(env) + stopped_ns;
+}
+
+/* While the disk is being opened, which its lock holds up, a minute passes in which nobody runs. */
+static void stop_fiber(void *argument)
+{
+	rt_sleep(rt, 50 * NS_PER_MS);
+	stopped_ns = 60 * NS_PER_S;
+	for (unsigned i = 0; i < 10; i++)
+		rt_yield(rt); /* timers fire */
+	assert_int_equal(flock(*(int *)argument, LOCK_UN), 0);
+}
+
+static void stopped_body(void)
+{
+	struct pool_env *env = rt_env(rt);
+	const struct pool_env_ops *ops = env->ops;
+	struct pool_env_ops late = *ops;
+
+	make_file("stopped", MIB);
+	int locked = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(flock(locked, LOCK_EX), 0);
+	stopped_ns = 0;
+	real_monotonic_ns = ops->monotonic_ns;
+	late.monotonic_ns = late_monotonic_ns;
+	env->ops = &late;
+	assert_int_equal(rt_spawn(rt, "stop", stop_fiber, &locked), 0);
+	struct disk *disk = open_disk(DISK_OPEN_EXCLUSIVE);
+	assert_true(stopped_ns > 0);
+	disk_close(disk);
+	close(locked);
+	env->ops = ops;
+}
+
+static void test_stopped(void **state)
+{
+	(void)state;
+	run(stopped_body);
+}
+
 static int remove_folder(void **state)
 {
 	char command[100];
@@ -631,6 +678,7 @@ int main(void)
 		cmocka_unit_test(test_lock),        cmocka_unit_test(test_kinds),
 		cmocka_unit_test(test_probe),       cmocka_unit_test(test_probe_label),
 		cmocka_unit_test(test_candidates),  cmocka_unit_test(test_loop_device),
+		cmocka_unit_test(test_stopped),
 	};
 	int failed = cmocka_run_group_tests_name("io_uring", tests, make_folder, remove_folder);
 
