@@ -31,8 +31,17 @@ _Static_assert(TREE_NODE_SIZE_MAX <= UINT16_MAX + 1u, "offsets have 16 bits");
 int tree_key_compare(const void *left, size_t left_length, const void *right, size_t right_length)
 {
 	size_t common = left_length < right_length ? left_length : right_length;
-	int order = common ? memcmp(left, right, common) : 0;
+	uint64_t left_head, right_head;
+	int order;
 
+	/* Mostly the first bytes tell. */
+	if (common >= sizeof(left_head)) {
+		memcpy(&left_head, left, sizeof(left_head));
+		memcpy(&right_head, right, sizeof(right_head));
+		if (left_head != right_head)
+			return be64toh(left_head) < be64toh(right_head) ? -1 : 1;
+	}
+	order = common ? memcmp(left, right, common) : 0;
 	if (order)
 		return order;
 	return left_length < right_length ? -1 : left_length > right_length;

@@ -142,7 +142,8 @@ int directory_next(struct object *object, uint64_t cookie, uint64_t *ret_cookie,
 
 /* links.c: where a node's names are. */
 int links_add(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_t cookie);
-int links_remove(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_t cookie);
+/* last: it has no other name, so none is looked for. */
+int links_remove(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_t cookie, bool last);
 
 /* guard.c: 0, or why a change can't be committed. `node`: what the entry names or will name, or NULL. */
 int guard_node(struct fs_node *node);

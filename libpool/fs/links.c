@@ -33,7 +33,6 @@ static int promote(struct fs_node *node, uint64_t txg)
 	size_t key_length, value_length;
 	uint64_t number;
 
-	node->inode.link = none;
 	inode_link_encode(node->number, &none, key);
 	int status = tree_next(node->fs->links, key, INODE_LINK_KEY_SIZE, false, key, &key_length, value, &value_length);
 	if (status == 0)
@@ -47,13 +46,16 @@ static int promote(struct fs_node *node, uint64_t txg)
 	return status;
 }
 
-int links_remove(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_t cookie)
+int links_remove(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_t cookie, bool last)
 {
+	const struct inode_link none = { 0, 0 };
 	struct inode_link link = { directory, cookie };
 	uint8_t key[INODE_LINK_KEY_SIZE];
 
-	if (is_link(&node->inode.link, directory, cookie))
-		return promote(node, txg);
+	if (is_link(&node->inode.link, directory, cookie)) {
+		node->inode.link = none;
+		return last ? 0 : promote(node, txg);
+	}
 	inode_link_encode(node->number, &link, key);
 	return tree_delete(node->fs->links, txg, key, sizeof(key));
 }

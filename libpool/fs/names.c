@@ -312,7 +312,8 @@ int fs_link(struct fs_node *node, struct fs_node *directory, const char *name, s
 /* An entry goes, and its node loses that name. */
 static int drop_name(struct fs_node *node, uint64_t txg, uint64_t directory, uint64_t cookie)
 {
-	int status = links_remove(node, txg, directory, cookie);
+	bool last = node_is_directory(node) || node->inode.links == 1;
+	int status = links_remove(node, txg, directory, cookie, last);
 
 	node->inode.links = node_is_directory(node) ? 0 : node->inode.links - 1;
 	node_changed(node, false);
@@ -434,7 +435,7 @@ static int rename_check(const struct target *from, const struct target *to, unsi
 /* The node has its name elsewhere now. */
 static int move_link(struct fs_node *node, uint64_t txg, const struct target *from, const struct target *to)
 {
-	int status = links_remove(node, txg, from->directory->number, from->cookie);
+	int status = links_remove(node, txg, from->directory->number, from->cookie, false);
 
 	if (status == 0)
 		status = links_add(node, txg, to->directory->number, to->cookie);

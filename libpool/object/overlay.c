@@ -220,29 +220,34 @@ struct tree_change *overlay_next_change(const struct overlay *overlay, const voi
 static int put_change(struct overlay *overlay, struct sorted_map *map, const void *key, size_t key_length, const void *value, size_t value_length)
 {
 	struct tree_key wanted = { key, key_length };
-	struct tree_change *change = malloc(sizeof(*change) + key_length + value_length);
-	struct map_node *node;
+	struct map_node *node = sorted_map_find(map, &wanted);
+	struct tree_change *before = node ? container_of(node, struct tree_change, node) : NULL, *change = before;
 
-	if (!change)
-		return -ENOMEM;
-	change->key_length = (uint16_t)key_length;
+	/* In the place of what it was before, if there is room. */
+	if (!before || before->value_length < value_length) {
+		change = malloc(sizeof(*change) + key_length + value_length);
+		if (!change)
+			return -ENOMEM;
+		change->key_length = (uint16_t)key_length;
+		if (key_length)
+			memcpy(change->data, key, key_length);
+	}
+	if (before)
+		overlay->bytes -= change_bytes(before);
 	change->value_length = (uint16_t)value_length;
 	change->touched = map == &overlay->touched;
 	change->deleted = !value && !change->touched;
-	if (key_length)
-		memcpy(change->data, key, key_length);
 	if (value && value_length)
-		memcpy(change->data + key_length, value, value_length);
-	node = sorted_map_remove(map, &wanted);
-	if (node) {
-		struct tree_change *before = container_of(node, struct tree_change, node);
-
-		overlay->bytes -= change_bytes(before);
+		memmove(change->data + key_length, value, value_length);
+	overlay->bytes += change_bytes(change);
+	if (change == before)
+		return 0;
+	if (before) {
+		sorted_map_remove(map, &wanted);
 		free(before);
 	}
 	wanted.bytes = change->data;
 	sorted_map_insert(map, &change->node, &wanted);
-	overlay->bytes += change_bytes(change);
 	return 0;
 }
 

@@ -264,9 +264,10 @@ static void late_body(struct world *world)
 	open_pool(world);
 	make_room(world);
 	core_space(world->core, &before);
-	sim_disk_fault(world->set->disks[1], SIM_HANG_LATE, 0, 0, 0, 1, 200 * NS_PER_S);
+	world->set->disks[1]->latency.trim_ns = 200 * NS_PER_S;
 	uint64_t begin = rt_now(world->rt);
 	struct libpool_job job = trim(world, 0);
+	world->set->disks[1]->latency.trim_ns = 0;
 
 	if (job.state != LIBPOOL_JOB_FINISHED || !strstr(job.text, "1 disk could not be trimmed"))
 		world_fail(world, "state %u: %s", job.state, job.text);

@@ -387,7 +387,7 @@ static void forge(const char *name, uint64_t cookie, const char *new_name)
 	expect_equal(directory_find(world.root, name, strlen(name), &before, &entry), 0);
 	expect_equal(fs_hold(world.fs, NAMES_CELLS, &txg), 0);
 	expect_equal(directory_remove(world.root, txg, before), 0);
-	expect_equal(links_remove(node, txg, world.root->number, before), 0);
+	expect_equal(links_remove(node, txg, world.root->number, before, true), 0);
 	expect_equal(directory_add(world.root, txg, cookie, new_name, strlen(new_name), node), 0);
 	expect_equal(links_add(node, txg, world.root->number, cookie), 0);
 	expect_equal(node_store(node, txg), 0);

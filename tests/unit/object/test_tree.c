@@ -328,6 +328,44 @@ static void test_overlays(void **state)
 	fake_run(0, overlays, 50, 0);
 }
 
+/* The last change of a key within a txg counts: whether it takes more room than the one before, less, or none. */
+static void last_change(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset *objset = new_objset(test);
+	struct object *tree = new_tree(objset, 1);
+	static const size_t lengths[] = { 5, 5, 1, 60, 0, 30, 0, 0, 200, 3 }; /* 0: deleted */
+	uint8_t value[OBJECT_VALUE_MAX], expected[OBJECT_VALUE_MAX];
+
+	for (uint64_t txg = 1; txg <= 3; txg++) {
+		for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+			size_t length = 0;
+
+			memset(expected, (int)(10 * txg + i), sizeof(expected));
+			if (lengths[i])
+				assert_int_equal(tree_put(tree, txg, "keys", 4, expected, lengths[i]), 0);
+			else
+				assert_int_equal(tree_delete(tree, txg, "keys", 4), 0);
+			assert_int_equal(tree_get(tree, "keys", 4, value, sizeof(value), &length), lengths[i] ? 0 : -ENOENT);
+			assert_int_equal(length, lengths[i]);
+			assert_memory_equal(value, expected, length);
+			assert_int_equal(count_forward(tree), lengths[i] > 0);
+		}
+		if (txg == 2)
+			assert_int_equal(tree_delete(tree, txg, "keys", 4), 0);
+		assert_int_equal(fake_sync(test->blocks, &objset, 1, txg), 0);
+		assert_int_equal(entries(tree), txg != 2);
+	}
+	object_close(tree);
+	objset_close(objset);
+}
+
+static void test_last_change(void **state)
+{
+	(void)state;
+	fake_run(0, last_change, 0, 100);
+}
+
 #define MANY 60000u
 
 struct many {
@@ -447,7 +485,7 @@ static void test_many_fail(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_limits), cmocka_unit_test(test_fill), cmocka_unit_test(test_thin), cmocka_unit_test(test_overlays),
+		cmocka_unit_test(test_limits), cmocka_unit_test(test_fill), cmocka_unit_test(test_thin), cmocka_unit_test(test_overlays), cmocka_unit_test(test_last_change),
 		cmocka_unit_test(test_split), cmocka_unit_test(test_bad_neighbours), cmocka_unit_test(test_many_leaves), cmocka_unit_test(test_many_fail),
 	};
 

@@ -62,6 +62,28 @@ static void test_round_trip(void **state)
 	assert_true(!equal && index == 0);
 }
 
+/* Byte by byte from the first on, whatever the lengths; what begins another comes before it. */
+static void test_order(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 100000; round++) {
+		uint8_t left[20], right[20];
+		size_t lengths[2] = { random_below(sizeof(left) + 1), random_below(sizeof(right) + 1) };
+		size_t common = lengths[0] < lengths[1] ? lengths[0] : lengths[1], i = 0;
+
+		/* Few values, so that keys differ late as well. */
+		for (size_t j = 0; j < sizeof(left); j++) {
+			left[j] = (uint8_t)(random_below(16) ? 1 : 254 + random_below(2));
+			right[j] = random_below(8) ? left[j] : (uint8_t)random_below(256);
+		}
+		while (i < common && left[i] == right[i])
+			i++;
+		int expected = i < common ? (left[i] > right[i]) - (left[i] < right[i]) : (lengths[0] > lengths[1]) - (lengths[0] < lengths[1]);
+		int order = tree_key_compare(left, lengths[0], right, lengths[1]);
+		assert_int_equal((order > 0) - (order < 0), expected);
+	}
+}
+
 static void test_largest(void **state)
 {
 	static uint8_t page[SIZE], key[3][TREE_KEY_MAX], value[TREE_VALUE_MAX];
@@ -145,7 +167,7 @@ static void test_garbage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_largest), cmocka_unit_test(test_hostile), cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_order), cmocka_unit_test(test_largest), cmocka_unit_test(test_hostile), cmocka_unit_test(test_garbage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
