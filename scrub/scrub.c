@@ -7,12 +7,13 @@
  * workers. Each holds a pin of its segment until its last write has ended; before the job sleeps, all have ended.
  *
  * Where batches are short, several windows' rows, and the headers, are read with one request for each column (store/span.h), and those of the
- * next segment while this one is looked at.
+ * next segments while this one is looked at.
  */
 #include "scrub/scrub.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "libpool/store/span.h"
 #include "libpool/txg/core.h"
@@ -21,6 +22,9 @@
 #define WINDOWS_MAX 3u
 #define YIELD_SEGMENTS 256u
 #define AHEAD_SEGMENTS 64u /* that are looked through for one with something in it */
+#define AHEAD_MAX 4u
+#define PIN_SHARE 256u /* no more than one of so many segments, but one */
+#define AHEAD_BYTES (UINT64_C(8) << 20) /* of what is read ahead, in all columns; one segment in any case */
 
 struct scrub {
 	struct job *job;
@@ -33,7 +37,14 @@ struct scrub {
 	int error;        /* -ENOMEM of a fiber */
 	struct array lost_batches; /* struct batch_index: their summaries can't be read */
 	uint64_t *missing; /* a verification: cells of each disk that were not there */
-	struct segment_look next;
+	/* Segments after the one at hand, in the order of their turns: some are being read. Each stays where it is until its turn. */
+	struct segment_look *ahead[AHEAD_MAX];
+	unsigned ahead_count;
+};
+
+struct ahead_task {
+	struct scrub *scrub;
+	struct segment_look *look;
 };
 
 struct window_task {
@@ -68,7 +79,12 @@ static void drain(struct scrub *scrub)
 static void settle(struct scrub *scrub)
 {
 	drain(scrub);
-	look_end(scrub->alloc, &scrub->next);
+	while (scrub->ahead_count) {
+		struct segment_look *look = scrub->ahead[--scrub->ahead_count];
+
+		look_end(scrub->alloc, look);
+		free(look);
+	}
 }
 
 static void account_rows(struct scrub *scrub, const struct row_window *window, unsigned rows)
@@ -328,32 +344,94 @@ static int begin_look(struct scrub *scrub, uint32_t id, struct segment_look *ret
 
 static void ahead_fiber(void *argument)
 {
-	struct scrub *scrub = argument;
-	struct segment *segment = scrub->next.segment;
+	struct ahead_task *task = argument;
+	struct scrub *scrub = task->scrub;
+	struct segment *segment = task->look->segment;
 
-	look_read(scrub->store, &scrub->next, 0);
-	scrub->next.reading = false;
+	look_read(scrub->store, task->look, 0);
+	task->look->reading = false;
+	free(task);
 	task_ended(scrub, segment);
 }
 
-/* The segment that comes after this one is read meanwhile, unless the job is about to rest. */
+/* So many that the disks have something to do whenever the engine, or who judges, takes a while; but pins are dear where segments are few. */
+static unsigned ahead_max(const struct scrub *scrub)
+{
+	const struct geometry *geometry = alloc_geometry(scrub->alloc);
+	unsigned rows = geometry->rows < WINDOW_ROWS_MAX ? geometry->rows : WINDOW_ROWS_MAX;
+	uint64_t count = AHEAD_BYTES / ((uint64_t)rows * (geometry->k + geometry->m) * CELL_SIZE);
+	uint32_t share = alloc_segment_count(scrub->alloc) / PIN_SHARE;
+
+	/* A job with a limit rests often, and what was read ahead goes with each rest. */
+	if (scrub->job->bytes_per_second)
+		return 0;
+	count = count < share ? count : share;
+	return count < 1 ? 1 : count < AHEAD_MAX ? (unsigned)count : AHEAD_MAX;
+}
+
+/* One more: false if there is none, or no memory for it, as its turn will tell. */
+static bool look_further(struct scrub *scrub, uint32_t *from)
+{
+	uint32_t all = alloc_segment_count(scrub->alloc), end = *from + AHEAD_SEGMENTS < all ? *from + AHEAD_SEGMENTS : all;
+	struct segment_look *look = malloc(sizeof(*look));
+	struct ahead_task *task = malloc(sizeof(*task));
+	bool found = false;
+
+	for (; look && task && *from < end && !found; ++*from) {
+		const struct segment *segment = alloc_segment(scrub->alloc, *from);
+
+		if (!segment || segment->record.class == CLASS_LOG)
+			continue;
+		/* One that takes rows waits for them as long as it is pinned: no more than one of these. */
+		if (scrub->ahead_count && segment_has_content(segment) && segment->record.state != SEGMENT_FULL)
+			break;
+		if (begin_look(scrub, *from, look) < 0)
+			break;
+		found = look->segment;
+	}
+	if (!found) {
+		free(look);
+		free(task);
+		return false;
+	}
+	scrub->ahead[scrub->ahead_count++] = look;
+	if (look->plan->pieces.count == 0) {
+		free(task);
+		return true;
+	}
+	*task = (struct ahead_task){ scrub, look };
+	look->reading = true;
+	alloc_pin(look->segment);
+	scrub->tasks++;
+	if (rt_spawn(scrub->host->rt, "scrub ahead", ahead_fiber, task) < 0)
+		ahead_fiber(task);
+	return true;
+}
+
+/* The segments that come after this one are read meanwhile, unless the job is about to rest. */
 static void look_ahead(struct scrub *scrub, uint32_t id)
 {
-	uint32_t end = alloc_segment_count(scrub->alloc);
+	unsigned most = ahead_max(scrub);
+	uint32_t from = (scrub->ahead_count ? scrub->ahead[scrub->ahead_count - 1]->segment->id : id) + 1;
 
-	for (uint32_t i = id + 1; i < end && i <= id + AHEAD_SEGMENTS && !scrub->next.segment; i++) {
-		const struct segment *segment = alloc_segment(scrub->alloc, i);
+	while (scrub->ahead_count < most && look_further(scrub, &from))
+		continue;
+}
 
-		if (segment && segment->record.class != CLASS_LOG && begin_look(scrub, i, &scrub->next) < 0)
-			return; /* its turn will tell */
-	}
-	if (!scrub->next.segment || scrub->next.plan->pieces.count == 0)
-		return;
-	scrub->next.reading = true;
-	alloc_pin(scrub->next.segment);
-	scrub->tasks++;
-	if (rt_spawn(scrub->host->rt, "scrub ahead", ahead_fiber, scrub) < 0)
-		ahead_fiber(scrub);
+/* The look at a segment, if it was begun ahead; waits until it is read. */
+static bool take_ahead(struct scrub *scrub, const struct segment *segment, struct segment_look *ret_look)
+{
+	struct segment_look *look = scrub->ahead_count ? scrub->ahead[0] : NULL;
+
+	if (!look || look->segment != segment)
+		return false;
+	while (look->reading)
+		rt_queue_wait(scrub->host->rt, &scrub->ended);
+	*ret_look = *look;
+	free(look);
+	scrub->ahead_count--;
+	memmove(scrub->ahead, scrub->ahead + 1, scrub->ahead_count * sizeof(struct segment_look *));
+	return true;
 }
 
 static int scrub_segment(struct scrub *scrub, uint32_t id)
@@ -366,21 +444,15 @@ static int scrub_segment(struct scrub *scrub, uint32_t id)
 	if (scrub->job->kind == JOB_SCRUB && segment && segment->record.class == CLASS_LOG && !alloc_segment_is_free(segment) &&
 	    !segment->released)
 		return scrub_log(scrub, segment);
-	if (scrub->next.segment && scrub->next.segment == segment) {
-		while (scrub->next.reading)
-			rt_queue_wait(scrub->host->rt, &scrub->ended);
-		look = scrub->next;
-		scrub->next = (struct segment_look){ .segment = NULL };
-	} else {
+	if (!take_ahead(scrub, segment, &look))
 		status = begin_look(scrub, id, &look);
-	}
 	if (status < 0 || !look.segment)
 		return status;
 	scrub->job->unsaved++;
 	if (look.plan->pieces.count) {
 		if (look.span_end == 0)
 			look_read(scrub->store, &look, 0);
-		if (!scrub->next.segment && !job_must_rest(scrub->job, scrub->host))
+		if (!job_must_rest(scrub->job, scrub->host))
 			look_ahead(scrub, id);
 		check_headers(scrub, segment, look.span);
 		status = scrub_batches(scrub, &look);

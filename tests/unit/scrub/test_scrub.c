@@ -510,11 +510,14 @@ static void life_body(struct world *world)
 	/* Throttled to take four seconds. */
 	bench_job(&bench, JOB_SCRUB);
 	bench.job.bytes_per_second = bytes / 4;
-	uint64_t start = rt_now(world->rt);
+	uint64_t start = rt_now(world->rt), read = bench_bytes_read(world);
 	bench_start(&bench, scrub_run);
 	rt_sleep(world->rt, 2 * NS_PER_S);
 	assert_false(bench.ended);
 	assert_in_range(bench.job.done_bytes, bytes / 4, bytes * 3 / 4);
+	read = bench_bytes_read(world) - read;
+	print_message("%lu KiB looked at, %lu read\n", (unsigned long)bench.job.done_bytes / 1024, (unsigned long)read / 1024);
+	assert_in_range(read, bench.job.done_bytes, bench.job.done_bytes * 5 / 2); /* nothing ahead, for each rest to throw away */
 	assert_in_range(job_rate(&bench.job, world->rt), bytes / 8, bytes / 2);
 	assert_in_range(job_eta_ns(&bench.job, world->rt), NS_PER_S / 2, 8 * NS_PER_S);
 	bench_check_no_pins(world); /* it sleeps */
