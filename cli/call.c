@@ -91,10 +91,11 @@ int call_import(struct call *call, const char *name, uint32_t read_only, struct 
 static int rehearse(struct call *call)
 {
 	struct libpool_import_options import = {.size = sizeof(import), .name = call->target.pool, .read_only = 2};
+	bool runs_dry = call->verb->options & OPTION_BIT(DRY_RUN);
 	struct call trial = *call;
 	int code;
 
-	if (call->verb->open != OPEN_WRITE || !(call->verb->options & OPTION_BIT(DRY_RUN)) || options_have(&call->options, OPTION_DRY_RUN))
+	if (call->verb->open != OPEN_WRITE || !(runs_dry || call->verb->rehearse) || options_have(&call->options, OPTION_DRY_RUN))
 		return 0;
 	trial.options.given |= OPTION_BIT(DRY_RUN);
 	trial.rehearses = true;
@@ -104,7 +105,7 @@ static int rehearse(struct call *call)
 		return 0; /* the import itself tells why */
 	if (code == 0) {
 		trial.document = document_new(call->verb->name);
-		code = call->verb->work(&trial);
+		code = runs_dry ? call->verb->work(&trial) : call->verb->rehearse(&trial);
 		session_close(&trial.session, NULL);
 		json_object_put(trial.document);
 	}

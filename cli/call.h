@@ -55,6 +55,7 @@ struct verb {
 	const struct column *columns;			  /* what -o chooses from, or NULL */
 	int (*check)(struct call *call);		  /* NULL: nothing to check */
 	const char *(*question)(const struct call *call); /* NULL: nothing to ask */
+	int (*rehearse)(struct call *call);		  /* of verbs without a dry run: what can be refused before anything is written */
 	int (*work)(struct call *call);
 	int (*finish)(struct call *call);
 	void (*print)(struct call *call);
@@ -63,6 +64,7 @@ struct verb {
 
 struct call {
 	const struct verb *verb;
+	const char *group; /* instead of a verb, with --help: the first word of several */
 	const struct libpool_host *host;
 	struct options options;
 	struct target target;

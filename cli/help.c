@@ -47,6 +47,22 @@ void help_overview(FILE *out)
 	      out);
 }
 
+bool help_group(FILE *out, const char *group)
+{
+	size_t length = strlen(group), count = 0;
+
+	for (size_t i = 0; i < verb_count; i++) {
+		if (strncmp(verbs[i].name, group, length) != 0 || verbs[i].name[length] != ' ')
+			continue;
+		if (out)
+			fprintf(out, "poolctl %s %s\n  %s\n", verbs[i].name, verbs[i].operands, verbs[i].help);
+		count++;
+	}
+	if (out && count)
+		fprintf(out, "\n'poolctl help %s VERB' explains one of them.\n", group);
+	return count > 0;
+}
+
 void help_verb(FILE *out, const struct verb *verb)
 {
 	char usage[256];
@@ -170,7 +186,8 @@ int help_work(struct call *call)
 
 	if (call->operand_count == 0 || strcmp(call->operands[0], "manual") == 0 ||
 	    strcmp(call->operands[0], "completion") == 0 ||
-	    verb_find((int)call->operand_count, call->operands, &words))
+	    verb_find((int)call->operand_count, call->operands, &words) ||
+	    (call->operand_count == 1 && help_group(NULL, call->operands[0])))
 		return 0;
 	return call_usage(call, "there is no verb '%s': see poolctl help", call->operands[0]);
 }
@@ -187,7 +204,7 @@ void help_print(struct call *call)
 	} else if (strcmp(topic, "completion") == 0) {
 		for (size_t i = 0; i < verb_count; i++)
 			print_completion(&verbs[i]);
-	} else {
+	} else if (call->operand_count > 1 || !help_group(stdout, topic)) {
 		help_verb(stdout, verb_find((int)call->operand_count, call->operands, &words));
 	}
 }

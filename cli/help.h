@@ -9,6 +9,8 @@
 #include "cli/call.h"
 
 void help_overview(FILE *out);
+/* The verbs whose first word is `group`; nothing is printed if out is NULL. False if there are none. */
+bool help_group(FILE *out, const char *group);
 void help_verb(FILE *out, const struct verb *verb);
 /* "poolctl create [OPTION]... POOL PROFILE DISK..." */
 void help_usage(const struct verb *verb, char *text, size_t room);

@@ -80,6 +80,10 @@ static int parse(int argc, char **argv, struct call *call)
 	if (first == argc)
 		return error_set(&call->error, -EINVAL, "say what to do: see poolctl help");
 	call->verb = verb_find(argc - first, argv + first, &words);
+	if (!call->verb && argc - first == 2 && (!strcmp(argv[first + 1], "--help") || !strcmp(argv[first + 1], "-h")) && help_group(NULL, argv[first])) {
+		call->group = argv[first];
+		return 0;
+	}
 	if (!call->verb)
 		return unknown_verb(argc - first, argv + first, &call->error);
 	/* The last word of the verb stands where the program's name would. */
@@ -147,8 +151,10 @@ int poolctl_run(int argc, char **argv)
 		printf("poolctl %s\n", libpool_version());
 		return EXIT_CODE_SUCCESS;
 	}
-	if (code == 0 && options_have(&call.options, OPTION_HELP)) {
-		if (call.verb)
+	if (code == 0 && (call.group || options_have(&call.options, OPTION_HELP))) {
+		if (call.group)
+			help_group(stdout, call.group);
+		else if (call.verb)
 			help_verb(stdout, call.verb);
 		else
 			help_overview(stdout);

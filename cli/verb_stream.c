@@ -85,6 +85,32 @@ static int input_open(struct stream *stream)
 	return 0;
 }
 
+/* Whether there is such a volume, and the offset lies in it. */
+static int check_volume(struct stream *stream)
+{
+	struct call *call = stream->call;
+	uint64_t bytes;
+	int code = volume_size_now(call, &bytes);
+
+	if (code == -ENOENT)
+		return error_set(&call->error, code, "pool %s has no volume %s", call->target.pool, call->target.volume);
+	if (code == 0 && call->options.number[OPTION_OFFSET] > bytes)
+		return error_set(&call->error, -EINVAL, "%s: --offset %s lies beyond its end at %" PRIu64, stream->what,
+				 call->options.text[OPTION_OFFSET], bytes);
+	return code;
+}
+
+/* The file isn't opened: one that is a pipe would be at its end for whoever writes to it. */
+int volume_write_rehearse(struct call *call)
+{
+	struct stream stream;
+
+	stream_begin(&stream, call, "writing");
+	if (call->operand_count > 0 && access(call->operands[0], R_OK) != 0)
+		return error_set(&call->error, -errno, "%s: opening %s: %s", stream.what, call->operands[0], strerror(errno));
+	return check_volume(&stream);
+}
+
 int volume_write_work(struct call *call)
 {
 	struct stream stream;
@@ -98,19 +124,6 @@ int volume_write_work(struct call *call)
 }
 
 /* ---- read ---- */
-
-/* Whether there is such a volume, and the offset lies in it. */
-static int check_source(struct stream *stream)
-{
-	struct call *call = stream->call;
-	uint64_t bytes;
-	int code = volume_size_now(call, &bytes);
-
-	if (code == 0 && call->options.number[OPTION_OFFSET] > bytes)
-		return error_set(&call->error, -EINVAL, "%s: --offset %s lies beyond its end at %" PRIu64, stream->what,
-				 call->options.text[OPTION_OFFSET], bytes);
-	return code;
-}
 
 static int output_failed(struct stream *stream, int code)
 {
@@ -186,7 +199,7 @@ int volume_read_work(struct call *call)
 	int code;
 
 	stream_begin(&stream, call, "reading");
-	code = check_source(&stream);
+	code = check_volume(&stream);
 	if (code == 0)
 		code = check_own_disks(&stream);
 	if (code == 0)

@@ -187,7 +187,7 @@ const struct verb verbs[] = {
 	{ .name = "volume write", .operands = "POOL/VOLUME [FILE]", .operands_min = 1, .operands_max = 2,
 	  .help = "fill a volume from a file or the standard input",
 	  .details = "What was written is durable when the command succeeds.", .target = TARGET_VOLUME, .open = OPEN_WRITE,
-	  .options = BIT(OFFSET) | BIT(LENGTH), .work = volume_write_work, .print = print_text },
+	  .options = BIT(OFFSET) | BIT(LENGTH), .rehearse = volume_write_rehearse, .work = volume_write_work, .print = print_text },
 	{ .name = "get", .operands = "POOL[/DATASET] [PROPERTY]...", .operands_min = 1, .operands_max = MANY,
 	  .help = "show properties",
 	  .details = "SOURCE is local, default, or where the value comes from: what is set in a file system, or in the pool, holds for all\n"

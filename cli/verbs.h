@@ -125,6 +125,7 @@ void volume_list_print(struct call *call);
 /* verb_stream.c */
 int volume_read_check(struct call *call);
 int volume_read_work(struct call *call);
+int volume_write_rehearse(struct call *call);
 int volume_write_work(struct call *call);
 void volume_read_print(struct call *call);
 

@@ -208,6 +208,14 @@ static void help(void **state)
 	says("--block-size SIZE");
 	assert_int_equal(run("scrub --help"), 0);
 	says("Exits with 3");
+	assert_int_equal(run("share --help"), 0);
+	says("poolctl share list [POOL]\n");
+	assert_int_equal(run("dataset -h"), 0);
+	says("poolctl dataset rename POOL/DATASET POOL/DATASET\n");
+	assert_int_equal(run("help device"), 0);
+	says("'poolctl help device VERB'");
+	assert_int_equal(run("shar --help"), 2);
+	one_error_line("no verb 'shar'");
 	assert_int_equal(run("--version"), 0);
 	assert_string_equal(out, "poolctl 0.0-fake\n");
 	assert_int_equal(run("help completion"), 0);

@@ -45,6 +45,9 @@ class Work(PoolctlCase):
         data = data[:MIB] + b"x" * 5000 + data[MIB + 5000:]
         self.reads_back(data)
         self.refused("volume", "write", "tank/data", "--offset", "31M", input=bytes(2 * MIB), says="longer", changes=True)
+        self.refused("volume", "write", "tank/data", "--offset", "33M", input=b"x", says="beyond")
+        self.refused("volume", "write", "tank/none", input=b"x", says="no volume none")
+        self.refused("volume", "write", "tank/data", "nothing", says="No such file")
         self.refused("volume", "resize", "tank/data", "16M", says="--yes", code=2)
         self.poolctl("volume", "resize", "tank/data", "16M", "--yes")
         self.reads_back(data[:16 * MIB])
