@@ -95,6 +95,19 @@ class CachesTest(unittest.TestCase):
         for change in ("+i", "+a", "+d"):
             self.assertNotEqual(subprocess.run(["chattr", change, self.path("f")], check=False, stderr=subprocess.DEVNULL).returncode, 0, change)
 
+    def test_what_is_known_is_not_asked_for(self):
+        """A stat of a file that was looked at before causes no request, and so no reading from disks: but for what was changed a moment ago, once in a while."""
+        self.pool.mount()
+        for number in range(20):
+            write(self.path(f"f{number}"), b"x" * 5000)
+        os.sync()
+        paths = [self.path(f"f{number}") for number in range(20)]
+        known = [os.stat(path) for path in paths]
+        before = self.pool.answers()
+        for _ in range(100):
+            self.assertEqual([os.stat(path).st_ino for path in paths], [status.st_ino for status in known])
+        self.assertLess(self.pool.answers() - before, 100 * len(paths) // 5)
+
     def test_figures_and_refusals(self):
         self.pool.mount()
         write(self.path("f"), b"x" * MIB)
