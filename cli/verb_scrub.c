@@ -6,6 +6,7 @@
 #include "cli/errors.h"
 #include "cli/jobs.h"
 #include "cli/verbs.h"
+#include "cli/wait.h"
 
 int scrub_check(struct call *call)
 {
@@ -15,6 +16,13 @@ int scrub_check(struct call *call)
 		return call_usage(call, "scrub %s: --pause, --stop and --wait exclude each other: give one",
 				  call->target.pool);
 	return 0;
+}
+
+int scrub_rehearse(struct call *call)
+{
+	bool starts = !options_have(&call->options, OPTION_PAUSE) && !options_have(&call->options, OPTION_STOP);
+
+	return starts ? 0 : wait_has_job(call, "scrub");
 }
 
 int scrub_work(struct call *call)

@@ -104,8 +104,11 @@ static int check_volume(struct stream *stream)
 int volume_write_rehearse(struct call *call)
 {
 	struct stream stream;
+	struct stat status;
 
 	stream_begin(&stream, call, "writing");
+	if (call->operand_count > 0 && stat(call->operands[0], &status) == 0 && S_ISDIR(status.st_mode))
+		return error_set(&call->error, -EISDIR, "%s: %s is a folder: name a file", stream.what, call->operands[0]);
 	if (call->operand_count > 0 && access(call->operands[0], R_OK) != 0)
 		return error_set(&call->error, -errno, "%s: opening %s: %s", stream.what, call->operands[0], strerror(errno));
 	return check_volume(&stream);

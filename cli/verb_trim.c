@@ -8,6 +8,7 @@
 #include "cli/jobs.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "cli/wait.h"
 
 int trim_check(struct call *call)
 {
@@ -33,6 +34,26 @@ static void add_disks(struct call *call, struct json_object *params)
 		json_object_array_add(paths, json_object_new_string(absolute && text_is_utf8(absolute) ? absolute : call->operands[i]));
 		free(absolute);
 	}
+}
+
+/* Whether there is such a disk is what a dry run of clearing its counters tells. */
+int trim_rehearse(struct call *call)
+{
+	int code = options_have(&call->options, OPTION_STOP) ? wait_has_job(call, "trim") : 0;
+
+	for (size_t i = 0; i < call->operand_count && code == 0; i++) {
+		struct json_object *params = json_object_new_object(), *part = json_object_new_object();
+		struct call_request request = {.method = "clear", .params = params, .descriptor = -1, .into = part};
+		char *absolute = disk_path_absolute(call->operands[i]);
+
+		document_flag(params, "dry_run", true);
+		document_text(params, "disk", call->operands[i]);
+		document_text(params, "disk_path", absolute ? absolute : call->operands[i]);
+		code = call_request(call, &request);
+		json_object_put(part);
+		free(absolute);
+	}
+	return code;
 }
 
 int trim_work(struct call *call)

@@ -68,7 +68,7 @@ const struct verb verbs[] = {
 		     "unless --wait is given. Exits with 3 when it has waited and damage remains.\n"
 		     "With disks missing it says how much could not be checked: cells that no disk in service has.",
 	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true,
-	  .options = BIT(WAIT) | BIT(PAUSE) | BIT(STOP) | BIT(DEEP) | BIT(LIMIT), .check = scrub_check, .work = scrub_work, .finish = scrub_finish,
+	  .options = BIT(WAIT) | BIT(PAUSE) | BIT(STOP) | BIT(DEEP) | BIT(LIMIT), .check = scrub_check, .rehearse = scrub_rehearse, .work = scrub_work, .finish = scrub_finish,
 	  .print = print_text },
 	{ .name = "trim", .operands = "POOL [DISK]...", .operands_min = 1, .operands_max = MANY,
 	  .help = "tell disks which of their space is free",
@@ -77,7 +77,7 @@ const struct verb verbs[] = {
 		     "is imported the command returns at once, unless --wait is given. A trim that was interrupted begins\n"
 		     "again. See the property autotrim for trims in the background.",
 	  .target = TARGET_POOL, .open = OPEN_WRITE, .changes = true, .options = BIT(WAIT) | BIT(STOP) | BIT(LIMIT),
-	  .check = trim_check, .work = trim_work, .finish = trim_finish, .print = print_text },
+	  .check = trim_check, .rehearse = trim_rehearse, .work = trim_work, .finish = trim_finish, .print = print_text },
 	{ .name = "replace", .operands = "POOL OLD NEW", .operands_min = 3, .operands_max = 3, .help = "replace a disk",
 	  .details = "OLD is a path, also the last one of a disk that is gone, an id (8 digits of it are enough), or\n"
 		     "\"#3\" for the disk of index 3. NEW may be smaller if there is room elsewhere.",

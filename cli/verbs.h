@@ -62,11 +62,13 @@ void status_print(struct call *call);
 
 /* verb_scrub.c */
 int scrub_check(struct call *call);
+int scrub_rehearse(struct call *call);
 int scrub_work(struct call *call);
 int scrub_finish(struct call *call);
 
 /* verb_trim.c */
 int trim_check(struct call *call);
+int trim_rehearse(struct call *call);
 int trim_work(struct call *call);
 int trim_finish(struct call *call);
 

@@ -11,4 +11,7 @@
  */
 int wait_for_jobs(struct call *call, uint32_t kinds);
 
+/* 0 if a job of this kind is under way, also one that only the next import would go on with; else an error that says so. */
+int wait_has_job(struct call *call, const char *kind);
+
 #endif

@@ -629,7 +629,12 @@ class Jobs(Owner):
         self.assertEqual(self.scrub_job()["state"], "paused")
         self.poolctl("scrub", "tank", "--limit", "1G", "--wait")
         self.assertEqual(self.scrub_job()["state"], "finished")
+        self.poolctl("scrub", "tank", "--limit", "1M")
+        self.poolctl("scrub", "tank", "--pause")
         self.poolctl("export", "tank")
+        self.poolctl("scrub", "tank", "--stop")
+        self.assertEqual(self.scrub_job()["state"], "cancelled")
+        self.refused("scrub", "tank", "--stop", says="no scrub is running")
 
     def test_waiting_ends_with_its_client(self):
         self.create()

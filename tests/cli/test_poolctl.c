@@ -392,7 +392,9 @@ static void scrubbing(void **state)
 	fake_state.cells_unrepaired = 0;
 	fake_state.damaged_ranges = 1;
 	assert_int_equal(run("scrub tank --wait"), 3);
-	assert_int_equal(run("scrub tank --pause"), 0);
+	assert_int_equal(run("scrub tank --pause"), 1);
+	one_error_line("no scrub is running");
+	assert_int_equal(fake_import.read_only, 2);
 	fake_fail("libpool_scrub_start", -EROFS, NULL);
 	assert_int_equal(run("scrub tank"), 1);
 	one_error_line("starting a scrub of pool tank: Read-only");
