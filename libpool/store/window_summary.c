@@ -43,11 +43,15 @@ static void gather(const struct row_window *window, const struct cell_run *runs,
 	}
 }
 
-/* A copy of the window in which what was read counts as good, with columns of its own for those missing, solved. */
+/*
+ * A copy of the window in which what was read counts as good, with columns of its own for those missing, solved. What is made so may be wrong: the span keeps
+ * what the disks gave, and lends nothing.
+ */
 static int solve_copy(const struct row_window *window, uint32_t missing, struct row_window *copy)
 {
 	*copy = *window;
 	memset(copy->into, 0, sizeof(copy->into));
+	copy->span = NULL;
 	window_trust(copy);
 	for (unsigned c = 0; c < COLUMNS_MAX; c++) {
 		if (!window->columns[c])
