@@ -33,17 +33,19 @@ void mount_forget(const struct mount *mount, fuse_ino_t ino)
 	(void)fuse_lowlevel_notify_inval_inode(mount->fuse, ino, -1, 0);
 }
 
-void mount_forget_all(const struct mount *mount)
+int mount_forget_all(const struct mount *mount)
 {
 	uint64_t *nodes = NULL;
 	size_t count = 0;
+	int code = libpool_fs_held(mount->fs, &nodes, &count);
 
+	if (code < 0)
+		return code;
 	mount_forget(mount, FUSE_ROOT_ID);
-	if (libpool_fs_held(mount->fs, &nodes, &count) < 0)
-		return;
 	for (size_t i = 0; i < count; i++)
 		mount_forget(mount, ino_of(nodes[i]));
 	libpool_free(nodes);
+	return 0;
 }
 
 static struct libpool_time time_in(const struct timespec *time)
@@ -264,14 +266,34 @@ static void reply_bytes(fuse_req_t request, int64_t length, const char *bytes, s
 		fuse_reply_buf(request, bytes, (size_t)length);
 }
 
-/* Where lists don't count there are none: the kernel asks for them in order to check permissions, and takes another error for the file's. */
-static int64_t get_xattr(const struct mount *mount, uint64_t node, const char *name, char *value, size_t size)
+/*
+ * Where lists don't count there are none: the kernel asks for them in order to check permissions, and takes another error for the file's. It keeps the answer:
+ * whoever looks at the property later (mounts.c) has to know of it before it is given, and that it was given by what the property says from then on. (An answer
+ * that is on its way while the kernel is told to forget isn't kept.)
+ */
+static int64_t get_list(struct mount *mount, uint64_t node, const char *name, char *value, size_t size)
 {
-	int64_t length = xattr_name_check(name);
+	bool known, counts;
+	int64_t length;
 
-	if (length == 0)
+	do {
+		const bool told[2] = {atomic_load(&mount->told[0]), atomic_load(&mount->told[1])};
+
 		length = libpool_fs_getxattr(mount->fs, node, name, value, size);
-	return length == -EOPNOTSUPP && is_list(name) ? -ENODATA : length;
+		counts = length != -EOPNOTSUPP;
+		known = told[counts];
+		atomic_store(&mount->told[counts], true);
+	} while (!known);
+	return counts ? length : -ENODATA;
+}
+
+static int64_t get_xattr(struct mount *mount, uint64_t node, const char *name, char *value, size_t size)
+{
+	int64_t code = xattr_name_check(name);
+
+	if (code < 0)
+		return code;
+	return is_list(name) ? get_list(mount, node, name, value, size) : libpool_fs_getxattr(mount->fs, node, name, value, size);
 }
 
 static void do_getxattr(fuse_req_t request, fuse_ino_t ino, const char *name, size_t size)

@@ -6,6 +6,7 @@
 #define FUSE_USE_VERSION 312
 
 #include <fuse_lowlevel.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,7 +24,7 @@ struct mount {
 	struct volumes *volumes; /* instead of a file system */
 	char fsid[37];		 /* the file system's UUID, as text */
 	char casesensitivity[16]; /* the property */
-	bool has_lists;		 /* access control lists count: a property, too */
+	atomic_bool told[2];	 /* of access control lists, while they didn't count, and while they did: what the kernel keeps */
 	bool has_spellings;	 /* a node may be found by names that no folder has */
 	bool no_opens;		 /* the kernel needn't say what is opened */
 	/* device.c */
@@ -65,7 +66,7 @@ void reply_node(fuse_req_t request, int code, const struct libpool_attributes *a
  * request for the same node: it takes no lock that a request has.
  */
 void mount_forget(const struct mount *mount, fuse_ino_t ino);
-void mount_forget_all(const struct mount *mount);
+int mount_forget_all(const struct mount *mount); /* or -ENOMEM */
 
 /* Fills *error, and returns the code. */
 int mount_fail(struct libpool_error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -22,7 +22,8 @@ static bool has_lists(const struct mounts *mounts, const char *dataset)
 
 /*
  * Of what the kernel keeps, properties change the access control lists alone: it would go on as they said, or as if there were none. (Names and content of a file system
- * change by its own requests only, as nobody else has it open, and of volumes it keeps nothing.)
+ * change by its own requests only, as nobody else has it open, and of volumes it keeps nothing.) What the property was meanwhile matters, too: the kernel may have been
+ * told of lists by that.
  */
 static void look_at_properties(struct mounts *mounts)
 {
@@ -30,9 +31,8 @@ static void look_at_properties(struct mounts *mounts)
 		struct mount *mount = &session->mount;
 		bool lists = mount->fs && has_lists(mounts, session->source + strlen(mounts->pool_name) + 1);
 
-		if (mount->fs && lists != mount->has_lists)
-			mount_forget_all(mount);
-		mount->has_lists = lists;
+		if (mount->fs && atomic_exchange(&mount->told[!lists], false) && mount_forget_all(mount) < 0)
+			atomic_store(&mount->told[!lists], true); /* for the next time */
 	}
 }
 
@@ -145,7 +145,6 @@ static int find_names(struct mounts *mounts, const char *dataset, struct mount *
 	if (code < 0)
 		return code;
 	snprintf(mount->casesensitivity, sizeof(mount->casesensitivity), "%.15s", casesensitivity.value);
-	mount->has_lists = has_lists(mounts, dataset);
 	mount->has_spellings = strcmp(casesensitivity.value, "sensitive") != 0 || strcmp(normalization.value, "none") != 0;
 	return 0;
 }
@@ -286,7 +285,7 @@ void mounts_started(struct mounts *mounts)
 {
 	pthread_mutex_lock(&mounts->lock);
 	mounts->starting = false;
-	pthread_mutex_unlock(&mounts->lock);
+	unlock(mounts);
 }
 
 /* ---- changes ---- */

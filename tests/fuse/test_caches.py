@@ -37,6 +37,34 @@ def may_read(path, user=NOBODY):
     return code == 0
 
 
+def readable(paths, user=NOBODY, pause=0.0):
+    """A child that opens them one after the other as that user; the other end of a pipe tells how many it could."""
+    end, other = os.pipe()
+    child = os.fork()
+    if child == 0:
+        count = 0
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        for path in paths:
+            time.sleep(pause)
+            try:
+                os.close(os.open(path, os.O_RDONLY))
+                count += 1
+            except PermissionError:
+                pass
+        os.write(other, str(count).encode())
+        os._exit(0)
+    os.close(other)
+    return child, end
+
+
+def wait_for(child, end):
+    os.waitpid(child, 0)
+    with os.fdopen(end) as file:
+        return int(file.read())
+
+
 class CachesTest(unittest.TestCase):
     def setUp(self):
         self.pool = Pool("raid1", 2, 128)
@@ -71,6 +99,24 @@ class CachesTest(unittest.TestCase):
         self.assertTrue(may_read(paths[0]))
         run = subprocess.run(["setfacl", "-m", f"u:{NOBODY}:r", paths[2]], capture_output=True, text=True, check=False)
         self.assertIn("Operation not supported", run.stderr)
+
+    def test_lists_are_turned_off_for_a_moment(self):
+        """What the kernel was told while they were off isn't believed when they are on again, also where nobody looked in between."""
+        self.pool.mount()
+        paths = [self.path(f"f{number}") for number in range(1500)]
+        for path in paths:
+            write(path, b"x")
+            os.chmod(path, 0o644)
+        subprocess.run(["setfacl", "-m", f"u:{NOBODY}:---", *paths], check=True)
+        self.pool.stop()
+        self.pool.mount()
+        for value, beside in (("posix", "off"), ("off", "posix")):
+            self.pool.poolctl("set", "t/fs", f"acl={value}")
+            sweep = readable(paths, pause=0.0003)
+            for _ in range(3):
+                self.pool.poolctl("set", "t/fs", *[f"acl={beside}", f"acl={value}"] * 10)
+            wait_for(*sweep)
+            self.assertEqual(wait_for(*readable(paths)), 0 if value == "posix" else len(paths), f"acl={value}")
 
     def test_project(self):
         """To give a file to a project is a change of the file, which the kernel doesn't take it for."""
