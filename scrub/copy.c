@@ -235,8 +235,32 @@ static int end_group(struct row_copy *copy)
 	return status;
 }
 
+/*
+ * Copied from the old places where those can be read, made from other columns where not. *ret_again: `again` was used. Where nothing can judge what is read, a copy
+ * is as good as what it was copied from, and what is made of others may be wrong where that is right.
+ */
+static int make_rows(struct row_copy *copy, const struct row_piece *piece, bool *ret_again)
+{
+	uint32_t old = copy->columns & columns_in_service(copy->mover->store, copy->segment) & window_present(copy->window);
+	int status = 0;
+
+	if (!old)
+		return solve(copy, copy->window);
+	status = window_read(copy->window, old);
+	if (status < 0)
+		return status;
+	if (copy->blind)
+		window_trust(copy->window);
+	(void)plan_window(copy->plan, piece, copy->mover->store, copy->segment, copy->summary, copy->again);
+	window_set_span(copy->again, copy->span);
+	if (skip_made_rows(copy, copy->window, copy->again) == 0)
+		return 0;
+	*ret_again = true;
+	return solve(copy, copy->again);
+}
+
 /* The piece with the summary's own rows: k columns are read, the summary is found in them, and judges them. */
-static int make_summary_rows(struct row_copy *copy, const struct row_piece *piece)
+static int make_summary_rows(struct row_copy *copy, const struct row_piece *piece, bool *ret_again)
 {
 	const struct batch_index *batch = array_at(&copy->plan->batches, struct batch_index, piece->batch);
 	struct mover *mover = copy->mover;
@@ -249,30 +273,12 @@ static int make_summary_rows(struct row_copy *copy, const struct row_piece *piec
 	if (status == -POOL_EDAMAGED || status == -ENOENT) {
 		report_lost_summary(mover->job, mover->host, copy->segment->id, batch);
 		copy->blind = true;
-		status = 0;
-	} else if (status == 0) {
-		window_set_summary(copy->window, copy->summary);
+		return make_rows(copy, piece, ret_again);
 	}
-	return status == 0 ? solve(copy, copy->window) : status;
-}
-
-/* Copied from the old places where those can be read, made from other columns where not. *ret_again: `again` was used. */
-static int make_rows(struct row_copy *copy, const struct row_piece *piece, bool *ret_again)
-{
-	uint32_t old = copy->columns & columns_in_service(copy->mover->store, copy->segment) & window_present(copy->window);
-	int status = 0;
-
-	if (!old)
-		return solve(copy, copy->window);
-	status = window_read(copy->window, old);
 	if (status < 0)
 		return status;
-	(void)plan_window(copy->plan, piece, copy->mover->store, copy->segment, copy->summary, copy->again);
-	window_set_span(copy->again, copy->span);
-	if (skip_made_rows(copy, copy->window, copy->again) == 0)
-		return 0;
-	*ret_again = true;
-	return solve(copy, copy->again);
+	window_set_summary(copy->window, copy->summary);
+	return solve(copy, copy->window);
 }
 
 static int copy_piece(struct row_copy *copy, const struct row_piece *piece)
@@ -283,7 +289,7 @@ static int copy_piece(struct row_copy *copy, const struct row_piece *piece)
 	if (rows == 0)
 		return 0;
 	window_set_span(copy->window, copy->span);
-	int status = piece->summary && !copy->summary ? make_summary_rows(copy, piece) : make_rows(copy, piece, &again);
+	int status = piece->summary && !copy->summary ? make_summary_rows(copy, piece, &again) : make_rows(copy, piece, &again);
 	if (status == 0)
 		status = write_rows(copy, copy->window);
 	if (status == 0 && again)

@@ -1,6 +1,4 @@
 /* Rebuild: columns leave lost, failing and replaced disks; stale cells are mended in place; what can't be made is named. */
-#include <limits.h>
-
 #include "tests/unit/scrub/support.h"
 
 #include "libpool/store/span.h"
@@ -391,91 +389,6 @@ static void test_wrong_source(void **state)
 	run_world((struct world_options){.k = 1, .m = 2, .disks = 4, .seed = 41}, wrong_source_body);
 }
 
-/* Of a batch's summary that lies in column c too: a row beside it with a cell that isn't its own, and the row's neighbour. */
-static bool rows_of_summary(struct world *world, uint32_t id, const struct batch_index *batch, unsigned c, unsigned *ret_wrong, unsigned *ret_unreadable)
-{
-	struct cell_run runs[COLUMNS_MAX];
-	struct dva dva = dva_unpack(batch->summary_dva);
-	unsigned count = dva_runs(dva, batch->summary_cells, runs), first = UINT_MAX, end = 0;
-	bool has = false, found = false;
-
-	for (unsigned i = 0; i < count; i++) {
-		first = runs[i].row < first ? runs[i].row : first;
-		end = runs[i].row + runs[i].rows > end ? runs[i].row + runs[i].rows : end;
-		has |= runs[i].column == c;
-	}
-	if (dva.segment != id || !has || count < 2 || end - first < 2)
-		return false;
-	for (unsigned row = first; row < end; row++) {
-		bool own = false;
-		if (!bench_row_is_live(world, bench_segment(world, id), row))
-			return false;
-		for (unsigned i = 0; i < count; i++)
-			own |= runs[i].column == c && row >= runs[i].row && row < runs[i].row + runs[i].rows;
-		if (!own) {
-			*ret_wrong = row;
-			found = true;
-		}
-	}
-	*ret_unreadable = *ret_wrong == first ? *ret_wrong + 1 : *ret_wrong - 1;
-	return found;
-}
-
-/*
- * A summary that nobody knows is made from columns of which none can be judged, and the leaving disk's is one of them: where two others have a fault each
- * in different rows. What is made on the way is wrong, but what that disk has is not.
- */
-static unsigned spoilt_beside_summaries;
-
-static void unknown_summaries_body(struct world *world)
-{
-	struct bench bench;
-	unsigned spare = world->options.disks - 1;
-
-	bench_init(&bench, world);
-	alloc_disk_set_usable(world->alloc, spare, false);
-	bench_fill(&bench, 6, 300 + 37 * (unsigned)(world->options.seed % 20));
-	alloc_disk_set_usable(world->alloc, spare, true);
-	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++) {
-		const struct segment *segment = bench_segment(world, id);
-		unsigned c = 0, wrong = 0, unreadable = 0;
-
-		while (segment && c < segment->record.k && segment->record.columns[c].disk != 1)
-			c++;
-		if (!segment || segment->record.state == SEGMENT_SYS || c == segment->record.k)
-			continue;
-		struct segment_column parity = segment->record.columns[segment->record.k];
-		uint64_t last = 0;
-		for (unsigned i = 0; i < segment->batch_count; i++) {
-			const struct batch_index *batch = &segment->batches[i];
-			if (batch->summary_dva == last || !rows_of_summary(world, id, batch, c, &wrong, &unreadable))
-				continue;
-			last = batch->summary_dva;
-			world_rot(world, id, (c + 1) % segment->record.k, wrong);
-			sim_disk_set_unreadable(world_disk(world, parity.disk), store_cell_offset(world->store, parity.au, unreadable), CELL_SIZE);
-			spoilt_beside_summaries++;
-		}
-	}
-	assert_int_equal(rebuild(&bench, 1, spare), 0);
-	assert_int_equal(bench.job.cells_unrepaired, 0);
-	assert_int_equal(bench_columns_on(world, 1), 0);
-	bench_job(&bench, JOB_SCRUB);
-	assert_int_equal(scrub_run(&bench.job, &bench.host), 0);
-	assert_int_equal(bench.job.cells_unrepaired, 0);
-	assert_int_equal(bench.damage.count, 0);
-	bench_check_all(&bench);
-	bench_release(&bench);
-}
-
-static void test_unknown_summaries(void **state)
-{
-	(void)state;
-	for (unsigned seed = 70; seed < 80; seed++)
-		run_world((struct world_options){.k = 2, .m = 1, .disks = 4, .seed = seed, .au_shift = 22,
-						 .disk_size = DATA_START + LABEL_AREA_SIZE + (UINT64_C(64) << 22)}, unknown_summaries_body);
-	assert_in_range(spoilt_beside_summaries, 5, 1000);
-}
-
 /* ---- what can't be made ---- */
 
 static void lost_cells_body(struct world *world)
@@ -773,7 +686,7 @@ int main(void)
 		cmocka_unit_test(test_absent_columns), cmocka_unit_test(test_lost_cells),
 		cmocka_unit_test(test_failing_target), cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_turns),	       cmocka_unit_test(test_wrong_source),
-		cmocka_unit_test(test_returned),       cmocka_unit_test(test_unknown_summaries),
+		cmocka_unit_test(test_returned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
