@@ -105,10 +105,12 @@ static void unknown_summaries_body(struct world *world)
 
 static void test_unknown_summaries(void **state)
 {
+	static const unsigned seeds[] = {73, 94, 95};
+
 	(void)state;
-	for (unsigned seed = 70; seed < 80; seed++)
-		run_world((struct world_options){.k = 2, .m = 1, .disks = 4, .seed = seed}, unknown_summaries_body);
-	assert_in_range(spoilt_beside_summaries, 5, 1000);
+	for (unsigned i = 0; i < 3; i++)
+		run_world((struct world_options){.k = 2, .m = 1, .disks = 4, .seed = seeds[i]}, unknown_summaries_body);
+	assert_in_range(spoilt_beside_summaries, 6, 1000);
 }
 
 /*
