@@ -63,12 +63,7 @@ struct segment {
 	uint16_t batch_count, batch_capacity;
 	bool released;      /* FREE and its AUs are given up (perhaps deferred) */
 	struct batch_index *batches; /* ascending base */
-	union {
-		uint64_t freed_txg; /* import: the newest of the recent logs that frees cells of it, 0: none */
-		struct {
-			uint32_t next, prev; /* ids + 1, 0: none */
-		} victims;          /* afterwards: in a list of victims.c */
-	};
+	uint64_t freed_txg;  /* import: the newest of the recent logs that frees cells of it, 0: none */
 	/* row_runs.c */
 	struct list runs_node;
 	uint64_t *dead;      /* rows that may be written again; NULL: none */
@@ -79,8 +74,6 @@ struct segment {
 	bool runs_spent;     /* nothing is left that anybody could use in the txg in sync */
 	bool runs_changed;
 	uint8_t runs_counted; /* in which of the index's spaces its runs are counted, from 1; 0: in none */
-	uint8_t victims_list; /* which, from 1; 0: none */
-	bool emptied;        /* what is live in it is being moved elsewhere (victims.c): it gives no rows */
 	bool entries_unsure; /* some of `batches` may be dead, whatever the txg in sync frees: all are looked at when it is touched next */
 };
 
@@ -216,14 +209,10 @@ bool alloc_may_have_moved(const struct alloc *alloc, const struct block_pointer 
 uint64_t alloc_place_of(const struct alloc *alloc, uint64_t dva);
 /* Its cells are in use, by it and not by another one, and weren't freed by the txg in sync. */
 bool alloc_block_is_live(const struct alloc *alloc, const struct block_pointer *pointer);
-/* Cells of blocks of data that commits have freed, since the import: also of those that were moved. */
-uint64_t alloc_freed_cells(const struct alloc *alloc);
 /* Inside a txg: the block of this identity moves. */
 void alloc_block_moves(struct alloc *alloc, uint64_t dva, uint64_t place);
-/* Cells of all segments that copies were given since the import. */
-uint64_t alloc_copy_segments_cells(const struct alloc *alloc);
-/* Data cells that copies may take in new segments: of those above the floors, like writers. */
-uint64_t alloc_copy_cells(const struct alloc *alloc);
+/* Data cells that the txg in sync may still place in new segments without taking any that commits can't do without. */
+uint64_t alloc_spare_cells(const struct alloc *alloc);
 /* Appends all records that are due (PREVFINAL, SEG, BATCH, FREE; with `last` also every STALE) and not yet taken to *bytes. */
 int alloc_txg_take_records(struct alloc *alloc, bool last, struct array *bytes);
 /* Ids of the segments that this txg has changed so far, each once: of those with rows placed, placed_in_txg is set. */
@@ -308,7 +297,6 @@ uint64_t row_space_cells(const struct row_space *space, unsigned block_cells);
 struct space {
 	uint64_t raw_aus, usable_cells, reserve_cells;
 	uint64_t live_cells;      /* as of the last commit */
-	uint64_t total_segments;  /* formable of full width if all were free */
 	uint64_t free_segments;   /* formable of full width from free AUs */
 	uint64_t deferred_aus;    /* become free with later commits */
 	uint64_t floor_segments;
@@ -329,12 +317,8 @@ uint64_t space_available(const struct space *space, unsigned block_cells);
 void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand);
 /* Cells that writers have been promised and that aren't placed yet. */
 void alloc_set_promised(struct alloc *alloc, uint64_t cells);
-/* Segments above the floors that writers leave alone while a compactor needs them: they take dead rows as if these weren't there. */
-void alloc_set_kept(struct alloc *alloc, uint64_t segments);
 /* Whether new segments that are as narrow as the usable disks allow take all that was promised. */
 bool alloc_promises_fit(const struct alloc *alloc);
-/* A disk that holds data isn't usable. */
-bool alloc_lacks_disk(const struct alloc *alloc);
 /* How often a disk ceased to be usable: what was counted before may be too much. */
 uint64_t alloc_disks_lost(const struct alloc *alloc);
 /* As of now, the txg in sync included: only the floors are left, which belong to commits. */

@@ -126,19 +126,6 @@ void alloc_set_promised(struct alloc *alloc, uint64_t cells)
 	alloc->promised_cells = cells;
 }
 
-void alloc_set_kept(struct alloc *alloc, uint64_t segments)
-{
-	alloc->kept_segments = segments;
-}
-
-bool alloc_lacks_disk(const struct alloc *alloc)
-{
-	for (unsigned i = 0; i < DISKS_MAX; i++)
-		if (alloc->disks[i].configured && !alloc->disks[i].usable && !alloc->disks[i].log)
-			return true;
-	return false;
-}
-
 uint64_t alloc_disks_lost(const struct alloc *alloc)
 {
 	return alloc->disks_lost;
@@ -212,12 +199,7 @@ bool alloc_is_short(const struct alloc *alloc)
 	return spare == 0;
 }
 
-uint64_t alloc_copy_segments_cells(const struct alloc *alloc)
-{
-	return alloc->copy_segments_cells;
-}
-
-uint64_t alloc_copy_cells(const struct alloc *alloc)
+uint64_t alloc_spare_cells(const struct alloc *alloc)
 {
 	uint64_t total, above, spare, left;
 	uint32_t aus[DISKS_MAX];
@@ -228,7 +210,7 @@ uint64_t alloc_copy_cells(const struct alloc *alloc)
 		if (alloc->disks[i].configured && alloc->disks[i].usable && !alloc->disks[i].log)
 			aus[count++] = alloc->disks[i].au_free;
 	uint64_t cells = formable_cells(&alloc->geometry, aus, count, &left); /* with fewer disks they are narrower */
-	return left ? cells / left * above : 0;
+	return left ? cells / left * spare : 0;
 }
 
 /* The free segments above the floors, in thousandths of all, below which runs of so many rows are taken. */
@@ -321,7 +303,7 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
 	struct space space = { .live_cells = alloc->live_cells, .memory_bytes = alloc->memory };
-	uint64_t least;
+	uint64_t total_segments, least;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -333,10 +315,10 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 		if (disk->usable)
 			available[available_count++] = disk->au_free + disk->au_trimming; /* they are back in a moment */
 	}
-	space.usable_cells = formable_cells(geometry, all, all_count, &space.total_segments);
+	space.usable_cells = formable_cells(geometry, all, all_count, &total_segments);
 	uint64_t free_cells = formable_cells(geometry, available, available_count, &space.free_segments);
-	space.floor_segments = floor_segments(alloc, space.total_segments, &least);
-	space.reserve_cells = reserve_cells(alloc, space.usable_cells, space.total_segments);
+	space.floor_segments = floor_segments(alloc, total_segments, &least);
+	space.reserve_cells = reserve_cells(alloc, space.usable_cells, total_segments);
 	for (uint32_t id = 0; id < alloc->segment_count; id++) {
 		const struct segment *segment = alloc->segments[id];
 		if (!segment || alloc_segment_is_free(segment))

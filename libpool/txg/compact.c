@@ -12,7 +12,6 @@
 
 #include <stdlib.h>
 
-#include "libpool/alloc/victims.h"
 #include "libpool/base/check.h"
 #include "libpool/store/survivors.h"
 #include "libpool/txg/internal.h"
@@ -95,7 +94,7 @@ static int take_own(struct compaction *compaction, const struct store_survivor *
 		*(block->type == TYPE_DNODES || block->type == TYPE_OBJSET ? &compaction->result->own_cells : &compaction->result->left_cells) += block->psect;
 		return 0;
 	}
-	if (core->moves.waiting_bytes >= moves_bytes_max(core))
+	if (core->moves.waiting_bytes >= COMPACT_BYTES_MAX)
 		return -EAGAIN;
 	object_info(tree, &dnode);
 	pointer.lsect = (uint16_t)((1u << dnode.indirect_shift) / CELL_SIZE);
@@ -127,7 +126,7 @@ static int touch_own(struct compaction *compaction)
 	struct core *core = compaction->core;
 	uint64_t txg;
 	int status = 0;
-	bool held = compaction->own.count + compaction->result->blocks > 0 && core_hold_moves(core, &txg) == 0;
+	bool held = compaction->own.count + compaction->result->blocks > 0 && core_hold_own(core, 0, &txg) == 0;
 
 	for (size_t i = 0; i < compaction->own.count; i++) {
 		struct own_node *node = *array_at(&compaction->own, struct own_node *, i);
@@ -177,7 +176,7 @@ static int take(void *argument, const struct store_survivor *survivor)
 		return take_own(compaction, survivor);
 	if (moves_find(moves, dva, place))
 		return 0;
-	if (moves->waiting_bytes >= moves_bytes_max(core))
+	if (moves->waiting_bytes >= COMPACT_BYTES_MAX)
 		return -EAGAIN;
 	int status = check_entry(core, survivor, dva, place);
 	if (status == -ENOMEM)
@@ -207,19 +206,6 @@ static int take(void *argument, const struct store_survivor *survivor)
 	return 0;
 }
 
-/* Without the rows of this segment, what was promised must still have room. */
-static bool promises_allow(const struct core *core, const struct segment *segment)
-{
-	uint64_t promised = core->reserved_cells[0] + core->reserved_cells[1];
-	unsigned block = core->reserved_block[0] > core->reserved_block[1] ? core->reserved_block[0] : core->reserved_block[1];
-	struct space space = core->space;
-
-	if (promised == 0)
-		return true;
-	space.rows = alloc_rows_without(core->alloc, segment, &space.rows);
-	return promised <= space_available(&space, block ? block : 1);
-}
-
 int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, struct core_compacted *ret_compacted)
 {
 	struct segment *segment = alloc_segment(core->alloc, id);
@@ -236,27 +222,13 @@ int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, st
 	unsigned first = row ? row : 1, end = row + rows < segment->record.rows_used ? row + rows : segment->record.rows_used;
 	if (first >= end)
 		return 0;
-	if (!promises_allow(core, segment))
-		return -EBUSY;
-	core->moves.counters.victims++;
 	array_init(&compaction.own, sizeof(struct own_node *));
-	alloc_rows_withhold(core->alloc, segment, &core->space.rows);
 	alloc_pin(segment);
 	int status = store_survivors(core->store, segment, first, end - first, take, &compaction, &ret_compacted->left_cells);
 	alloc_unpin(core->alloc, segment);
-	if (!segment->moves)
-		alloc_rows_release(core->alloc, segment);
 	/* Whatever became of the rest, what it got to is written anew. */
 	int touched = touch_own(&compaction);
 	return status < 0 ? status : touched;
-}
-
-/* What a commit of writers may hold is no more than a quarter of what may be dirty. */
-uint64_t moves_bytes_max(const struct core *core)
-{
-	uint64_t share = core->options.dirty_limit / 4;
-
-	return share > COMPACT_BYTES_MAX ? share : COMPACT_BYTES_MAX;
 }
 
 uint64_t core_compact_waiting(const struct core *core)
@@ -280,13 +252,10 @@ static void placed(struct store_block *block)
 	block->payload = NULL;
 }
 
-/*
- * What copies may take: more is refused when they are placed. What writers were promised isn't theirs; those of the txg in sync have placed
- * by now what they have.
- */
+/* What copies may take: more is refused when they are placed. What writers were promised isn't theirs. */
 static uint64_t room_for_copies(const struct core *core)
 {
-	uint64_t spare = alloc_copy_cells(core->alloc), promised = core->reserved_cells[core->open_txg & 1];
+	uint64_t spare = alloc_spare_cells(core->alloc), promised = core->reserved_cells[0] + core->reserved_cells[1];
 
 	return spare > promised ? spare - promised : 0;
 }
@@ -393,9 +362,8 @@ void moves_committed(struct core *core)
 
 		hash_table_remove(&core->moves.by_identity, &move->by_identity);
 		core->moves.cells -= move->from.psect;
+		move->segment->moves--;
 		alloc_unpin(core->alloc, move->segment);
-		if (--move->segment->moves == 0)
-			alloc_rows_release(core->alloc, move->segment);
 		move_free(move);
 	}
 }

@@ -32,7 +32,6 @@ int core_new(const struct core_options *options, const struct label *label, stru
 	rt_mutex_init(&core->writers);
 	rt_mutex_init(&core->config);
 	intent_init(&core->intent);
-	compactor_init(&core->compactor);
 	core->label = malloc(sizeof(*core->label));
 	int status = moves_init(&core->moves);
 	if (!core->label)
@@ -161,7 +160,6 @@ void core_halt(struct core *core, const char *why)
 	store_halt(core->store, why);
 	rt_queue_wake_all(core->rt, &core->changed);
 	rt_queue_wake_all(core->rt, &core->sync_wake);
-	compactor_wake(core);
 }
 
 bool core_multihost(const struct core *core)
@@ -302,8 +300,7 @@ void core_stop(struct core *core)
 		close_disks(core);
 	rt_queue_wake_all(core->rt, &core->sync_wake);
 	rt_queue_wake_all(core->rt, &core->changed);
-	compactor_wake(core);
-	while (!core->stopped || core->compactor.runs)
+	while (!core->stopped)
 		rt_queue_wait(core->rt, &core->changed);
 }
 

@@ -20,8 +20,6 @@
 /* Commits after which all that a change frees is free: its own, and two for the AUs; one more as it may miss the first. */
 #define SPACE_COMMITS 4u
 #define SPACE_COMMITS_MAX 16u /* while others change things all the time */
-/* Of a compactor that one writer waits for; then he takes what is kept for it. */
-#define ROUNDS_MAX 3u
 
 static uint64_t dirty_total(const struct core *core)
 {
@@ -60,17 +58,9 @@ static uint64_t worst_case(uint64_t cells)
 	return cells ? cells + cells / 8 + 1 : 0;
 }
 
-/* With copies that a compactor has asked for, as far as they need more than is kept for them. */
-static uint64_t reserved_beside(const struct core *core, uint64_t kept)
-{
-	uint64_t copies = core->moves.cells + core->moves.cells / 16;
-
-	return core->reserved_cells[0] + core->reserved_cells[1] + (copies > kept ? copies - kept : 0);
-}
-
 static uint64_t reserved(const struct core *core)
 {
-	return reserved_beside(core, 0);
+	return core->reserved_cells[0] + core->reserved_cells[1] + core->moves.cells;
 }
 
 /* Trims are under way everywhere: none begins meanwhile, and each ends at its deadline at the latest. */
@@ -107,21 +97,11 @@ static uint64_t potential_cells(const struct core *core)
 			       0);
 }
 
-/* What may be promised beside cells of new segments that are kept for a compactor. */
-static uint64_t available_beside(const struct core *core, uint64_t kept, unsigned block_cells)
-{
-	struct space space = core->space;
-
-	space.whole_cells -= kept < space.whole_cells ? kept : space.whole_cells;
-	return space_available(&space, block_cells);
-}
-
 /* One writer's search for space. */
 struct search {
 	uint64_t activity;
 	unsigned commits, fruitless;
 	unsigned block_cells; /* of the largest block */
-	unsigned rounds;      /* of a compactor */
 };
 
 /*
@@ -132,36 +112,24 @@ struct search {
 static int find_space(struct core *core, uint64_t cells, struct search *search)
 {
 	bool changes = core->touched[0] || core->touched[1];
-	uint64_t kept = core->compactor.kept_cells;
-	uint64_t spoken_for = reserved_beside(core, kept) + core->trim_cells + core->trim_lost_cells;
+	uint64_t spoken_for = reserved(core) + core->trim_cells + core->trim_lost_cells;
 	int status;
 
 	if (core->disks_lost != alloc_disks_lost(core->alloc)) { /* as of now, which is less than what the next commit will count */
 		core->disks_lost = alloc_disks_lost(core->alloc);
 		alloc_space(core->alloc, &core->space);
 	}
-	if (spoken_for + cells + kept <= core->space.whole_cells && spoken_for + cells <= core->space.limit_cells)
+	if (spoken_for + cells <= core->space.whole_cells && spoken_for + cells <= core->space.limit_cells)
 		return 0; /* as a rule */
-	uint64_t available = available_beside(core, kept, block_bound(core, search->block_cells));
+	uint64_t available = space_available(&core->space, block_bound(core, search->block_cells));
 
 	if (spoken_for + cells <= available)
 		return 0;
-	if (reserved_beside(core, kept) + cells <= available) {
+	if (reserved(core) + cells <= available) {
 		status = wait_for_trims(core);
 		return status < 0 ? status : 1;
 	}
-	/* When little would be free for writers, a round is what they wait for; else the commit of what others have reserved. */
-	uint64_t alone = available_beside(core, kept, search->block_cells);
-	if (kept && (cells > alone || alone < kept / 4) && cells <= core->space.limit_cells) {
-		if (search->rounds == ROUNDS_MAX) {
-			compactor_give_up(core);
-			return 1;
-		}
-		search->rounds++;
-		status = compactor_round(core, search->block_cells);
-		return status < 0 ? status : 1;
-	}
-	if (cells <= alone) {
+	if (cells <= space_available(&core->space, search->block_cells)) {
 		status = core_commit_forced(core);
 		return status < 0 ? status : 1;
 	}
@@ -256,7 +224,7 @@ const char *core_failure_text(const struct core *core, int status)
 	return why;
 }
 
-static int hold(struct core *core, uint64_t cells, unsigned block_cells, bool changes, uint64_t *ret_txg)
+static int hold(struct core *core, uint64_t cells, unsigned block_cells, uint64_t *ret_txg)
 {
 	uint64_t bytes = cells * CELL_SIZE, need = worst_case(cells);
 	unsigned block = cells < block_cells ? (unsigned)cells : block_cells; /* none is larger than all of it */
@@ -285,7 +253,7 @@ static int hold(struct core *core, uint64_t cells, unsigned block_cells, bool ch
 		alloc_set_promised(core->alloc, reserved(core));
 		if (block > core->reserved_block[txg & 1])
 			core->reserved_block[txg & 1] = block;
-		core->activity += changes;
+		core->activity++;
 		*ret_txg = txg;
 	}
 	if (cells)
@@ -300,17 +268,12 @@ int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
 
 int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg)
 {
-	return hold(core, cells, BLOCK_CELLS_MAX, true, ret_txg);
-}
-
-int core_hold_moves(struct core *core, uint64_t *ret_txg)
-{
-	return hold(core, 0, BLOCK_CELLS_MAX, false, ret_txg);
+	return hold(core, cells, BLOCK_CELLS_MAX, ret_txg);
 }
 
 int core_hold_blocks(struct core *core, uint64_t cells, unsigned block_cells, uint64_t *ret_txg)
 {
-	return core_writes_refused(core) ? -EROFS : hold(core, cells, block_cells, true, ret_txg);
+	return core_writes_refused(core) ? -EROFS : hold(core, cells, block_cells, ret_txg);
 }
 
 void core_release(struct core *core, uint64_t txg)

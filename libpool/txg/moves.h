@@ -33,8 +33,6 @@ struct moves {
 	struct core_compact_counters counters;
 };
 
-/* Bytes that may wait for a commit. */
-uint64_t moves_bytes_max(const struct core *core);
 int moves_init(struct moves *moves);
 void moves_release(struct moves *moves);
 const struct move *moves_find(const struct moves *moves, uint64_t dva, uint64_t place);
