@@ -629,7 +629,7 @@ LIBPOOL_API int libpool_fs_parent(libpool_fs *fs, uint64_t directory, struct lib
 LIBPOOL_API int libpool_fs_forget(libpool_fs *fs, uint64_t node, uint64_t count);
 /* As a lookup of a node by its number. */
 LIBPOOL_API int libpool_fs_hold(libpool_fs *fs, uint64_t node, struct libpool_attributes *ret_attributes);
-/* The numbers of all nodes that are held. */
+/* The numbers of all nodes that are held, in no order; the caller frees them with libpool_free. */
 LIBPOOL_API int libpool_fs_held(libpool_fs *fs, uint64_t **ret_nodes, size_t *ret_count);
 /* Doesn't hold. */
 LIBPOOL_API int libpool_fs_get(libpool_fs *fs, uint64_t node, struct libpool_attributes *ret_attributes);
