@@ -82,6 +82,20 @@ static inline void bench_job(struct bench *bench, enum job_kind kind)
 	job_init(&bench->job, 1, kind);
 }
 
+/* Columns leave `disk`, for `target` or, DISK_ABSENT, for wherever there is room. */
+static inline int bench_rebuild(struct bench *bench, unsigned disk, unsigned target)
+{
+	bench_job(bench, JOB_REBUILD);
+	bench->job.disk = (uint16_t)disk;
+	bench->job.target = (uint16_t)target;
+	bench->world->moving = true;
+	int status = rebuild_run(&bench->job, &bench->host);
+	/* The old AUs wait for two later commits, also for an import. */
+	bench->world->moving = false;
+	bench_commit(bench);
+	return status;
+}
+
 static inline void bench_fiber(void *argument)
 {
 	struct bench *bench = argument;

@@ -14,19 +14,6 @@ static void run_world(struct world_options options, void (*body)(struct world *w
 	world_free(world);
 }
 
-static int rebuild(struct bench *bench, unsigned disk, unsigned target)
-{
-	bench_job(bench, JOB_REBUILD);
-	bench->job.disk = (uint16_t)disk;
-	bench->job.target = (uint16_t)target;
-	bench->world->moving = true;
-	int status = rebuild_run(&bench->job, &bench->host);
-	/* The old AUs wait for two later commits, also for an import. */
-	bench->world->moving = false;
-	bench_commit(bench);
-	return status;
-}
-
 /* ---- a lost disk ---- */
 
 /* Cells that the columns of a disk have in live rows; *ret_reads: what making them from k others costs. */
@@ -63,7 +50,7 @@ static void lost_body(struct world *world)
 	uint64_t sys = 0;
 	assert_true(cells > 100);
 	assert_true(rebuild_is_needed(world->store, 0));
-	assert_int_equal(rebuild(&bench, 0, spare), 0);
+	assert_int_equal(bench_rebuild(&bench, 0, spare), 0);
 	/* SYS segments take rows as long as it takes: their own commits add some. */
 	for (uint32_t id = 0; id < alloc_segment_count(world->alloc); id++)
 		sys += bench_segment(world, id) && bench_segment(world, id)->record.state == SEGMENT_SYS ? FINAL_BATCH_ROWS_MAX * bench.commits : 0;
@@ -97,7 +84,7 @@ static void all_parity_lost_body(struct world *world)
 		world_lose_disk(world, i);
 	alloc_disk_set_usable(world->alloc, spare, true);
 	bench_fill(&bench, 2, 0);
-	assert_int_equal(rebuild(&bench, 0, spare), 0);
+	assert_int_equal(bench_rebuild(&bench, 0, spare), 0);
 	assert_int_equal(bench.job.cells_unrepaired, 0);
 	assert_int_equal(bench_columns_on(world, 0), 0);
 	bench_check_all(&bench);
@@ -127,7 +114,7 @@ static void spread_body(struct world *world)
 	bench_init(&bench, world);
 	bench_fill(&bench, 10, 50);
 	world_lose_disk(world, 3);
-	assert_int_equal(rebuild(&bench, 3, DISK_ABSENT), 0);
+	assert_int_equal(bench_rebuild(&bench, 3, DISK_ABSENT), 0);
 	assert_int_equal(bench_columns_on(world, 3), 0);
 	bench_check_all(&bench);
 	bench_release(&bench);
@@ -163,7 +150,7 @@ static void replace_body(struct world *world)
 					spoilt++;
 				}
 	}
-	assert_int_equal(rebuild(&bench, 1, spare), 0);
+	assert_int_equal(bench_rebuild(&bench, 1, spare), 0);
 	assert_int_equal(bench_columns_on(world, 1), 0);
 	assert_int_equal(bench.damage.count, 0);
 	uint64_t cost = (bench_bytes_read(world) - before) / CELL_SIZE;
@@ -271,7 +258,7 @@ static void stale_body(struct world *world)
 	bench_fill(&bench, 2, 20);
 	world_verify(world);
 	assert_true(rebuild_is_needed(world->store, DISK_ABSENT));
-	assert_int_equal(rebuild(&bench, DISK_ABSENT, DISK_ABSENT), 0);
+	assert_int_equal(bench_rebuild(&bench, DISK_ABSENT, DISK_ABSENT), 0);
 	alloc_stale(world->alloc, &count);
 	assert_int_equal(count, 0);
 	assert_int_equal(bench.damage.count, 0);
@@ -309,13 +296,13 @@ static void absent_body(struct world *world)
 	alloc_space(world->alloc, &space);
 	assert_true(space.degraded_segments > 0);
 	assert_false(rebuild_is_needed(world->store, DISK_ABSENT));
-	assert_int_equal(rebuild(&bench, DISK_ABSENT, DISK_ABSENT), 0);
+	assert_int_equal(bench_rebuild(&bench, DISK_ABSENT, DISK_ABSENT), 0);
 	world_return_disk(world, 0);
 	bench_job(&bench, JOB_RESYNC);
 	bench.job.disk = 0;
 	assert_int_equal(resync_run(&bench.job, &bench.host), 0);
 	assert_true(rebuild_is_needed(world->store, DISK_ABSENT));
-	assert_int_equal(rebuild(&bench, DISK_ABSENT, DISK_ABSENT), 0);
+	assert_int_equal(bench_rebuild(&bench, DISK_ABSENT, DISK_ABSENT), 0);
 	alloc_space(world->alloc, &space);
 	assert_int_equal(space.degraded_segments, 0);
 	bench_check_all(&bench);
@@ -368,7 +355,7 @@ static void wrong_source_body(struct world *world)
 	uint64_t wrong = 0;
 	for (unsigned i = 0; i < world->options.disks; i++)
 		wrong -= store_disk(world->store, i)->checksum_errors;
-	assert_int_equal(rebuild(&bench, 1, spare), 0);
+	assert_int_equal(bench_rebuild(&bench, 1, spare), 0);
 	for (unsigned i = 0; i < world->options.disks; i++)
 		wrong += store_disk(world->store, i)->checksum_errors;
 	print_message("%u cells spoilt, %lu counted\n", spoilt, (unsigned long)wrong);
@@ -410,7 +397,7 @@ static void lost_cells_body(struct world *world)
 	world_rot(world, dva.segment, other, row);
 	world_lose_disk(world, segment->record.columns[column].disk);
 	unsigned gone = segment->record.columns[column].disk;
-	assert_int_equal(rebuild(&bench, gone, DISK_ABSENT), 0);
+	assert_int_equal(bench_rebuild(&bench, gone, DISK_ABSENT), 0);
 	assert_int_equal(bench_columns_on(world, gone), 0);
 	assert_true(bench.damage.count >= 1);
 	assert_int_equal(bench.job.cells_unrepaired, 1);
@@ -430,7 +417,7 @@ static void lost_cells_body(struct world *world)
 	assert_in_range(unreadable, 1, 2); /* the rotten cell may be a block's too */
 	/* Tried once more, it ends, and says so. */
 	assert_true(rebuild_is_needed(world->store, DISK_ABSENT));
-	assert_int_equal(rebuild(&bench, DISK_ABSENT, DISK_ABSENT), -POOL_EDAMAGED);
+	assert_int_equal(bench_rebuild(&bench, DISK_ABSENT, DISK_ABSENT), -POOL_EDAMAGED);
 	assert_int_equal(bench.job.state, JOB_FAILED);
 	alloc_stale(world->alloc, &count);
 	assert_int_equal(count, 1);
@@ -458,10 +445,10 @@ static void target_body(struct world *world)
 	alloc_disk_set_usable(world->alloc, spare, true);
 	sim_disk_fault(world_disk(world, spare), SIM_WRITE_ERROR, 0, 0, 5, 1000, 0);
 	/* It becomes FAULTY; the rest goes elsewhere. */
-	assert_int_equal(rebuild(&bench, 0, spare), 0);
+	assert_int_equal(bench_rebuild(&bench, 0, spare), 0);
 	assert_int_equal(store_disk(world->store, spare)->state, DISK_FAULTY);
 	assert_int_equal(bench_columns_on(world, 0), 0);
-	assert_int_equal(rebuild(&bench, spare, DISK_ABSENT), 0);
+	assert_int_equal(bench_rebuild(&bench, spare, DISK_ABSENT), 0);
 	assert_int_equal(bench_columns_on(world, spare), 0);
 	bench_check_no_pins(world);
 	world_verify(world);
@@ -479,7 +466,7 @@ static void flush_body(struct world *world)
 	world_lose_disk(world, 0);
 	alloc_disk_set_usable(world->alloc, spare, true);
 	sim_disk_fault(world_disk(world, spare), SIM_FLUSH_ERROR, 0, 0, 0, 1, 0);
-	assert_int_equal(rebuild(&bench, 0, spare), 0);
+	assert_int_equal(bench_rebuild(&bench, 0, spare), 0);
 	assert_int_equal(store_disk(world->store, spare)->state, DISK_FAULTY);
 	assert_int_equal(bench_columns_on(world, spare), 0); /* nothing that wasn't flushed was handed over */
 	assert_int_equal(bench_columns_on(world, 0), 0);
@@ -515,7 +502,7 @@ static void fragments_body(struct world *world)
 		batches += bench_segment(world, id) ? bench_segment(world, id)->batch_count : 0;
 	for (unsigned i = 0; i < world->options.disks; i++)
 		requests -= world_disk(world, i)->counters.reads;
-	assert_int_equal(rebuild(&bench, 0, spare), 0);
+	assert_int_equal(bench_rebuild(&bench, 0, spare), 0);
 	for (unsigned i = 0; i < world->options.disks; i++)
 		requests += world_disk(world, i)->counters.reads;
 	writes = world_disk(world, spare)->counters.writes - writes;
@@ -590,7 +577,7 @@ static void turns_body(struct world *world)
 	bench_fill(&bench, 2, 0);
 	assert_true(bench_columns_on(world, 0) > 0);
 	uint64_t reads, cells = cells_of_disk(world, 0, &reads), before = bench_bytes_read(world);
-	assert_int_equal(rebuild(&bench, 0, spare), 0);
+	assert_int_equal(bench_rebuild(&bench, 0, spare), 0);
 	before = (bench_bytes_read(world) - before) / CELL_SIZE;
 	print_message("%lu cells made of %lu, %lu were read\n", (unsigned long)cells, (unsigned long)reads, (unsigned long)before);
 	assert_in_range(before, cells, reads + reads / 2);

@@ -14,19 +14,6 @@ static void run_world(struct world_options options, void (*body)(struct world *w
 	world_free(world);
 }
 
-static int rebuild(struct bench *bench, unsigned disk, unsigned target)
-{
-	bench_job(bench, JOB_REBUILD);
-	bench->job.disk = (uint16_t)disk;
-	bench->job.target = (uint16_t)target;
-	bench->world->moving = true;
-	int status = rebuild_run(&bench->job, &bench->host);
-	/* The old AUs wait for two later commits, also for an import. */
-	bench->world->moving = false;
-	bench_commit(bench);
-	return status;
-}
-
 /* Of a batch's summary that lies in column c too: a row beside it with a cell that isn't its own, and the row's neighbour. */
 static bool rows_of_summary(struct world *world, uint32_t id, const struct batch_index *batch, unsigned c, unsigned *ret_wrong, unsigned *ret_unreadable)
 {
@@ -92,7 +79,7 @@ static void unknown_summaries_body(struct world *world)
 			spoilt_beside_summaries++;
 		}
 	}
-	assert_int_equal(rebuild(&bench, 1, spare), 0);
+	assert_int_equal(bench_rebuild(&bench, 1, spare), 0);
 	assert_int_equal(bench.job.cells_unrepaired, 0);
 	assert_int_equal(bench_columns_on(world, 1), 0);
 	bench_job(&bench, JOB_SCRUB);
@@ -161,7 +148,7 @@ static void lost_summaries_body(struct world *world)
 		cells += batch->summary_cells;
 	}
 	assert_in_range(lost, 2, 1000);
-	assert_int_equal(rebuild(&bench, 1, spare), 0);
+	assert_int_equal(bench_rebuild(&bench, 1, spare), 0);
 	assert_int_equal(bench.job.cells_unrepaired, cells); /* of the summaries themselves */
 	assert_int_equal(bench_columns_on(world, 1), 0);
 	for (size_t i = 0; i < world->blocks.count; i++)
