@@ -33,17 +33,14 @@ void stat_fill(const struct libpool_attributes *attributes, struct stat *ret_sta
 }
 
 /*
- * What was just changed isn't on disk yet, and how much space it takes there is known only then: the kernel is to ask again. And each time about set-id bits: it
- * isn't told that a write has dropped them.
+ * How much space something takes is known when it is on disk, and changes until what was cut off is free: the kernel is to ask again. And each time about set-id
+ * bits: it isn't told that a write has dropped them.
  */
 double cache_seconds(const struct libpool_attributes *attributes)
 {
-	struct timespec now;
-
 	if (S_ISREG(attributes->mode) && attributes->mode & (S_ISUID | S_ISGID))
 		return 0;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return attributes->change.seconds > now.tv_sec - (int64_t)FRESH_SECONDS ? FRESH_SECONDS : CACHE_SECONDS;
+	return attributes->unsettled ? UNSETTLED_SECONDS : CACHE_SECONDS;
 }
 
 /*

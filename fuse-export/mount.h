@@ -14,7 +14,7 @@
 
 /* Nobody else changes the file system while it is mounted: what the kernel knows stays true until it changes it. */
 #define CACHE_SECONDS 3600.0
-#define FRESH_SECONDS 10.0 /* longer than the next commit takes */
+#define UNSETTLED_SECONDS 10.0 /* attributes that a commit changes */
 
 struct volumes;
 

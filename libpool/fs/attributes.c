@@ -29,6 +29,8 @@ void fs_attributes(const struct fs_node *node, struct fs_attributes *ret_attribu
 		.gid = inode->gid, .project = inode->project, .device_major = inode->device_major,
 		.device_minor = inode->device_minor,
 		.block_size = S_ISREG(inode->mode) ? blob_block_size(node->object) : CELL_SIZE,
+		/* What was cut off counts until it is freed, which may take many commits. */
+		.unsettled = object_has_changes(node->object) || objset_has_pending_kills(node->fs->objset),
 	};
 	memcpy(ret_attributes->times, inode->times, sizeof(inode->times));
 }

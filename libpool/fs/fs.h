@@ -73,6 +73,7 @@ uint64_t fs_generation(const struct fs_node *node);
 struct fs_attributes {
 	uint64_t number, generation, size, blocks /* of 512 bytes, on disk as of the last commit, and what is written since */, changes;
 	uint32_t mode, links, uid, gid, project, device_major, device_minor, block_size;
+	bool unsettled; /* a later commit changes `blocks`, though nobody changes the node */
 	struct fs_time times[FS_TIME_COUNT];
 };
 void fs_attributes(const struct fs_node *node, struct fs_attributes *ret_attributes);

@@ -376,9 +376,7 @@ LIBPOOL_API int libpool_clear(libpool_pool *pool, const char *disk, struct libpo
 /*
  * Volumes and file systems are datasets. They lie in file systems, or in none, and are called by path wherever a function takes a
  * `name`: names with '/' between as in "home/anna", at most LIBPOOL_NAME_MAX bytes in all. What a dataset is created in must exist.
- */
-
-/*
+ *
  * Gives a dataset another name, or a place in another file system, or both; what lies in it goes along. -EEXIST; -ENOENT, also when
  * there is no file system to put it into; -EINVAL for a place in itself; -LIBPOOL_EINUSE while it, or anything in it, is open.
  * A crash keeps it as a whole or not at all.
@@ -494,7 +492,6 @@ enum libpool_operation { LIBPOOL_READ = 1, LIBPOOL_WRITE = 2, LIBPOOL_FLUSH = 3,
 #define LIBPOOL_REQUEST_MAX ((size_t)32 << 20) /* bytes that one read or write may move */
 
 struct iovec;
-
 struct libpool_request {
 	size_t size;
 	libpool_volume *volume;
@@ -620,6 +617,7 @@ struct libpool_attributes {
 	uint32_t device_major, device_minor;
 	uint32_t block_bytes;    /* that suits reading and writing */
 	struct libpool_time access, modify, change, birth;
+	uint32_t unsettled, reserved; /* 1: `blocks` changes with a later commit, though nobody changes the node */
 };
 
 /* In all functions below ret_attributes may be NULL where the node isn't new to the caller. */

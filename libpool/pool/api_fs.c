@@ -332,6 +332,7 @@ void fs_attributes_fill(const struct fs_node *node, struct libpool_attributes *r
 		.device_major = all.device_major,
 		.device_minor = all.device_minor,
 		.block_bytes = all.block_size,
+		.unsettled = all.unsettled,
 		.access = time_out(&all.times[FS_TIME_ACCESS]),
 		.modify = time_out(&all.times[FS_TIME_MODIFY]),
 		.change = time_out(&all.times[FS_TIME_CHANGE]),

@@ -46,6 +46,15 @@ def open_handle(folder, handle, flags):
         os.close(descriptor)
 
 
+def sync(path):
+    """What was done in the file system of this folder is durable, and committed if names changed. Of sync(2) the kernel tells no FUSE file system."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write(path, data, mode="wb"):
     with open(path, mode) as file:
         file.write(data)

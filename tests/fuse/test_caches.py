@@ -11,7 +11,7 @@ import sys
 import time
 import unittest
 
-from mounted import MIB, Pool, fails, project_of, set_project, write
+from mounted import MIB, Pool, fails, project_of, set_project, sync, write
 
 NOBODY = 1001
 
@@ -142,17 +142,33 @@ class CachesTest(unittest.TestCase):
             self.assertNotEqual(subprocess.run(["chattr", change, self.path("f")], check=False, stderr=subprocess.DEVNULL).returncode, 0, change)
 
     def test_what_is_known_is_not_asked_for(self):
-        """A stat of a file that was looked at before causes no request, and so no reading from disks: but for what was changed a moment ago, once in a while."""
+        """A stat of a file that was looked at before causes no request, and so no reading from disks."""
         self.pool.mount()
         for number in range(20):
             write(self.path(f"f{number}"), b"x" * 5000)
-        os.sync()
+        sync(self.pool.point)
         paths = [self.path(f"f{number}") for number in range(20)]
         known = [os.stat(path) for path in paths]
         before = self.pool.answers()
         for _ in range(100):
             self.assertEqual([os.stat(path).st_ino for path in paths], [status.st_ino for status in known])
         self.assertLess(self.pool.answers() - before, 100 * len(paths) // 5)
+
+    def test_space_that_a_commit_changes_is_asked_for_again(self):
+        """How much space a file takes is known for certain when it is on disk: the kernel asks again after some seconds, until then and no longer."""
+        self.pool.mount()
+        for number in range(40):
+            write(self.path(f"settled{number}"), b"x" * 5000)
+        sync(self.pool.point)
+        settled = [os.stat(self.path(f"settled{number}")).st_blocks for number in range(40)]
+        write(self.path("unsettled"), b"x" * MIB)
+        self.assertEqual(os.stat(self.path("unsettled")).st_blocks, MIB // 512)
+        sync(self.pool.point)
+        time.sleep(10.5)
+        before = self.pool.answers()
+        self.assertEqual([os.stat(self.path(f"settled{number}")).st_blocks for number in range(40)], settled)
+        self.assertLess(self.pool.answers() - before, 20)
+        self.assertLess(os.stat(self.path("unsettled")).st_blocks, MIB // 512 // 8)
 
     def test_figures_and_refusals(self):
         self.pool.mount()
