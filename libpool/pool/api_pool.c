@@ -17,31 +17,24 @@
 
 int api_begin(struct libpool_pool *pool, struct libpool_volume *volume)
 {
-	int result = 0;
-
-	pthread_mutex_lock(&pool->lock);
-	if (pool->closed || (volume && volume->closed)) {
-		result = -ENODEV;
-	} else {
-		pool->calls++;
-		if (volume)
-			volume->calls++;
-	}
-	pthread_mutex_unlock(&pool->lock);
-	return result;
+	if (!api_calls_begin(&pool->calls, 1))
+		return -ENODEV;
+	if (!volume || api_calls_begin(&volume->calls, 1))
+		return 0;
+	api_end(pool, NULL);
+	return -ENODEV;
 }
 
+/* The volumes' first: as long as calls of the pool run it is there, and a volume may be gone with its last one. */
 void api_end_several(struct libpool_pool *pool, struct libpool_volume **volumes, unsigned count)
 {
-	pthread_mutex_lock(&pool->lock);
-	pool->calls -= count;
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0, same; i < count; i += same) {
+		for (same = 1; i + same < count && volumes[i + same] == volumes[i]; same++)
+			continue;
 		if (volumes[i])
-			volumes[i]->calls--;
-		if (pool->closed || (volumes[i] && volumes[i]->closed))
-			pthread_cond_broadcast(&pool->idle);
+			api_calls_end(&volumes[i]->calls, same, &pool->lock, &pool->idle);
 	}
-	pthread_mutex_unlock(&pool->lock);
+	api_calls_end(&pool->calls, count, &pool->lock, &pool->idle);
 }
 
 void api_end(struct libpool_pool *pool, struct libpool_volume *volume)
@@ -368,13 +361,10 @@ static int pool_close(struct libpool_pool *pool, bool abandon, struct libpool_er
 	struct closing closing = {.pool = pool, .abandon = abandon};
 	int result;
 
-	pthread_mutex_lock(&pool->lock);
-	pool->closed = true;
-	pthread_mutex_unlock(&pool->lock);
+	api_calls_close(&pool->calls);
 	api_call(pool->thread, &closing.request, hurry_fiber);
 	pthread_mutex_lock(&pool->lock);
-	while (pool->calls)
-		pthread_cond_wait(&pool->idle, &pool->lock);
+	api_calls_wait(&pool->calls, &pool->lock, &pool->idle);
 	pthread_mutex_unlock(&pool->lock);
 	/* Again without memory for a fiber; a close that failed on its own has taken the engine away. */
 	for (unsigned attempt = 0;; attempt++) {

@@ -5,16 +5,16 @@
 #ifndef LIBPOOL_POOL_API_POOL_H
 #define LIBPOOL_POOL_API_POOL_H
 
+#include "libpool/pool/api_calls.h"
 #include "libpool/pool/api_text.h"
 #include "libpool/pool/api_thread.h"
 
 struct libpool_pool {
 	struct api_thread *thread; /* gone once closed and no call is running */
-	pthread_mutex_t lock;      /* of what follows, and of the counts in volumes */
+	struct api_calls calls;
+	pthread_mutex_t lock;      /* of what follows; closed calls of the pool and its volumes end under it */
 	pthread_cond_t idle;       /* a count of calls went down while somebody waits for it */
 	unsigned references;       /* the user's one and those of volume handles and queues */
-	unsigned calls;            /* running */
-	bool closed;
 	bool users_closed;         /* after that: the engine refers to no handle any more */
 };
 
@@ -23,8 +23,7 @@ struct libpool_volume {
 	struct engine_user user;   /* engine thread; its volume is NULL when the pool is gone */
 	unsigned block_shift;      /* constant, as the next */
 	bool read_only;
-	unsigned calls;            /* running, under the pool's lock */
-	bool closed;
+	struct api_calls calls;    /* each is one of the pool's, too */
 };
 
 /* Who opens a dataset, for people: `text`, or the process where it is NULL. ret_text: LIBPOOL_TEXT_MAX. */

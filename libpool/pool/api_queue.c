@@ -5,11 +5,15 @@
  * -> reaped, which makes it free again. All that one submission brings, and all that comes while the engine is busy,
  * arrives there as one message; fibers then take slot after slot, so that a request that needn't wait costs neither a fiber
  * nor a switch, and disk requests of one turn go to the kernel together. What completes in one turn of the engine is handed back
- * together, by the fiber that was first: who reaps is woken once for it, and both meet at the locks once.
+ * together, by the fiber that was first, and who reaps is woken once for it.
+ *
+ * Both ways lead over a stack that one side pushes on with one compare-and-swap and the other takes whole, so callers and the engine don't wait
+ * for each other: the lock is the callers' own. The engine takes it only to wake somebody, or for the descriptor: it pushes, then looks
+ * whether that is wanted; who wants it says so, then looks at the stack. So one of them sees the other.
  *
  * What must always hold: a submitted slot counts as a call of its pool and its volume until it has completed, so
- * neither goes away under it; slots, fibers and the message are gone before the queue is. The descriptor is readable
- * if and only if there are completions, from the moment somebody asks for it.
+ * neither goes away under it; slots, fibers and the message, which is on its way only while something submitted is in the stack, are gone before the queue
+ * is. The descriptor is readable if and only if there are completions, from the moment somebody asks for it.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libpool/base/stack.h"
 #include "libpool/pool/api_piece.h"
 
 #define DEPTH_DEFAULT 256u
@@ -28,6 +33,8 @@
 #define FEW_BLOCKS 6u    /* without an allocation */
 #define REAP_BATCH 64u
 #define END_BATCH 64u
+#define LOOK_DEPTH 2u           /* with more in the queue a wake-up is for several */
+#define LOOK_NS UINT64_C(1000000) /* who gives less time sleeps */
 
 struct slot {
 	struct list node;
@@ -45,23 +52,26 @@ struct libpool_queue {
 	struct libpool_pool *pool;
 	uint64_t bytes_max;
 	int descriptor;
-	pthread_mutex_t lock;   /* of what follows, up to the engine's */
-	pthread_cond_t ended;   /* something completed, or the queue is being closed */
-	pthread_cond_t quiet;   /* while closing: whatever it waits for has changed */
-	struct list free, submitted, completed;
-	uint64_t bytes;         /* of all slots that aren't free */
-	unsigned running;       /* slots that are accepted and not completed */
-	unsigned used;          /* slots that aren't free */
-	unsigned reapers, fibers;
-	bool posted;            /* the message is on its way */
-	atomic_bool closing;    /* changes under the lock */
-	bool signals;           /* the descriptor is of interest to somebody */
-	struct rt_message message;
+	struct stack submitted, ended; /* slots */
+	struct api_calls running; /* slots that are accepted and not completed, and fibers */
+	atomic_uint waiting;      /* reapers that sleep, or are about to */
+	atomic_bool signals;      /* the descriptor is of interest to somebody */
+	atomic_bool closing;      /* changes under the lock */
+	pthread_mutex_t lock;     /* of what follows, up to the engine's */
+	pthread_cond_t completes; /* something completed, or the queue is being closed */
+	pthread_cond_t quiet;     /* while closing: whatever it waits for has changed */
+	struct list free, completed;
+	uint64_t bytes;           /* of all slots that aren't free */
+	unsigned used;            /* slots that aren't free */
+	unsigned reapers;
+	bool signalled;           /* the descriptor is readable */
+	struct spin spin;         /* of reapers that wait for one of a few */
 	/* Engine thread. */
+	struct rt_message message;
 	struct list ready, done;
-	unsigned ready_count, done_count;
-	unsigned fibers_ended;  /* and still counted in `fibers` */
-	bool handing_back;      /* a fiber is about to */
+	unsigned ready_count, done_count, fibers;
+	unsigned fibers_ended;    /* and still counted in `fibers` */
+	bool handing_back;        /* a fiber is about to */
 	struct slot slots[];
 };
 
@@ -76,11 +86,6 @@ static uint64_t bytes_of(const struct slot *slot)
 }
 
 /* ---- completions ---- */
-
-static void signal_descriptor(struct libpool_queue *queue)
-{
-	eventfd_write(queue->descriptor, 1);
-}
 
 static void end_calls(struct libpool_queue *queue)
 {
@@ -98,29 +103,54 @@ static void end_calls(struct libpool_queue *queue)
 		api_end_several(queue->pool, volumes, count);
 }
 
+/* Under the lock. */
+static bool has_completed(struct libpool_queue *queue)
+{
+	return !list_empty(&queue->completed) || !stack_empty(&queue->ended);
+}
+
+/* Under the lock. */
+static void update_descriptor(struct libpool_queue *queue)
+{
+	bool wanted = atomic_load(&queue->signals) && has_completed(queue);
+	eventfd_t value;
+
+	if (wanted == queue->signalled)
+		return;
+	queue->signalled = wanted;
+	if (wanted)
+		eventfd_write(queue->descriptor, 1);
+	else
+		eventfd_read(queue->descriptor, &value);
+}
+
+/* So many more have completed. */
+static void wake_reapers(struct libpool_queue *queue, unsigned count)
+{
+	if (!atomic_load(&queue->waiting) && !atomic_load(&queue->signals))
+		return;
+	pthread_mutex_lock(&queue->lock);
+	update_descriptor(queue);
+	if (count > 1 && atomic_load(&queue->waiting) > 1)
+		pthread_cond_broadcast(&queue->completes);
+	else
+		pthread_cond_signal(&queue->completes);
+	pthread_mutex_unlock(&queue->lock);
+}
+
 /* Engine thread: all that is done, and the fibers that have ended. Their calls end first: a slot is somebody else's as soon as it is reaped. */
 static void hand_back(struct libpool_queue *queue)
 {
-	unsigned count = queue->done_count;
+	unsigned count = queue->done_count, ended = count + queue->fibers_ended;
 
-	if (count)
-		end_calls(queue);
-	pthread_mutex_lock(&queue->lock);
-	bool first = count && list_empty(&queue->completed);
-
-	list_splice_back(&queue->completed, &queue->done);
-	queue->running -= count;
 	queue->fibers -= queue->fibers_ended;
-	if (first && queue->signals)
-		signal_descriptor(queue);
-	if (count > 1 && queue->reapers > 1)
-		pthread_cond_broadcast(&queue->ended);
-	else if (count && queue->reapers)
-		pthread_cond_signal(&queue->ended);
 	queue->done_count = queue->fibers_ended = 0;
-	if (queue->closing)
-		pthread_cond_signal(&queue->quiet);
-	pthread_mutex_unlock(&queue->lock); /* the queue may be gone */
+	if (count) {
+		end_calls(queue);
+		(void)stack_push_list(&queue->ended, &queue->done);
+		wake_reapers(queue, count);
+	}
+	api_calls_end(&queue->running, ended, &queue->lock, &queue->quiet); /* the queue may be gone */
 }
 
 /* ---- the engine's side ---- */
@@ -199,31 +229,25 @@ static void arrive(struct rt_message *message)
 {
 	struct libpool_queue *queue = container_of(message, struct libpool_queue, message);
 	struct rt *rt = queue->pool->thread->rt;
-	unsigned wanted;
+	unsigned wanted = FIBERS_MAX - queue->fibers;
 	struct slot *slot;
 
-	pthread_mutex_lock(&queue->lock);
-	list_for_each(node, &queue->submitted)
-		queue->ready_count++;
-	list_splice_back(&queue->ready, &queue->submitted);
-	queue->posted = false;
-	wanted = FIBERS_MAX - queue->fibers;
+	queue->ready_count += stack_take(&queue->submitted, &queue->ready);
 	wanted = wanted < queue->ready_count ? wanted : queue->ready_count;
 	queue->fibers += wanted;
-	pthread_mutex_unlock(&queue->lock);
+	api_calls_add(&queue->running, wanted);
 	while (wanted && rt_spawn(rt, "queue", serving_fiber, queue) == 0)
 		wanted--;
 	if (!wanted)
 		return;
 	/* No memory for as many fibers: those that there are do it, one after the other. */
-	pthread_mutex_lock(&queue->lock);
 	queue->fibers -= wanted;
-	wanted = queue->fibers;
-	pthread_mutex_unlock(&queue->lock);
-	while (!wanted && (slot = take_ready(queue))) {
+	api_calls_end(&queue->running, wanted, &queue->lock, &queue->quiet); /* not the last: slots are counted, too */
+	if (queue->fibers)
+		return;
+	while ((slot = take_ready(queue)))
 		serve_one(queue, slot, -ENOMEM);
-		hand_back(queue);
-	}
+	hand_back(queue);
 }
 
 /* ---- submitting ---- */
@@ -331,13 +355,15 @@ static int accept_one(struct libpool_queue *queue, const struct libpool_request 
 	if (!slot)
 		return -EAGAIN;
 	(void)take_request(slot, &request);
-	result = api_begin(queue->pool, slot->volume);
+	result = api_calls_begin(&queue->running, 1) ? api_begin(queue->pool, slot->volume) : -ECANCELED;
 	if (result == 0 && transfers(slot)) {
 		result = prepare(slot);
 		if (result < 0)
 			api_end(queue->pool, slot->volume);
 	}
 	if (result < 0) {
+		if (result != -ECANCELED)
+			api_calls_end(&queue->running, 1, &queue->lock, &queue->quiet);
 		pthread_mutex_lock(&queue->lock);
 		slot_give(queue, slot);
 		pthread_mutex_unlock(&queue->lock);
@@ -348,18 +374,12 @@ static int accept_one(struct libpool_queue *queue, const struct libpool_request 
 }
 
 /* All at once, with one message unless one is on its way. */
-static void hand_over(struct libpool_queue *queue, struct list *accepted, unsigned count)
+static void hand_over(struct libpool_queue *queue, struct list *accepted)
 {
-	bool post;
+	struct rt *rt = queue->pool->thread->rt;
 
-	pthread_mutex_lock(&queue->lock);
-	list_splice_back(&queue->submitted, accepted);
-	queue->running += count;
-	post = !queue->posted;
-	queue->posted = true;
-	pthread_mutex_unlock(&queue->lock);
-	if (post)
-		rt_post(queue->pool->thread->rt, &queue->message);
+	if (stack_push_list(&queue->submitted, accepted))
+		rt_post(rt, &queue->message);
 }
 
 int libpool_queue_submit(libpool_queue *queue, const struct libpool_request *requests, size_t count)
@@ -386,16 +406,34 @@ int libpool_queue_submit(libpool_queue *queue, const struct libpool_request *req
 		at += requests->size;
 	}
 	if (number)
-		hand_over(queue, &accepted, number);
+		hand_over(queue, &accepted);
 	api_end(queue->pool, NULL);
 	return number ? (int)number : result;
 }
 
 /* ---- reaping ---- */
 
+/* Under the lock, which it lets go of: of few requests the next one may complete sooner than a thread falls asleep and is woken. */
+static void look_for_completion(struct libpool_queue *queue, struct spin_wait *wait)
+{
+	pthread_mutex_unlock(&queue->lock);
+	if (api_begin(queue->pool, NULL) == 0) { /* so that its thread is there */
+		struct api_thread *thread = queue->pool->thread;
+
+		if (api_look_begin(thread))
+			while (stack_empty(&queue->ended) && !queue->closing && spin_again(wait))
+				continue;
+		api_look_end(thread);
+		api_end(queue->pool, NULL);
+	}
+	pthread_mutex_lock(&queue->lock);
+}
+
 /* Under the lock, until there is something or the time has come. */
 static int wait_for_completion(struct libpool_queue *queue, uint64_t timeout_ns)
 {
+	bool looks = queue->used <= LOOK_DEPTH && timeout_ns >= LOOK_NS;
+	struct spin_wait wait;
 	struct timespec until;
 	int result = 0;
 
@@ -410,8 +448,16 @@ static int wait_for_completion(struct libpool_queue *queue, uint64_t timeout_ns)
 		until.tv_sec++;
 	}
 	queue->reapers++;
-	while (list_empty(&queue->completed) && !queue->closing && result == 0)
-		result = pthread_cond_timedwait(&queue->ended, &queue->lock, &until);
+	if (looks) {
+		spin_begin(&wait, &queue->spin);
+		look_for_completion(queue, &wait);
+	}
+	atomic_fetch_add(&queue->waiting, 1);
+	while (!has_completed(queue) && !queue->closing && result == 0)
+		result = pthread_cond_timedwait(&queue->completes, &queue->lock, &until);
+	atomic_fetch_sub(&queue->waiting, 1);
+	if (looks)
+		spin_end(&wait);
 	queue->reapers--;
 	if (queue->closing) {
 		pthread_cond_signal(&queue->quiet);
@@ -423,12 +469,11 @@ static int wait_for_completion(struct libpool_queue *queue, uint64_t timeout_ns)
 static unsigned take_completed(struct libpool_queue *queue, struct slot **slots, size_t count)
 {
 	unsigned taken = 0;
-	eventfd_t value;
 
+	(void)stack_take(&queue->ended, &queue->completed);
 	while (taken < count && taken < REAP_BATCH && !list_empty(&queue->completed))
 		slots[taken++] = container_of(list_pop_front(&queue->completed), struct slot, node);
-	if (taken && queue->signals && list_empty(&queue->completed))
-		eventfd_read(queue->descriptor, &value);
+	update_descriptor(queue);
 	return taken;
 }
 
@@ -463,7 +508,7 @@ int libpool_queue_reap(libpool_queue *queue, struct libpool_completion *ret_comp
 		return -EINVAL;
 	count = count < DEPTH_MAX ? count : DEPTH_MAX;
 	pthread_mutex_lock(&queue->lock);
-	if (list_empty(&queue->completed) && timeout_ns)
+	if (timeout_ns && !has_completed(queue))
 		result = wait_for_completion(queue, timeout_ns);
 	while (result == 0 && taken < count && (batch = reap_batch(queue, ret_completions + taken, count - taken)))
 		taken += batch;
@@ -476,9 +521,8 @@ int libpool_queue_descriptor(libpool_queue *queue)
 	if (!queue)
 		return -EINVAL;
 	pthread_mutex_lock(&queue->lock);
-	if (!queue->signals && !list_empty(&queue->completed))
-		signal_descriptor(queue);
-	queue->signals = true;
+	atomic_store(&queue->signals, true);
+	update_descriptor(queue);
 	pthread_mutex_unlock(&queue->lock);
 	return queue->descriptor;
 }
@@ -502,7 +546,6 @@ static struct libpool_queue *queue_new(struct libpool_pool *pool, const struct l
 	queue->bytes_max = options->bytes ? options->bytes : BYTES_DEFAULT;
 	queue->message.run = arrive;
 	list_init(&queue->free);
-	list_init(&queue->submitted);
 	list_init(&queue->completed);
 	list_init(&queue->ready);
 	list_init(&queue->done);
@@ -511,7 +554,7 @@ static struct libpool_queue *queue_new(struct libpool_pool *pool, const struct l
 	pthread_mutex_init(&queue->lock, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&queue->ended, &attributes);
+	pthread_cond_init(&queue->completes, &attributes);
 	pthread_cond_init(&queue->quiet, &attributes);
 	pthread_condattr_destroy(&attributes);
 	return queue;
@@ -551,10 +594,13 @@ void libpool_queue_close(libpool_queue *queue)
 		return;
 	pthread_mutex_lock(&queue->lock);
 	queue->closing = true;
-	pthread_cond_broadcast(&queue->ended);
-	while (queue->running || queue->fibers || queue->posted || queue->reapers)
+	pthread_cond_broadcast(&queue->completes);
+	api_calls_close(&queue->running);
+	api_calls_wait(&queue->running, &queue->lock, &queue->quiet);
+	while (queue->reapers)
 		pthread_cond_wait(&queue->quiet, &queue->lock);
 	pthread_mutex_unlock(&queue->lock);
+	(void)stack_take(&queue->ended, &queue->completed);
 	while ((node = list_pop_front(&queue->completed))) {
 		struct slot *slot = container_of(node, struct slot, node);
 
@@ -562,7 +608,7 @@ void libpool_queue_close(libpool_queue *queue)
 		finish(slot);
 	}
 	pthread_cond_destroy(&queue->quiet);
-	pthread_cond_destroy(&queue->ended);
+	pthread_cond_destroy(&queue->completes);
 	pthread_mutex_destroy(&queue->lock);
 	close(queue->descriptor);
 	api_pool_unref(queue->pool);

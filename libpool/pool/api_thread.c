@@ -294,15 +294,24 @@ void api_start(struct api_thread *thread, struct api_request *request, void (*fu
 	}
 }
 
-/* One processor is left to whoever does the work. */
+bool api_look_begin(struct api_thread *thread)
+{
+	return atomic_fetch_add(&thread->spinning, 1) < thread->spinning_max;
+}
+
+void api_look_end(struct api_thread *thread)
+{
+	atomic_fetch_sub(&thread->spinning, 1);
+}
+
 static bool spin_for(struct api_thread *thread, struct api_request *request, struct spin_wait *wait)
 {
 	bool done = false;
 
-	if (atomic_fetch_add(&thread->spinning, 1) < thread->spinning_max)
+	if (api_look_begin(thread))
 		while (!(done = sem_trywait(&request->done) == 0) && spin_again(wait))
 			continue;
-	atomic_fetch_sub(&thread->spinning, 1);
+	api_look_end(thread);
 	return done;
 }
 

@@ -32,7 +32,7 @@ struct api_thread {
 	char broken[256];         /* the first invariant that failed, or "" */
 	/* Any thread. */
 	struct spin spin;         /* of those that wait for a request */
-	atomic_uint spinning;
+	atomic_uint spinning;     /* see api_look_begin */
 	/* Private. */
 	pthread_t thread;
 	struct disk_provider *provider;
@@ -57,6 +57,10 @@ void api_start(struct api_thread *thread, struct api_request *request, void (*fu
 int api_wait(struct api_request *request);
 /* Posts and waits. */
 int api_call(struct api_thread *thread, struct api_request *request, void (*function)(struct api_request *request));
+
+/* Whether one more may look again and again for what the engine does: a processor is left to whoever does it. Ends in any case. */
+bool api_look_begin(struct api_thread *thread);
+void api_look_end(struct api_thread *thread);
 
 /* Calls of io_uring_enter so far. Engine thread. */
 uint64_t api_thread_enters(const struct api_thread *thread);

@@ -241,10 +241,9 @@ int libpool_volume_close(libpool_volume *volume)
 	if (!volume)
 		return 0;
 	pool = volume->pool;
+	api_calls_close(&volume->calls);
 	pthread_mutex_lock(&pool->lock);
-	volume->closed = true;
-	while (volume->calls)
-		pthread_cond_wait(&pool->idle, &pool->lock);
+	api_calls_wait(&volume->calls, &pool->lock, &pool->idle);
 	pthread_mutex_unlock(&pool->lock);
 	api_run_close(pool, run_close, volume);
 	volume_free(volume);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "libpool/base/check.h"
+#include "libpool/base/stack.h"
 
 #define WORKER_STACK_SIZE (1024 * 1024)
 /* What it takes to wake a worker. */
@@ -26,7 +27,7 @@ struct broken_check {
 struct workers {
 	void (*wake)(void *argument);
 	void *argument;
-	_Atomic(struct list *) ended; /* newest first, linked by next */
+	struct stack ended;
 	atomic_bool broken;           /* broken_check is valid */
 	sem_t work;                   /* not a condition: glibc's signal sleeps while an earlier one is on its way */
 	atomic_uint brief_us;         /* of all in `brief`; changed under the lock */
@@ -58,13 +59,7 @@ static void keep_broken_check(void *arg, const char *file, int line, const char 
 
 static void job_ended(struct workers *workers, struct rt_job *job)
 {
-	struct list *newest = atomic_load_explicit(&workers->ended, memory_order_relaxed);
-
-	do {
-		job->node.next = newest;
-	} while (!atomic_compare_exchange_weak_explicit(&workers->ended, &newest, &job->node, memory_order_acq_rel,
-							memory_order_relaxed));
-	if (!newest)
+	if (stack_push(&workers->ended, &job->node, &job->node))
 		workers->wake(workers->argument);
 }
 
@@ -257,14 +252,14 @@ static int run_inline(struct workers *workers)
 
 int workers_deliver(struct workers *workers)
 {
-	struct list *newest, *oldest = NULL;
+	struct list ended, *node;
 	int count = 0;
 
 	if (workers->count == 0)
 		return run_inline(workers);
-	if (!atomic_load_explicit(&workers->ended, memory_order_relaxed))
+	list_init(&ended);
+	if (!stack_take(&workers->ended, &ended))
 		return 0;
-	newest = atomic_exchange_explicit(&workers->ended, NULL, memory_order_acq_rel);
 	if (atomic_load_explicit(&workers->broken, memory_order_relaxed)) {
 		pthread_mutex_lock(&workers->lock);
 		struct broken_check broken = workers->broken_check;
@@ -273,17 +268,9 @@ int workers_deliver(struct workers *workers)
 		pthread_mutex_unlock(&workers->lock);
 		pool_check_failed(broken.file, broken.line, broken.expression);
 	}
-	while (newest) {
-		struct list *next = newest->next;
+	while ((node = list_pop_front(&ended))) {
+		struct rt_job *job = container_of(node, struct rt_job, node);
 
-		newest->next = oldest;
-		oldest = newest;
-		newest = next;
-	}
-	while (oldest) {
-		struct rt_job *job = container_of(oldest, struct rt_job, node);
-
-		oldest = oldest->next;
 		workers->pending--;
 		job->done(job); /* may free the job or submit it again */
 		count++;
@@ -306,5 +293,5 @@ void workers_cancel(struct workers *workers)
 	while (workers->running > 0)
 		pthread_cond_wait(&workers->quiet, &workers->lock);
 	pthread_mutex_unlock(&workers->lock);
-	atomic_store(&workers->ended, NULL);
+	atomic_store(&workers->ended.top, NULL);
 }

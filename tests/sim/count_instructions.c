@@ -12,7 +12,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-enum work { SEQUENTIAL_WRITE, RANDOM_WRITE, SCATTERED_WRITE, CACHED_READ, COLD_READ };
+enum work { SEQUENTIAL_WRITE, RANDOM_WRITE, SCATTERED_WRITE, CACHED_READ, COLD_READ, RANDOM_READ };
 
 static const struct {
 	const char *name;
@@ -25,6 +25,8 @@ static const struct {
 	[SCATTERED_WRITE] = {"scattered-write-4k", 4096, 4096, 128 * MIB},
 	[CACHED_READ] = {"cached-read-4k", 4096, 4096, 32 * MIB},
 	[COLD_READ] = {"cold-read-4k", 4096, 4096, 32 * MIB},
+	/* Nodes are cached, blocks seldom. */
+	[RANDOM_READ] = {"random-read-4k", 4096, 4096, 64 * MIB},
 };
 
 static enum work work;
@@ -65,7 +67,7 @@ static void body(struct world *world)
 
 		if (work == COLD_READ)
 			blocks_drop_cache(core_blocks(world->core));
-		if (work == CACHED_READ || work == COLD_READ)
+		if (work == CACHED_READ || work == COLD_READ || work == RANDOM_READ)
 			world_expect(world, volume_read(volume, place % places * size, size, data), NULL, "read");
 		else
 			write_at(world, volume, data, place % places * size, size, i);
@@ -89,6 +91,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	work = (enum work)number;
+	if (work == RANDOM_READ)
+		plan.cache_limit = 4 * MIB;
 	count = (unsigned)strtoul(argv[2], NULL, 10);
 	for (unsigned i = 0; i < plan.disks; i++) {
 		plan.disk_bytes[i] = 1024 * MIB;

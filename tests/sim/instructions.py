@@ -20,6 +20,7 @@ WORK = {
     "scattered-write-4k": (5000, 6000, 1, "operation", 9000),
     "cached-read-4k": (1000, 2000, 1, "operation", 2300),
     "cold-read-4k": (200, 400, 1, "operation", 11600),
+    "random-read-4k": (3000, 6000, 1, "operation", 5000),
 }
 OWN = ("libpool/", "checksum/", "raid/", "scrub/")
 NAME = re.compile(r"^(fl|fi|fe|cfl|cfi)=\((\d+)\)(?: (.*))?$")

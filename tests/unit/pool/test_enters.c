@@ -1,5 +1,9 @@
-/* System calls of asynchronous requests: what one submission brings goes to the kernel together, and what the pool writes for one flush, too. */
+/* System calls of asynchronous requests: what one submission brings goes to the kernel together, and what the pool writes for one flush, too; one at a time wakes nobody. */
 #include "tests/unit/pool/support.h"
+
+#include <sched.h>
+#include <sys/resource.h>
+#include <time.h>
 
 #define BLOCK 4096u
 #define DEPTH 32u
@@ -155,10 +159,74 @@ static void test_enters(void **state)
 	free(content);
 }
 
+#define CALM_READS 64u
+#define CALM_NS UINT64_C(30000) /* a read, where waits are worth no sleep: half of what spin.c says */
+
+static uint64_t now_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* Of cached blocks, one at a time: how long one took, and how often this thread slept. */
+static uint64_t read_one_by_one(struct load *load, uint64_t *ret_sleeps)
+{
+	struct rusage before, after;
+	uint64_t start = now_ns();
+
+	getrusage(RUSAGE_THREAD, &before);
+	for (unsigned i = 0; i < CALM_READS; i++) {
+		struct libpool_request request = {.size = sizeof(request), .volume = load->volume, .operation = LIBPOOL_READ, .offset = i * BLOCK,
+						  .length = BLOCK, .buffer = load->data};
+
+		run(load, &request, 1);
+	}
+	getrusage(RUSAGE_THREAD, &after);
+	*ret_sleeps = (uint64_t)(after.ru_nvcsw - before.ru_nvcsw);
+	return (now_ns() - start) / CALM_READS;
+}
+
+/* Who waits for the only request of a queue looks for its end instead of falling asleep, where waits are short: on a machine that is too busy nothing can be said. */
+static void test_one_at_a_time(void **state)
+{
+	struct load load = {.data = malloc(BLOCK)};
+	uint64_t least = UINT64_MAX, calm = 0;
+	struct bench bench;
+	cpu_set_t set;
+
+	(void)state;
+	bench_begin(&bench, 3, 256 * MIB);
+	OK(bench_create(&bench, "tank", "raid5", 0, 3));
+	OK(bench_import(&bench, "tank", &load.pool));
+	OK(bench_volume(&bench, load.pool, "v", VOLUME_BYTES, BLOCK));
+	OK(libpool_volume_open(load.pool, "v", NULL, &load.volume, &bench.error));
+	OK(libpool_queue_open(load.pool, NULL, &load.queue, &bench.error));
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t sleeps;
+
+		if (read_one_by_one(&load, &sleeps) > CALM_NS)
+			continue;
+		calm++;
+		least = sleeps < least ? sleeps : least;
+	}
+	print_message("%llu calm rounds of %u reads, the caller slept %lld times in one\n", (unsigned long long)calm, CALM_READS, (long long)least);
+	libpool_queue_close(load.queue);
+	OK(libpool_volume_close(load.volume));
+	OK(libpool_close(load.pool, &bench.error));
+	bench_end(&bench);
+	free(load.data);
+	assert_int_equal(sched_getaffinity(0, sizeof(set), &set), 0);
+	if (calm >= ROUNDS / 10 && CPU_COUNT(&set) > 1)
+		assert_true(least <= CALM_READS / 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_enters),
+		cmocka_unit_test(test_one_at_a_time),
 	};
 
 	return cmocka_run_group_tests_name("pool_enters", tests, NULL, NULL);
