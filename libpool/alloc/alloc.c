@@ -17,6 +17,7 @@ int alloc_new(const struct geometry *geometry, struct alloc **ret_alloc)
 	alloc->memory = sizeof(*alloc);
 	alloc->segment_limit = SEGMENTS_MAX;
 	alloc->reserve_per_ten_thousand = ALLOC_RESERVE_DEFAULT;
+	alloc_set_commit_metadata(alloc, 0);
 	array_init(&alloc->free_ids, sizeof(uint32_t));
 	array_init(&alloc->sys_ids, sizeof(uint32_t));
 	array_init(&alloc->txg_batches, sizeof(struct txg_batch));

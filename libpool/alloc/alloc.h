@@ -193,6 +193,8 @@ void alloc_sys_give_back(struct alloc *alloc, uint32_t id, unsigned row, unsigne
  * the disks are there for another segment of that kind.
  */
 bool alloc_sys_low(const struct alloc *alloc);
+/* Free rows that get all copies, or as many as a segment opened now would have. */
+uint64_t alloc_sys_free_rows(const struct alloc *alloc);
 
 /* The txg in sync. -ENOMEM: it can't be committed. */
 int alloc_txg_begin(struct alloc *alloc, uint64_t txg);
@@ -213,6 +215,8 @@ bool alloc_block_is_live(const struct alloc *alloc, const struct block_pointer *
 void alloc_block_moves(struct alloc *alloc, uint64_t dva, uint64_t place);
 /* Data cells that the txg in sync may still place in new segments without taking any that commits can't do without. */
 uint64_t alloc_spare_cells(const struct alloc *alloc);
+/* For tests: the floors have room for so many cells of metadata in each commit, if more live. 0: for as many as otherwise. */
+void alloc_set_commit_metadata(struct alloc *alloc, uint64_t cells);
 /* Appends all records that are due (PREVFINAL, SEG, BATCH, FREE; with `last` also every STALE) and not yet taken to *bytes. */
 int alloc_txg_take_records(struct alloc *alloc, bool last, struct array *bytes);
 /* Ids of the segments that this txg has changed so far, each once: of those with rows placed, placed_in_txg is set. */
@@ -302,6 +306,8 @@ struct space {
 	uint64_t floor_segments;
 	uint64_t whole_cells;     /* what foreground writers may still place in segments above the floors */
 	struct row_space rows;    /* what dead rows take besides */
+	uint64_t metadata_cells;  /* living; of META and SYS segments */
+	uint64_t metadata_room;   /* what of it the next commits have room for, before what the last two freed comes back; UINT64_MAX: for all */
 	uint64_t missing_cells;   /* which commits need first, as they had to use more of the floors than they may */
 	uint64_t limit_cells;     /* and never more than this: the reserve stays */
 	uint64_t deferred_cells;  /* of rows that become free with later commits */

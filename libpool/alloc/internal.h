@@ -90,6 +90,7 @@ struct alloc {
 
 	struct run_index runs;
 	uint64_t live_cells, metadata_cells; /* metadata: of META and SYS segments */
+	uint64_t commit_metadata;            /* the floors have room for so many cells of it in each commit, at least */
 	unsigned reserve_per_ten_thousand, rows_together;
 	uint64_t promised_cells, disks_lost;
 	size_t memory;

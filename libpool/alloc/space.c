@@ -78,12 +78,24 @@ static uint64_t formable_cells(const struct geometry *geometry, uint32_t *aus, u
 
 /* SYS rows that commits use besides metadata: logs of some hundred txgs, pages, what waits for its two commits. */
 #define SYS_ROWS_BASE 700u
-/* Cells of metadata that one commit writes anew at most: a node for each block of what may be dirty, and those above. */
+/* Of the living metadata one commit may write anew this share, if there is nothing but the floors; and so many cells, or all, in any case. */
+#define COMMIT_METADATA_SHARE 16u
+#define COMMIT_METADATA_LEAST 4096u
 #define COMMIT_METADATA_MAX (UINT64_C(160) << 10)
 
 size_t alloc_sys_base(const struct alloc *alloc)
 {
 	return SYS_ROWS_BASE / (alloc->geometry.rows - 1u) + 1;
+}
+
+/* Cells that one commit can write anew out of the floors alone; txg/hold.c sees to it that none needs more. */
+static uint64_t written_anew(const struct alloc *alloc, uint64_t metadata)
+{
+	uint64_t share = metadata / COMMIT_METADATA_SHARE;
+
+	share = share > alloc->commit_metadata ? share : alloc->commit_metadata;
+	share = share < COMMIT_METADATA_MAX ? share : COMMIT_METADATA_MAX;
+	return share < metadata ? share : metadata;
 }
 
 /*
@@ -97,8 +109,7 @@ static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys
 	uint64_t sys = total / 200 > 4 ? total / 200 : 4, compaction = total / 50 > 8 ? total / 50 : 8;
 	/* On a small pool the floors never take more than an eighth. */
 	uint64_t most = total / 8 ? total / 8 : 1, floor = sys + compaction < most ? sys + compaction : most;
-	uint64_t anew = metadata < COMMIT_METADATA_MAX ? metadata : COMMIT_METADATA_MAX;
-	uint64_t rows = SYS_ROWS_BASE + 2 * metadata + 2 * anew, have = sys_segments * (geometry->rows - 1u);
+	uint64_t rows = SYS_ROWS_BASE + 2 * metadata + 2 * written_anew(alloc, metadata), have = sys_segments * (geometry->rows - 1u);
 	uint64_t more = rows > have ? (rows - have) / (geometry->rows - 1u) + 1 : 0;
 	uint64_t need = (more * columns + width - 1) / width;
 
@@ -119,6 +130,11 @@ static uint64_t floor_segments(const struct alloc *alloc, uint64_t total, uint64
 void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand)
 {
 	alloc->reserve_per_ten_thousand = per_ten_thousand;
+}
+
+void alloc_set_commit_metadata(struct alloc *alloc, uint64_t cells)
+{
+	alloc->commit_metadata = cells ? cells : COMMIT_METADATA_LEAST;
 }
 
 void alloc_set_promised(struct alloc *alloc, uint64_t cells)
@@ -254,6 +270,19 @@ static struct row_space promised_rows(const struct run_index *runs)
 	return sum;
 }
 
+/* Rows of SYS segments that are free, and of those that could be opened, above what commits need besides. UINT64_MAX: for all, each time. */
+static uint64_t metadata_room(const struct alloc *alloc, uint64_t free_segments, uint64_t floor)
+{
+	const struct geometry *geometry = &alloc->geometry;
+	unsigned columns = geometry->m ? geometry->m + 1u : 2, width = geometry->k + geometry->m;
+	uint64_t segments = (free_segments < floor ? free_segments : floor) * width / columns;
+	uint64_t rows = segments * (geometry->rows - 1u) + alloc_sys_free_rows(alloc);
+
+	if (alloc->metadata_cells <= alloc->commit_metadata)
+		return UINT64_MAX;
+	return rows > SYS_ROWS_BASE ? rows - SYS_ROWS_BASE : 0;
+}
+
 static uint64_t deferred_row_cells(const struct alloc *alloc)
 {
 	uint64_t cells = 0;
@@ -334,6 +363,8 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	space.limit_cells = limit > space.live_cells ? limit - space.live_cells : 0;
 	space.rows = promised_rows(&alloc->runs);
 	space.deferred_cells = deferred_row_cells(alloc);
+	space.metadata_cells = alloc->metadata_cells;
+	space.metadata_room = metadata_room(alloc, space.free_segments, space.floor_segments);
 	space.available_cells = space_available(&space, BLOCK_CELLS_MAX);
 	*ret_space = space;
 }

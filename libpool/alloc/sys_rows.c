@@ -155,6 +155,19 @@ void alloc_sys_give_back(struct alloc *alloc, uint32_t id, unsigned row, unsigne
 	bitmap_clear_range(alloc->segments[id]->busy, row, rows);
 }
 
+uint64_t alloc_sys_free_rows(const struct alloc *alloc)
+{
+	bool formable = whole_is_formable(alloc);
+	uint64_t rows = 0;
+
+	for (size_t i = 0; i < alloc->sys_ids.count; i++) {
+		const struct segment *segment = alloc->segments[*array_at(&alloc->sys_ids, uint32_t, i)];
+		if (!segment->pins && has_copies(alloc, segment) && !(formable && copies_lacking(alloc, segment)))
+			rows += alloc->geometry.rows - bitmap_count(segment->busy, 0, alloc->geometry.rows);
+	}
+	return rows;
+}
+
 bool alloc_sys_low(const struct alloc *alloc)
 {
 	size_t total = 0, busy = 0;

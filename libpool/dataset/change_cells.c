@@ -28,10 +28,12 @@ static uint64_t node_cells(unsigned block_shift, uint64_t size, uint64_t blocks)
 	return nodes * (indirect_shift == 12 ? 1 : 8);
 }
 
-uint64_t blob_change_cells(struct core *core, uint32_t block_bytes, uint64_t size, uint64_t offset, uint64_t length)
+uint64_t blob_change_cells(struct core *core, uint32_t block_bytes, uint64_t size, uint64_t offset, uint64_t length, uint64_t *ret_nodes)
 {
 	unsigned shift = (unsigned)__builtin_ctz(block_bytes);
-	uint64_t blocks = ((offset + length - 1) >> shift) - (offset >> shift) + 1;
+	uint64_t blocks = ((offset + length - 1) >> shift) - (offset >> shift) + 1, nodes = node_cells(shift, size, blocks);
 
-	return data_cells(alloc_geometry(core_alloc(core)), blocks, 1u << (shift - CELL_SHIFT)) + node_cells(shift, size, blocks);
+	if (ret_nodes)
+		*ret_nodes = nodes;
+	return data_cells(alloc_geometry(core_alloc(core)), blocks, 1u << (shift - CELL_SHIFT)) + nodes;
 }

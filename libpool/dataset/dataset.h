@@ -199,8 +199,8 @@ void filesystem_space(struct dataset *dataset, struct dataset_space *ret_space);
 /* As volumes_list. */
 int filesystems_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count);
 
-/* The most cells that changing a byte range of a blob of `size` bytes places, its nodes included. length > 0. */
-uint64_t blob_change_cells(struct core *core, uint32_t block_bytes, uint64_t size, uint64_t offset, uint64_t length);
+/* The most cells that changing a byte range of a blob of `size` bytes places, its nodes included; and those alone, if asked. length > 0. */
+uint64_t blob_change_cells(struct core *core, uint32_t block_bytes, uint64_t size, uint64_t offset, uint64_t length, uint64_t *ret_nodes);
 
 /* As objset_block_range and objset_block_check; of a volume, all of it, if the block isn't one of its content. -ENOENT when it is gone. */
 int dataset_block_range(struct datasets *datasets, uint32_t id, uint64_t object, unsigned level, uint64_t block, uint64_t *ret_offset,

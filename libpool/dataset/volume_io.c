@@ -35,9 +35,9 @@ static void request_end(struct volume *volume)
 		rt_queue_wake_all(core_rt(dataset->owner->core), &dataset->gate);
 }
 
-static uint64_t range_cells(const struct dataset *dataset, uint64_t offset, uint64_t length)
+static uint64_t range_cells(const struct dataset *dataset, uint64_t offset, uint64_t length, uint64_t *ret_nodes)
 {
-	return blob_change_cells(dataset->owner->core, 1u << dataset->record.block_shift, dataset->record.volume_size, offset, length);
+	return blob_change_cells(dataset->owner->core, 1u << dataset->record.block_shift, dataset->record.volume_size, offset, length, ret_nodes);
 }
 
 int volume_charge(struct volume *volume, uint64_t txg, uint64_t cells, bool *ret_uncertain)
@@ -58,9 +58,9 @@ static int hold_write(struct volume *volume, uint64_t offset, uint64_t length, u
 	uint64_t first = offset >> shift, count = ((offset + length - 1) >> shift) - first + 1;
 
 	for (unsigned tries = 0;; tries++) {
-		uint64_t cells = 0;
+		uint64_t cells = 0, nodes, need = range_cells(dataset, offset, length, &nodes);
 		bool uncertain = false;
-		int status = core_hold_blocks(core, range_cells(dataset, offset, length), 1u << (shift - CELL_SHIFT), ret_txg);
+		int status = core_hold_blocks(core, need, nodes, 1u << (shift - CELL_SHIFT), ret_txg);
 
 		if (status < 0)
 			return status;
@@ -234,12 +234,12 @@ static int punch(struct volume *volume, uint64_t offset, uint64_t length)
 {
 	struct dataset *dataset = volume->dataset;
 	struct core *core = dataset->owner->core;
-	uint64_t block = UINT64_C(1) << dataset->record.block_shift, txg;
+	uint64_t block = UINT64_C(1) << dataset->record.block_shift, nodes, need = 2 * range_cells(dataset, 0, block, &nodes), txg;
 	bool whole = offset % block == 0 && length % block == 0;
 	int status = volume_check_punch(dataset, offset, length);
 
 	if (status == 0)
-		status = core_hold_blocks(core, whole ? 0 : 2 * range_cells(dataset, 0, block), (unsigned)(block / CELL_SIZE), &txg);
+		status = core_hold_blocks(core, whole ? 0 : need, 2 * nodes, (unsigned)(block / CELL_SIZE), &txg);
 	if (status < 0)
 		return status;
 	dataset->freeing[txg & 1] = true;

@@ -66,7 +66,7 @@ uint64_t content_cells(const struct fs_node *node, uint64_t offset, uint64_t len
 	/* A file without blocks may still get other records. */
 	if (shift < FS_RECORD_SHIFT_MAX)
 		shift = FS_RECORD_SHIFT_MAX;
-	return blob_change_cells(node->fs->core, blob_block_size(node->object), end > node->inode.size ? end : node->inode.size, offset, length) +
+	return blob_change_cells(node->fs->core, blob_block_size(node->object), end > node->inode.size ? end : node->inode.size, offset, length, NULL) +
 	       (UINT64_C(1) << (shift - CELL_SHIFT)) + ATTRIBUTE_CELLS;
 }
 

@@ -43,6 +43,7 @@ int core_new(const struct core_options *options, const struct label *label, stru
 	if (status == 0) {
 		alloc_set_eager_reuse(core->alloc, options->eager_reuse);
 		alloc_set_rows_together(core->alloc, options->rows_together);
+		alloc_set_commit_metadata(core->alloc, options->commit_metadata);
 	}
 	if (status == 0)
 		status = store_new(core->rt, core->alloc, &core->options.store, &core->store);

@@ -27,6 +27,7 @@ struct core_options {
 	struct store_options store;
 	bool check_every_txg;        /* test builds: cheap checkers after every commit */
 	bool eager_reuse;            /* test builds: dead rows before free segments */
+	unsigned commit_metadata;    /* test builds: cells of it that a commit may write anew, if there is nothing but the floors; 0: as many as otherwise */
 	unsigned rows_together;      /* test builds: of a segment that is gone through; 0: as many as may be */
 };
 
@@ -126,8 +127,11 @@ int core_walk_system(struct core *core, object_visit_function *visit, void *argu
  * -EROFS. A holder waits only for reads and for locks of other such holders.
  */
 int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg);
-/* The same where it is known that no block of data has more cells than these: a nearly full pool has room for small ones longer. */
-int core_hold_blocks(struct core *core, uint64_t cells, unsigned block_cells, uint64_t *ret_txg);
+/*
+ * The same where it is known that no block of data has more cells than these, and how many of the cells may be of nodes: a nearly full
+ * pool has room for small ones longer, and for more of them in a commit.
+ */
+int core_hold_blocks(struct core *core, uint64_t cells, uint64_t nodes, unsigned block_cells, uint64_t *ret_txg);
 /* The same for the pool's own records and the end of what was begun, whatever the policy for a degraded pool. */
 int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg);
 void core_release(struct core *core, uint64_t txg);

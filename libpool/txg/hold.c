@@ -5,8 +5,9 @@
  * sync, which waits for handles, can't be held up by what only sync can give.
  *
  * Space is promised, not hoped for: a handle reserves the worst case, and what is reserved for the open txg and the one
- * in sync never exceeds what was above the floors at the last commit. What a commit takes apart from that, whatever it
- * contains, comes out of the floors (alloc/space.c).
+ * in sync never exceeds what was above the floors at the last commit. What a commit takes apart from that comes out of the floors
+ * (alloc/space.c): nodes, too, as dead rows aren't promised to them. Of these handles tell how many they write anew at most, and where
+ * less room is left than for all of them the open txg gets no more than what there is room for.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,6 +20,9 @@
 #define DELAY_NS_MAX (20 * NS_PER_MS)
 /* Commits after which all that a change frees is free: its own, and two for the AUs; one more as it may miss the first. */
 #define SPACE_COMMITS 4u
+/* Cells of nodes that are written anew by what only frees: of trees of objects, of directories, of inodes. */
+#define FREEING_NODES 32u
+#define MOVED_LEAF_CELLS 4u
 #define SPACE_COMMITS_MAX 16u /* while others change things all the time */
 
 static uint64_t dirty_total(const struct core *core)
@@ -102,7 +106,32 @@ struct search {
 	uint64_t activity;
 	unsigned commits, fruitless;
 	unsigned block_cells; /* of the largest block */
+	unsigned node_commits;
 };
+
+static uint64_t nodes_bound(const struct core *core, uint64_t nodes)
+{
+	return nodes < core->space.metadata_cells ? nodes : core->space.metadata_cells;
+}
+
+/*
+ * As find_space, for the nodes that are written anew. That may take a few commits, and never fails: what has a txg for itself is let
+ * in, as the floors have more than any one handle needs.
+ */
+static int find_node_room(struct core *core, uint64_t nodes, struct search *search)
+{
+	unsigned slot = core->open_txg & 1;
+
+	if (nodes == 0 || core->space.metadata_room == UINT64_MAX)
+		return 0;
+	if (nodes_bound(core, core->node_cells[slot] + nodes) + nodes_bound(core, core->node_cells[!slot]) <= core->space.metadata_room)
+		return 0;
+	if (core->node_cells[slot] == 0 && search->node_commits >= SPACE_COMMITS)
+		return 0;
+	search->node_commits++;
+	int status = core->node_cells[slot] == 0 && core->syncing ? core_wait_committed(core, core->syncing_txg) : core_commit_forced(core);
+	return status < 0 ? status : 1;
+}
 
 /*
  * 0: there is room now. 1: it waited for a commit, ask again. When only what others have reserved is in the way, their commits
@@ -164,7 +193,7 @@ static void delay(struct core *core)
 }
 
 /* Every wait may end with another state of things: what is taken is what all conditions allow in one step. */
-static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, unsigned block_cells)
+static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, uint64_t nodes, unsigned block_cells)
 {
 	struct search search = { .activity = core->activity, .block_cells = block_cells };
 
@@ -177,6 +206,8 @@ static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, unsi
 			continue;
 		}
 		int status = cells ? find_space(core, cells, &search) : 0;
+		if (status == 0)
+			status = find_node_room(core, nodes, &search);
 		if (status < 0)
 			return status;
 		if (status > 0)
@@ -224,7 +255,7 @@ const char *core_failure_text(const struct core *core, int status)
 	return why;
 }
 
-static int hold(struct core *core, uint64_t cells, unsigned block_cells, uint64_t *ret_txg)
+static int hold(struct core *core, uint64_t cells, uint64_t nodes, unsigned block_cells, uint64_t *ret_txg)
 {
 	uint64_t bytes = cells * CELL_SIZE, need = worst_case(cells);
 	unsigned block = cells < block_cells ? (unsigned)cells : block_cells; /* none is larger than all of it */
@@ -239,7 +270,7 @@ static int hold(struct core *core, uint64_t cells, unsigned block_cells, uint64_
 		delay(core);
 		rt_mutex_lock(core->rt, &core->writers);
 	}
-	int status = wait_for_turn(core, bytes, need, block);
+	int status = wait_for_turn(core, bytes, need, nodes, block);
 	if (status == 0) {
 		uint64_t txg = core->open_txg;
 		if (!core->touched[txg & 1]) {
@@ -250,6 +281,7 @@ static int hold(struct core *core, uint64_t cells, unsigned block_cells, uint64_
 		core->handles[txg & 1]++;
 		core->admitted[txg & 1] += bytes;
 		core->reserved_cells[txg & 1] += need;
+		core->node_cells[txg & 1] += nodes;
 		alloc_set_promised(core->alloc, reserved(core));
 		if (block > core->reserved_block[txg & 1])
 			core->reserved_block[txg & 1] = block;
@@ -263,17 +295,22 @@ static int hold(struct core *core, uint64_t cells, unsigned block_cells, uint64_
 
 int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
 {
-	return core_writes_refused(core) ? -EROFS : core_hold_own(core, cells, ret_txg);
+	return core_writes_refused(core) ? -EROFS : hold(core, cells, cells ? cells : FREEING_NODES, BLOCK_CELLS_MAX, ret_txg);
 }
 
 int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg)
 {
-	return hold(core, cells, BLOCK_CELLS_MAX, ret_txg);
+	return hold(core, cells, 0, BLOCK_CELLS_MAX, ret_txg); /* few, of which the floors' base has room */
 }
 
-int core_hold_blocks(struct core *core, uint64_t cells, unsigned block_cells, uint64_t *ret_txg)
+int core_hold_blocks(struct core *core, uint64_t cells, uint64_t nodes, unsigned block_cells, uint64_t *ret_txg)
 {
-	return core_writes_refused(core) ? -EROFS : hold(core, cells, block_cells, ret_txg);
+	if (core_writes_refused(core))
+		return -EROFS;
+	/* Blocks that they take the place of may each have an entry in a leaf of its own. */
+	uint64_t entries = MOVED_LEAF_CELLS * (cells / block_cells + 1);
+	nodes = cells ? nodes + (entries < core->moved_cells ? entries : core->moved_cells) : FREEING_NODES;
+	return hold(core, cells, nodes, block_cells, ret_txg);
 }
 
 void core_release(struct core *core, uint64_t txg)

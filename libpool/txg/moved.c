@@ -33,6 +33,15 @@ int moved_find(struct core *core, uint64_t dva, uint64_t place, struct moved_ent
 	return status < 0 ? status : moved_decode(key, sizeof(key), value, length, ret_entry);
 }
 
+uint64_t moved_cells(const struct core *core)
+{
+	struct dnode dnode = { .sectors = 0 };
+
+	if (core->mos_objects[MOS_XBLK])
+		object_info(core->mos_objects[MOS_XBLK], &dnode);
+	return dnode.sectors;
+}
+
 static bool is_damage(int status)
 {
 	return status == -POOL_EDAMAGED || status == -POOL_EFORMAT;

@@ -43,6 +43,8 @@ void moves_committed(struct core *core);
 
 /* moved.c */
 int moved_find(struct core *core, uint64_t dva, uint64_t place, struct moved_entry *ret_entry);
+/* What xblk takes, in cells, as of the last sync. */
+uint64_t moved_cells(const struct core *core);
 int moved_locate(void *core, const struct block_pointer *pointer, struct block_pointer *ret_at);
 int moved_kill(struct core *core, const struct block_pointer *pointer);
 int moved_sync_kills(struct core *core, uint64_t txg);

@@ -242,11 +242,12 @@ static void commit_applied(struct core *core, uint64_t txg)
 	core->epoch_recorded = true;
 	core->commits++;
 	core->touched[slot] = false;
-	core->reserved_cells[slot] = 0;
+	core->reserved_cells[slot] = core->node_cells[slot] = 0;
 	alloc_set_promised(core->alloc, core->reserved_cells[0] + core->reserved_cells[1]);
 	core->reserved_block[slot] = 0;
 	intent_committed(core, txg);
 	alloc_space(core->alloc, &core->space);
+	core->moved_cells = moved_cells(core);
 	core->trim_lost_cells = 0;
 	if (core->options.check_every_txg)
 		core_check(core, txg);

@@ -145,9 +145,20 @@ void plan_draw_files(struct plan *plan)
 	plan->commit_interval_ns = PICK(&random, 2, 10, 50) * NS_PER_MS;
 }
 
+/* Floors that hold little metadata for each commit, so that commits have to be small. */
+static void draw_commit_metadata(struct plan *plan)
+{
+	struct sim_random random;
+
+	sim_random_stream(&random, plan->seed, "commit metadata", 0);
+	plan->commit_metadata = (unsigned)PICK(&random, 0, 0, 24, 64, 128);
+}
+
 void plan_draw_near_full(struct plan *plan)
 {
 	struct sim_random random;
+
+	draw_commit_metadata(plan);
 
 	sim_random_stream(&random, plan->seed, "small pool", 0);
 	plan->m = (unsigned)PICK(&random, 0, 1, 1, 1, 2, 2, 3);
@@ -192,6 +203,8 @@ void plan_print(const struct plan *plan, FILE *stream)
 		plan->eager_reuse ? ", eager reuse" : "", plan->compacts ? ", compacts" : "", plan->administrated ? ", administrated" : "", plan->verifies_every_txg ? ", every txg verified" : "");
 	if (plan->full_percent)
 		fprintf(stream, ", kept full, volumes of %u %%", plan->full_percent);
+	if (plan->commit_metadata)
+		fprintf(stream, ", %u cells of metadata in a commit", plan->commit_metadata);
 	if (plan->filesystems)
 		fprintf(stream, ", %u file systems x %u lanes", plan->filesystems, plan->lanes);
 	for (unsigned fault = 0; fault < SIM_FAULT_COUNT; fault++) {

@@ -29,6 +29,7 @@ struct plan {
 	uint64_t read_deadline_ns, write_deadline_ns; /* 0: the default */
 	bool fifo, buggify;
 	bool eager_reuse; /* dead rows are used before free segments */
+	unsigned commit_metadata; /* cells of metadata that the floors hold for a commit, and more in no case; 0: as many as otherwise */
 	unsigned rows_together; /* of a segment that is scrubbed or rebuilt; 0: as many as may be */
 	bool flushes; /* most writes are flushed, and none is small */
 

@@ -149,6 +149,7 @@ struct core_options world_core_options(struct world *world)
 		.check_every_txg = true,
 		.eager_reuse = plan->eager_reuse,
 		.rows_together = plan->rows_together,
+		.commit_metadata = plan->commit_metadata,
 	};
 
 	memcpy(options.host.bytes, "simulated host..", 16);

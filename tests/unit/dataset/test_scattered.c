@@ -93,7 +93,7 @@ static void program(struct machine *machine)
 	free(scattered->versions);
 }
 
-static void run(unsigned disks, unsigned k, unsigned m, uint64_t seed)
+static void run_bounded(unsigned disks, unsigned k, unsigned m, uint64_t seed, unsigned commit_metadata)
 {
 	struct machine *machine = machine_new(disks, 64 * MIB, k, m, seed);
 	struct scattered scattered = {.machine = machine, .k = k};
@@ -101,9 +101,26 @@ static void run(unsigned disks, unsigned k, unsigned m, uint64_t seed)
 	sim_random_stream(&scattered.random, seed, "scattered", 0);
 	machine->test = &scattered;
 	machine->options.check_every_txg = false;
+	machine->options.commit_metadata = commit_metadata;
 	machine_boot(machine, machine_create_program);
 	machine_boot(machine, program);
 	machine_free(machine);
+}
+
+static void run(unsigned disks, unsigned k, unsigned m, uint64_t seed)
+{
+	run_bounded(disks, k, m, seed, 0);
+}
+
+/* The floors hold a small part of the metadata for each commit: none may write more of it anew, whatever dies in it. */
+static void test_bounded(void **state)
+{
+	(void)state;
+	run_bounded(2, 1, 1, 3, 24);
+	if (SANITIZED)
+		return;
+	run_bounded(3, 1, 1, 9, 24);
+	run_bounded(1, 1, 0, 1, 24);
 }
 
 static void test_mirror(void **state)
@@ -132,7 +149,8 @@ static void test_wide(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_mirror), cmocka_unit_test(test_single), cmocka_unit_test(test_wide)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_mirror), cmocka_unit_test(test_single), cmocka_unit_test(test_wide),
+					   cmocka_unit_test(test_bounded)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
