@@ -63,7 +63,12 @@ struct segment {
 	uint16_t batch_count, batch_capacity;
 	bool released;      /* FREE and its AUs are given up (perhaps deferred) */
 	struct batch_index *batches; /* ascending base */
-	uint64_t freed_txg;  /* import: the newest of the recent logs that frees cells of it, 0: none */
+	union {
+		uint64_t freed_txg; /* import: the newest of the recent logs that frees cells of it, 0: none */
+		struct {
+			uint32_t next, prev; /* ids + 1, 0: none */
+		} victims;          /* afterwards: in a list of victims.c */
+	};
 	/* row_runs.c */
 	struct list runs_node;
 	uint64_t *dead;      /* rows that may be written again; NULL: none */
@@ -74,6 +79,8 @@ struct segment {
 	bool runs_spent;     /* nothing is left that anybody could use in the txg in sync */
 	bool runs_changed;
 	uint8_t runs_counted; /* in which of the index's spaces its runs are counted, from 1; 0: in none */
+	uint8_t victims_list; /* which, from 1; 0: none */
+	bool emptied;        /* what is live in it is being moved elsewhere (victims.c): it gives no rows */
 	bool entries_unsure; /* some of `batches` may be dead, whatever the txg in sync frees: all are looked at when it is touched next */
 };
 
@@ -211,10 +218,14 @@ bool alloc_may_have_moved(const struct alloc *alloc, const struct block_pointer 
 uint64_t alloc_place_of(const struct alloc *alloc, uint64_t dva);
 /* Its cells are in use, by it and not by another one, and weren't freed by the txg in sync. */
 bool alloc_block_is_live(const struct alloc *alloc, const struct block_pointer *pointer);
+/* Cells of blocks of data that commits have freed, since the import: also of those that were moved. */
+uint64_t alloc_freed_cells(const struct alloc *alloc);
 /* Inside a txg: the block of this identity moves. */
 void alloc_block_moves(struct alloc *alloc, uint64_t dva, uint64_t place);
-/* Data cells that the txg in sync may still place in new segments without taking any that commits can't do without. */
-uint64_t alloc_spare_cells(const struct alloc *alloc);
+/* Cells of all segments that copies were given since the import. */
+uint64_t alloc_copy_segments_cells(const struct alloc *alloc);
+/* Data cells of new segments that are for copies alone, as of now, the txg in sync included; and those that writers have besides. */
+uint64_t alloc_copy_cells(const struct alloc *alloc, uint64_t *ret_writers);
 /* For tests: the floors have room for so many cells of metadata in each commit, if more live. 0: for as many as otherwise. */
 void alloc_set_commit_metadata(struct alloc *alloc, uint64_t cells);
 /* Appends all records that are due (PREVFINAL, SEG, BATCH, FREE; with `last` also every STALE) and not yet taken to *bytes. */
@@ -301,9 +312,12 @@ uint64_t row_space_cells(const struct row_space *space, unsigned block_cells);
 struct space {
 	uint64_t raw_aus, usable_cells, reserve_cells;
 	uint64_t live_cells;      /* as of the last commit */
+	uint64_t total_segments;  /* formable of full width if all were free */
 	uint64_t free_segments;   /* formable of full width from free AUs */
 	uint64_t deferred_aus;    /* become free with later commits */
-	uint64_t floor_segments;
+	uint64_t floor_segments;  /* which writers leave alone: what commits need, and */
+	uint64_t copy_segments;   /* what is for copies */
+	uint64_t copy_cells;      /* of that those that are there */
 	uint64_t whole_cells;     /* what foreground writers may still place in segments above the floors */
 	struct row_space rows;    /* what dead rows take besides */
 	uint64_t metadata_cells;  /* living; of META and SYS segments */
@@ -311,7 +325,8 @@ struct space {
 	uint64_t missing_cells;   /* which commits need first, as they had to use more of the floors than they may */
 	uint64_t limit_cells;     /* and never more than this: the reserve stays */
 	uint64_t deferred_cells;  /* of rows that become free with later commits */
-	uint64_t available_cells; /* of blocks of any size */
+	uint64_t available_cells; /* of blocks of any size, at once */
+	uint64_t writable_cells;  /* and in all, with what a compactor gains meanwhile: what people are told */
 	uint64_t segments, degraded_segments;
 	size_t memory_bytes;
 };
@@ -325,6 +340,8 @@ void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand);
 void alloc_set_promised(struct alloc *alloc, uint64_t cells);
 /* Whether new segments that are as narrow as the usable disks allow take all that was promised. */
 bool alloc_promises_fit(const struct alloc *alloc);
+/* A disk that holds data isn't usable. */
+bool alloc_lacks_disk(const struct alloc *alloc);
 /* How often a disk ceased to be usable: what was counted before may be too much. */
 uint64_t alloc_disks_lost(const struct alloc *alloc);
 /* As of now, the txg in sync included: only the floors are left, which belong to commits. */

@@ -54,6 +54,8 @@ struct run_index {
 	struct array changed; /* uint32_t: segments to be listed again */
 };
 
+#define VICTIM_SHARES 64u
+
 struct alloc {
 	struct geometry geometry;
 	struct alloc_disk disks[DISKS_MAX];
@@ -89,10 +91,14 @@ struct alloc {
 	uint64_t recent_txgs[3];  /* import: those whose frees are deferred, newest first */
 
 	struct run_index runs;
+	struct {
+		uint32_t first, last; /* ids + 1, 0: none */
+	} victims[VICTIM_SHARES]; /* segments with dead cells, by the share of those that live; in each those first that it is longest so of */
 	uint64_t live_cells, metadata_cells; /* metadata: of META and SYS segments */
 	uint64_t commit_metadata;            /* the floors have room for so many cells of it in each commit, at least */
 	unsigned reserve_per_ten_thousand, rows_together;
-	uint64_t promised_cells, disks_lost;
+	uint64_t promised_cells, disks_lost, freed_cells;
+	uint64_t copy_segments_cells; /* of all segments that copies were given since the import */
 	size_t memory;
 	unsigned log_disks; /* configured */
 	bool log_given_up;  /* by an import that goes back */
@@ -156,6 +162,11 @@ int alloc_sys_register(struct alloc *alloc, uint32_t id);
 void alloc_deferred_mature(struct alloc *alloc);
 /* trim.c: an AU has become free. */
 void alloc_trim_forget(struct alloc_disk *disk, uint32_t au);
+
+/* victims.c */
+/* What is live in it has changed, or whether it is FULL. */
+void alloc_victim_list(struct alloc *alloc, struct segment *segment);
+void alloc_victim_unlist(struct alloc *alloc, struct segment *segment);
 
 /* row_runs.c */
 void alloc_runs_init(struct run_index *runs);

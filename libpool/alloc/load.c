@@ -448,6 +448,12 @@ int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, cons
 		finish_rows(alloc);
 		alloc_deferred_mature(alloc);
 		alloc_runs_list_all(alloc);
+		for (uint32_t id = 0; id < alloc->segment_count; id++) {
+			if (!alloc->segments[id])
+				continue;
+			alloc->segments[id]->freed_txg = 0;
+			alloc_victim_list(alloc, alloc->segments[id]);
+		}
 		alloc_stale_drop_dead(alloc); /* as the commit did */
 	}
 	return status;

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "libpool/alloc/victims.h"
 #include "libpool/base/check.h"
 
 #define ROWS_WORTH 4u  /* fewer aren't worth a summary */
@@ -204,7 +205,7 @@ void alloc_runs_unlist(struct alloc *alloc, struct segment *segment)
 
 void alloc_runs_list(struct alloc *alloc, struct segment *segment)
 {
-	unsigned group = gives_rows(segment) ? group_of(alloc, segment) : GROUP_NONE;
+	unsigned group = gives_rows(segment) && !segment->emptied ? group_of(alloc, segment) : GROUP_NONE;
 
 	alloc_runs_unlist(alloc, segment);
 	if (group == GROUP_NONE)
@@ -250,6 +251,47 @@ void alloc_runs_list_all(struct alloc *alloc)
 	for (uint32_t id = 0; id < alloc->segment_count; id++)
 		if (alloc->segments[id] && alloc->segments[id]->dead)
 			alloc_runs_list(alloc, alloc->segments[id]);
+}
+
+/* ---- segments that are being emptied ---- */
+
+static bool is_promised(const struct alloc *alloc, const struct segment *segment)
+{
+	return list_linked(&segment->runs_node) && segment->runs_counted && (segment->runs_counted == 1 || alloc->runs.promises_lacking);
+}
+
+uint64_t alloc_rows_room(const struct alloc *alloc, const struct segment *segment, unsigned block_cells)
+{
+	struct row_space space = { .summary_cells = 0 };
+
+	if (is_promised(alloc, segment))
+		(void)count_runs(alloc, segment, &space, 1);
+	return row_space_cells(&space, block_cells);
+}
+
+struct row_space alloc_rows_without(const struct alloc *alloc, const struct segment *segment, const struct row_space *promised)
+{
+	struct row_space space = *promised;
+
+	if (is_promised(alloc, segment))
+		(void)count_runs(alloc, segment, &space, -1);
+	return space;
+}
+
+void alloc_rows_withhold(struct alloc *alloc, struct segment *segment, struct row_space *promised)
+{
+	*promised = alloc_rows_without(alloc, segment, promised);
+	alloc_runs_unlist(alloc, segment);
+	segment->emptied = true;
+}
+
+void alloc_rows_release(struct alloc *alloc, struct segment *segment)
+{
+	if (!segment->emptied)
+		return;
+	segment->emptied = false;
+	if (segment->dead && !segment->runs_changed)
+		alloc_runs_list(alloc, segment);
 }
 
 /* ---- taking ---- */

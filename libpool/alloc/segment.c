@@ -171,6 +171,8 @@ static int segment_open(struct alloc *alloc, enum segment_class class, bool on_l
 	}
 	if (class == CLASS_SYS && alloc_sys_register(alloc, (uint32_t)id) < 0)
 		return -ENOMEM;
+	if (class == CLASS_SURV)
+		alloc->copy_segments_cells += k * (geometry->rows - 1u);
 	alloc_segment_touch(alloc, segment);
 	*ret_id = (uint32_t)id;
 	return 0;
@@ -247,12 +249,14 @@ void alloc_segment_drop_content(struct alloc *alloc, uint32_t id, struct segment
 {
 	alloc_batches_drop(alloc, id);
 	alloc_rows_drop(alloc, segment);
+	alloc_victim_unlist(alloc, segment);
 	if (segment->bits)
 		alloc->memory -= BITMAP_WORDS((size_t)segment->bits_k * alloc->geometry.rows) * 8;
 	free(segment->bits);
 	free(segment->freeing);
 	segment->bits = segment->freeing = NULL;
 	segment->live = 0;
+	segment->emptied = false;
 }
 
 size_t alloc_bits_set(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows)

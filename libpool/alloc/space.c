@@ -118,13 +118,38 @@ static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys
 }
 
 /*
+ * For copies that a compactor makes: always there, so that what is dead among what is live can be had however full the pool is. Where each row has one block
+ * only, nearly all that dies can be written again as it is, and few of them will do.
+ */
+#define COPY_SHARE 64u
+#define COPY_SEGMENTS 4u
+#define COPY_SEGMENTS_MIRRORED 2u
+#define COPY_SHARE_MOST 32u
+
+static uint64_t copy_segments(const struct alloc *alloc, uint64_t total)
+{
+	uint64_t wanted = total / COPY_SHARE > COPY_SEGMENTS ? total / COPY_SHARE : COPY_SEGMENTS, most = total / COPY_SHARE_MOST;
+
+	wanted = alloc->geometry.k > 1 ? wanted : COPY_SEGMENTS_MIRRORED;
+	return wanted < most ? wanted : most;
+}
+
+/* With what is for copies: nothing of that may be what commits can't do without. */
+static uint64_t writers_floor(const struct alloc *alloc, uint64_t total, uint64_t sys_segments, uint64_t metadata, uint64_t *ret_least)
+{
+	uint64_t floor = floor_of(alloc, total, sys_segments, metadata, ret_least), sum = *ret_least + copy_segments(alloc, total);
+
+	return sum > floor ? sum : floor;
+}
+
+/*
  * Formable segments that foreground writers leave alone, of `total` that the pool could hold. When no others are left,
  * commits write metadata into SYS rows, since metadata that dies bit by bit gives no segments back: then all that lives
  * may come to lie there, in the worst case with a summary for each block, beside what two commits before have written anew and freed.
  */
 static uint64_t floor_segments(const struct alloc *alloc, uint64_t total, uint64_t *ret_least)
 {
-	return floor_of(alloc, total, alloc->sys_ids.count, alloc->metadata_cells, ret_least);
+	return writers_floor(alloc, total, alloc->sys_ids.count, alloc->metadata_cells, ret_least);
 }
 
 void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand)
@@ -140,6 +165,14 @@ void alloc_set_commit_metadata(struct alloc *alloc, uint64_t cells)
 void alloc_set_promised(struct alloc *alloc, uint64_t cells)
 {
 	alloc->promised_cells = cells;
+}
+
+bool alloc_lacks_disk(const struct alloc *alloc)
+{
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		if (alloc->disks[i].configured && !alloc->disks[i].usable && !alloc->disks[i].log)
+			return true;
+	return false;
 }
 
 uint64_t alloc_disks_lost(const struct alloc *alloc)
@@ -171,15 +204,24 @@ static uint64_t reserve_cells(const struct alloc *alloc, uint64_t usable_cells, 
 {
 	uint64_t share = usable_cells / 10000 * alloc->reserve_per_ten_thousand +
 			 usable_cells % 10000 * alloc->reserve_per_ten_thousand / 10000;
-	uint64_t least, floor = total_segments ? usable_cells / total_segments * floor_of(alloc, total_segments, 0, 0, &least) : usable_cells;
+	uint64_t least, floor = total_segments ? usable_cells / total_segments * writers_floor(alloc, total_segments, 0, 0, &least) :
+					  usable_cells;
 
 	share = share > floor ? share : floor;
 	return share < usable_cells ? share : usable_cells;
 }
 
-/* Segments that the pool could hold, those that can be formed now above the floors, and above what commits can't do without. */
-static void measure(const struct alloc *alloc, uint64_t *ret_total, uint64_t *ret_above, uint64_t *ret_spare)
+struct measures {
+	uint64_t total;  /* segments that the pool could hold */
+	uint64_t above;  /* those that can be formed now and are for writers */
+	uint64_t copies; /* with those that are for copies */
+	uint64_t spare;  /* with all that commits can do without */
+	uint64_t cells;  /* of one, on an average: with fewer disks they are narrower */
+};
+
+static struct measures measure(const struct alloc *alloc)
 {
+	struct measures measures = { 0 };
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
 	uint64_t left, least;
@@ -192,41 +234,37 @@ static void measure(const struct alloc *alloc, uint64_t *ret_total, uint64_t *re
 		if (disk->usable)
 			available[available_count++] = disk->au_free;
 	}
-	(void)formable_cells(&alloc->geometry, all, all_count, ret_total);
-	(void)formable_cells(&alloc->geometry, available, available_count, &left);
-	uint64_t floor = floor_segments(alloc, *ret_total, &least);
-	*ret_above = left > floor ? left - floor : 0;
-	*ret_spare = left > least ? left - least : 0;
+	(void)formable_cells(&alloc->geometry, all, all_count, &measures.total);
+	uint64_t cells = formable_cells(&alloc->geometry, available, available_count, &left);
+	uint64_t writers = floor_segments(alloc, measures.total, &least), floor = writers - copy_segments(alloc, measures.total);
+	measures.above = left > writers ? left - writers : 0;
+	measures.copies = left > floor ? left - floor : 0;
+	measures.spare = left > least ? left - least : 0;
+	measures.cells = left ? cells / left : 0;
+	return measures;
 }
 
 bool alloc_is_scarce(const struct alloc *alloc)
 {
-	uint64_t total, above, spare;
-
-	measure(alloc, &total, &above, &spare);
-	return above == 0;
+	return measure(alloc).above == 0;
 }
 
 bool alloc_is_short(const struct alloc *alloc)
 {
-	uint64_t total, above, spare;
-
-	measure(alloc, &total, &above, &spare);
-	return spare == 0;
+	return measure(alloc).spare == 0;
 }
 
-uint64_t alloc_spare_cells(const struct alloc *alloc)
+uint64_t alloc_copy_segments_cells(const struct alloc *alloc)
 {
-	uint64_t total, above, spare, left;
-	uint32_t aus[DISKS_MAX];
-	unsigned count = 0;
+	return alloc->copy_segments_cells;
+}
 
-	measure(alloc, &total, &above, &spare);
-	for (unsigned i = 0; i < DISKS_MAX; i++)
-		if (alloc->disks[i].configured && alloc->disks[i].usable && !alloc->disks[i].log)
-			aus[count++] = alloc->disks[i].au_free;
-	uint64_t cells = formable_cells(&alloc->geometry, aus, count, &left); /* with fewer disks they are narrower */
-	return left ? cells / left * spare : 0;
+uint64_t alloc_copy_cells(const struct alloc *alloc, uint64_t *ret_writers)
+{
+	struct measures measures = measure(alloc);
+
+	*ret_writers = measures.above * measures.cells;
+	return (measures.copies - measures.above) * measures.cells;
 }
 
 /* The free segments above the floors, in thousandths of all, below which runs of so many rows are taken. */
@@ -236,13 +274,12 @@ static const struct {
 
 unsigned alloc_runs_least(const struct alloc *alloc)
 {
-	uint64_t total, above, spare;
-
 	if (alloc->runs.eager)
 		return 1;
-	measure(alloc, &total, &above, &spare);
+	struct measures measures = measure(alloc);
+	/* What is for copies counts, or runs would be of one row long before they have to be. */
 	for (unsigned i = 0; i < sizeof(ladder) / sizeof(ladder[0]); i++)
-		if (above * 1000 < total * ladder[i].share)
+		if (measures.copies * 1000 < measures.total * ladder[i].share)
 			return ladder[i].rows;
 	return 0;
 }
@@ -326,13 +363,31 @@ uint64_t alloc_trim_cells(const struct alloc *alloc, unsigned index, uint32_t mo
 	return all > rest ? all - rest : 0;
 }
 
+/* What a compactor leaves dead: what is in segments that hardly have any, and ends of rows that are too short. */
+#define LEFT_SHARE 24u
+#define LEFT_SEGMENTS 12u
+
+/*
+ * What there is room for once it has been everywhere, at least. Units of `fixed_aus` are of segments that it doesn't touch. While a disk is away nobody knows
+ * which segments there will be.
+ */
+static uint64_t cells_if_compacted(const struct alloc *alloc, const struct space *space, uint64_t fixed_aus)
+{
+	const struct geometry *geometry = &alloc->geometry;
+	uint64_t per_segment = geometry->k * (geometry->rows - 1u), fixed = (fixed_aus / (geometry->k + geometry->m) + 1) * per_segment;
+	uint64_t left = (space->floor_segments + LEFT_SEGMENTS) * per_segment + space->usable_cells / LEFT_SHARE;
+	uint64_t taken = space->live_cells + fixed + (left > space->reserve_cells ? left : space->reserve_cells);
+
+	return alloc_lacks_disk(alloc) || taken > space->usable_cells ? 0 : space->usable_cells - taken;
+}
+
 void alloc_space(const struct alloc *alloc, struct space *ret_space)
 {
 	const struct geometry *geometry = &alloc->geometry;
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
 	struct space space = { .live_cells = alloc->live_cells, .memory_bytes = alloc->memory };
-	uint64_t total_segments, least;
+	uint64_t least, fixed_aus = 0;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -344,15 +399,18 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 		if (disk->usable)
 			available[available_count++] = disk->au_free + disk->au_trimming; /* they are back in a moment */
 	}
-	space.usable_cells = formable_cells(geometry, all, all_count, &total_segments);
+	space.usable_cells = formable_cells(geometry, all, all_count, &space.total_segments);
 	uint64_t free_cells = formable_cells(geometry, available, available_count, &space.free_segments);
-	space.floor_segments = floor_segments(alloc, total_segments, &least);
-	space.reserve_cells = reserve_cells(alloc, space.usable_cells, total_segments);
+	space.floor_segments = floor_segments(alloc, space.total_segments, &least);
+	space.copy_segments = copy_segments(alloc, space.total_segments);
+	space.reserve_cells = reserve_cells(alloc, space.usable_cells, space.total_segments);
 	for (uint32_t id = 0; id < alloc->segment_count; id++) {
 		const struct segment *segment = alloc->segments[id];
 		if (!segment || alloc_segment_is_free(segment))
 			continue;
 		space.segments++;
+		if (segment->record.state == SEGMENT_LOG || segment->record.state == SEGMENT_SYS)
+			fixed_aus += (uint64_t)segment->record.k + segment->record.m;
 		space.degraded_segments += (segment->record.flags & SEGMENT_DEGRADED) != 0;
 	}
 	uint64_t limit = space.usable_cells - space.reserve_cells, per_segment = geometry->k * (geometry->rows - 1u);
@@ -360,12 +418,18 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 		space.whole_cells = free_cells / space.free_segments * (space.free_segments - space.floor_segments);
 	if (space.free_segments < least)
 		space.missing_cells = (least - space.free_segments) * per_segment;
+	uint64_t floor = space.floor_segments - space.copy_segments, copies = space.free_segments > floor ? space.free_segments - floor : 0;
+	if (copies)
+		space.copy_cells = free_cells / space.free_segments * (copies < space.copy_segments ? copies : space.copy_segments);
 	space.limit_cells = limit > space.live_cells ? limit - space.live_cells : 0;
 	space.rows = promised_rows(&alloc->runs);
 	space.deferred_cells = deferred_row_cells(alloc);
 	space.metadata_cells = alloc->metadata_cells;
-	space.metadata_room = metadata_room(alloc, space.free_segments, space.floor_segments);
+	space.metadata_room = metadata_room(alloc, space.free_segments, space.floor_segments - space.copy_segments);
 	space.available_cells = space_available(&space, BLOCK_CELLS_MAX);
+	space.writable_cells = cells_if_compacted(alloc, &space, fixed_aus);
+	if (space.writable_cells < space.available_cells)
+		space.writable_cells = space.available_cells;
 	*ret_space = space;
 }
 

@@ -234,6 +234,8 @@ static void apply_frees(struct alloc *alloc)
 		if (i >= alloc->txg_summary_frees) {
 			POOL_CHECK(segment->live >= cleared);
 			count_cells(alloc, segment, -(int64_t)cleared);
+			if (segment->record.class != CLASS_META && segment->record.class != CLASS_SYS)
+				alloc->freed_cells += cleared;
 		}
 		if (segment->record.state == SEGMENT_SYS) {
 			struct deferred rows = { .sequence = alloc->sequence, .segment = extent->segment, .disk = DISK_ABSENT,
@@ -286,6 +288,11 @@ static void apply_final(struct alloc *alloc, const struct final_batch *final, co
 	alloc->previous_final_due = true;
 }
 
+uint64_t alloc_freed_cells(const struct alloc *alloc)
+{
+	return alloc->freed_cells;
+}
+
 void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, const struct block_pointer *final_summary)
 {
 	alloc->sequence++;
@@ -309,6 +316,7 @@ void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, cons
 	array_init(&alloc->touched, sizeof(uint32_t));
 	for (size_t i = 0; i < again.count; i++) {
 		uint32_t id = *array_at(&again, uint32_t, i);
+		alloc_victim_list(alloc, alloc->segments[id]);
 		if (alloc->segments[id]->record_dirty)
 			alloc_touch(alloc, id);
 	}

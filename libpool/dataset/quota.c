@@ -88,7 +88,7 @@ static uint64_t pool_cells(struct datasets *datasets)
 	uint64_t cells;
 
 	core_space(datasets->core, &space);
-	cells = space.available_cells;
+	cells = space.writable_cells;
 	list_for_each(node, &datasets->list) {
 		const struct dataset *dataset = container_of(node, struct dataset, node);
 		if (!(dataset->record.flags & DATASET_DESTROYED))

@@ -20,7 +20,7 @@ static unsigned filled_percent(const struct engine *engine, const struct space *
 	uint64_t usable, left;
 
 	usable = space->usable_cells - space->reserve_cells;
-	left = space->available_cells + space->deferred_aus / (geometry->k + geometry->m) * geometry->k * (geometry->rows - 1u);
+	left = space->writable_cells + space->deferred_aus / (geometry->k + geometry->m) * geometry->k * (geometry->rows - 1u);
 	return usable == 0 || left >= usable ? 0 : (unsigned)((usable - left) * 100 / usable);
 }
 

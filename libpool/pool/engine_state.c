@@ -213,7 +213,7 @@ static void fill_space(struct engine *engine, struct libpool_pool_info *info)
 	info->raw_bytes = space.raw_aus * info->au_bytes;
 	info->usable_bytes = (space.usable_cells - space.reserve_cells) * CELL_SIZE;
 	info->used_bytes = space.live_cells * CELL_SIZE;
-	info->free_bytes = space.available_cells * CELL_SIZE;
+	info->free_bytes = space.writable_cells * CELL_SIZE;
 	info->reserve_bytes = space.reserve_cells * CELL_SIZE;
 	info->dead_bytes = alloc_dead_cells(core_alloc(engine->core)) * CELL_SIZE;
 	info->formable_bytes = alloc_formable_cells(core_alloc(engine->core)) * CELL_SIZE;

@@ -255,16 +255,17 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
  * Where the next blocks go: with many free segments into one of them, with fewer into runs of dead rows, of which shorter ones will do
  * the fewer there are. At the floors data gets rows that lack a column, where those are promised; of what is left, data that was promised rows which are
  * gone may have some. The rest is for commits, whose metadata has SYS rows then. Copies that a
- * compactor makes get what may be lent of the floors, and no more: they need not be made.
+ * compactor makes get new segments that writers leave alone or that are above the floors, and nothing else: they need not be made.
  */
 static int stream_find_segment(struct store *store, struct stream *stream)
 {
 	bool scarce = alloc_is_scarce(store->alloc), data = stream->class != CLASS_META;
+	uint64_t writers;
 	int status = -ENOSPC;
 
-	/* Dead rows are promised to writers then. */
-	if (scarce && stream->class == CLASS_SURV)
-		return alloc_is_short(store->alloc) ? -ENOSPC : stream_open_segment(store, stream);
+	/* Dead rows are promised to writers. */
+	if (stream->class == CLASS_SURV)
+		return alloc_copy_cells(store->alloc, &writers) + writers == 0 ? -ENOSPC : stream_open_segment(store, stream);
 	if (runs_open(store, stream, scarce, false))
 		return 0;
 	if (!scarce)

@@ -12,6 +12,8 @@
 
 #include "libpool/base/check.h"
 
+/* Metadata takes single rows of its own from the runs of so many on that data takes. */
+#define META_RUNS_FROM 64u
 #define RUN_STRIPES_MAX 200u /* each may be a range, and a summary has 256 */
 
 static unsigned first_cells(const struct stream *stream)
@@ -23,6 +25,10 @@ bool runs_open(struct store *store, struct stream *stream, bool scarce, bool lac
 {
 	enum segment_class other = stream->class == CLASS_HOT ? CLASS_COLD : CLASS_HOT;
 	unsigned least = scarce ? 1 : alloc_runs_least(store->alloc), cells = first_cells(stream);
+
+	/* Nobody else gets these, and they live briefly: taken in time they keep its segments few. */
+	if (stream->class == CLASS_META && least && least <= META_RUNS_FROM)
+		least = 1;
 	bool found = least && (alloc_runs_find(store->alloc, stream->class, lacking, least, cells, &stream->segment) ||
 			       (scarce && stream->class != CLASS_META &&
 				alloc_runs_find(store->alloc, other, lacking, least, cells, &stream->segment)));

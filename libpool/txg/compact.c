@@ -12,6 +12,7 @@
 
 #include <stdlib.h>
 
+#include "libpool/alloc/victims.h"
 #include "libpool/base/check.h"
 #include "libpool/store/survivors.h"
 #include "libpool/txg/internal.h"
@@ -94,7 +95,7 @@ static int take_own(struct compaction *compaction, const struct store_survivor *
 		*(block->type == TYPE_DNODES || block->type == TYPE_OBJSET ? &compaction->result->own_cells : &compaction->result->left_cells) += block->psect;
 		return 0;
 	}
-	if (core->moves.waiting_bytes >= COMPACT_BYTES_MAX)
+	if (core->moves.waiting_bytes >= moves_bytes_max(core))
 		return -EAGAIN;
 	object_info(tree, &dnode);
 	pointer.lsect = (uint16_t)((1u << dnode.indirect_shift) / CELL_SIZE);
@@ -126,7 +127,7 @@ static int touch_own(struct compaction *compaction)
 	struct core *core = compaction->core;
 	uint64_t txg;
 	int status = 0;
-	bool held = compaction->own.count + compaction->result->blocks > 0 && core_hold_own(core, 0, &txg) == 0;
+	bool held = compaction->own.count + compaction->result->blocks > 0 && core_hold_moves(core, compaction->result->blocks + compaction->own.count, &txg) == 0;
 
 	for (size_t i = 0; i < compaction->own.count; i++) {
 		struct own_node *node = *array_at(&compaction->own, struct own_node *, i);
@@ -176,7 +177,7 @@ static int take(void *argument, const struct store_survivor *survivor)
 		return take_own(compaction, survivor);
 	if (moves_find(moves, dva, place))
 		return 0;
-	if (moves->waiting_bytes >= COMPACT_BYTES_MAX)
+	if (moves->waiting_bytes >= moves_bytes_max(core))
 		return -EAGAIN;
 	int status = check_entry(core, survivor, dva, place);
 	if (status == -ENOMEM)
@@ -206,6 +207,19 @@ static int take(void *argument, const struct store_survivor *survivor)
 	return 0;
 }
 
+/* Without the rows of this segment, what was promised must still have room. */
+static bool promises_allow(const struct core *core, const struct segment *segment)
+{
+	uint64_t promised = core->reserved_cells[0] + core->reserved_cells[1];
+	unsigned block = core->reserved_block[0] > core->reserved_block[1] ? core->reserved_block[0] : core->reserved_block[1];
+	struct space space = core->space;
+
+	if (promised == 0)
+		return true;
+	space.rows = alloc_rows_without(core->alloc, segment, &space.rows);
+	return promised <= space_available(&space, block ? block : 1);
+}
+
 int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, struct core_compacted *ret_compacted)
 {
 	struct segment *segment = alloc_segment(core->alloc, id);
@@ -222,13 +236,27 @@ int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, st
 	unsigned first = row ? row : 1, end = row + rows < segment->record.rows_used ? row + rows : segment->record.rows_used;
 	if (first >= end)
 		return 0;
+	if (!promises_allow(core, segment))
+		return -EBUSY;
+	core->moves.counters.victims++;
 	array_init(&compaction.own, sizeof(struct own_node *));
+	alloc_rows_withhold(core->alloc, segment, &core->space.rows);
 	alloc_pin(segment);
 	int status = store_survivors(core->store, segment, first, end - first, take, &compaction, &ret_compacted->left_cells);
 	alloc_unpin(core->alloc, segment);
+	if (!segment->moves)
+		alloc_rows_release(core->alloc, segment);
 	/* Whatever became of the rest, what it got to is written anew. */
 	int touched = touch_own(&compaction);
 	return status < 0 ? status : touched;
+}
+
+/* What a commit of writers may hold is no more than a quarter of what may be dirty. */
+uint64_t moves_bytes_max(const struct core *core)
+{
+	uint64_t share = core->options.dirty_limit / 4;
+
+	return share > COMPACT_BYTES_MAX ? share : COMPACT_BYTES_MAX;
 }
 
 uint64_t core_compact_waiting(const struct core *core)
@@ -252,18 +280,18 @@ static void placed(struct store_block *block)
 	block->payload = NULL;
 }
 
-/* What copies may take: more is refused when they are placed. What writers were promised isn't theirs. */
-static uint64_t room_for_copies(const struct core *core)
+uint64_t moves_room(const struct core *core, uint64_t promised)
 {
-	uint64_t spare = alloc_spare_cells(core->alloc), promised = core->reserved_cells[0] + core->reserved_cells[1];
+	uint64_t writers, copies = alloc_copy_cells(core->alloc, &writers);
 
-	return spare > promised ? spare - promised : 0;
+	return copies + (writers > promised ? writers - promised : 0);
 }
 
 static void place_all(struct core *core)
 {
 	struct moves *moves = &core->moves;
-	uint64_t room = room_for_copies(core), cells = 0;
+	/* Writers of the txg in sync have placed by now what they have; more than there is room for is refused when it is placed. */
+	uint64_t room = moves_room(core, core->reserved_cells[core->open_txg & 1]), cells = 0;
 	uint8_t key[MOVED_KEY_SIZE];
 
 	list_splice_back(&moves->current, &moves->waiting);
@@ -362,8 +390,9 @@ void moves_committed(struct core *core)
 
 		hash_table_remove(&core->moves.by_identity, &move->by_identity);
 		core->moves.cells -= move->from.psect;
-		move->segment->moves--;
 		alloc_unpin(core->alloc, move->segment);
+		if (--move->segment->moves == 0)
+			alloc_rows_release(core->alloc, move->segment);
 		move_free(move);
 	}
 }

@@ -25,7 +25,7 @@ struct core_compacted {
  * Summaries aren't moved: they die with the last block of their batch. Until that commit has ended the segment is pinned, and gives
  * no rows. Waits for reads, and for a handle: the caller has none. A commit comes like after any transaction; who can't wait asks for one.
  * 0; -EAGAIN: COMPACT_BYTES_MAX wait for the commit already, and *ret_compacted tells how far this got; -EBUSY: the segment isn't FULL, or
- * somebody else has to do with it; -EROFS, -POOL_EHALTED, -ENOMEM.
+ * somebody else has to do with it, or writers were promised its rows; -EROFS, -POOL_EHALTED, -ENOMEM.
  */
 int core_compact(struct core *core, uint32_t segment, unsigned row, unsigned rows, struct core_compacted *ret_compacted);
 /* Bytes that the next commit is to move. */
@@ -36,6 +36,8 @@ struct core_compact_counters {
 	uint64_t died_cells;    /* read in vain: dead by then */
 	uint64_t crowded_cells; /* read in vain: commits had no room for copies */
 	uint64_t own_cells;     /* written anew */
+	uint64_t rounds;        /* that writers waited for */
+	uint64_t victims;       /* segments that were read to be emptied */
 };
 const struct core_compact_counters *core_compact_counters(const struct core *core);
 

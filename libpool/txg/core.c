@@ -32,6 +32,7 @@ int core_new(const struct core_options *options, const struct label *label, stru
 	rt_mutex_init(&core->writers);
 	rt_mutex_init(&core->config);
 	intent_init(&core->intent);
+	compactor_init(&core->compactor);
 	core->label = malloc(sizeof(*core->label));
 	int status = moves_init(&core->moves);
 	if (!core->label)
@@ -161,6 +162,7 @@ void core_halt(struct core *core, const char *why)
 	store_halt(core->store, why);
 	rt_queue_wake_all(core->rt, &core->changed);
 	rt_queue_wake_all(core->rt, &core->sync_wake);
+	compactor_wake(core);
 }
 
 bool core_multihost(const struct core *core)
@@ -234,6 +236,8 @@ uint64_t core_next_dataset_id(struct core *core)
 void core_space(struct core *core, struct space *ret_space)
 {
 	alloc_space(core->alloc, ret_space);
+	if (compactor_is_barren(core)) /* whatever could be had */
+		ret_space->writable_cells = ret_space->available_cells;
 }
 
 void core_set_participant(struct core *core, const struct core_participant *participant)
@@ -301,7 +305,8 @@ void core_stop(struct core *core)
 		close_disks(core);
 	rt_queue_wake_all(core->rt, &core->sync_wake);
 	rt_queue_wake_all(core->rt, &core->changed);
-	while (!core->stopped)
+	compactor_wake(core);
+	while (!core->stopped || core->compactor.runs)
 		rt_queue_wait(core->rt, &core->changed);
 }
 

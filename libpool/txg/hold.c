@@ -24,6 +24,10 @@
 #define FREEING_NODES 32u
 #define MOVED_LEAF_CELLS 4u
 #define SPACE_COMMITS_MAX 16u /* while others change things all the time */
+/* Of a compactor that one writer waits for; more than the least of them only so long. */
+#define ROUNDS_LEAST 3u
+#define ROUNDS_MAX 12u
+#define ROUNDS_NS (2 * NS_PER_S)
 
 static uint64_t dirty_total(const struct core *core)
 {
@@ -62,9 +66,12 @@ static uint64_t worst_case(uint64_t cells)
 	return cells ? cells + cells / 8 + 1 : 0;
 }
 
+/* With copies, as far as they need more than what is for them. */
 static uint64_t reserved(const struct core *core)
 {
-	return core->reserved_cells[0] + core->reserved_cells[1] + core->moves.cells;
+	uint64_t copies = core->moves.cells + core->moves.cells / 16;
+
+	return core->reserved_cells[0] + core->reserved_cells[1] + (copies > core->space.copy_cells ? copies - core->space.copy_cells : 0);
 }
 
 /* Trims are under way everywhere: none begins meanwhile, and each ends at its deadline at the latest. */
@@ -107,6 +114,8 @@ struct search {
 	unsigned commits, fruitless;
 	unsigned block_cells; /* of the largest block */
 	unsigned node_commits;
+	unsigned rounds;      /* of a compactor */
+	uint64_t began_ns;
 };
 
 static uint64_t nodes_bound(const struct core *core, uint64_t nodes)
@@ -131,6 +140,17 @@ static int find_node_room(struct core *core, uint64_t nodes, struct search *sear
 	search->node_commits++;
 	int status = core->node_cells[slot] == 0 && core->syncing ? core_wait_committed(core, core->syncing_txg) : core_commit_forced(core);
 	return status < 0 ? status : 1;
+}
+
+/* What is dead among what is live can be had. 0: no more of it; 1: a round has ended. */
+static int have_compacted(struct core *core, uint64_t cells, struct search *search)
+{
+	bool late = search->rounds >= ROUNDS_LEAST && rt_now(core->rt) > search->began_ns + ROUNDS_NS;
+
+	if (cells > core->space.limit_cells || search->rounds == ROUNDS_MAX || late)
+		return 0;
+	search->rounds++;
+	return compactor_round(core, search->block_cells, cells);
 }
 
 /*
@@ -158,12 +178,18 @@ static int find_space(struct core *core, uint64_t cells, struct search *search)
 		status = wait_for_trims(core);
 		return status < 0 ? status : 1;
 	}
+	/* What others have reserved becomes free with their commit; when little would be free then, a round takes its place. */
 	if (cells <= space_available(&core->space, search->block_cells)) {
-		status = core_commit_forced(core);
+		status = compactor_is_behind(core) ? have_compacted(core, cells, search) : 0;
+		if (status == 0)
+			status = core_commit_forced(core);
 		return status < 0 ? status : 1;
 	}
 	if (core->full && core->full_activity == core->activity && cells >= core->full_cells && search->block_cells >= core->full_block)
 		return -ENOSPC;
+	status = have_compacted(core, cells, search);
+	if (status != 0)
+		return status;
 	if (!changes && cells > potential_cells(core))
 		return -ENOSPC;
 	if (search->activity != core->activity) {
@@ -195,7 +221,7 @@ static void delay(struct core *core)
 /* Every wait may end with another state of things: what is taken is what all conditions allow in one step. */
 static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, uint64_t nodes, unsigned block_cells)
 {
-	struct search search = { .activity = core->activity, .block_cells = block_cells };
+	struct search search = { .activity = core->activity, .block_cells = block_cells, .began_ns = rt_now(core->rt) };
 
 	for (;;) {
 		if (core->halted || core->stopping)
@@ -255,7 +281,7 @@ const char *core_failure_text(const struct core *core, int status)
 	return why;
 }
 
-static int hold(struct core *core, uint64_t cells, uint64_t nodes, unsigned block_cells, uint64_t *ret_txg)
+static int hold(struct core *core, uint64_t cells, uint64_t nodes, unsigned block_cells, bool changes, uint64_t *ret_txg)
 {
 	uint64_t bytes = cells * CELL_SIZE, need = worst_case(cells);
 	unsigned block = cells < block_cells ? (unsigned)cells : block_cells; /* none is larger than all of it */
@@ -285,7 +311,7 @@ static int hold(struct core *core, uint64_t cells, uint64_t nodes, unsigned bloc
 		alloc_set_promised(core->alloc, reserved(core));
 		if (block > core->reserved_block[txg & 1])
 			core->reserved_block[txg & 1] = block;
-		core->activity++;
+		core->activity += changes;
 		*ret_txg = txg;
 	}
 	if (cells)
@@ -295,12 +321,38 @@ static int hold(struct core *core, uint64_t cells, uint64_t nodes, unsigned bloc
 
 int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
 {
-	return core_writes_refused(core) ? -EROFS : hold(core, cells, cells ? cells : FREEING_NODES, BLOCK_CELLS_MAX, ret_txg);
+	return core_writes_refused(core) ? -EROFS : hold(core, cells, cells ? cells : FREEING_NODES, BLOCK_CELLS_MAX, true, ret_txg);
 }
 
 int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg)
 {
-	return hold(core, cells, 0, BLOCK_CELLS_MAX, ret_txg); /* few, of which the floors' base has room */
+	return hold(core, cells, 0, BLOCK_CELLS_MAX, true, ret_txg); /* few, of which the floors' base has room */
+}
+
+/* Each may have its entry in a leaf of its own, as far as there are leaves; some are cut in two. */
+static uint64_t nodes_of_moves(const struct core *core, uint64_t blocks)
+{
+	uint64_t entries = MOVED_LEAF_CELLS * blocks, leaves = core->moved_cells + MOVED_LEAF_CELLS * (blocks / 16 + 2);
+
+	return entries < leaves ? entries : leaves;
+}
+
+bool core_moves_fit(const struct core *core, uint64_t blocks)
+{
+	unsigned slot = core->open_txg & 1;
+	uint64_t nodes = nodes_of_moves(core, blocks);
+
+	return core->space.metadata_room == UINT64_MAX ||
+	       nodes_bound(core, core->node_cells[slot] + nodes) + nodes_bound(core, core->node_cells[!slot]) <= core->space.metadata_room;
+}
+
+int core_hold_moves(struct core *core, uint64_t blocks, uint64_t *ret_txg)
+{
+	int status = hold(core, 0, 0, BLOCK_CELLS_MAX, false, ret_txg);
+
+	if (status == 0)
+		core->node_cells[*ret_txg & 1] += nodes_of_moves(core, blocks);
+	return status;
 }
 
 int core_hold_blocks(struct core *core, uint64_t cells, uint64_t nodes, unsigned block_cells, uint64_t *ret_txg)
@@ -310,7 +362,7 @@ int core_hold_blocks(struct core *core, uint64_t cells, uint64_t nodes, unsigned
 	/* Blocks that they take the place of may each have an entry in a leaf of its own. */
 	uint64_t entries = MOVED_LEAF_CELLS * (cells / block_cells + 1);
 	nodes = cells ? nodes + (entries < core->moved_cells ? entries : core->moved_cells) : FREEING_NODES;
-	return hold(core, cells, nodes, block_cells, ret_txg);
+	return hold(core, cells, nodes, block_cells, true, ret_txg);
 }
 
 void core_release(struct core *core, uint64_t txg)

@@ -232,7 +232,7 @@ static void take_disks(struct core *core, const struct core_import *import)
 static void take_back(struct core *core)
 {
 	core_halt(core, "the import failed");
-	while (!core->stopped)
+	while (!core->stopped || core->compactor.runs)
 		rt_queue_wait(core->rt, &core->changed);
 }
 
@@ -268,6 +268,12 @@ static int take_over(struct core *core, const struct core_import *import, const 
 	if (status < 0)
 		return pool_error_set(error, status, "pool %s: it can't be taken over: %s", name,
 				      core->halted ? core->halt_reason : pool_error_string(status));
+	status = compactor_start(core);
+	if (status < 0) {
+		pool_error_set(error, status, "pool %s: it can't be taken over: %s", name, pool_error_string(status));
+		take_back(core);
+		return status;
+	}
 	if (core->imported_clean)
 		return 0;
 	if (import->first)

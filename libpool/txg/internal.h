@@ -7,6 +7,7 @@
 #include "libpool/base/array.h"
 #include "libpool/format/dataset_record.h"
 #include "libpool/format/dva.h"
+#include "libpool/txg/compactor.h"
 #include "libpool/txg/core.h"
 #include "libpool/txg/intent.h"
 #include "libpool/txg/moves.h"
@@ -82,6 +83,7 @@ struct core {
 	struct rt_queue released;    /* sync waits for handles */
 	struct intent intent;
 	struct moves moves;
+	struct compactor compactor;
 	struct rt_mutex config;      /* disks and labels change in no sync, and one change at a time */
 
 	/* What the commit block and its neighbours name. */
@@ -147,6 +149,12 @@ int sysmap_write(struct core *core, struct uberblock *uberblock);
 int sysmap_load(struct core *core, const struct uberblock *uberblock);
 /* Disks that were known to have the sysmap, and don't: how many. The next commit writes it again. 0 or -ENOMEM. */
 int sysmap_check(struct core *core, unsigned *ret_lacking);
+
+/* hold.c */
+/* core_hold_own of a compactor that moves so many blocks: for writers that wait for space it is no change. */
+int core_hold_moves(struct core *core, uint64_t blocks, uint64_t *ret_txg);
+/* Whether the nodes that so many more moves write anew find room. */
+bool core_moves_fit(const struct core *core, uint64_t blocks);
 
 /* sync.c */
 int sync_txg(struct core *core, uint64_t txg);

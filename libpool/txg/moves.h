@@ -33,6 +33,10 @@ struct moves {
 	struct core_compact_counters counters;
 };
 
+/* Cells that copies may take as of now: what is for them alone, and of what writers have what they weren't promised. */
+uint64_t moves_room(const struct core *core, uint64_t promised);
+/* Bytes that may wait for a commit. */
+uint64_t moves_bytes_max(const struct core *core);
 int moves_init(struct moves *moves);
 void moves_release(struct moves *moves);
 const struct move *moves_find(const struct moves *moves, uint64_t dva, uint64_t place);

@@ -257,6 +257,7 @@ static void commit_applied(struct core *core, uint64_t txg)
 		core->watcher(core->watcher_argument);
 	core->syncing = false; /* only now: who waits for the end of a sync may free the participant */
 	rt_queue_wake_all(core->rt, &core->changed);
+	compactor_wake(core);
 }
 
 static int sync_steps(struct core *core, uint64_t txg)

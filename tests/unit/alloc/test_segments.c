@@ -181,6 +181,33 @@ static void test_promised(void **state)
 	alloc_free_all(alloc);
 }
 
+/* Writers leave some to copies, and these leave to commits what they can't do without. */
+static void test_copies(void **state)
+{
+	const uint32_t aus[] = {256, 256, 256, 256};
+	struct alloc *alloc = new_alloc(2, 2, 4, aus);
+	uint64_t cells = 2 * (alloc_geometry(alloc)->rows - 1u), copies, writers;
+	struct space space;
+	uint32_t id;
+
+	(void)state;
+	alloc_txg_begin(alloc, 1);
+	alloc_space(alloc, &space);
+	assert_int_equal(space.copy_segments, 4);
+	while (!alloc_is_scarce(alloc))
+		assert_int_equal(alloc_segment_open(alloc, CLASS_HOT, &id), 0);
+	copies = alloc_copy_cells(alloc, &writers);
+	assert_int_equal(writers, 0);
+	assert_int_equal(copies, 4 * cells);
+	while (alloc_copy_cells(alloc, &writers) > 0)
+		assert_int_equal(alloc_segment_open(alloc, CLASS_SURV, &id), 0);
+	assert_int_equal(alloc_copy_segments_cells(alloc), 4 * cells);
+	alloc_space(alloc, &space);
+	assert_int_equal(space.copy_cells, 0);
+	assert_int_equal(space.free_segments + space.copy_segments, space.floor_segments);
+	alloc_free_all(alloc);
+}
+
 /* ---- one disk ---- */
 
 static void test_one_disk(void **state)
@@ -361,7 +388,7 @@ static void test_free_of_what_is_dead_in_part(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_table_bound), cmocka_unit_test(test_free_of_what_is_dead_in_part),
-					   cmocka_unit_test(test_every_pair), cmocka_unit_test(test_sizes), cmocka_unit_test(test_narrow), cmocka_unit_test(test_promised),
+					   cmocka_unit_test(test_every_pair), cmocka_unit_test(test_sizes), cmocka_unit_test(test_narrow), cmocka_unit_test(test_promised), cmocka_unit_test(test_copies),
 					   cmocka_unit_test(test_one_disk),   cmocka_unit_test(test_reuse), cmocka_unit_test(test_pinned),
 					   cmocka_unit_test(test_sys_degraded)};
 

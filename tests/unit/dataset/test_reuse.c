@@ -79,7 +79,7 @@ static uint64_t placed(const struct store_counters *counters)
 	uint64_t cells = counters->header_cells;
 
 	for (unsigned i = 0; i < STORE_PURPOSES; i++)
-		cells += i == STORE_COPIES ? 0 : counters->placed[i] + counters->placed_sys[i];
+		cells += i == STORE_COPIES || i == STORE_MOVED ? 0 : counters->placed[i] + counters->placed_sys[i];
 	return cells;
 }
 
@@ -200,7 +200,7 @@ static void test_disk_lost(void **state)
 	expect(mirror.refused == 0);
 }
 
-/* What uniform overwriting costs without a compactor, while the rows last. */
+/* What uniform overwriting costs, apart from what a compactor moves. */
 static void test_cost(void **state)
 {
 	struct life half = {.block_size = 4 << 10, .percent = 50, .rounds = 40, .writes = 2000};
@@ -212,8 +212,9 @@ static void test_cost(void **state)
 	live(&half, 6, 4, 2, 256 * MIB);
 	live(&more, 6, 4, 2, 256 * MIB);
 	expect(half.refused == 0 && half.cost < 1.8);
-	/* Rows of four blocks, all of which have to die: in the end there are none that a compactor wouldn't have to make. */
-	expect(more.written > 2 * more.blocks / 10 && more.cost < 2.0);
+	if (getenv("REUSE_FIGURES"))
+		fprintf(stderr, "cost %.3f and %.3f, refused %lu\n", half.cost, more.cost, more.refused);
+	expect(more.refused == 0 && more.cost < 2.6);
 }
 
 int main(void)

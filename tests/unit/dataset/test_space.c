@@ -205,7 +205,7 @@ static void test_mirror(void **state)
 static void test_raid6(void **state)
 {
 	(void)state;
-	fill_geometry(6, 4, 2, 4 << 10, SANITIZED ? 300 : 1500, 82);
+	fill_geometry(6, 4, 2, 4 << 10, SANITIZED ? 300 : 1500, 81);
 	fill_geometry(6, 4, 2, 128 << 10, 100, 80);
 }
 
@@ -215,7 +215,7 @@ static void test_single(void **state)
 	fill_geometry(1, 1, 0, 4 << 10, 500, 72);
 	if (SANITIZED)
 		return;
-	fill_geometry(1, 1, 0, 16 << 10, 100, 80);
+	fill_geometry(1, 1, 0, 16 << 10, 100, 79);
 }
 
 static void test_others(void **state)
