@@ -27,23 +27,40 @@ struct lowest {
 	uint64_t first, number;
 };
 
+static bool counts(const struct object *object)
+{
+	return !object->destroyed && object->number != OBJECT_NUMBER_ORPHANS;
+}
+
 static void note_lowest(struct hash_node *node, void *argument)
 {
 	const struct object *object = container_of(node, struct object, node);
 	struct lowest *lowest = argument;
 
-	if (!object->destroyed && object->number != OBJECT_NUMBER_ORPHANS && object->number >= lowest->first && object->number < lowest->number)
+	if (counts(object) && object->number >= lowest->first && object->number < lowest->number)
 		lowest->number = object->number;
+}
+
+/* Below `end`, of those in RAM; `end` if there is none. Number by number, but no more of them than there are objects: then by all of these. */
+static uint64_t lowest_in_ram(struct objset *objset, uint64_t first, uint64_t end)
+{
+	struct lowest lowest = { .number = end };
+
+	for (lowest.first = first; lowest.first < end && lowest.first - first < objset->objects.count; lowest.first++) {
+		const struct object *object = objset_find(objset, lowest.first);
+		if (object && counts(object))
+			return lowest.first;
+	}
+	if (lowest.first < end)
+		hash_table_each(&objset->objects, note_lowest, &lowest);
+	return lowest.number;
 }
 
 int objset_next_object(struct objset *objset, uint64_t first, uint64_t *ret_number)
 {
-	uint64_t limit = objset->next_object * DNODE_SIZE, offset, number = first ? first : 1;
-	struct lowest lowest = { .first = number, .number = UINT64_MAX };
+	uint64_t limit = objset->next_object * DNODE_SIZE, offset, from = first ? first : 1, number = from, found = UINT64_MAX;
 
-	/* New ones aren't on disk yet. */
-	hash_table_each(&objset->objects, note_lowest, &lowest);
-	while (number < objset->next_object && number < lowest.number) {
+	while (number < objset->next_object && found == UINT64_MAX) {
 		int status = blob_seek(objset->dnodes, number * DNODE_SIZE, limit, true, &offset);
 		if (status < 0)
 			return status;
@@ -51,15 +68,15 @@ int objset_next_object(struct objset *objset, uint64_t first, uint64_t *ret_numb
 			break;
 		if (offset / DNODE_SIZE > number)
 			number = offset / DNODE_SIZE;
-		status = next_in_block(objset, number, &number);
-		if (status == 0) {
-			*ret_number = number;
-			return 0;
-		}
+		if (next_in_block(objset, number, &number) == 0)
+			found = number;
 		number = (number / DNODES_PER_BLOCK + 1) * DNODES_PER_BLOCK;
 	}
-	if (lowest.number == UINT64_MAX)
+	/* New ones aren't on disk yet. */
+	uint64_t lowest = lowest_in_ram(objset, from, found);
+
+	if (lowest == UINT64_MAX)
 		return -ENOENT;
-	*ret_number = lowest.number;
+	*ret_number = lowest;
 	return 0;
 }

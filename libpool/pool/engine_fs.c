@@ -16,6 +16,7 @@
 
 struct hold {
 	struct hash_node hash;
+	struct hold *next; /* when all are let go */
 	struct fs_node *node;
 	uint64_t count;
 };
@@ -104,9 +105,19 @@ struct fs *engine_fs(const struct engine_fs *fs)
 	return fs->fs;
 }
 
-static void any_hold(struct hash_node *hash, void *argument)
+struct holds {
+	struct hash_table *table;
+	struct hold *first;
+};
+
+static void take_hold(struct hash_node *hash, void *argument)
 {
-	*(struct hold **)argument = container_of(hash, struct hold, hash);
+	struct holds *holds = argument;
+	struct hold *hold = container_of(hash, struct hold, hash);
+
+	hash_table_remove(holds->table, hash);
+	hold->next = holds->first;
+	holds->first = hold;
 }
 
 struct fs *engine_fs_look(struct engine_fs *fs)
@@ -123,15 +134,16 @@ void engine_fs_leave(struct engine_fs *fs)
 
 void engine_fs_close(struct engine_fs *fs)
 {
+	struct holds holds = {.table = &fs->holds};
+
 	while (fs->lookers)
 		rt_queue_wait(fs->rt, &fs->left);
-	for (;;) {
-		struct hold *hold = NULL;
-
-		hash_table_each(&fs->holds, any_hold, &hold);
-		if (!hold)
-			break;
-		let_go(fs, hold);
+	hash_table_each(&fs->holds, take_hold, &holds);
+	while (holds.first) {
+		struct hold *hold = holds.first;
+		holds.first = hold->next;
+		fs_put(hold->node);
+		free(hold);
 	}
 	hash_table_release(&fs->holds);
 	fs_close(fs->fs);
