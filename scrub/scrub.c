@@ -171,10 +171,13 @@ static void check_headers(struct scrub *scrub, struct segment *segment, const st
 	}
 }
 
-/* What was read before it isn't used after a rest. -EAGAIN: what was planned for is gone. */
-static int breathe(struct scrub *scrub, struct segment_look *look)
+/*
+ * Before the next piece. What was read before a rest isn't used after it: first its windows have their turn, so that nothing is read twice.
+ * -EAGAIN: what was planned for is gone.
+ */
+static int breathe(struct scrub *scrub, struct segment_look *look, size_t piece)
 {
-	if (!job_must_rest(scrub->job, scrub->host))
+	if (!job_must_rest(scrub->job, scrub->host) || (look->span && piece < look->span_end))
 		return scrub->error;
 	settle(scrub);
 	shared_span_put(look->span);
@@ -279,7 +282,7 @@ static int scrub_batches(struct scrub *scrub, struct segment_look *look)
 
 	for (size_t i = 0; i < plan->pieces.count && status == 0; i++) {
 		const struct row_piece *piece = array_at(&plan->pieces, struct row_piece, i);
-		status = breathe(scrub, look);
+		status = breathe(scrub, look, i);
 		if (status < 0)
 			break;
 		if (i >= look->span_end)
