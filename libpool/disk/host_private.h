@@ -93,7 +93,7 @@ void host_disk_forget(struct host_disk *disk, struct disk_io *io, int result);
 
 /* ---- host_threads.c: requests by preadv2, pwritev2, fdatasync, ioctl ---- */
 
-/* One request in a thread of the disk; falls back to -EAGAIN through the mailbox without threads. */
+/* One request in a thread of the disk; without any, its result is -ENOMEM, through the mailbox. */
 void host_threads_submit(struct host_disk *disk, struct disk_io *io);
 /* No request is left: lets the threads end. */
 void host_threads_stop(struct host_disk *disk);

@@ -226,7 +226,7 @@ void host_threads_submit(struct host_disk *disk, struct disk_io *io)
 	pthread_mutex_unlock(&workers->lock);
 	if (!starts || host_thread_start(disk->mailbox, worker_main, workers) == 0)
 		return;
-	/* No thread to be had: those that run will do it, if there are any. */
+	/* No thread to be had: those that run will do it, and may be doing it by now, if there are any. */
 	pthread_mutex_lock(&workers->lock);
 	stuck = --workers->threads == 0;
 	workers->references--;
@@ -235,9 +235,10 @@ void host_threads_submit(struct host_disk *disk, struct disk_io *io)
 		workers->queued_count--;
 	}
 	pthread_mutex_unlock(&workers->lock);
-	request->result = -EAGAIN;
-	if (stuck)
-		host_mailbox_post(disk->mailbox, &request->mail);
+	if (!stuck)
+		return;
+	request->result = -ENOMEM; /* what the process lacks: no fault of the disk */
+	host_mailbox_post(disk->mailbox, &request->mail);
 }
 
 void host_threads_stop(struct host_disk *disk)

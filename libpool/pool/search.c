@@ -21,7 +21,14 @@ struct look {
 	struct rt_group group;
 };
 
-static bool is_in_use(struct look *look, const char *path)
+/* Of memory, threads or descriptors: no fault of the disk, which must not count as one that isn't there. */
+static bool is_lack_of_our_own(int result)
+{
+	return result == -ENOMEM || result == -EAGAIN || result == -EMFILE || result == -ENFILE;
+}
+
+/* 0, or what this process lacks. */
+static int find_use(struct look *look, const char *path, bool *ret_in_use)
 {
 	struct disk *disk;
 	int result = look->host->provider->ops->open(look->host->provider, look->host->rt, path,
@@ -29,7 +36,8 @@ static bool is_in_use(struct look *look, const char *path)
 
 	if (result == 0)
 		disk_close(disk);
-	return result == -EBUSY;
+	*ret_in_use = result == -EBUSY;
+	return is_lack_of_our_own(result) ? result : 0;
 }
 
 static int read_uberblock(struct disk *disk, struct search_disk *found)
@@ -44,13 +52,7 @@ static int read_uberblock(struct disk *disk, struct search_disk *found)
 		found->uberblock = newest;
 	else
 		free(newest);
-	return result == -ENOMEM ? result : 0;
-}
-
-/* Of memory, threads or descriptors: no fault of the disk, which must not count as one that isn't there. */
-static bool is_lack_of_our_own(int result)
-{
-	return result == -ENOMEM || result == -EAGAIN || result == -EMFILE || result == -ENFILE;
+	return is_lack_of_our_own(result) ? result : 0;
 }
 
 /* 0 also when there is nothing of ours on it. */
@@ -68,16 +70,16 @@ static int look_at(struct look *look, const char *path)
 	snprintf(found.path, sizeof(found.path), "%s", path);
 	snprintf(found.serial, sizeof(found.serial), "%s", disk->info.serial);
 	found.status = core_label_read(disk, &found.label);
-	result = found.status == -ENOMEM ? -ENOMEM : 0;
+	result = is_lack_of_our_own(found.status) ? found.status : 0;
 	if (result == 0 && found.label)
 		result = read_uberblock(disk, &found);
 	disk_close(disk);
-	if (result == 0 && (found.label || found.status == -POOL_EFORMAT)) {
-		if (look->flags & SEARCH_LOCKS)
-			found.in_use = is_in_use(look, path);
+	bool is_ours = found.label || found.status == -POOL_EFORMAT;
+	if (result == 0 && is_ours && look->flags & SEARCH_LOCKS)
+		result = find_use(look, path, &found.in_use);
+	if (result == 0 && is_ours)
 		result = array_push(look->found, &found);
-	}
-	if (result < 0 || !(found.label || found.status == -POOL_EFORMAT)) {
+	if (result < 0 || !is_ours) {
 		free(found.label);
 		free(found.uberblock);
 	}

@@ -28,7 +28,7 @@ static void cells_done(struct disk_io *io)
 	struct cell_read *read = container_of(io, struct cell_read, io);
 	struct store_disk *disk = &read->store->disks[read->disk];
 
-	if (io->result < 0 && io->result != -ECANCELED)
+	if (io->result < 0 && io->result != -ECANCELED && io->result != -ENOMEM)
 		disk_count_error(read->store, read->disk, false);
 	if (io->result == -ENODEV && disk->state == DISK_ONLINE)
 		store_disk_fail(read->store, read->disk, "the device is gone");
