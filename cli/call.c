@@ -51,20 +51,6 @@ static int confirm(struct call *call)
 	return 0;
 }
 
-/* A dry run looks at a pool that it may not be allowed to import for good. */
-static int check_host(struct call *call, const char *name, bool force, struct libpool_error *error)
-{
-	struct libpool_found found;
-
-	if (force || !options_have(&call->options, OPTION_DRY_RUN) || options_have(&call->options, OPTION_READ_ONLY) ||
-	    pools_find(call->host, name, &found, NULL) < 0 || !found.other_host)
-		return 0;
-	return error_set(error, -LIBPOOL_EOTHERHOST,
-			 "pool %s was last used by another host, which did not export it: make sure that it isn't in use there, then "
-			 "'poolctl import --force %s'",
-			 name, name);
-}
-
 int call_import(struct call *call, const char *name, uint32_t read_only, struct session *session, struct libpool_error *error)
 {
 	struct libpool_import_options import = {.size = sizeof(import), .name = name, .read_only = read_only};
@@ -78,10 +64,7 @@ int call_import(struct call *call, const char *name, uint32_t read_only, struct 
 	import.rewind_txg = call->options.number[OPTION_REWIND];
 	import.missing_log = options_have(&call->options, OPTION_MISSING_LOG);
 	import.no_verify = options_have(&call->options, OPTION_NO_VERIFY);
-	/* Before: who looks for pools waits half a second for disks that are in use, these too. */
-	code = check_host(call, name, import.force, error);
-	if (code == 0)
-		code = session_import(session, call->host, &import, error);
+	code = session_import(session, call->host, &import, error);
 	if (code == -ENOENT && pools_find(call->host, name, &found, NULL) == -ENOENT)
 		return pools_not_found(call->host, name, error);
 	return error_complete(error, code, "importing pool %s", name);

@@ -140,7 +140,7 @@ LIBPOOL_API int libpool_find(const struct libpool_host *host, struct libpool_fou
 struct libpool_import_options { /* the disks are locked until libpool_close */
 	size_t size;
 	const char *name;      /* name or guid in hex */
-	uint32_t read_only;    /* 2: for a dry run; also then the disks must be such as can be written to */
+	uint32_t read_only;    /* 2: for a dry run: what refuses an import for good refuses this one; writes to volumes are only checked */
 	uint32_t force;        /* although last used by another host, or in two halves, or too much is lost to make all flushed changes again */
 	uint32_t destroyed;    /* also a destroyed pool (for reading) */
 	uint64_t rewind_txg;   /* go back to this txg: discards what came later */

@@ -167,7 +167,7 @@ static int import_core(const struct engine_host *host, const struct libpool_impo
 		       struct pool_error *error)
 {
 	struct core_options core_options = core_options_of(host);
-	struct core_import import = {.read_only = options->read_only, .force = options->force, .rewind_txg = options->rewind_txg,
+	struct core_import import = {.read_only = options->read_only, .rehearses = options->read_only == 2, .force = options->force, .rewind_txg = options->rewind_txg,
 				     .missing_log = options->missing_log,
 				     .first = options->no_verify ? NULL : jobs_note_verification};
 	struct pool_error local = {0};

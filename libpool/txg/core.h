@@ -68,6 +68,7 @@ struct core_import {
 	struct core_disk_found *disks; /* of one pool; disks pass to the core on success, also of those left out */
 	unsigned disk_count;
 	bool read_only;
+	bool rehearses;      /* read-only, and refused where an import for good would be, as far as can be told without waiting for heartbeats */
 	bool force;          /* (a multihost pool in use is refused all the same) last used by another host; split in two: the newer half; with read_only: although too much is lost; flushed changes below damaged nodes are given up */
 	uint64_t rewind_txg; /* 0: the newest */
 	bool missing_log;    /* what only lost log disks had is given up: core_log_loss */

@@ -152,7 +152,7 @@ static int load_and_judge(struct core *core, const struct selection *selection, 
 	if (status == -ENOMEM)
 		return pool_error_set(error, status, "pool %s: out of memory", core->label->name);
 	/* Who insists may look at what is left. */
-	if ((lost && !(core->read_only && insist)) || (status < 0 && behind > core->label->m))
+	if ((lost && !insist) || (status < 0 && behind > core->label->m))
 		return pool_error_set(error, -POOL_EDEGRADED,
 				      "pool %s: %u of its %u disks are missing, hold nothing of it, or were not done with catching up; it "
 				      "survives the loss of %u",
@@ -175,7 +175,7 @@ static int check_exchanged(const struct core_options *options, const struct core
 	int exchanged;
 
 	/* Who insists, as after a crash of another host, may look, but not write. */
-	if (import->force && import->read_only)
+	if (import->force && import->read_only && !import->rehearses)
 		return 0;
 	exchanged = selection_find_exchanged(options->rt, selection, &logs, text, sizeof(text));
 	if (exchanged < 0)
@@ -299,6 +299,7 @@ static int import_selected(const struct core_options *options, const struct core
 	const struct uberblock *chosen = selection->chosen;
 	bool clean = chosen->flags & UBERBLOCK_CLEAN_EXPORT && chosen->txg == selection->highest_txg && !import->rewind_txg;
 	uint64_t first_txg = clean ? chosen->txg + 1 : selection->highest_txg + TXG_REWIND_GAP + chosen->rewrite;
+	bool insists = import->force && import->read_only && !import->rehearses;
 	struct core *core;
 	int status = check_exchanged(options, import, selection, error); /* of all disks: one with a larger one's label seems to have shrunk */
 
@@ -332,9 +333,9 @@ static int import_selected(const struct core_options *options, const struct core
 	if (import->rewind_txg)
 		alloc_load_without_log(core->alloc);
 	if (status == 0)
-		status = load_and_judge(core, selection, import->force, error);
+		status = load_and_judge(core, selection, insists, error);
 	/* A rewind gives up what the log has. Who insists on looking at what is left gets it without. */
-	bool discard = chosen->flags & UBERBLOCK_CLEAN_EXPORT || import->rewind_txg || (import->read_only && import->force);
+	bool discard = chosen->flags & UBERBLOCK_CLEAN_EXPORT || import->rewind_txg || insists;
 	if (status == 0) {
 		status = intent_load_loss(core);
 		if (status < 0)

@@ -165,7 +165,7 @@ static int check_features(const struct core_import *import, const struct selecti
 		return pool_error_set(error, -POOL_EFEATURE, "pool %s uses features that this version doesn't know (bits 0x%llx)",
 				      selection->label->name, (unsigned long long)unknown);
 	unknown = chosen->ro_compat & ~FEATURES_RO_COMPAT_KNOWN;
-	if (unknown && !import->read_only)
+	if (unknown && (!import->read_only || import->rehearses))
 		return pool_error_set(error, -POOL_EFEATURE,
 				      "pool %s uses features that this version can't write (bits 0x%llx): import it read-only",
 				      selection->label->name, (unsigned long long)unknown);
@@ -258,9 +258,11 @@ static int check_host(const struct core_options *options, const struct core_impo
 	static const struct guid none;
 	const struct uberblock *chosen = selection->chosen;
 
-	/* Of a multihost pool heartbeats tell. */
-	if (chosen->heartbeat_interval_ms || chosen->flags & UBERBLOCK_CLEAN_EXPORT || import->force || import->read_only ||
-	    memcmp(&chosen->host, &options->host, sizeof(struct guid)) == 0 || memcmp(&chosen->host, &none, sizeof(none)) == 0)
+	/* Of a multihost pool heartbeats tell, to who takes the time. */
+	if (!import->rehearses && (chosen->heartbeat_interval_ms || import->read_only))
+		return 0;
+	if (chosen->flags & UBERBLOCK_CLEAN_EXPORT || import->force || memcmp(&chosen->host, &options->host, sizeof(struct guid)) == 0 ||
+	    memcmp(&chosen->host, &none, sizeof(none)) == 0)
 		return 0;
 	return pool_error_set(error, -POOL_EOTHERHOST,
 			      "pool %s was last used by another host and not exported: if that host is down, import with --force",

@@ -304,7 +304,8 @@ class OtherHosts(Owner):
             owner.kill()
         self.wait_until_in_use(False)
         self.assertTrue(self.document("list")["pools"][0]["other_host"])
-        for arguments in (("import", "tank"), ("import", "-n", "tank"), ("scrub", "tank"), ("volume", "write", "tank/data", "/dev/null")):
+        for arguments in (("import", "tank"), ("import", "-n", "tank"), ("scrub", "tank"), ("volume", "write", "tank/data", "/dev/null"),
+                          ("set", "tank", "nonsense=1"), ("set", "tank", "comment=x", "-n"), ("volume", "write", "tank/none", "/dev/null"), ("replace", "tank", "none", "d0")):
             self.refused(*arguments, says=["another host", "force"])
         self.assertIn("can be imported", self.poolctl("import", "-n", "tank", "--force"))
         self.import_pool("--force")

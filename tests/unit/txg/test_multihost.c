@@ -12,7 +12,7 @@ struct attempt {
 	struct machine *machine;
 	const struct guid *host;
 	uint32_t hidden;
-	bool force;
+	bool force, rehearses;
 	struct core *core;
 	int status;
 	uint64_t took_ns;
@@ -25,7 +25,7 @@ static void attempt_import(struct attempt *attempt)
 	struct machine *machine = attempt->machine;
 	struct core_options options = machine->options;
 	struct core_disk_found found[8] = { { 0 } };
-	struct core_import import = { .disks = found, .force = attempt->force };
+	struct core_import import = { .disks = found, .force = attempt->force, .read_only = attempt->rehearses, .rehearses = attempt->rehearses };
 	uint64_t begin = rt_now(machine->rt);
 
 	options.host = *attempt->host;
@@ -126,6 +126,9 @@ static void failover_program(struct machine *machine)
 	struct attempt foreign = { .machine = machine, .host = &host_b };
 	attempt_import(&foreign);
 	expect_equal(foreign.status, -POOL_EOTHERHOST); /* without heartbeats nobody can know */
+	foreign.rehearses = true; /* a dry run is refused for the same reason */
+	attempt_import(&foreign);
+	expect_equal(foreign.status, -POOL_EOTHERHOST);
 }
 
 static void test_failover(void **state)
@@ -142,6 +145,10 @@ static void active_program(struct machine *machine)
 {
 	own(machine);
 	for (unsigned i = 0; i < 3; i++) {
+		struct attempt rehearsal = { .machine = machine, .host = &host_b, .rehearses = true };
+		attempt_import(&rehearsal);
+		expect_equal(rehearsal.status, -POOL_EOTHERHOST);
+		expect(rehearsal.took_ns < NS_PER_S);
 		expect_refused(machine, &host_b, 0, i == 1);
 		record_commit(machine, 10 + i);
 	}
