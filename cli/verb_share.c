@@ -131,12 +131,13 @@ static bool read_caseless(const char *directory)
 	return strcmp(text, "insensitive") == 0;
 }
 
+/* By what it is: its name, which the list of mounts has, may have changed since, and another pool may have one of that name. */
 static bool is_mounted(const struct share *share, const struct mount_entry *entries, size_t count)
 {
 	char fsid[40];
 
 	for (size_t i = 0; i < count; i++)
-		if (strcmp(entries[i].source, share->dataset) == 0 && strcmp(entries[i].directory, share->directory) == 0)
+		if (strcmp(entries[i].directory, share->directory) == 0)
 			return read_fsid(share->directory, fsid) && strcmp(fsid, share->fsid) == 0;
 	return false;
 }
@@ -153,20 +154,68 @@ static int look_at_mounts(struct shares *shares, struct libpool_error *error)
 	return code;
 }
 
+/* Of the dataset that is meant, as who has the pool imported says; "" if nobody can be asked. */
+static int ask_fsid(struct call *call, const char *dataset, char ret_fsid[40])
+{
+	struct json_object *part = json_object_new_object(), *datasets = NULL;
+	struct call_request request = {.method = "dataset.list", .descriptor = -1, .into = part};
+	int code = session_join(&call->session, call->target.pool, &call->error);
+	bool is_served = code == 0;
+
+	ret_fsid[0] = '\0';
+	if (code == 0)
+		code = call_request(call, &request);
+	if (code == 0)
+		datasets = document_get(part, "datasets");
+	for (size_t i = 0; datasets && i < json_object_array_length(datasets); i++) {
+		struct json_object *object = json_object_array_get_idx(datasets, i);
+		const char *slash = strchr(document_get_text(object, "name"), '/'), *id = document_get_text(object, "id");
+
+		if (slash && strcmp(slash + 1, call->target.volume) == 0)
+			snprintf(ret_fsid, 40, "%.8s-%.4s-%.4s-%.4s-%.12s", id, id + 8, id + 12, id + 16, id + 20);
+	}
+	json_object_put(part);
+	session_close(&call->session, NULL);
+	if (code == 0 && !ret_fsid[0])
+		return error_set(&call->error, -ENOENT, "share add: there is no file system %s", dataset);
+	return !is_served && code == -ENOENT ? 0 : error_complete(&call->error, code, "asking the process that has pool %s imported", call->target.pool);
+}
+
+/* Where it is mounted; by its name only where nobody can be asked which one is meant. */
+static int take_mount(struct share *share, const struct mount_entry *entries, size_t count, const char *wanted, struct libpool_error *error)
+{
+	char fsid[40];
+
+	for (size_t i = 0; i < count; i++) {
+		if ((!wanted[0] && strcmp(entries[i].source, share->dataset) != 0) || !read_fsid(entries[i].directory, fsid) ||
+		    (wanted[0] && strcmp(fsid, wanted) != 0))
+			continue;
+		if (share->directory[0] && strcmp(fsid, share->fsid) != 0)
+			return error_set(error, -EEXIST, "share add: two file systems called %s are mounted: at %.200s and %.200s; set LIBPOOL_RUN_PATH as who serves the one that is meant has it",
+					 share->dataset, share->directory, entries[i].directory);
+		if (!share->directory[0])
+			snprintf(share->directory, sizeof(share->directory), "%s", entries[i].directory);
+		snprintf(share->fsid, sizeof(share->fsid), "%s", fsid);
+	}
+	return 0;
+}
+
 static int find_mount(struct call *call, struct share *share)
 {
 	struct mount_entry *entries = NULL;
 	size_t count = 0;
+	char wanted[40];
 	int code;
 
 	target_print(&call->target, share->dataset);
-	code = mount_list(&entries, &count, &call->error);
+	code = ask_fsid(call, share->dataset, wanted);
+	if (code == 0)
+		code = mount_list(&entries, &count, &call->error);
+	if (code == 0)
+		code = take_mount(share, entries, count, wanted, &call->error);
+	free(entries);
 	if (code < 0)
 		return code;
-	for (size_t i = 0; i < count && !share->directory[0]; i++)
-		if (strcmp(entries[i].source, share->dataset) == 0 && read_fsid(entries[i].directory, share->fsid))
-			snprintf(share->directory, sizeof(share->directory), "%s", entries[i].directory);
-	free(entries);
 	if (!share->directory[0])
 		return error_set(&call->error, -ENOENT, "share add: %s isn't mounted: 'poolctl mount %s FOLDER' first", share->dataset, share->dataset);
 	share->is_caseless = read_caseless(share->directory);

@@ -295,6 +295,23 @@ class Shares(unittest.TestCase):
         self.share("add", "t/home", "nfs", "--client", "10.0.0.1", LIBPOOL_ETC_PATH=self.path("etc"), says="wasn't told")
         self.assertEqual(sorted(os.listdir(self.path("etc/libpool"))), ["ganesha.conf", "shares.json"])
 
+    def test_found_by_what_it_is(self):
+        """Not by the name in the list of mounts, which another pool may have as well."""
+        rules = ("nfs", "--client", "10.0.0.1")
+        fsid = lambda folder: os.getxattr(self.path(folder), "system.libpool.fsid").decode()    # noqa: E731
+        self.share("add", "t/none", *rules, code=1, says="there is no file system t/none")
+        # A second pool of the same name, served by a process of its own.
+        os.mkdir(self.path("others"))
+        other = {"LIBPOOL_DISK_PATH": self.path("others"), "LIBPOOL_RUN_PATH": self.path("run2")}
+        self.addCleanup(lambda: self.poolctl("export", "t", "--force", **other))
+        self.poolctl("create", "t", "single", self.path("others", "e0"), "--create-size", "256M", **other)
+        self.poolctl("dataset", "create", "t/home", **other)
+        self.poolctl("mount", "t/home", self.path("o ther"), **other)
+        for environment, folder in ((other, "o ther"), ({}, "home")):
+            self.share("add", "t/home", *rules, "--force", **environment)
+            self.assertEqual([(share["directory"], share["fsid"]) for share in self.shared()], [(self.path(folder), fsid(folder))])
+        self.share("add", "t/home", *rules, "--force", LIBPOOL_RUN_PATH=self.path("nobody"), code=1, says="two file systems called t/home")
+
     # ---- servers ----
 
     def start(self, *kinds):
