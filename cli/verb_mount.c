@@ -23,14 +23,14 @@
 
 #define PROGRAM	      "libpool-fuse"
 #define ANSWER_MAX    4096u
-#define ARGUMENTS_MAX (2 * FOLDERS_MAX + 10)
+#define ARGUMENTS_MAX (2 * FOLDERS_MAX + 12)
 #define END_MS	      120000u
 #define ALIVE_MS      5000u
 #define TRIES_MAX     5u
 
 /* ---- libpool-fuse ---- */
 
-static void fill_arguments(const struct call *call, bool keep, bool read_only, const char *arguments[ARGUMENTS_MAX])
+static size_t fill_common(const struct call *call, const char *arguments[ARGUMENTS_MAX])
 {
 	size_t count = 0;
 
@@ -41,6 +41,13 @@ static void fill_arguments(const struct call *call, bool keep, bool read_only, c
 	}
 	if (call->host->no_devices)
 		arguments[count++] = "-n";
+	return count;
+}
+
+static void fill_arguments(const struct call *call, bool keep, bool read_only, const char *arguments[ARGUMENTS_MAX])
+{
+	size_t count = fill_common(call, arguments);
+
 	if (keep)
 		arguments[count++] = "-k";
 	if (read_only) {
@@ -87,15 +94,13 @@ static void read_answer(int descriptor, char answer[ANSWER_MAX])
 		*end = ' ';
 }
 
-/* Returns when the pool is imported and the process that serves it is in the background. */
-static int start_server(struct call *call, bool keep, bool read_only)
+/* Until it ends, or is in the background. */
+static int run_server(struct call *call, const char *const *arguments)
 {
-	const char *arguments[ARGUMENTS_MAX];
 	char answer[ANSWER_MAX];
 	int ends[2], status = 0;
 	pid_t child;
 
-	fill_arguments(call, keep, read_only, arguments);
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return error_set(&call->error, -errno, "mount %s: making a pipe: %s", call->target.pool, strerror(errno));
 	fflush(NULL);
@@ -110,22 +115,65 @@ static int start_server(struct call *call, bool keep, bool read_only)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	const char *prefix = PROGRAM ": ", *text = strncmp(answer, prefix, strlen(prefix)) == 0 ? answer + strlen(prefix) : answer;
-	return error_set(&call->error, -ECHILD, "mount %s: %.900s", call->target.pool, text[0] ? text : "libpool-fuse(8) ended before it was ready");
+	return error_set(&call->error, -ECHILD, "%.900s", text[0] ? text : "libpool-fuse(8) ended before it was ready");
+}
+
+/* Returns when the pool is imported and the process that serves it is in the background. */
+static int start_server(struct call *call, bool keep, bool read_only)
+{
+	const char *arguments[ARGUMENTS_MAX];
+	struct libpool_error reason;
+	int code;
+
+	fill_arguments(call, keep, read_only, arguments);
+	code = run_server(call, arguments);
+	reason = call->error;
+	return code < 0 ? error_set(&call->error, code, "mount %s: %.900s", call->target.pool, reason.text) : 0;
 }
 
 /* ---- mount ---- */
 
+/* For libpool-fuse; to be freed. */
+static char *options_list(const struct call *call)
+{
+	const char *options = call->options.text[OPTION_MOUNT_OPTIONS];
+	bool volumes = options_have(&call->options, OPTION_VOLUMES);
+	char *list;
+
+	return asprintf(&list, "%s%s%s", volumes ? "volumes" : "", volumes && options ? "," : "", options ? options : "") < 0 ? NULL : list;
+}
+
+/* What is refused on a pool that nobody has imported is refused before it is imported, and leaves its disks as they are. */
+static int rehearse(struct call *call, const char *directory)
+{
+	const char *arguments[ARGUMENTS_MAX];
+	size_t count = fill_common(call, arguments);
+	char source[TARGET_TEXT_MAX], *list = options_list(call);
+	int code = list ? 0 : error_set(&call->error, -ENOMEM, "no memory for the options");
+
+	target_print(&call->target, source);
+	arguments[count++] = "--dry-run";
+	arguments[count++] = "-o";
+	arguments[count++] = list;
+	arguments[count++] = source;
+	arguments[count++] = directory;
+	arguments[count] = NULL;
+	if (code == 0)
+		code = run_server(call, arguments);
+	free(list);
+	return code;
+}
+
 static int ask(struct call *call, const char *directory)
 {
 	struct json_object *params = json_object_new_object();
-	const char *options = call->options.text[OPTION_MOUNT_OPTIONS];
+	char *list = options_list(call);
 
 	document_text(params, "dataset", call->target.volume);
 	document_text(params, "directory", directory);
-	if (options_have(&call->options, OPTION_VOLUMES))
-		document_format(params, "options", "volumes%s%s", options ? "," : "", options ? options : "");
-	else if (options)
-		document_text(params, "options", options);
+	if (list && list[0])
+		document_text(params, "options", list);
+	free(list);
 	return call_ask(call, "mount", params);
 }
 
@@ -176,7 +224,9 @@ static int join_and_ask(struct call *call, const char *directory)
 	int code = session_join(&call->session, call->target.pool, &call->error);
 
 	if (code == -ENOENT) {
-		code = start_server(call, false, false);
+		code = rehearse(call, directory);
+		if (code == 0)
+			code = start_server(call, false, false);
 		if (code == 0)
 			code = session_join(&call->session, call->target.pool, &call->error);
 	}

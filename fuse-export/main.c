@@ -36,7 +36,7 @@ struct program {
 	const char *folders[FOLDERS_MAX];
 	struct libpool_host host;
 	struct mount_options options;
-	bool foreground, force;
+	bool foreground, force, dry_run;
 	libpool_control *control;
 	int asked; /* an eventfd: a client asks for the export */
 };
@@ -73,6 +73,7 @@ static void help(void)
 	     "  -d, --folder DIR   also search this folder for file-backed disks\n"
 	     "  -n, --no-devices   don't look at block devices\n"
 	     "      --force        also a pool last used by another host\n"
+	     "      --dry-run      mount nothing: only say what would be refused\n"
 	     "  -o OPTIONS         ro, allow_other, nonempty, nochildren, nosuid ...: see the manual\n"
 	     "  -h, --help         this text\n"
 	     "      --version      the version of libpool");
@@ -107,16 +108,21 @@ static int take_options(struct program *program, const char *text)
 {
 	struct libpool_error error = {0};
 
-	return options_take(&program->options, text, &error) < 0 ? usage(error.text, "") : 0;
+	if (options_take(&program->options, text, &error) == 0)
+		return 0;
+	if (!program->dry_run)
+		return usage(error.text, "");
+	say("%s", error.text);
+	return 1;
 }
 
-/* 0; 2 after a message; -1: done already. */
+/* 0; 1 or 2 after a message; -1: done already. */
 static int take_arguments(struct program *program, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"foreground", no_argument, NULL, 'f'}, {"keep", no_argument, NULL, 'k'}, {"folder", required_argument, NULL, 'd'}, {"no-devices", no_argument, NULL, 'n'},
 		{"force", no_argument, NULL, 'F'},	{"help", no_argument, NULL, 'h'},	  {"version", no_argument, NULL, 'v'},
-		{NULL, 0, NULL, 0},
+		{"dry-run", no_argument, NULL, 'N'},	{NULL, 0, NULL, 0},
 	};
 	int option, code = 0;
 
@@ -128,6 +134,7 @@ static int take_arguments(struct program *program, int argc, char **argv)
 		case 'd': add_folder(program, optarg); break;
 		case 'n': program->host.no_devices = 1; break;
 		case 'F': program->force = true; break;
+		case 'N': program->dry_run = true; break;
 		case 'o': code = take_options(program, optarg); break;
 		case 'h': help(); return -1;
 		case 'v': printf("libpool-fuse %s\n", libpool_version()); return -1;
@@ -137,7 +144,7 @@ static int take_arguments(struct program *program, int argc, char **argv)
 	/* As mount(8) calls a helper: the options may come behind the names. */
 	for (; code == 0 && optind + 1 < argc; optind += 2)
 		code = take_source(program, argv[optind], argv[optind + 1]);
-	if (code == 0 && program->options.remount)
+	if (code == 0 && program->options.remount && !program->dry_run)
 		return usage("remount is for what is mounted already: ", "poolctl mount -o remount");
 	/* The pool alone: what to mount comes later. */
 	if (code == 0 && program->count == 0 && optind + 1 == argc && !strchr(argv[optind], '/'))
@@ -178,8 +185,10 @@ static int import_pool(struct program *program)
 	return 0;
 }
 
+typedef int mount_function(struct mounts *mounts, const char *dataset, const char *directory, const struct mount_options *options, struct libpool_error *error);
+
 /* Mount points are told apart by their paths: with every link in them followed. */
-static int mount_all(struct program *program)
+static int with_all(struct program *program, mount_function *function)
 {
 	for (size_t i = 0; i < program->count; i++) {
 		const char *point = program->sources[i].point;
@@ -190,11 +199,25 @@ static int mount_all(struct program *program)
 			say("%s: %s", point[0] ? point : "no folder is named", strerror(errno));
 			return 1;
 		}
-		if (mounts_add(&program->mounts, program->sources[i].dataset, path, &program->options, &error) < 0)
-			return failed(point, &error);
+		if (function(&program->mounts, program->sources[i].dataset, path, &program->options, &error) < 0)
+			return failed(program->dry_run ? "" : point, &error);
 	}
-	mounts_started(&program->mounts);
 	return 0;
+}
+
+/* An import for good is a commit, and so is the export: who starts this can know before what would be refused. */
+static int rehearse(struct program *program)
+{
+	struct libpool_import_options import = {.size = sizeof(import), .name = program->mounts.pool_name, .read_only = 2, .force = program->force};
+	struct libpool_error error = {0};
+	int code;
+
+	if (libpool_import(&program->host, &import, &program->mounts.pool, &error) < 0)
+		return pool_failed(program, &error);
+	code = with_all(program, mounts_check);
+	(void)libpool_close(program->mounts.pool, NULL);
+	program->mounts.pool = NULL;
+	return code;
 }
 
 /* ---- what clients ask for ---- */
@@ -328,8 +351,9 @@ static int run(struct program *program, int starter)
 	if (code == 0)
 		code = serve_control(program);
 	if (code == 0)
-		code = mount_all(program);
+		code = with_all(program, mounts_add);
 	if (code == 0) {
+		mounts_started(&program->mounts);
 		sd_notify(0, "READY=1");
 		if (starter >= 0)
 			leave_starter(starter);
@@ -394,5 +418,7 @@ int main(int argc, char **argv)
 	folders = path ? strdup(path) : NULL;
 	for (char *folder = folders ? strtok_r(folders, ":", &rest) : NULL; folder; folder = strtok_r(NULL, ":", &rest))
 		add_folder(&program, folder);
+	if (program.dry_run)
+		return rehearse(&program);
 	return program.foreground ? run(&program, -1) : run_in_background(&program);
 }

@@ -255,6 +255,19 @@ static void undo(struct mounts *mounts, const struct session *before)
 		end_one(mounts, mounts->first);
 }
 
+static int check_options(const struct mounts *mounts, const char *dataset, const struct mount_options *options, struct libpool_error *error)
+{
+	if (!options->nochildren || (dataset[0] && !options->volumes))
+		return 0;
+	return mount_fail(error, -EINVAL, options->volumes ? "nochildren is for file systems, not for volumes" :
+			  "with nochildren nothing of pool %s is mounted by its name alone: name a file system", mounts->pool_name);
+}
+
+static int has_nothing(const struct mounts *mounts, struct libpool_error *error)
+{
+	return mount_fail(error, -ENOENT, "pool %s has no file systems: make one with poolctl dataset create", mounts->pool_name);
+}
+
 int mounts_add(struct mounts *mounts, const char *dataset, const char *directory, const struct mount_options *options, struct libpool_error *error)
 {
 	int count = 0, code = 0;
@@ -263,9 +276,8 @@ int mounts_add(struct mounts *mounts, const char *dataset, const char *directory
 	struct session *before = mounts->first;
 	if (mounts->closing)
 		code = mount_fail(error, -ESHUTDOWN, "pool %s is being exported", mounts->pool_name);
-	if (code == 0 && options->nochildren && (!dataset[0] || options->volumes))
-		code = mount_fail(error, -EINVAL, options->volumes ? "nochildren is for file systems, not for volumes" :
-				  "with nochildren nothing of pool %s is mounted by its name alone: name a file system", mounts->pool_name);
+	if (code == 0)
+		code = check_options(mounts, dataset, options, error);
 	if (code == 0 && (dataset[0] || options->volumes)) {
 		code = add_at(mounts, dataset, directory, options, error);
 		count = code == 0;
@@ -273,12 +285,69 @@ int mounts_add(struct mounts *mounts, const char *dataset, const char *directory
 	if (code == 0 && !options->volumes && !options->nochildren)
 		code = add_children(mounts, dataset, directory, options, &count, error);
 	if (code == 0 && count == 0)
-		code = mount_fail(error, -ENOENT, "pool %s has no file systems: make one with poolctl dataset create", mounts->pool_name);
+		code = has_nothing(mounts, error);
 	if (code < 0)
 		undo(mounts, before);
 	mounts->used = true;
 	leave(mounts);
 	return code < 0 ? code : count;
+}
+
+/* ---- beforehand ---- */
+
+static int check_one(struct mounts *mounts, const char *dataset, const char *directory, const struct mount_options *options, struct libpool_error *error)
+{
+	const char *user = "libpool-fuse, which looks whether it can be mounted";
+	struct libpool_open_options open = {.size = sizeof(open), .read_only = 1, .user = user};
+	struct volumes *volumes = NULL;
+	libpool_fs *fs = NULL;
+	struct point point;
+	int code = point_open(&point, directory, error);
+
+	if (code == 0)
+		code = point_check(&point, options, error);
+	point_close(&point);
+	if (code == 0)
+		code = options->volumes ? volumes_new(mounts->pool, dataset, user, &volumes, error) : libpool_fs_open(mounts->pool, dataset, &open, &fs, error);
+	volumes_free(volumes);
+	if (fs)
+		(void)libpool_fs_close(fs);
+	return code;
+}
+
+/* Beneath a directory, where it may have to be made yet. */
+static int check_all(struct mounts *mounts, const char *directory, const struct mount_options *options, struct libpool_error *error)
+{
+	struct libpool_fs_info *infos = NULL;
+	struct point top;
+	size_t count = 0;
+	int code = point_open(&top, directory, error);
+
+	point_close(&top);
+	if (code == 0 && (code = libpool_filesystems(mounts->pool, &infos, &count)) < 0)
+		mount_fail(error, code, "listing the file systems of pool %s: %s", mounts->pool_name, libpool_strerror(code));
+	if (code == 0 && count == 0)
+		code = has_nothing(mounts, error);
+	for (size_t i = 0; i < count && code == 0; i++) {
+		const char *name = LIBPOOL_ELEMENT(libpool_fs_info, infos, i)->name;
+		char path[PATH_MAX];
+
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s", directory, name) < sizeof(path) && access(path, F_OK) == 0)
+			code = check_one(mounts, name, path, options, error);
+	}
+	libpool_free(infos);
+	return code;
+}
+
+int mounts_check(struct mounts *mounts, const char *dataset, const char *directory, const struct mount_options *options, struct libpool_error *error)
+{
+	int code = check_options(mounts, dataset, options, error);
+
+	if (code == 0 && options->remount)
+		code = mount_fail(error, -EINVAL, "no file system of pool %s is mounted at %s", mounts->pool_name, directory);
+	if (code < 0)
+		return code;
+	return dataset[0] || options->volumes ? check_one(mounts, dataset, directory, options, error) : check_all(mounts, directory, options, error);
 }
 
 void mounts_started(struct mounts *mounts)

@@ -20,6 +20,8 @@ struct mounts {
 
 /* The dataset ("": the pool) with all that lies in it, beneath `directory`; all or nothing. The number of mounts, or a negative code. */
 int mounts_add(struct mounts *mounts, const char *dataset, const char *directory, const struct mount_options *options, struct libpool_error *error);
+/* Whether that would be refused, as far as can be told without mounting anything: of a pool that is imported for a dry run, and that nobody uses. */
+int mounts_check(struct mounts *mounts, const char *dataset, const char *directory, const struct mount_options *options, struct libpool_error *error);
 /* What the process was started with is mounted. */
 void mounts_started(struct mounts *mounts);
 /* Other options for what is mounted there. */

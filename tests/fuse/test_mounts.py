@@ -335,6 +335,27 @@ class Mounts(unittest.TestCase):
         self.assertEqual((status.st_uid, status.st_gid, status.st_mode & 0o7777), (2000, 2001, 0o755))
         self.poolctl("unmount", "u")
 
+    def test_refused_beforehand(self):
+        """What is refused on a pool that nobody has imported leaves its disks as they are."""
+        def contents():
+            for number in range(3):
+                with open(self.path("disks", f"d{number}"), "rb") as file:
+                    yield file.read()
+        self.poolctl("volume", "create", "t/disk", "8M")
+        os.makedirs(self.path("b/other/inside"))
+        before = list(contents())
+        for what, folder, options, says in (
+                ("t/none", "a", (), "none"), ("t/disk", "a", (), "disk"), ("t/other", "bin", (), "not empty"), ("t/other", "bin/poolctl", (), "no directory"),
+                ("t/other", "nowhere", (), "No such file"), ("t", "b", (), "not empty"), ("t", "a", ("-o", "nochildren"), "by its name alone"),
+                ("t/none", "a", ("--volumes",), "none"), ("t/other", "a", ("--volumes", "-o", "nochildren"), "not for volumes"),
+                ("t/other", "a", ("-o", "bogus"), f"mounting t/other at {self.path('a')}: there is no mount option 'bogus'"),
+                ("t/other", "a", ("-o", "remount,ro"), "no file system of pool t is mounted")):
+            with self.subTest(what=what, folder=folder, options=options):
+                self.poolctl("mount", what, self.path(folder), *options, code=1, says=says)
+                self.assertEqual((list(contents()) == before, self.sources(), self.servers()), (True, {}, []))
+        self.assertEqual(self.run_it(self.path("bin/libpool-fuse"), "-n", "--dry-run", "t/other", self.path("a")).returncode, 0)
+        self.assertEqual((list(contents()) == before, self.sources()), (True, {}))
+
     def test_other_owners(self):
         """A pool that is kept imported is handed over and stays imported; not while it is used."""
         self.poolctl("import", "t")
