@@ -42,6 +42,8 @@ static int transfer(struct stream *stream, const char *method)
 		document_number(params, "offset", options->number[OPTION_OFFSET]);
 	if (options_have(options, OPTION_LENGTH))
 		document_number(params, "length", options->number[OPTION_LENGTH]);
+	if (stream->call->rehearses)
+		document_flag(params, "dry_run", true);
 	return call_request(stream->call, &request);
 }
 
@@ -68,14 +70,16 @@ static int stream_end(struct stream *stream, int code, const char *verb)
 
 /* ---- write ---- */
 
+/* What isn't a file isn't opened for a rehearsal: a pipe would be at its end for whoever writes to it. */
 static int input_open(struct stream *stream)
 {
 	struct call *call = stream->call;
 	struct stat status;
+	bool is_named = call->operand_count > 0;
 
-	stream->file = call->operand_count > 0 ? call->operands[0] : "the standard input";
-	stream->descriptor =
-	    call->operand_count > 0 ? open(stream->file, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+	stream->file = is_named ? call->operands[0] : "the standard input";
+	bool stands_in = call->rehearses && is_named && stat(stream->file, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+	stream->descriptor = is_named ? open(stands_in ? "/dev/null" : stream->file, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
 	if (stream->descriptor < 0)
 		return error_set(&call->error, -errno, "%s: opening %s: %s", stream->what, stream->file,
 				 strerror(errno));
@@ -100,18 +104,20 @@ static int check_volume(struct stream *stream)
 	return code;
 }
 
-/* The file isn't opened: one that is a pipe would be at its end for whoever writes to it. */
 int volume_write_rehearse(struct call *call)
 {
 	struct stream stream;
-	struct stat status;
+	int code;
 
 	stream_begin(&stream, call, "writing");
-	if (call->operand_count > 0 && stat(call->operands[0], &status) == 0 && S_ISDIR(status.st_mode))
-		return error_set(&call->error, -EISDIR, "%s: %s is a folder: name a file", stream.what, call->operands[0]);
-	if (call->operand_count > 0 && access(call->operands[0], R_OK) != 0)
-		return error_set(&call->error, -errno, "%s: opening %s: %s", stream.what, call->operands[0], strerror(errno));
-	return check_volume(&stream);
+	code = input_open(&stream);
+	if (code == 0)
+		code = check_volume(&stream);
+	if (code == 0)
+		code = transfer(&stream, "volume.write");
+	if (stream.descriptor > STDERR_FILENO)
+		close(stream.descriptor);
+	return code;
 }
 
 int volume_write_work(struct call *call)

@@ -292,6 +292,23 @@ static int write_all(struct stream *stream, uint64_t total)
 	return check_input_is_at_end(stream);
 }
 
+/* In a pool that is imported for that nothing is written. Of an input of unknown length it is tried whether a byte would be refused. */
+static int try_to_write(struct stream *stream, uint64_t total)
+{
+	struct libpool_pool_info info = {.size = sizeof(info)};
+	struct stat status;
+	bool is_known = fstat(stream->descriptor, &status) == 0 && S_ISREG(status.st_mode);
+	uint64_t length = is_known ? total : 1;
+	int code = libpool_pool_info(stream->invocation->pool, &info);
+
+	length = length < stream->length ? length : stream->length;
+	length = length < PIECE_BYTES ? length : PIECE_BYTES;
+	if (code < 0 || !info.read_only || length == 0)
+		return code;
+	code = libpool_volume_write(stream->volume, stream->offset, (size_t)length, stream->piece);
+	return code < 0 ? failed(stream, code, "writing") : 0;
+}
+
 int run_volume_write(struct invocation *invocation)
 {
 	struct stream stream;
@@ -300,7 +317,9 @@ int run_volume_write(struct invocation *invocation)
 
 	if (code == 0)
 		code = measure_input(&stream, &total);
-	if (code == 0) {
+	if (code == 0 && parameter_flag(invocation, "dry_run")) {
+		code = try_to_write(&stream, total);
+	} else if (code == 0) {
 		code = write_all(&stream, total);
 		/* Also what was written before an error is made durable. */
 		flushed = libpool_volume_flush(stream.volume);

@@ -83,6 +83,8 @@ int volume_read(struct volume *volume, uint64_t offset, size_t length, void *des
 /* A whole block's frozen content, or NULL in *ret_buffer for a hole. */
 int volume_read_block(struct volume *volume, uint64_t block, struct buffer **ret_buffer);
 int volume_write(struct volume *volume, uint64_t offset, size_t length, const void *source);
+/* Whether volume_write would be refused before it has written anything, as a quota or the property readonly does; also where nothing can be written. */
+int volume_try_write(struct volume *volume, uint64_t offset, size_t length);
 /* Whole blocks from frozen buffers of block size each, block `first` and on: no copy. References are taken. */
 int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, struct buffer *const *buffers);
 int volume_zero(struct volume *volume, uint64_t offset, uint64_t length);

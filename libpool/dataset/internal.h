@@ -111,6 +111,7 @@ void dataset_count(struct dataset *dataset);
 /* It no longer counts where it lies: before it moves or goes; dataset_count then makes it count where it lies now. */
 void dataset_uncount(struct dataset *dataset);
 /* *ret_refusing: of those that it lies in, or NULL for what others have reserved. */
+int dataset_check_charge(struct dataset *dataset, uint64_t cells, const struct dataset **ret_refusing);
 int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, const struct dataset **ret_refusing);
 void dataset_uncharge(struct dataset *dataset, uint64_t txg, uint64_t cells);
 bool dataset_is_uncertain(const struct datasets *datasets, const struct dataset *refusing);

@@ -142,21 +142,25 @@ static int check_above(struct datasets *datasets, const struct dataset *at, uint
 	return more && datasets->charged_cells + more > pool_cells(datasets) ? -ENOSPC : 0;
 }
 
-int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, const struct dataset **ret_refusing)
+int dataset_check_charge(struct dataset *dataset, uint64_t cells, const struct dataset **ret_refusing)
 {
 	*ret_refusing = NULL;
-	if (cells == 0)
+	if (cells == 0 || !datasets_have_limits(dataset->owner))
 		return 0;
-	if (datasets_have_limits(dataset->owner)) {
-		if (dataset->record.refquota && own_cells(dataset) + cells > cells_of(dataset->record.refquota)) {
-			*ret_refusing = dataset;
-			return -EDQUOT;
-		}
-		/* At last, beyond what is reserved for it: from what nobody has reserved. */
-		int status = check_above(dataset->owner, dataset, cells, ret_refusing);
-		if (status < 0)
-			return status;
+	if (dataset->record.refquota && own_cells(dataset) + cells > cells_of(dataset->record.refquota)) {
+		*ret_refusing = dataset;
+		return -EDQUOT;
 	}
+	/* At last, beyond what is reserved for it: from what nobody has reserved. */
+	return check_above(dataset->owner, dataset, cells, ret_refusing);
+}
+
+int dataset_charge(struct dataset *dataset, uint64_t txg, uint64_t cells, const struct dataset **ret_refusing)
+{
+	int status = dataset_check_charge(dataset, cells, ret_refusing);
+
+	if (status < 0 || cells == 0)
+		return status;
 	dataset->pending[txg & 1] += cells;
 	dataset_count(dataset);
 	return 0;

@@ -199,6 +199,28 @@ int volume_write(struct volume *volume, uint64_t offset, size_t length, const vo
 	return change_end(volume, status);
 }
 
+int volume_try_write(struct volume *volume, uint64_t offset, size_t length)
+{
+	struct dataset *dataset = volume->dataset;
+	unsigned shift = dataset->record.block_shift;
+	const struct dataset *refusing = NULL;
+	uint64_t piece = PIECE_BYTES - offset % PIECE_BYTES, first = offset >> shift, cells = 0;
+	int status = change_begin(volume, offset, length);
+
+	if (status < 0)
+		return status;
+	piece = piece < length ? piece : length;
+	if (length && datasets_have_limits(dataset->owner))
+		status = blob_growth(dataset->blob, core_open_txg(dataset->owner->core), first, ((offset + piece - 1) >> shift) - first + 1, &cells);
+	if (status == 0)
+		status = dataset_check_charge(dataset, cells, &refusing);
+	/* What is on its way to be freed may make room. */
+	if ((status == -EDQUOT || status == -ENOSPC) && (!refusing || dataset_is_uncertain(dataset->owner, refusing)))
+		status = 0;
+	request_end(volume);
+	return status;
+}
+
 int volume_write_blocks(struct volume *volume, uint64_t first, unsigned count, struct buffer *const *buffers)
 {
 	struct dataset *dataset = volume->dataset;

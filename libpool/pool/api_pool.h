@@ -22,7 +22,7 @@ struct libpool_volume {
 	struct libpool_pool *pool;
 	struct engine_user user;   /* engine thread; its volume is NULL when the pool is gone */
 	unsigned block_shift;      /* constant, as the next */
-	bool read_only;
+	bool read_only, rehearses; /* rehearses: writes are only checked */
 	struct api_calls calls;    /* each is one of the pool's, too */
 };
 

@@ -129,6 +129,7 @@ static int transfer_run(struct libpool_volume *volume, uint64_t offset, size_t l
 struct place {
 	struct libpool_volume *volume;
 	uint64_t offset;
+	size_t length;
 };
 
 static int run_check(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
@@ -141,9 +142,25 @@ static int run_check(struct libpool_pool *pool, struct engine *engine, void *dat
 
 static int transfer_nothing(struct libpool_volume *volume, uint64_t offset)
 {
-	struct place place = {volume, offset};
+	struct place place = {volume, offset, 0};
 
 	return volume ? api_run_here(volume->pool, volume, run_check, &place) : -EINVAL;
+}
+
+/* In a pool that is imported for a dry run. */
+static int run_try_write(struct libpool_pool *pool, struct engine *engine, void *data, struct pool_error *error)
+{
+	const struct place *place = data;
+
+	(void)pool, (void)engine, (void)error;
+	return volume_try_write(place->volume->user.volume, place->offset, place->length);
+}
+
+static int try_write(struct libpool_volume *volume, uint64_t offset, size_t length)
+{
+	struct place place = {volume, offset, length};
+
+	return api_run_here(volume->pool, volume, run_try_write, &place);
 }
 
 int libpool_volume_read(libpool_volume *volume, uint64_t offset, size_t length, void *buffer)
@@ -153,6 +170,8 @@ int libpool_volume_read(libpool_volume *volume, uint64_t offset, size_t length, 
 
 int libpool_volume_write(libpool_volume *volume, uint64_t offset, size_t length, const void *buffer)
 {
+	if (volume && volume->rehearses)
+		return try_write(volume, offset, length);
 	return length ? transfer_run(volume, offset, length, (void *)(uintptr_t)buffer, true) : transfer_nothing(volume, offset);
 }
 

@@ -155,6 +155,7 @@ static int run_open(struct libpool_pool *pool, struct engine *engine, void *data
 	int result;
 
 	(void)pool;
+	volume->rehearses = engine_rehearses(engine) && !volume->user.read_only;
 	volume->user.read_only |= core_read_only(engine_core(engine));
 	result = engine_dataset_open(engine, arguments->name, false, &volume->user, error);
 	if (result < 0)

@@ -37,6 +37,7 @@ void engine_hurry(struct engine *engine);
 void engine_halt(struct engine *engine, const char *why);
 
 struct core *engine_core(struct engine *engine);
+bool engine_rehearses(const struct engine *engine); /* imported for a dry run */
 struct datasets *engine_datasets(struct engine *engine);
 
 int engine_info(struct engine *engine, struct libpool_pool_info *ret_info);

@@ -311,6 +311,7 @@ int engine_import(const struct engine_host *host, const struct libpool_import_op
 		return pool_error_set(error, result, "no memory");
 	}
 	engine->no_verify = options->no_verify;
+	engine->rehearses = options->read_only == 2;
 	result = bring_up(engine, error);
 	if (result < 0) {
 		engine_abandon(engine);
@@ -323,6 +324,11 @@ int engine_import(const struct engine_host *host, const struct libpool_import_op
 struct core *engine_core(struct engine *engine)
 {
 	return engine->core;
+}
+
+bool engine_rehearses(const struct engine *engine)
+{
+	return engine->rehearses;
 }
 
 struct datasets *engine_datasets(struct engine *engine)

@@ -42,6 +42,7 @@ struct engine {
 	struct core *core;
 	struct datasets *datasets;
 	bool stopping, hurried;
+	bool rehearses; /* imported for a dry run: writes are only checked */
 	bool no_verify; /* of what the last commits before an unclean stop wrote */
 	uint64_t imported_ns;
 	uint64_t cache_limit_host; /* what the host allows */

@@ -222,6 +222,7 @@ int libpool_pool_info(libpool_pool *pool, struct libpool_pool_info *ret_info)
 	ORDERED(NULL);
 	*ret_info = (struct libpool_pool_info){.size = sizeof(*ret_info),
 					       .health = fake_state.health,
+					       .read_only = fake_import.read_only != 0,
 					       .data_columns = 4,
 					       .parity_columns = 2,
 					       .disk_count = pool->disk_count,
@@ -699,6 +700,8 @@ int libpool_volume_write(libpool_volume *volume, uint64_t offset, size_t length,
 	ORDERED(NULL);
 	if (offset + length > volume->bytes)
 		return -EINVAL;
+	if (fake_import.read_only == 2) /* a dry run: only checked */
+		return 0;
 	memcpy(volume->data + offset, buffer, length);
 	return 0;
 }

@@ -530,6 +530,7 @@ static void streams(void **state)
 	fake_fail("libpool_volume_write", -ENOSPC, NULL);
 	assert_int_equal(run("volume write tank/a data"), 1);
 	one_error_line("No space left");
+	assert_int_equal(fake_import.read_only, 2); /* refused before anything is written */
 	fake_fail("libpool_volume_flush", -EIO, NULL);
 	assert_int_equal(run("volume write tank/a data"), 1);
 	one_error_line("flushing");

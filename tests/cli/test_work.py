@@ -45,6 +45,16 @@ class Work(PoolctlCase):
         data = data[:MIB] + b"x" * 5000 + data[MIB + 5000:]
         self.reads_back(data)
         self.refused("volume", "write", "tank/data", "--offset", "31M", input=bytes(2 * MIB), says="longer", changes=True)
+        with open(os.path.join(self.run_path, "two"), "wb") as file:
+            file.write(bytes(2 * MIB))
+        self.refused("volume", "write", "tank/data", "--offset", "31M", file.name, says="has 2097152 bytes")
+        with open(file.name, "rb") as two:
+            self.refused("volume", "write", "tank/data", "--offset", "31M", stdin=two, says="has 2097152 bytes")
+        self.poolctl("volume", "write", "tank/data", "--offset", "31M", "--length", "1M", file.name)
+        self.poolctl("set", "tank/data", "readonly=on")
+        for arguments, options in (((file.name,), {}), ((), {"input": b"x"})):
+            self.refused("volume", "write", "tank/data", *arguments, says=["tank/data", "ead-only"], **options)
+        self.poolctl("inherit", "tank/data", "readonly")
         self.refused("volume", "write", "tank/data", "--offset", "33M", input=b"x", says="beyond")
         self.refused("volume", "write", "tank/none", input=b"x", says="no volume none")
         self.refused("volume", "write", "tank/data", "nothing", says="No such file")
@@ -84,6 +94,8 @@ class Work(PoolctlCase):
         self.poolctl("volume", "write", "tank/home/disk", input=data[:24 * MIB])
         self.poolctl("set", "tank/home", "quota=28M")
         self.refused("volume", "write", "tank/home/disk", input=data[::-1], says="quota", changes=True)
+        self.poolctl("set", "tank/home", "quota=20M")
+        self.refused("volume", "write", "tank/home/disk", "--offset", "31M", input=b"x", says="quota")
         self.poolctl("set", "tank/home", "quota=none")
         self.poolctl("volume", "write", "tank/home/disk", input=data)
         self.assertEqual(self.poolctl("volume", "read", "tank/home/disk", text=False), data)
