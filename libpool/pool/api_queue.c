@@ -373,7 +373,7 @@ static int accept_one(struct libpool_queue *queue, const struct libpool_request 
 	return 0;
 }
 
-/* All at once, with one message unless one is on its way. */
+/* All at once, with one message unless one is on its way. Others may have reaped all of it, and closed the queue, when this returns. */
 static void hand_over(struct libpool_queue *queue, struct list *accepted)
 {
 	struct rt *rt = queue->pool->thread->rt;
@@ -385,6 +385,7 @@ static void hand_over(struct libpool_queue *queue, struct list *accepted)
 int libpool_queue_submit(libpool_queue *queue, const struct libpool_request *requests, size_t count)
 {
 	const char *at = (const char *)requests;
+	struct libpool_pool *pool;
 	struct list accepted;
 	struct slot *slot;
 	unsigned number = 0;
@@ -393,7 +394,8 @@ int libpool_queue_submit(libpool_queue *queue, const struct libpool_request *req
 	if (!queue || !requests)
 		return -EINVAL;
 	/* The call keeps the engine's thread until the message has been handed over. */
-	result = api_begin(queue->pool, NULL);
+	pool = queue->pool;
+	result = api_begin(pool, NULL);
 	if (result < 0)
 		return result;
 	list_init(&accepted);
@@ -407,7 +409,7 @@ int libpool_queue_submit(libpool_queue *queue, const struct libpool_request *req
 	}
 	if (number)
 		hand_over(queue, &accepted);
-	api_end(queue->pool, NULL);
+	api_end(pool, NULL);
 	return number ? (int)number : result;
 }
 
