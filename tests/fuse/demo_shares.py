@@ -151,7 +151,7 @@ class Demonstration:
         os.mkdir(os.path.join(POINT, "tree"))
         with open(self.path("names"), "wb") as file:
             file.write(b"".join(os.fsencode(name) + b"\0" for name in self.files))
-        subprocess.run("tar -C $SOURCE --null -T names -cf - | tar -C $POINT/tree -xf - && sync -f $POINT", shell=True, check=True, cwd=self.folder,
+        subprocess.run("tar -C $SOURCE --null -T names -cf - | tar -C $POINT/tree -xf - && sync $POINT", shell=True, check=True, cwd=self.folder,
                        env={**os.environ, "SOURCE": SOURCE, "POINT": POINT})
         tell("copied, and durable,", begin)
 

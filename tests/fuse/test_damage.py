@@ -13,7 +13,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from mounted import Pool, fails, read, write  # noqa: E402
+from mounted import Pool, fails, read, sync, write  # noqa: E402
 
 MIB = 1 << 20
 NAMES = [b"plain", b"with blank", b"line\nbreak", b"no utf-8 \xff", "Umlaut ä".encode(), b"x" * 255]
@@ -33,7 +33,7 @@ class DamageTest(unittest.TestCase):
         names = [b"a/deeper folder/" + NAMES[i % len(NAMES)][:200] + b" %d" % i for i in range(count)]
         for i, name in enumerate(names):
             write(self.path(name), random.Random(i).randbytes(60000))
-        os.sync()
+        sync(self.pool.point)
         return names
 
     def rot(self):
@@ -83,7 +83,7 @@ class DamageTest(unittest.TestCase):
         os.unlink(self.path(bad[2]))
         os.rename(self.path(bad[3]), self.path(b"renamed"))
         os.rename(self.path(b"a"), self.path(b"b"))
-        os.sync()
+        sync(self.pool.point)
         left = [name.replace(b"a/", b"b/", 1) for name in bad[4:]] + [bad[0].replace(b"a/", b"b/", 1), b"renamed"]
         for _ in range(100):
             if self.listed() == self.spelled(left):
@@ -98,7 +98,7 @@ class DamageTest(unittest.TestCase):
         self.assertEqual(self.listed(), self.spelled(left))
         for name in left:
             os.unlink(self.path(name))
-        os.sync()
+        sync(self.pool.point)
         # What an earlier import found stays listed, without a name, until a scrub looks for it.
         self.pool.poolctl("scrub", "t", "--wait", code=None)
         self.assertEqual(self.listed(), set())

@@ -13,7 +13,7 @@ import unittest
 
 from nfs_client import NfsClient
 from servers import Ganesha, Portmapper, enter_namespace
-from mounted import MIB, Pool, fails, read, write
+from mounted import MIB, Pool, fails, read, sync, write
 
 PRELOAD = os.environ["LIBPOOL_FSID"]
 SOURCE = "/usr/include/linux"
@@ -102,7 +102,7 @@ class MountTest(unittest.TestCase):
             return figures.f_files - figures.f_ffree
 
         os.mkdir(self.path("d"))
-        os.sync()
+        sync(self.point)
         before = nodes()
         for i in range(1500):
             write(self.path("d", str(i)), b"x" * 300)
@@ -118,7 +118,7 @@ class MountTest(unittest.TestCase):
             self.assertEqual(entry.stat().st_size, 300)
         for i in range(1500):
             os.unlink(self.path("d", str(i)))
-        os.sync()
+        sync(self.point)
         self.assertEqual(nodes(), before)
 
 

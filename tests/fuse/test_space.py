@@ -12,7 +12,7 @@ import sys
 import time
 import unittest
 
-from mounted import MIB, Pool, fails, project_of, read, set_project, write
+from mounted import MIB, Pool, fails, project_of, read, set_project, sync, write
 
 
 class QuotaTest(unittest.TestCase):
@@ -117,7 +117,7 @@ class QuotaTest(unittest.TestCase):
 class FullTest(unittest.TestCase):
     def agree(self, pool):
         """df, list, status and get say the same, once all is committed; returns what is free."""
-        os.sync()
+        sync(pool.point)
         for _ in range(200):
             figures = os.statvfs(pool.point)
             listed, = json.loads(pool.poolctl("list", "t", "--json"))["pools"]
@@ -164,7 +164,7 @@ class FullTest(unittest.TestCase):
             for name in os.listdir(pool.point):
                 if name != "kept":
                     os.unlink(os.path.join(pool.point, name))
-            os.sync()
+            sync(pool.point)
             for i in range(5):
                 write(os.path.join(pool.point, f"g{i}"), block)
             pool.stop()
