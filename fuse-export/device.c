@@ -50,10 +50,15 @@ static void look_at(struct mount *mount, const void *bytes, size_t length)
 
 static ssize_t device_read(int descriptor, void *buffer, size_t size, void *userdata)
 {
-	ssize_t length = read(descriptor, buffer, size);
+	struct mount *mount = userdata;
+	ssize_t length;
 
-	if (length > 0)
-		look_at(userdata, buffer, (size_t)length);
+	look_for_request(&mount->look, descriptor);
+	length = read(descriptor, buffer, size);
+	if (length > 0) {
+		look_came(&mount->look);
+		look_at(mount, buffer, (size_t)length);
+	}
 	return length;
 }
 
@@ -64,6 +69,7 @@ static ssize_t device_write(int descriptor, struct iovec *parts, int count, void
 	struct fuse_out_header header;
 	struct fuse_init_out init;
 
+	look_answered(&mount->look);
 	if (mount->init_request && count == 2 && parts[0].iov_len == sizeof(header) && parts[1].iov_len <= sizeof(init)) {
 		memcpy(&header, parts[0].iov_base, sizeof(header));
 		if (header.unique == mount->init_request) {

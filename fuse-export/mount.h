@@ -12,6 +12,8 @@
 
 #include <libpool.h>
 
+#include "fuse-export/look.h"
+
 /* Nobody else changes the file system while it is mounted: what the kernel knows stays true until it changes it. */
 #define CACHE_SECONDS 3600.0
 #define UNSETTLED_SECONDS 10.0 /* attributes that a commit changes */
@@ -28,6 +30,7 @@ struct mount {
 	bool has_spellings;	 /* a node may be found by names that no folder has */
 	bool no_opens;		 /* the kernel needn't say what is opened */
 	/* device.c */
+	struct look look;
 	uint64_t init_request;	 /* not answered yet */
 	bool may_keep_setid;	 /* requests say whether they drop set-id bits */
 };

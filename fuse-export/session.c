@@ -150,6 +150,7 @@ int session_mount(struct session *session, int directory, const struct mount_opt
 	if (code == 0)
 		code = options->privileged ? mount_directly(session, directory, options) : fuse_session_mount(session->mount.fuse, session->point);
 	session->mounted = code == 0;
+	look_init(&session->mount.look);
 	if (code == 0 && !session->mount.volumes)
 		device_take(session->mount.fuse); /* or it is as slow as libfuse alone */
 	if (code == 0)
