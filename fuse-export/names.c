@@ -9,6 +9,19 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+/*
+ * The kernel asks so for what it doesn't know. What has no name is gone then, though the last thing that it has to say of it may still be on its way, in another thread.
+ */
+static int hold_named(libpool_fs *fs, uint64_t node, struct libpool_attributes *ret_attributes)
+{
+	int code = libpool_fs_hold(fs, node, ret_attributes);
+
+	if (code < 0 || ret_attributes->links)
+		return code;
+	(void)libpool_fs_forget(fs, node, 1);
+	return -ESTALE;
+}
+
 static void do_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
 	struct libpool_attributes attributes = LIBPOOL_INIT(libpool_attributes);
@@ -20,7 +33,7 @@ static void do_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 	if (strcmp(name, "..") == 0)
 		code = libpool_fs_parent(mount->fs, directory, &attributes);
 	else if (strcmp(name, ".") == 0)
-		code = libpool_fs_hold(mount->fs, directory, &attributes);
+		code = hold_named(mount->fs, directory, &attributes);
 	else
 		code = libpool_fs_lookup(mount->fs, directory, name, &attributes);
 	if (code == -ENOENT) {

@@ -399,6 +399,13 @@ class LifeTest(unittest.TestCase):
         self.assertEqual(numbers, {name: os.stat(os.path.join(pool.point, "tree", name)).st_ino for name in os.listdir(source)})
         os.unlink(os.path.join(pool.point, "tree", "fuse.h"))
         fails(self, errno.ESTALE, open_handle, pool.point, handle, os.O_RDONLY)
+        # At once, whatever the kernel has still to say of it.
+        for number in range(50):
+            path = os.path.join(pool.point, f"f{number}")
+            write(path, b"x")
+            handle = handle_of(path)
+            os.unlink(path)
+            fails(self, errno.ESTALE, open_handle, pool.point, handle, os.O_RDONLY)
         pool.stop()
         pool.verify()
 
