@@ -55,6 +55,7 @@ class IntentLog:
     def __init__(self, reader, place, pool_guid):
         self.reader, self.place, self.rows, self.guid = reader, place, reader.rows_of_unit, pool_guid
         self.blocks, self.durable, self.hidden = {}, 0, set()   # hidden: where a block may lie that can't be read
+        self.partial = set()                                    # numbers of blocks that aren't on all disks that are there
         for index, number in enumerate(place.segments):
             segment = reader.segments.get(number)
             expect(segment is not None and segment.state == "LOG", f"intent log: segment {number} is none of it")
@@ -64,10 +65,11 @@ class IntentLog:
             sure = [copy for (disk, _), copy in zip(disks, copies) if disk and disk.state != "FAULTY" and
                     (disk.role != "log" or (copy[0] or b"")[16:52] == pool_guid + disk.guid + number.to_bytes(4, "little"))]
             self.hidden |= {(index, row) for row in range(1, self.rows) if not any(copy[row] for copy in sure)}
-            for copy in copies:
-                self.scan(index, [mine or other for mine, other in zip(copy, any_copy)])
+            found = [self.scan(index, [mine or other for mine, other in zip(copy, any_copy)]) for copy in copies]
+            self.partial |= set.union(*found) - set.intersection(*found)
 
     def scan(self, index, cells):
+        found = set()
         for row in range(1, self.rows):
             head = decode_head(cells[row], self.guid, self.place.generation) if cells[row] else None
             if head is None or row + head.cells > self.rows:
@@ -79,6 +81,8 @@ class IntentLog:
             if hash128(data[:112], bytes(16), data[128:]) == head.hash and not any(data[HEADER + head.used:]):
                 self.durable = max(self.durable, head.durable)
                 self.blocks.setdefault(head.number, Block(head, data[HEADER:HEADER + head.used], index, row))
+                found.add(head.number)
+        return found
 
     def content(self, change):
         """What a block has that lies beside the log; None if it was never written as a whole."""

@@ -124,8 +124,11 @@ class Pool:
 
     def read_intent_log(self):
         """What was flushed after the commit, by dataset. A clean export leaves nothing."""
-        place = self.uberblock.log
-        changes = IntentLog(self.reader, place, self.guid).changes() if place else {}
+        place, healed = self.uberblock.log, self.reader.counts["blocks_repaired"]
+        log = IntentLog(self.reader, place, self.guid) if place else None
+        changes = log.changes() if log else {}
+        # A crash may leave the last of it on some of its disks only. Nobody was told that it is durable.
+        self.log_is_whole = not (log and log.partial) and self.reader.counts["blocks_repaired"] == healed
         for dataset in self.datasets:
             for change in changes.get(dataset.id, ()):
                 expect(change.object in (0, 16) and change.kind != INODE if dataset.kind == "volume" else change.object, "intent log: an object of a record")
