@@ -189,7 +189,8 @@ int help_work(struct call *call)
 	    verb_find((int)call->operand_count, call->operands, &words) ||
 	    (call->operand_count == 1 && help_group(NULL, call->operands[0])))
 		return 0;
-	return call_usage(call, "there is no verb '%s': see poolctl help", call->operands[0]);
+	call->exit_code = EXIT_CODE_USAGE;
+	return verb_unknown((int)call->operand_count, call->operands, &call->error);
 }
 
 void help_print(struct call *call)

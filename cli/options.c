@@ -143,6 +143,9 @@ int options_parse(int argc, char **argv, bool stop_at_operand, uint64_t allowed,
 		if (code == '?' || code == ':')
 			return refuse(code, argv, verb, error);
 		option = option_of(code, allowed);
+		if (!(allowed >> option & 1) && stop_at_operand)
+			return error_set(error, -EINVAL, "option '--%s' stands behind its verb: see poolctl help",
+					 option_descriptions[option].name);
 		if (!(allowed >> option & 1))
 			return error_set(error, -EINVAL,
 					 "%s: option '--%s' has no meaning here: see poolctl help %s", verb,

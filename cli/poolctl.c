@@ -12,7 +12,6 @@
 #include "cli/errors.h"
 #include "cli/help.h"
 #include "cli/poolctl.h"
-#include "cli/text.h"
 #include "cli/verbs.h"
 
 static bool contains(int argc, char **argv, const char *argument)
@@ -22,25 +21,6 @@ static bool contains(int argc, char **argv, const char *argument)
 			return true;
 	}
 	return false;
-}
-
-static int unknown_verb(int argc, char **argv, struct libpool_error *error)
-{
-	char known[200] = "";
-
-	for (size_t i = 0; i < verb_count; i++) {
-		size_t length = strlen(argv[0]);
-
-		if (strncmp(verbs[i].name, argv[0], length) == 0 && verbs[i].name[length] == ' ')
-			text_append(known, sizeof(known), "%s%s", known[0] ? ", " : "",
-				    verbs[i].name + length + 1);
-	}
-	if (known[0] && argc > 1)
-		return error_set(error, -EINVAL, "there is no verb '%s %s': there are %s", argv[0], argv[1],
-				 known);
-	if (known[0])
-		return error_set(error, -EINVAL, "'%s' needs one more word: %s", argv[0], known);
-	return error_set(error, -EINVAL, "there is no verb '%s': see poolctl help", argv[0]);
 }
 
 static int take_operands(struct call *call, int count, char **operands)
@@ -85,7 +65,7 @@ static int parse(int argc, char **argv, struct call *call)
 		return 0;
 	}
 	if (!call->verb)
-		return unknown_verb(argc - first, argv + first, &call->error);
+		return verb_unknown(argc - first, argv + first, &call->error);
 	/* The last word of the verb stands where the program's name would. */
 	argv += first + words - 1;
 	argc -= first + words - 1;

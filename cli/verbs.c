@@ -3,10 +3,13 @@
  * Every verb, once. Dispatch, help, completion and the synopsis of the manual come from this table; operands
  * are written as the synopsis shows them, and completion offers disks for DISK, pools for POOL and so on.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/document.h"
+#include "cli/errors.h"
+#include "cli/text.h"
 #include "cli/verbs.h"
 
 #define MANY		4096
@@ -249,6 +252,25 @@ const struct verb *verb_find(int argc, char **argv, int *ret_words)
 		}
 	}
 	return NULL;
+}
+
+int verb_unknown(int argc, char **argv, struct libpool_error *error)
+{
+	char known[200] = "";
+
+	for (size_t i = 0; i < verb_count; i++) {
+		size_t length = strlen(argv[0]);
+
+		if (strncmp(verbs[i].name, argv[0], length) == 0 && verbs[i].name[length] == ' ')
+			text_append(known, sizeof(known), "%s%s", known[0] ? ", " : "",
+				    verbs[i].name + length + 1);
+	}
+	if (known[0] && argc > 1)
+		return error_set(error, -EINVAL, "there is no verb '%s %s': there are %s", argv[0], argv[1],
+				 known);
+	if (known[0])
+		return error_set(error, -EINVAL, "'%s' needs one more word: %s", argv[0], known);
+	return error_set(error, -EINVAL, "there is no verb '%s': see poolctl help", argv[0]);
 }
 
 void print_text(struct call *call)

@@ -11,6 +11,9 @@ extern const size_t verb_count;
 /* The verb whose words begin argv; *ret_words is how many they are. NULL when there is none. */
 const struct verb *verb_find(int argc, char **argv, int *ret_words);
 
+/* -EINVAL and a text: argv begins with no verb. */
+int verb_unknown(int argc, char **argv, struct libpool_error *error);
+
 /* Prints "text" of the document. */
 void print_text(struct call *call);
 /* The style that the options ask for. */

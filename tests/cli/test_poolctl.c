@@ -183,6 +183,8 @@ static void wrong_usage(void **state)
 	    {"volume read tank/a --json", "needs a FILE"},
 	    {"import --force", "need the name of a pool"},
 	    {"help frob", "no verb 'frob'"},
+	    {"help volume frob", "no verb 'volume frob': there are create"},
+	    {"-o name list", "option '--columns' stands behind its verb"},
 	};
 
 	(void)state;
