@@ -52,6 +52,8 @@ struct write_unit {
 	struct rt_group *group; /* waits for it */
 	struct store_ahead_write *ahead; /* until it is written; NULL: of a sync */
 	struct segment_column columns[COLUMNS_MAX];
+	bool with_header;            /* row 0 goes with it, which lies before its rows: not counted in `rows` */
+	uint32_t headers_told;       /* columns whose header will be written by itself */
 	struct buffer *header_cells; /* row 0: one cell for each column */
 };
 
@@ -101,6 +103,7 @@ struct stream {
 	unsigned queued_cells;
 	struct batch *batch;
 	struct write_unit *unit;
+	bool header_due;             /* of the segment's columns: goes with its first unit */
 	bool runs;                   /* the segment gives runs of dead rows, in this txg */
 	unsigned runs_least;         /* none shorter is taken */
 	unsigned run_next, run_end;  /* what is left of the run in hand */
@@ -178,6 +181,8 @@ bool stripe_row_is_late(const struct stripe *stripe, unsigned row);
 /* unit.c */
 /* The unit takes a reference. 0 or -ENOMEM. */
 int unit_add(struct write_unit **unit, struct store *store, struct stripe *stripe, unsigned rows_max);
+/* The headers of the segment's columns, with the unit that begins in its first row. 0 or -ENOMEM. */
+int unit_add_headers(struct write_unit *unit);
 /* One of its own, of a txg that may still be open: it tells `write` of its end, and leaves no record of what it lacks. */
 int unit_add_ahead(struct write_unit **unit, struct store *store, struct stripe *stripe, uint64_t txg, struct store_ahead_write *write);
 void unit_close(struct write_unit **unit);

@@ -54,8 +54,10 @@ static void stream_drop_segment(struct store *store, struct stream *stream)
 		runs_drop(store, stream, false);
 		return;
 	}
+	if (stream->header_due)
+		(void)unit_write_headers(store, stream->segment); /* without memory a scrub finds it */
 	alloc_segment_close(store->alloc, stream->segment);
-	stream->has_segment = stream->retire = false;
+	stream->has_segment = stream->retire = stream->header_due = false;
 }
 
 static int stream_open_segment(struct store *store, struct stream *stream)
@@ -64,9 +66,16 @@ static int stream_open_segment(struct store *store, struct stream *stream)
 
 	if (status < 0)
 		return status;
-	stream->has_segment = true;
+	stream->has_segment = stream->header_due = true;
 	stream->retire = false;
-	return unit_write_headers(store, stream->segment);
+	return 0;
+}
+
+/* They lie before the first rows of the segment, and are written with them. */
+static int stream_add_headers(struct store *store, struct stream *stream, const struct stripe *stripe)
+{
+	stream->header_due = false;
+	return stripe->base == 1 ? unit_add_headers(stream->unit) : unit_write_headers(store, stream->segment);
 }
 
 struct stripe *stream_stripe(struct store *store, struct stream *stream, unsigned base, unsigned height)
@@ -80,6 +89,9 @@ struct stripe *stream_stripe(struct store *store, struct stream *stream, unsigne
 		stripe_unref(stripe);
 		return NULL;
 	}
+	/* Without memory for them now they are written by themselves. */
+	if (stream->header_due && stream_add_headers(store, stream, stripe) < 0)
+		stream->header_due = true;
 	stripe->batch = batch;
 	list_push_back(&batch->stripes, &stripe->batch_node);
 	batch->rows += height;

@@ -19,6 +19,8 @@
 
 struct column_write {
 	struct disk_io io;
+	struct iovec *iov; /* first the header, if it goes with the unit */
+	unsigned iov_count;
 	struct write_unit *unit;
 	unsigned column;
 	unsigned attempts;
@@ -67,6 +69,16 @@ static void stale_told(const struct write_unit *unit, unsigned disk)
 	store_emit(unit->store, STORE_STALE, disk, unit->rows, "a write failed: the cells are recorded and repaired first");
 }
 
+static void header_failed(struct write_unit *unit, unsigned column)
+{
+	struct header_due due = { unit->segment, column, alloc_segment(unit->store->alloc, unit->segment)->record.alloc_txg };
+
+	if (unit->headers_told >> column & 1)
+		return;
+	unit->headers_told |= 1u << column;
+	(void)array_push(&unit->store->headers_due, &due); /* without memory a scrub finds it */
+}
+
 /* The column lacks the unit's cells: unless the disk's state says so for the whole txg, a record must. */
 static void column_failed(struct write_unit *unit, unsigned column)
 {
@@ -75,11 +87,10 @@ static void column_failed(struct write_unit *unit, unsigned column)
 	uint16_t index = unit->columns[column].disk;
 	struct store_disk *disk = &store->disks[index];
 
-	if (unit->header) {
-		struct header_due due = { unit->segment, column, segment->record.alloc_txg };
-		(void)array_push(&store->headers_due, &due); /* without memory a scrub finds it */
+	if (unit->header || unit->with_header)
+		header_failed(unit, column);
+	if (unit->header)
 		return;
-	}
 	unit->failed++;
 	if (unit->ahead)
 		return; /* it will be in no batch */
@@ -167,7 +178,7 @@ static void column_released(struct disk_io *io)
 	}
 	if (write->pinned && unit->store)
 		alloc_unpin(unit->store->alloc, alloc_segment(unit->store->alloc, unit->segment));
-	free(write->io.iov);
+	free(write->iov);
 	free(write);
 	unit_release(unit);
 }
@@ -178,13 +189,16 @@ static void column_submit(struct column_write *write)
 	struct store *store = unit->store;
 	struct segment_column column = unit->columns[write->column];
 	struct store_disk *disk = &store->disks[column.disk];
-	struct iovec *iov = write->io.iov;
-	unsigned count = write->io.iov_count;
-	struct disk_io fresh = { .operation = DISK_WRITE, .iov = iov, .iov_count = count };
+	bool headed = unit->with_header && write->attempts == 0;
+	unsigned skip = unit->with_header && !headed;
+	struct disk_io fresh = { .operation = DISK_WRITE, .iov = write->iov + skip, .iov_count = write->iov_count - skip };
 
+	/* The second time its rows alone: they shall not be stale for the header's sake. */
+	if (skip)
+		header_failed(unit, write->column);
 	write->io = fresh;
-	write->io.offset = store_cell_offset(store, column.au, unit->base);
-	write->io.length = (uint64_t)unit->rows * CELL_SIZE;
+	write->io.offset = store_cell_offset(store, column.au, headed ? 0 : unit->base);
+	write->io.length = (uint64_t)(unit->rows + headed) * CELL_SIZE;
 	write->io.deadline_ns = store->options.write_deadline_ns;
 	write->io.done = column_done;
 	write->io.released = column_released;
@@ -209,18 +223,20 @@ static const uint8_t *unit_cell(const struct write_unit *unit, const struct stri
 /* The cells of one column, neighbours in memory merged. */
 static int column_iov(const struct write_unit *unit, unsigned column, struct column_write *write)
 {
-	struct iovec *iov = calloc(unit->rows, sizeof(*iov));
+	struct iovec *iov = calloc(unit->rows + 1u, sizeof(*iov));
 	unsigned count = 0;
 
 	if (!iov)
 		return -ENOMEM;
+	if (unit->with_header)
+		iov[count++] = (struct iovec){ unit->header_cells->data + (size_t)column * CELL_SIZE, CELL_SIZE };
 	const struct list *node = unit->stripes.next;
 	for (unsigned row = 0; row < unit->rows;) {
 		const struct stripe *stripe = unit->header ? NULL : container_of(node, struct stripe, unit_node);
 		unsigned height = stripe ? stripe->height : 1;
 		for (unsigned r = 0; r < height; r++) {
 			uint8_t *cell = (uint8_t *)unit_cell(unit, stripe, column, r);
-			if (count && (uint8_t *)iov[count - 1].iov_base + iov[count - 1].iov_len == cell)
+			if (count > unit->with_header && (uint8_t *)iov[count - 1].iov_base + iov[count - 1].iov_len == cell)
 				iov[count - 1].iov_len += CELL_SIZE;
 			else
 				iov[count++] = (struct iovec){ cell, CELL_SIZE };
@@ -228,9 +244,26 @@ static int column_iov(const struct write_unit *unit, unsigned column, struct col
 		row += height;
 		node = node->next;
 	}
-	write->io.iov = iov;
-	write->io.iov_count = count;
+	write->iov = iov;
+	write->iov_count = count;
 	return 0;
+}
+
+static void fill_headers(struct write_unit *unit)
+{
+	struct store *store = unit->store;
+	const struct segment_record *record = &alloc_segment(store->alloc, unit->segment)->record;
+
+	for (unsigned c = 0; c < unit->k + unit->m; c++) {
+		uint16_t index = record->columns[c].disk;
+		if (index == DISK_ABSENT)
+			continue;
+		struct au_header header = { .pool = store->geometry.pool, .disk = store->disks[index].guid, .segment = unit->segment,
+					    .column = (uint8_t)c, .k = record->k, .m = record->m, .class = record->class,
+					    .alloc_txg = record->alloc_txg, .sequence = store->txg };
+		memcpy(header.columns, record->columns, sizeof(header.columns));
+		au_header_encode(&header, unit->header_cells->data + (size_t)c * CELL_SIZE);
+	}
 }
 
 static void unit_submit(struct write_unit *unit)
@@ -246,6 +279,8 @@ static void unit_submit(struct write_unit *unit)
 		unit_written(unit); /* it will never be committed */
 		return;
 	}
+	if (unit->with_header)
+		fill_headers(unit);
 	for (unsigned c = 0; c < columns; c++) {
 		unit->columns[c] = segment->record.columns[c];
 		uint16_t index = unit->columns[c].disk;
@@ -353,6 +388,22 @@ int unit_add(struct write_unit **unit, struct store *store, struct stripe *strip
 	return 0;
 }
 
+int unit_add_headers(struct write_unit *unit)
+{
+	struct store *store = unit->store;
+	unsigned columns = unit->k + unit->m;
+	uint64_t bytes = (uint64_t)columns * CELL_SIZE;
+
+	unit->header_cells = buffer_new_zero((size_t)bytes);
+	if (!unit->header_cells)
+		return -ENOMEM;
+	unit->with_header = true;
+	unit->bytes += bytes;
+	store->in_flight += bytes;
+	store->counters.header_cells += columns;
+	return 0;
+}
+
 int unit_add_ahead(struct write_unit **unit, struct store *store, struct stripe *stripe, uint64_t txg, struct store_ahead_write *write)
 {
 	int status = unit_add(unit, store, stripe, stripe->height);
@@ -415,16 +466,7 @@ static int write_headers(struct store *store, uint32_t id, uint32_t mask)
 		free(unit);
 		return -ENOMEM;
 	}
-	for (unsigned c = 0; c < columns; c++) {
-		uint16_t index = record->columns[c].disk;
-		if (index == DISK_ABSENT)
-			continue;
-		struct au_header header = { .pool = store->geometry.pool, .disk = store->disks[index].guid, .segment = id,
-					    .column = (uint8_t)c, .k = record->k, .m = record->m, .class = record->class,
-					    .alloc_txg = record->alloc_txg, .sequence = store->txg };
-		memcpy(header.columns, record->columns, sizeof(header.columns));
-		au_header_encode(&header, unit->header_cells->data + (size_t)c * CELL_SIZE);
-	}
+	fill_headers(unit);
 	store->counters.header_cells += (unsigned)__builtin_popcount(mask & ((1u << columns) - 1));
 	unit_submit(unit);
 	return 0;
