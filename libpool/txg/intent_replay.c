@@ -47,8 +47,8 @@ static int ignore_record(void *argument, const struct intent_record *record)
 }
 
 /*
- * The blocks of one copy of a segment; `unreadable`: rows that it has from others; `taken`: rows where another copy had one. *ret_any: it has one of this
- * log, by itself.
+ * The blocks of one copy of a segment; `unreadable`: rows that it has from others; `taken`: by row, the block that another copy had there. A disk that
+ * reads from somewhere else has blocks in rows that aren't theirs, and hides nothing that others have. *ret_any: it has one of this log, by itself.
  */
 static int scan_copy(struct reading *reading, unsigned index, const struct buffer *copy, const uint64_t *unreadable, uint64_t *taken, bool *ret_any)
 {
@@ -73,9 +73,9 @@ static int scan_copy(struct reading *reading, unsigned index, const struct buffe
 		*ret_any |= bitmap_count(unreadable, row, step) == 0;
 		if (part.block.acknowledged > reading->acknowledged)
 			reading->acknowledged = part.block.acknowledged;
-		if (part.block.sequence < reading->log->first_seq || bitmap_get(taken, row))
+		if (part.block.sequence < reading->log->first_seq || taken[row] == part.block.sequence)
 			continue;
-		bitmap_set(taken, row);
+		taken[row] = part.block.sequence;
 		part.buffer = buffer_new_copy(raw, step * CELL_SIZE);
 		if (!part.buffer || array_push(&reading->found, &part) < 0) {
 			buffer_unref(part.buffer);
@@ -88,10 +88,13 @@ static int scan_copy(struct reading *reading, unsigned index, const struct buffe
 static int scan_segment(struct reading *reading, unsigned index)
 {
 	struct store_log_copies *copies = malloc(sizeof(*copies));
-	uint64_t taken[STORE_ROW_WORDS] = { 0 };
+	uint64_t *taken = calloc(alloc_geometry(reading->core->alloc)->rows, sizeof(*taken)); /* no block has number 0 */
 
-	if (!copies)
+	if (!copies || !taken) {
+		free(copies);
+		free(taken);
 		return -ENOMEM;
+	}
 	int status = store_log_read(reading->core->store, reading->log->segments[index], copies);
 	memset(reading->lost[index], 0xff, sizeof(reading->lost[index]));
 	for (unsigned c = 0; c < SYS_COLUMNS_MAX && status == 0; c++) {
@@ -106,6 +109,7 @@ static int scan_segment(struct reading *reading, unsigned index)
 	}
 	store_log_copies_release(copies);
 	free(copies);
+	free(taken);
 	return status;
 }
 

@@ -248,6 +248,28 @@ static void test_unreadable(void **state)
 		}
 }
 
+/* A copy is read from rows beside its own: its blocks are valid, and not where they should be. What the others have counts. */
+static void test_misdirected(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < GEOMETRIES; number++)
+		for (int shift = -6; shift <= 10; shift++) {
+			struct log_test test;
+			struct machine *machine = machine_made(number, &test, 400 + (unsigned)(shift + 6));
+
+			machine_boot(machine, make_volume);
+			expect(!machine_boot_mode(machine, flush_and_note, SIM_CRASH_NONE));
+			const struct segment_record *record = &spoil.records[spoil.head];
+			struct segment_column column = record->columns[(unsigned)(shift + 6) % (record->k + record->m)];
+			uint64_t at = DATA_START + ((uint64_t)column.au << 18) + CELL_SIZE;
+			sim_disk_fault(machine->set->disks[column.disk], SIM_READ_MISDIRECTED, at, 63 * CELL_SIZE, 0, 1,
+				       at + (uint64_t)((int64_t)shift * (int64_t)CELL_SIZE));
+			machine_boot(machine, see_flushed);
+			machine_boot(machine, see_clean);
+			machine_free(machine);
+		}
+}
+
 static void test_lost_disks(void **state)
 {
 	(void)state;
@@ -464,6 +486,7 @@ int main(void)
 		cmocka_unit_test(test_old_block),
 		cmocka_unit_test(test_half),
 		cmocka_unit_test(test_below_damage),
+		cmocka_unit_test(test_misdirected),
 		cmocka_unit_test(test_lost_disks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
