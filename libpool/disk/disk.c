@@ -80,7 +80,7 @@ void disk_submit(struct disk *disk, struct disk_io *io)
 {
 	io->disk = disk;
 	io->result = io->late_result = 0;
-	io->overdue = io->finished = io->has_crcs = false;
+	io->overdue = io->finished = io->has_crcs = io->has_hash = false;
 	io->backend = NULL;
 	io->submitted_ns = rt_now(disk->rt);
 	io->remaining_ns = io->deadline_ns ? io->deadline_ns : DEADLINE_DEFAULT_NS;

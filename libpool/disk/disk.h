@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "checksum/xxh3.h"
 #include "libpool/base/error.h"
 #include "libpool/rt/rt.h"
 
@@ -39,6 +40,8 @@ struct disk_io {
 	 * moves the bytes and has them at hand (then has_crcs is set; else nothing is changed). Owned like iov; may be NULL.
 	 */
 	uint32_t *crcs;
+	/* The same for the hash of all that is read: has_hash. Owned like iov; may be NULL, and isn't asked for together with CRCs. */
+	struct hash128 *hash;
 	uint64_t deadline_ns; /* duration; 0: the default, 30 s */
 	void (*done)(struct disk_io *io);
 	void (*released)(struct disk_io *io); /* may free the io; may be NULL */
@@ -47,7 +50,7 @@ struct disk_io {
 	int result; /* 0 or negative errno; a short transfer is -EIO */
 	int late_result;
 	bool overdue;
-	bool has_crcs;
+	bool has_crcs, has_hash;
 	/* Private. */
 	struct list node;
 	struct rt_timer timer;

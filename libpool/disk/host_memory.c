@@ -35,7 +35,7 @@ static void performed(struct rt_job *job)
 {
 	struct memory_request *request = container_of(job, struct memory_request, job);
 
-	io_of(request)->has_crcs = io_of(request)->crcs && request->result == 0;
+	host_performed(io_of(request), request->result);
 	disk_complete(io_of(request), request->result);
 }
 
@@ -48,7 +48,7 @@ void host_memory_submit(struct host_disk *disk, struct disk_io *io)
 		.job = {.function = perform,
 			.argument = request,
 			.done = performed,
-			.brief_us = io->operation == DISK_FLUSH ? 1 : transfers && io->length <= BRIEF_BYTES ? rt_brief_us(io->crcs ? 2 * io->length : io->length) : 0},
+			.brief_us = io->operation == DISK_FLUSH ? 1 : transfers && io->length <= BRIEF_BYTES ? rt_brief_us(io->crcs || io->hash ? 2 * io->length : io->length) : 0},
 	};
 	rt_work_submit(disk->disk.rt, &request->job);
 }

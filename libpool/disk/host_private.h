@@ -100,6 +100,8 @@ void host_threads_stop(struct host_disk *disk);
 
 /* The request by system calls in the calling thread: its result. */
 int host_perform(int descriptor, bool is_file, const struct disk_io *io);
+/* Before the request is completed: which of its sums it has. */
+void host_performed(struct disk_io *io, int result);
 
 /* ---- host_memory.c: requests of files in RAM, by the workers of the rt ---- */
 

@@ -19,7 +19,7 @@
 
 #define THREADS_MAX 4
 #define PART_IOVECS 256
-#define CRC_PIECE (UINT64_C(256) << 10)
+#define NEAR_PIECE (UINT64_C(256) << 10) /* still near when it is looked at once more */
 
 struct host_workers {
 	pthread_mutex_t lock;
@@ -47,7 +47,7 @@ static void request_ended(struct host_mail *mail)
 {
 	struct thread_request *request = container_of(mail, struct thread_request, mail);
 
-	request->io->has_crcs = request->io->crcs && request->result == 0;
+	host_performed(request->io, request->result);
 	disk_complete(request->io, request->result);
 }
 
@@ -114,19 +114,26 @@ static int transfer(int descriptor, const struct disk_io *io, uint64_t begin, ui
 	return 0;
 }
 
-/* In pieces that are still near when their CRCs are made. */
-static int read_with_crcs(int descriptor, const struct disk_io *io)
+/* In pieces, each of which is looked at before the next comes. */
+static int read_and_look(int descriptor, const struct disk_io *io)
 {
 	const uint8_t *data = io->iov[0].iov_base;
+	struct xxh3_stream stream;
 	int result = 0;
 
-	for (uint64_t at = 0; at < io->length && result == 0; at += CRC_PIECE) {
-		uint64_t end = io->length - at < CRC_PIECE ? io->length : at + CRC_PIECE;
+	if (io->hash)
+		xxh3_stream_init(&stream);
+	for (uint64_t at = 0; at < io->length && result == 0; at += NEAR_PIECE) {
+		uint64_t end = io->length - at < NEAR_PIECE ? io->length : at + NEAR_PIECE;
 
 		result = transfer(descriptor, io, at, end);
-		for (uint64_t cell = at; cell < end && result == 0; cell += 4096)
+		for (uint64_t cell = at; io->crcs && cell < end && result == 0; cell += 4096)
 			io->crcs[cell / 4096] = crc32c(io->crcs[cell / 4096], data + cell, 4096);
+		if (io->hash && result == 0)
+			xxh3_stream_update(&stream, data + at, (size_t)(end - at));
 	}
+	if (io->hash)
+		xxh3_stream_final(&stream, io->hash);
 	return result;
 }
 
@@ -148,8 +155,14 @@ int host_perform(int descriptor, bool is_file, const struct disk_io *io)
 	case DISK_TRIM:
 		return trim(descriptor, is_file, io);
 	default:
-		return io->crcs ? read_with_crcs(descriptor, io) : transfer(descriptor, io, 0, io->length);
+		return io->crcs || io->hash ? read_and_look(descriptor, io) : transfer(descriptor, io, 0, io->length);
 	}
+}
+
+void host_performed(struct disk_io *io, int result)
+{
+	io->has_crcs = io->crcs && result == 0;
+	io->has_hash = io->hash && result == 0;
 }
 
 static void worker_main(void *argument)

@@ -286,6 +286,7 @@ void flush_is_due(struct store_disk *disk, uint64_t txg);
 
 /* read.c: raw reads of cell runs of one column. */
 #define CELLS_HAVE_CRCS 1
+#define CELLS_HAVE_HASH 2
 /*
  * Starts a read of `rows` cells; *result and the group tell the end. crcs: NULL, or an initial value for each cell, which
  * the CRC-32C replaces where *result is CELLS_HAVE_CRCS: the disk had the data at hand.
@@ -296,6 +297,7 @@ void cells_read_start(struct store *store, struct segment_column column, unsigne
 bool cell_present(const struct store *store, const struct segment *segment, unsigned column, unsigned row, uint64_t place);
 void disk_count_error(struct store *store, unsigned index, bool write);
 bool payload_matches(const struct block_pointer *pointer, const void *payload);
+bool hash_matches(const struct block_pointer *pointer, const struct hash128 *hash);
 
 void summary_cache_free(struct store *store);
 /* The verified payload of a summary, decoded and kept; takes a reference. Pinned; 0, -POOL_EDAMAGED, -ENOMEM. */

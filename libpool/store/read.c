@@ -20,7 +20,9 @@ struct cell_read {
 	unsigned disk;
 	int *result;
 	uint32_t *ret_crcs;
-	uint32_t crcs[]; /* the disk's, until it has let go of the request */
+	struct hash128 *ret_hash;
+	struct hash128 hash;
+	uint32_t crcs[]; /* these, and the hash, are the disk's, until it has let go of the request */
 };
 
 static void cells_done(struct disk_io *io)
@@ -37,6 +39,10 @@ static void cells_done(struct disk_io *io)
 		memcpy(read->ret_crcs, read->crcs, io->length / CELL_SIZE * sizeof(*read->crcs));
 		*read->result = CELLS_HAVE_CRCS;
 	}
+	if (io->has_hash && io->result == 0) {
+		*read->ret_hash = read->hash;
+		*read->result = CELLS_HAVE_HASH;
+	}
 	rt_group_done(read->store->rt, read->group, 0);
 }
 
@@ -48,8 +54,8 @@ static void cells_released(struct disk_io *io)
 	free(read);
 }
 
-void cells_read_start(struct store *store, struct segment_column column, unsigned row, unsigned rows, struct buffer *buffer,
-		      size_t buffer_offset, uint32_t *crcs, struct rt_group *group, int *result)
+static void start_read(struct store *store, struct segment_column column, unsigned row, unsigned rows, struct buffer *buffer,
+		       size_t buffer_offset, uint32_t *crcs, struct hash128 *hash, struct rt_group *group, int *result)
 {
 	size_t crcs_size = crcs ? rows * sizeof(*crcs) : 0;
 	struct cell_read *read = malloc(sizeof(*read) + crcs_size);
@@ -59,7 +65,7 @@ void cells_read_start(struct store *store, struct segment_column column, unsigne
 		return;
 	}
 	*read = (struct cell_read){ .buffer = buffer_ref(buffer), .group = group, .store = store, .disk = column.disk,
-				    .result = result, .ret_crcs = crcs };
+				    .result = result, .ret_crcs = crcs, .ret_hash = hash };
 	if (crcs)
 		memcpy(read->crcs, crcs, crcs_size);
 	read->iov = (struct iovec){ buffer->data + buffer_offset, (size_t)rows * CELL_SIZE };
@@ -69,12 +75,19 @@ void cells_read_start(struct store *store, struct segment_column column, unsigne
 	read->io.iov = &read->iov;
 	read->io.iov_count = 1;
 	read->io.crcs = crcs ? read->crcs : NULL;
+	read->io.hash = hash ? &read->hash : NULL;
 	read->io.deadline_ns = store->options.read_deadline_ns;
 	read->io.done = cells_done;
 	read->io.released = cells_released;
 	store->counters.read_ios++;
 	rt_group_add(group);
 	disk_submit(store->disks[column.disk].disk, &read->io);
+}
+
+void cells_read_start(struct store *store, struct segment_column column, unsigned row, unsigned rows, struct buffer *buffer,
+		      size_t buffer_offset, uint32_t *crcs, struct rt_group *group, int *result)
+{
+	start_read(store, column, row, rows, buffer, buffer_offset, crcs, NULL, group, result);
 }
 
 bool cell_present(const struct store *store, const struct segment *segment, unsigned column, unsigned row, uint64_t place)
@@ -91,9 +104,12 @@ bool cell_present(const struct store *store, const struct segment *segment, unsi
 	return !alloc_is_stale(store->alloc, segment->id, column, row, place);
 }
 
-/* The block without any help: 0 with the payload unverified, or negative when a run is absent or fails. */
+/*
+ * The block without any help: 0 with the payload unverified, or CELLS_HAVE_HASH, when the disk that it lies on had it at hand, or negative
+ * when a run is absent or fails.
+ */
 static int read_plain(struct store *store, const struct block_pointer *pointer, const struct segment *segment,
-		      struct buffer **ret_payload)
+		      struct buffer **ret_payload, struct hash128 *ret_hash)
 {
 	struct cell_run runs[COLUMNS_MAX];
 	int results[COLUMNS_MAX] = { 0 }, status = 0;
@@ -110,8 +126,8 @@ static int read_plain(struct store *store, const struct block_pointer *pointer, 
 		return -ENOMEM;
 	rt_group_init(&group);
 	for (unsigned i = 0; i < count; i++) {
-		cells_read_start(store, segment->record.columns[runs[i].column], runs[i].row, runs[i].rows, payload, offset,
-				 NULL, &group, &results[i]);
+		start_read(store, segment->record.columns[runs[i].column], runs[i].row, runs[i].rows, payload, offset,
+			   NULL, count == 1 ? ret_hash : NULL, &group, &results[i]);
 		offset += (size_t)runs[i].rows * CELL_SIZE;
 	}
 	if (group.pending)
@@ -124,7 +140,7 @@ static int read_plain(struct store *store, const struct block_pointer *pointer, 
 		return status;
 	}
 	*ret_payload = payload;
-	return 0;
+	return count == 1 ? results[0] : 0;
 }
 
 struct verify_job {
@@ -141,11 +157,13 @@ static void verify_run(void *argument)
 }
 
 /* Large payloads are hashed by a worker, so that several reads are verified at the same time. */
-static bool verify(struct store *store, const struct block_pointer *pointer, const struct buffer *payload)
+static bool verify(struct store *store, const struct block_pointer *pointer, const struct buffer *payload, const struct hash128 *hash)
 {
 	struct verify_job job = { .pointer = pointer, .payload = payload->data };
 
-	if (pointer->psect >= 16)
+	if (hash)
+		job.matches = hash_matches(pointer, hash);
+	else if (pointer->psect >= 16)
 		rt_work_brief(store->rt, verify_run, &job, rt_brief_us(payload->size));
 	else
 		verify_run(&job);
@@ -207,12 +225,14 @@ static int read_block(struct store *store, const struct block_pointer *pointer, 
 		buffer_unref(payload);
 		payload = NULL;
 	}
-	int status = read_plain(store, pointer, segment, &payload);
-	if (status == 0 && verify(store, pointer, payload)) {
+	struct hash128 hash;
+	int status = read_plain(store, pointer, segment, &payload, &hash);
+	if (status >= 0 && verify(store, pointer, payload, status == CELLS_HAVE_HASH ? &hash : NULL)) {
 		*ret_payload = payload;
 		return 0;
 	}
 	buffer_unref(payload);
+	status = status > 0 ? 0 : status;
 	if (status == 0 && flags & STORE_READ_SPECULATIVE)
 		return -POOL_ECHECKSUM;
 	if (status == -ENOMEM)

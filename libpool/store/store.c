@@ -209,6 +209,14 @@ bool payload_matches(const struct block_pointer *pointer, const void *payload)
 	return memcmp(checksum, pointer->checksum, sizeof(checksum)) == 0;
 }
 
+bool hash_matches(const struct block_pointer *pointer, const struct hash128 *hash)
+{
+	uint8_t checksum[24];
+
+	store_checksum_of(hash, checksum);
+	return memcmp(checksum, pointer->checksum, sizeof(checksum)) == 0;
+}
+
 struct flush_request {
 	struct disk_io io;
 	struct store *store;

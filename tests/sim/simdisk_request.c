@@ -341,10 +341,15 @@ static int take_effect(struct sim_request *request)
 	}
 }
 
-/* Some disks have the CRCs of what was read, as files in RAM do, others leave them to who reads: here a request is of either kind. */
-static void make_crcs(struct disk_io *io)
+/* Some disks have the sums of what was read, as files in RAM do, others leave them to who reads: here a request is of either kind. */
+static void make_sums(struct disk_io *io)
 {
-	io->has_crcs = io->crcs && (io->offset / SIM_CELL + io->length / SIM_CELL) % 2;
+	bool has = (io->offset / SIM_CELL + io->length / SIM_CELL) % 2;
+
+	io->has_crcs = io->crcs && has;
+	io->has_hash = io->hash && has;
+	if (io->has_hash)
+		xxh3_128(io->iov[0].iov_base, io->length, io->hash);
 	for (uint64_t i = 0; io->has_crcs && i < io->length / SIM_CELL; i++)
 		io->crcs[i] = crc32c(io->crcs[i], (uint8_t *)io->iov[0].iov_base + i * SIM_CELL, SIM_CELL);
 }
@@ -367,7 +372,7 @@ void sim_request_end(struct sim_request *request, int error)
 	list_remove(&request->node);
 	sim_request_free(request);
 	if (io && io->operation == DISK_READ && result == 0)
-		make_crcs(io);
+		make_sums(io);
 	if (io)
 		disk_complete(io, result);
 }

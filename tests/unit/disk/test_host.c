@@ -147,65 +147,83 @@ static void trim_body(void)
 
 /* ---- CRCs made on the way ---- */
 
-struct read_with_crcs {
+struct read_with_sums {
 	struct disk_io io;
 	struct iovec iov;
 	struct rt_queue queue;
 	bool done;
 };
 
-static void crcs_done(struct disk_io *io)
+static void sums_done(struct disk_io *io)
 {
-	struct read_with_crcs *read = container_of(io, struct read_with_crcs, io);
+	struct read_with_sums *read = container_of(io, struct read_with_sums, io);
 
 	read->done = true;
 	rt_queue_wake_all(rt, &read->queue);
 }
 
-static void read_with_crcs(struct disk *disk, uint64_t offset, struct buffer *buffer, uint32_t *crcs)
+/* Whoever moves the bytes in this process makes what is asked for. */
+static bool makes_sums(const struct disk_io *io)
 {
-	struct read_with_crcs read = {.io = {.operation = DISK_READ, .offset = offset, .length = buffer->size, .iov_count = 1}};
+	return io->result == 0 && (options.no_uring || disk_is_in_memory());
+}
+
+static void read_with_sums(struct disk *disk, uint64_t offset, struct buffer *buffer, uint32_t *crcs, struct hash128 *hash)
+{
+	struct read_with_sums read = {.io = {.operation = DISK_READ, .offset = offset, .length = buffer->size, .iov_count = 1}};
 
 	read.iov = (struct iovec){buffer->data, buffer->size};
 	read.io.iov = &read.iov;
 	read.io.crcs = crcs;
-	read.io.done = crcs_done;
+	read.io.hash = hash;
+	read.io.done = sums_done;
 	rt_queue_init(&read.queue);
 	disk_submit(disk, &read.io);
 	while (!read.done)
 		rt_queue_wait(rt, &read.queue);
-	for (size_t i = 0; i < buffer->size / 4096; i++)
+	for (size_t i = 0; crcs && i < buffer->size / 4096; i++)
 		assert_int_equal(crcs[i], read.io.has_crcs ? crc32c((uint32_t)i * 7, buffer->data + i * 4096, 4096) : (uint32_t)i * 7);
-	/* Whoever moves the bytes in this process makes them. */
-	assert_int_equal(read.io.has_crcs, read.io.result == 0 && (options.no_uring || disk_is_in_memory()));
+	assert_int_equal(read.io.has_crcs, crcs && makes_sums(&read.io));
+	assert_int_equal(read.io.has_hash, hash && makes_sums(&read.io));
+	if (read.io.has_hash) {
+		buffer_hash(buffer);
+		assert_memory_equal(hash, &buffer->hash, sizeof(*hash));
+	}
 	assert_int_equal(read.io.result, offset < 16 * MIB ? 0 : -EIO);
 }
 
-static void crcs_body(void)
+static void sums_body(void)
 {
 	struct disk *disk = open_disk(0);
 	CLEANUP_BUFFER struct buffer *data = buffer_new(3 * MIB), *back = buffer_new(3 * MIB), *cell = buffer_new(4096);
 	uint32_t crcs[3 * MIB / 4096];
+	struct hash128 hash;
 
 	fill(data, 3);
 	assert_int_equal(disk_write(disk, MIB, 3 * MIB, data, 0, false), 0);
 	for (uint32_t i = 0; i < 3 * MIB / 4096; i++)
 		crcs[i] = i * 7;
-	read_with_crcs(disk, MIB, back, crcs);
+	read_with_sums(disk, MIB, back, crcs, NULL);
 	assert_memory_equal(data->data, back->data, 3 * MIB);
 	crcs[0] = 0;
-	read_with_crcs(disk, 2 * MIB + 4096, cell, crcs);
+	read_with_sums(disk, 2 * MIB + 4096, cell, crcs, NULL);
 	assert_memory_equal(data->data + MIB + 4096, cell->data, 4096);
 	crcs[0] = 0;
-	read_with_crcs(disk, 17 * MIB, cell, crcs);
+	read_with_sums(disk, 17 * MIB, cell, crcs, NULL);
+	memset(back->data, 0, back->size);
+	read_with_sums(disk, MIB, back, NULL, &hash);
+	assert_memory_equal(data->data, back->data, 3 * MIB);
+	read_with_sums(disk, 2 * MIB + 4096, cell, NULL, &hash);
+	assert_memory_equal(data->data + MIB + 4096, cell->data, 4096);
+	read_with_sums(disk, 17 * MIB, cell, NULL, &hash);
 	disk_close(disk);
 }
 
-static void test_crcs(void **state)
+static void test_sums(void **state)
 {
 	(void)state;
-	make_file("crcs", 16 * MIB);
-	run(crcs_body);
+	make_file("sums", 16 * MIB);
+	run(sums_body);
 }
 
 /* ---- many requests at once ---- */
@@ -671,7 +689,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_transfers),   cmocka_unit_test(test_trim),
-		cmocka_unit_test(test_crcs),
+		cmocka_unit_test(test_sums),
 		cmocka_unit_test(test_many),        cmocka_unit_test(test_small_queue),
 		cmocka_unit_test(test_scattered),   cmocka_unit_test(test_short),
 		cmocka_unit_test(test_close_then_open), cmocka_unit_test(test_close_in_flight),
