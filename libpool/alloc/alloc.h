@@ -58,7 +58,7 @@ struct segment {
 	uint64_t *freeing;  /* cells freed by the txg in sync; NULL: none */
 	uint64_t *busy;     /* SYS only: rows that may not be given out (live, deferred, given out, quarantined) */
 	uint32_t live;      /* live cells, those of summaries apart */
-	uint32_t moves;     /* blocks that are to be moved elsewhere: each is a pin */
+	uint32_t moves;     /* blocks that are to be moved elsewhere, and who looks for them: each is a pin */
 	uint32_t pins;      /* scrub, heal, column move, or a write that was abandoned and hasn't completed */
 	uint16_t batch_count, batch_capacity;
 	bool released;      /* FREE and its AUs are given up (perhaps deferred) */

@@ -60,6 +60,20 @@ const struct move *moves_find(const struct moves *moves, uint64_t dva, uint64_t 
 	return NULL;
 }
 
+/* For a block that is to be moved out of it, or while such are looked for. */
+static void hold_on(struct segment *segment)
+{
+	alloc_pin(segment);
+	segment->moves++;
+}
+
+static void let_go(struct core *core, struct segment *segment)
+{
+	alloc_unpin(core->alloc, segment);
+	if (--segment->moves == 0)
+		alloc_rows_release(core->alloc, segment);
+}
+
 /* ---- reading ---- */
 
 /* A node of one of the pool's own trees, by its lowest key. */
@@ -196,8 +210,7 @@ static int take(void *argument, const struct store_survivor *survivor)
 	move->block = (struct store_block){ .payload = buffer_ref(survivor->payload), .psect = block->psect, .type = block->type,
 					    .owner = { block->objset, block->object, block->block, block->level },
 					    .identity_dva = dva, .identity_place = place };
-	alloc_pin(move->segment);
-	move->segment->moves++;
+	hold_on(move->segment);
 	list_push_back(&moves->waiting, &move->node);
 	hash_table_insert(&moves->by_identity, &move->by_identity, identity_hash_of(dva, place));
 	moves->waiting_bytes += survivor->payload->size;
@@ -241,11 +254,9 @@ int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, st
 	core->moves.counters.victims++;
 	array_init(&compaction.own, sizeof(struct own_node *));
 	alloc_rows_withhold(core->alloc, segment, &core->space.rows);
-	alloc_pin(segment);
+	hold_on(segment); /* a commit that moves what was read so far doesn't give its rows back */
 	int status = store_survivors(core->store, segment, first, end - first, take, &compaction, &ret_compacted->left_cells);
-	alloc_unpin(core->alloc, segment);
-	if (!segment->moves)
-		alloc_rows_release(core->alloc, segment);
+	let_go(core, segment);
 	/* Whatever became of the rest, what it got to is written anew. */
 	int touched = touch_own(&compaction);
 	return status < 0 ? status : touched;
@@ -390,9 +401,7 @@ void moves_committed(struct core *core)
 
 		hash_table_remove(&core->moves.by_identity, &move->by_identity);
 		core->moves.cells -= move->from.psect;
-		alloc_unpin(core->alloc, move->segment);
-		if (--move->segment->moves == 0)
-			alloc_rows_release(core->alloc, move->segment);
+		let_go(core, move->segment);
 		move_free(move);
 	}
 }

@@ -131,6 +131,89 @@ static void test_rewind(void **state)
 	run_history(1, 1, 0, 3);
 }
 
+/* ---- With a compactor ---- */
+
+#define FULL_BLOCK (16u << 10)
+
+/* Overwritten at random until what dies by itself isn't enough, and the last commits are a compactor's, too. */
+static void compacted_program(struct machine *machine)
+{
+	struct past *past = machine->test;
+	struct datasets *datasets = pool_open(machine);
+	uint8_t *data = malloc(FULL_BLOCK);
+	struct space space;
+
+	core_space(machine->core, &space);
+	uint64_t blocks = space.available_cells * CELL_SIZE / 100 * 85 / FULL_BLOCK, rounds = 0;
+	expect_done(machine, volume_create(datasets, "v", blocks * FULL_BLOCK, FULL_BLOCK, 0, &machine->error));
+	struct volume *volume = pool_volume(machine, datasets, "v");
+	const struct core_compact_counters *counters = core_compact_counters(machine->core);
+	for (uint64_t i = 0; i < 2 * blocks || counters->rounds < rounds + 1 + past->target || core_compact_waiting(machine->core); i++) {
+		uint64_t block = i < blocks ? i : sim_random_below(&past->random, blocks);
+		block_fill(data, FULL_BLOCK, block, 1 + (unsigned)(i / blocks));
+		expect_done(machine, volume_write(volume, block * FULL_BLOCK, FULL_BLOCK, data));
+		if (i % 500 == 499)
+			expect_done(machine, core_commit(machine->core));
+		if (i == 2 * blocks - 1)
+			rounds = counters->rounds;
+	}
+	expect(counters->blocks > blocks / 2);
+	memcpy(past->txgs, machine->core->recent_txgs, sizeof(machine->core->recent_txgs));
+	volume_close(volume);
+	core_halt(machine->core, "crash");
+	pool_abandon(machine, datasets);
+	free(data);
+}
+
+static void go_back_compacted(struct machine *machine)
+{
+	struct past *past = machine->test;
+
+	machine->rewind_txg = past->txgs[past->target];
+	struct datasets *datasets = pool_open(machine);
+	machine->rewind_txg = 0;
+	expect_equal(datasets_walk(datasets, check_read, machine), 0);
+	expect_equal(core_walk_system(machine->core, check_read, machine), 0);
+	expect_equal(store_counters(core_store(machine->core))->healed_cells, 0);
+	expect_equal(store_counters(core_store(machine->core))->reconstructed_cells, 0);
+	pool_close(machine, datasets);
+}
+
+static void run_compacted(unsigned disks, unsigned k, unsigned m, unsigned rounds, uint64_t seed)
+{
+	struct past *past = sim_allocate(sizeof(*past));
+	struct machine *machine = machine_new(disks, 64 * MIB, k, m, seed);
+	struct sim_image *images[8];
+
+	machine->test = past;
+	past->target = rounds;
+	sim_random_stream(&past->random, seed, "compacted", 0);
+	machine->options.check_every_txg = false;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, compacted_program);
+	for (unsigned i = 0; i < disks; i++)
+		images[i] = sim_disk_snapshot(machine->set->disks[i]);
+	for (past->target = 0; past->target < 3; past->target++)
+		for (unsigned only = 0; only < 2; only++) {
+			for (unsigned i = 0; i < disks; i++)
+				sim_disk_restore(machine->set->disks[i], images[i]);
+			machine->read_only = only;
+			machine_boot(machine, go_back_compacted);
+		}
+	for (unsigned i = 0; i < disks; i++)
+		sim_snapshot_free(images[i]);
+	machine_free(machine);
+	free(past);
+}
+
+/* What is moved is freed where it was, like all else: the last commits are whole. */
+static void test_compacted(void **state)
+{
+	(void)state;
+	if (!SANITIZED)
+		run_compacted(6, 4, 2, 1, 51);
+}
+
 /* ---- The dirty limit ---- */
 
 struct limit {
@@ -205,7 +288,7 @@ static void test_limit(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rewind), cmocka_unit_test(test_limit) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rewind), cmocka_unit_test(test_compacted), cmocka_unit_test(test_limit) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * Blocks that a compactor moves: they are read, overwritten, freed and repaired where they are, by pointers that never change; in this import,
  * in the next one, and with a disk missing. What races with a move wins, and the checkers find nothing at any time.
  */
+#include "libpool/alloc/victims.h"
 #include "libpool/txg/internal.h"
 #include "libpool/format/dva.h"
 #include "scrub/verify.h"
@@ -270,6 +271,87 @@ static struct block_pointer where(struct machine *machine, unsigned block)
 	expect(wanted.found);
 	expect_done(machine, core_locate(machine->core, 1, &wanted.pointer, &at));
 	return at;
+}
+
+struct slow_reading {
+	struct machine *machine;
+	uint32_t segment;
+	struct core_compacted result;
+	bool done;
+};
+
+static void slow_fiber(void *argument)
+{
+	struct slow_reading *reading = argument;
+
+	expect_done(reading->machine, core_compact(reading->machine->core, reading->segment, 0, UINT16_MAX, &reading->result));
+	reading->done = true;
+}
+
+/* A segment with some batches, one of which is dead, and a disk that takes long to read the last of them. */
+static void slow_program(struct machine *machine)
+{
+	struct slow_reading reading = {.machine = machine, .segment = UINT32_MAX};
+
+	open_world(machine);
+	struct alloc *alloc = core_alloc(machine->core);
+	for (unsigned block = 0; block < 120; block++) {
+		put(machine, block, 7);
+		if (block % 12 == 11)
+			expect_done(machine, core_commit(machine->core));
+	}
+	for (unsigned i = 0; i < alloc_segment_count(alloc); i++)
+		if (is_victim(machine, i) && alloc_segment(alloc, i)->batch_count >= 4)
+			reading.segment = i;
+	expect(reading.segment != UINT32_MAX);
+	struct segment *segment = alloc_segment(alloc, reading.segment);
+	/* What was written first of it dies. */
+	struct dva first = {reading.segment, segment->batches[0].base, 1, 0};
+	uint64_t dead = dva_pack(first) >> 20;
+	unsigned trimmed = 0;
+	for (unsigned block = 0; block < 120; block++)
+		if (where(machine, block).dva >> 20 == dead) {
+			expect_done(machine, volume_trim(world.volume, (uint64_t)block * BLOCK, BLOCK));
+			world.versions[block] = 0;
+			trimmed++;
+		}
+	expect(trimmed > 0);
+	for (unsigned i = 0; i < 5; i++)
+		expect_done(machine, core_commit_forced(machine->core));
+	expect(alloc_rows_room(alloc, segment, 4) > 0);
+
+	const struct batch_index *last = &segment->batches[segment->batch_count - 1];
+	blocks_drop_cache(core_blocks(machine->core));
+	struct segment_column slow = segment->record.columns[0];
+	struct sim_disk *disk = machine->set->disks[slow.disk];
+	sim_disk_fault(disk, SIM_HANG_LATE, store_cell_offset(core_store(machine->core), slow.au, last->base), CELL_SIZE, 0, 1, 5 * NS_PER_S);
+	expect_equal(rt_spawn(machine->rt, "slow reading", slow_fiber, &reading), 0);
+	while (disk->counters.injected[SIM_HANG_LATE] == 0)
+		rt_sleep(machine->rt, 1000);
+	expect_done(machine, core_commit_forced(machine->core));
+	expect(!reading.done && core_compact_counters(machine->core)->blocks > 0);
+	/* It is about to be emptied of the rest: nobody is promised its rows. */
+	expect_equal(alloc_rows_room(alloc, segment, 4), 0);
+	while (!reading.done)
+		rt_sleep(machine->rt, NS_PER_MS);
+	expect(reading.result.left_cells == 0 && core_compact_waiting(machine->core) > 0);
+	expect_equal(alloc_rows_room(alloc, segment, 4), 0);
+	expect_done(machine, core_commit_forced(machine->core));
+	expect(segment->pins == 0 && segment->moves == 0 && segment->live == 0);
+	check(machine);
+	close_world(machine);
+}
+
+/* A commit that comes while a segment is being read moves what was found by then; the rest stays set apart. */
+static void test_slow(void **state)
+{
+	struct machine *machine = machine_new(6, 128 * MIB, 4, 2, 80);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, fill_program);
+	machine_boot(machine, slow_program);
+	machine_free(machine);
 }
 
 /* Garbage over one cell of a block, the first on its disk. */
@@ -555,7 +637,7 @@ static void test_lost(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_life), cmocka_unit_test(test_races), cmocka_unit_test(test_damage),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_life), cmocka_unit_test(test_races), cmocka_unit_test(test_slow), cmocka_unit_test(test_damage),
 					   cmocka_unit_test(test_reading), cmocka_unit_test(test_full),
 					   cmocka_unit_test(test_wide), cmocka_unit_test(test_lost)};
 
