@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "libpool/alloc/alloc.h"
+#include "libpool/alloc/victims.h"
 #include "libpool/format/dva.h"
 
 #define ROWS 64u
@@ -439,11 +440,113 @@ static void test_index(void **state)
 	alloc_free_all(pool.alloc);
 }
 
+/* ---- for a compactor ---- */
+
+static uint64_t promised(const struct pool *pool)
+{
+	struct space space;
+
+	alloc_space(pool->alloc, &space);
+	return row_space_cells(&space.rows, 1);
+}
+
+/* Rows of a segment that is being emptied are nobody's, whatever dies in it meanwhile; what was promised is less by them, until they are back. */
+static void test_withheld(void **state)
+{
+	struct pool pool;
+	struct space space;
+	uint32_t ids[2], found;
+
+	(void)state;
+	pool_open(&pool, 100);
+	for (unsigned i = 0; i < 2; i++)
+		ids[i] = full_segment(&pool);
+	commit(&pool);
+	for (unsigned row = 10; row < 18; row++)
+		kill_row(&pool, ids[0], row);
+	for (unsigned i = 0; i < 4; i++)
+		commit(&pool);
+	uint64_t before = promised(&pool);
+	assert_true(before > 0);
+	alloc_space(pool.alloc, &space);
+	struct segment *segment = alloc_segment(pool.alloc, ids[0]);
+	struct row_space without = alloc_rows_without(pool.alloc, segment, &space.rows);
+	assert_int_equal(row_space_cells(&without, 1), 0);
+	assert_int_equal(row_space_cells(&space.rows, 1), before);
+	alloc_rows_withhold(pool.alloc, segment, &space.rows);
+	assert_int_equal(row_space_cells(&space.rows, 1), 0);
+	assert_false(find(&pool, 1, &found));
+	for (unsigned row = 30; row < 40; row++)
+		kill_row(&pool, ids[0], row);
+	for (unsigned i = 0; i < 4; i++) {
+		commit(&pool);
+		assert_int_equal(promised(&pool), 0);
+		assert_false(find(&pool, 1, &found));
+	}
+	alloc_rows_release(pool.alloc, segment);
+	assert_true(promised(&pool) > before);
+	assert_true(find(&pool, 10, &found));
+	assert_int_equal(found, ids[0]);
+	alloc_free_all(pool.alloc);
+}
+
+static unsigned victims(struct pool *pool, unsigned block_cells, struct victim *ret_victims)
+{
+	return alloc_victims(pool->alloc, 32, block_cells, 8, ret_victims);
+}
+
+/* Those of which least lives come first; nobody's rows that are in use, none of metadata, and none that has refused before it has changed. */
+static void test_victims(void **state)
+{
+	struct pool pool;
+	struct victim found[8];
+	struct summary_range all = {1, ROWS - 1};
+	uint32_t ids[3], meta;
+
+	(void)state;
+	pool_open(&pool, 100);
+	for (unsigned i = 0; i < 3; i++)
+		ids[i] = full_segment(&pool);
+	assert_int_equal(alloc_segment_open(pool.alloc, CLASS_META, &meta), 0);
+	assert_int_equal(alloc_rows_take(pool.alloc, meta, ROWS - 1), 1);
+	batch(&pool, meta, &all, 1);
+	alloc_segment_close(pool.alloc, meta);
+	commit(&pool);
+	assert_int_equal(victims(&pool, 1, found), 0);
+	/* Every other row, so that none has room for a block of four cells. */
+	for (unsigned row = 2; row < 62; row += 2) {
+		kill_row(&pool, meta, row);
+		kill_row(&pool, ids[1], row);
+		if (row < 30)
+			kill_row(&pool, ids[0], row);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		commit(&pool);
+	assert_int_equal(victims(&pool, 4, found), 2);
+	assert_true(found[0].segment == ids[1] && found[1].segment == ids[0]);
+	assert_true(found[0].live < found[1].live && found[0].dead > found[1].dead);
+	/* What small blocks can have as it is is no gain. */
+	uint32_t dead = found[0].dead;
+	assert_true(victims(&pool, 1, found) == 2 && found[0].dead < dead);
+	alloc_pin(alloc_segment(pool.alloc, ids[1]));
+	assert_int_equal(victims(&pool, 4, found), 1);
+	alloc_unpin(pool.alloc, alloc_segment(pool.alloc, ids[1]));
+	alloc_victim_refused(pool.alloc, alloc_segment(pool.alloc, ids[1]));
+	assert_int_equal(victims(&pool, 4, found), 1);
+	commit(&pool);
+	assert_int_equal(victims(&pool, 4, found), 1);
+	kill_row(&pool, ids[1], 9);
+	for (unsigned i = 0; i < 4; i++)
+		commit(&pool);
+	assert_int_equal(victims(&pool, 4, found), 2);
+	alloc_free_all(pool.alloc);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_commits), cmocka_unit_test(test_who_gives_none), cmocka_unit_test(test_stale), cmocka_unit_test(test_index_under_a_pin),
-		cmocka_unit_test(test_dead_pieces),
+		cmocka_unit_test(test_dead_pieces), cmocka_unit_test(test_withheld), cmocka_unit_test(test_victims),
 		cmocka_unit_test(test_search),	    cmocka_unit_test(test_search_wide), cmocka_unit_test(test_index),
 	};
 
