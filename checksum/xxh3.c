@@ -47,6 +47,11 @@ void xxh3_128(const void *data, size_t length, struct hash128 *ret)
 	chosen()->hash(data, length, ret);
 }
 
+void xxh3_128_copy(void *target, const void *source, size_t length, struct hash128 *ret)
+{
+	chosen()->copy(target, source, length, ret);
+}
+
 void xxh3_128_context(const void *context, size_t context_length, const void *data, size_t length,
 		      struct hash128 *ret)
 {

@@ -24,6 +24,12 @@ struct hash128 {
 /* The hash of `length` bytes at `data`, any alignment. `data` may be NULL if the length is 0. */
 void xxh3_128(const void *data, size_t length, struct hash128 *ret);
 
+/*
+ * The hash of what is copied, while it is copied: of the bytes that the target gets, whatever becomes of the source meanwhile. The target is written
+ * past the processor's cache, and is seen by whoever sees a later store of this thread. Target: aligned to 64; the length a multiple of 64.
+ */
+void xxh3_128_copy(void *target, const void *source, size_t length, struct hash128 *ret);
+
 /* The hash of `context` and `data` as one string of bytes: a block in the wrong place or of another pool gets a wrong
  * hash. The lengths are not hashed: contexts of one kind must have one length. */
 void xxh3_128_context(const void *context, size_t context_length, const void *data, size_t length,

@@ -10,6 +10,7 @@
 struct xxh3_implementation {
 	const char *name;
 	void (*hash)(const void *data, size_t length, struct hash128 *ret);
+	void (*copy)(void *target, const void *source, size_t length, struct hash128 *ret);
 	void (*init)(struct xxh3_stream *stream);
 	void (*update)(struct xxh3_stream *stream, const void *data, size_t length);
 	void (*final)(const struct xxh3_stream *stream, struct hash128 *ret);

@@ -108,6 +108,12 @@ void buffer_hash(struct buffer *buffer)
 	buffer->hashed = true;
 }
 
+void buffer_copy_hashed(struct buffer *buffer, const void *source)
+{
+	xxh3_128_copy(buffer->data, source, buffer->size, &buffer->hash);
+	buffer->hashed = true;
+}
+
 void buffer_unhash(struct buffer *buffer)
 {
 	buffer->hashed = false;

@@ -41,6 +41,8 @@ int buffer_is_sole(const struct buffer *buffer);
  */
 void buffer_hash(struct buffer *buffer);
 void buffer_unhash(struct buffer *buffer);
+/* Fills it by a copy that goes past the processor's cache, and notes the hash of that. The size is a multiple of 64. */
+void buffer_copy_hashed(struct buffer *buffer, const void *source);
 /* Zeroes what lies between size and the next multiple of 4096. */
 void buffer_pad(struct buffer *buffer);
 

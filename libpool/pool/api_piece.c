@@ -6,6 +6,7 @@
 #include "libpool/base/buffer.h"
 
 #define READERS 16u /* blocks of one piece that are read at a time */
+#define LARGE_BLOCK ((size_t)64 << 10) /* what is copied of smaller ones may still be in the cache when it is packed */
 
 static uint64_t block_size(const struct piece *piece)
 {
@@ -64,6 +65,21 @@ static void gather(struct cursor *cursor, uint8_t *to, size_t length)
 		to += part;
 		length -= part;
 	}
+}
+
+/* In the caller's thread, whose cache has what it copies. */
+static void gather_hashed(struct cursor *cursor, struct buffer *buffer, size_t size)
+{
+	struct cursor whole = *cursor;
+	char *memory;
+
+	if (size >= LARGE_BLOCK && cursor_take(&whole, size, &memory) == size) {
+		buffer_copy_hashed(buffer, memory);
+		*cursor = whole;
+		return;
+	}
+	gather(cursor, buffer->data, size);
+	buffer_hash(buffer);
 }
 
 /* from NULL: zeroes. */
@@ -189,8 +205,7 @@ static int prepare_blocks(struct piece *piece, uint64_t body)
 
 		if (!buffer)
 			return -ENOMEM;
-		gather(&cursor, buffer->data, (size_t)size);
-		buffer_hash(buffer); /* in the caller's thread, whose cache has it */
+		gather_hashed(&cursor, buffer, (size_t)size);
 		piece->blocks[piece->count] = buffer;
 	}
 	return 0;

@@ -81,6 +81,13 @@ static void test_hash(void **state)
 	assert_memory_equal(buffer->hash.bytes, hash.bytes, sizeof(hash.bytes));
 	buffer_unhash(buffer);
 	assert_false(buffer->hashed);
+	CLEANUP_BUFFER struct buffer *copy = buffer_new(192);
+	char source[192] = "hello";
+	buffer_copy_hashed(copy, source);
+	assert_true(copy->hashed);
+	assert_memory_equal(copy->data, source, sizeof(source));
+	xxh3_128(source, sizeof(source), &hash);
+	assert_memory_equal(copy->hash.bytes, hash.bytes, sizeof(hash.bytes));
 }
 
 static void *take_and_drop(void *argument)

@@ -125,6 +125,31 @@ static void all_agree_with_the_library(void **state)
 	free(data);
 }
 
+/* From any address to one that is aligned, nothing beyond. */
+static void copies(void **state)
+{
+	unsigned char *data = published_buffer(2 * 131072 + 64);
+	const struct xxh3_implementation *implementation;
+
+	(void)state;
+	for (unsigned i = 0; (implementation = xxh3_implementation_at(i)) != NULL; i++)
+		for (size_t length = 64; length <= 131072; length = length < 9000 ? length + 64 : length * 3 / 128 * 64)
+			for (size_t skip = 0; skip < 64; skip += 21) {
+				unsigned char *target = aligned_alloc(64, length + 64);
+				struct hash128 expected, hash;
+
+				memset(target + length, 0x5a, 64);
+				implementation->copy(target, data + skip, length, &hash);
+				assert_memory_equal(target, data + skip, length);
+				for (unsigned j = 0; j < 64; j++)
+					assert_int_equal(target[length + j], 0x5a);
+				reference(data + skip, length, &expected);
+				assert_hash(&hash, &expected);
+				free(target);
+			}
+	free(data);
+}
+
 static void unaligned_data(void **state)
 {
 	unsigned char *data = published_buffer(8192 + 64);
@@ -198,6 +223,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(published_vectors),
 		cmocka_unit_test(all_agree_with_the_library),
+		cmocka_unit_test(copies),
 		cmocka_unit_test(unaligned_data),
 		cmocka_unit_test(streams_are_interchangeable),
 		cmocka_unit_test(final_does_not_end_the_stream),
