@@ -114,7 +114,8 @@ struct search {
 	unsigned commits, fruitless;
 	unsigned block_cells; /* of the largest block */
 	unsigned node_commits;
-	unsigned rounds;      /* of a compactor */
+	unsigned rounds;      /* of a compactor, that have gained something or may have */
+	bool gave_up;         /* there may be more to be gained, but it has waited long enough */
 	uint64_t began_ns;
 };
 
@@ -147,10 +148,12 @@ static int have_compacted(struct core *core, uint64_t cells, struct search *sear
 {
 	bool late = search->rounds >= ROUNDS_LEAST && rt_now(core->rt) > search->began_ns + ROUNDS_NS;
 
-	if (cells > core->space.limit_cells || search->rounds == ROUNDS_MAX || late)
+	if (cells > core->space.limit_cells)
 		return 0;
-	search->rounds++;
-	return compactor_round(core, search->block_cells, cells);
+	search->gave_up = search->rounds == ROUNDS_MAX || late;
+	int status = search->gave_up ? 0 : compactor_round(core, search->block_cells, cells);
+	search->rounds += status > 0; /* one that found nothing has taken no time either */
+	return status;
 }
 
 /*
@@ -197,7 +200,8 @@ static int find_space(struct core *core, uint64_t cells, struct search *search)
 		search->fruitless = 0;
 	}
 	if (search->fruitless == SPACE_COMMITS || search->commits == SPACE_COMMITS_MAX) {
-		core->full = search->fruitless == SPACE_COMMITS;
+		/* Not for everybody, where slow disks were all that was in the way: the next one goes on with what rounds gain. */
+		core->full = search->fruitless == SPACE_COMMITS && !search->gave_up;
 		core->full_activity = core->activity;
 		core->full_cells = cells;
 		core->full_block = search->block_cells;

@@ -71,7 +71,7 @@ struct sim_disk;
 struct sim_latency {
 	uint64_t io_ns;            /* 80 us */
 	uint64_t flush_ns;         /* 200 us */
-	uint64_t trim_ns;          /* 0: as io_ns */
+	uint64_t trim_ns, read_ns; /* 0: as io_ns */
 	uint64_t seek_ns;          /* when a transfer doesn't follow the last one; 0 */
 	uint64_t bytes_per_second; /* 3 GB/s, shared by all requests in flight */
 	unsigned jitter_percent;   /* of io_ns, up or down: decides the order of completion; 50 */

@@ -24,6 +24,8 @@ static uint64_t draw_delay(struct sim_request *request, uint64_t now_ns)
 
 	if (request->operation == DISK_TRIM && latency->trim_ns)
 		base_ns = latency->trim_ns;
+	if (request->operation == DISK_READ && latency->read_ns)
+		base_ns = latency->read_ns;
 	if (transfers) {
 		if (request->offset != state->last_end)
 			base_ns += latency->seek_ns;

@@ -245,9 +245,54 @@ static void test_idle(void **state)
 	live(&life, 6, 4, 2, 64 * MIB, idle_program);
 }
 
+/* ---- a disk that is slow to read ---- */
+
+/* Whoever waits for rounds isn't refused because they take long, as long as they gain something; nor are others after him. */
+static void slow_program(struct machine *machine)
+{
+	struct life *life = machine->test;
+	const struct core_compact_counters *counters;
+	uint64_t longest = 0;
+
+	begin(life);
+	counters = core_compact_counters(machine->core);
+	fill(life);
+	for (uint64_t i = 0; i < life->blocks; i++) {
+		(void)put(life, draw(life));
+		if (i % life->writes == life->writes - 1)
+			flush(life);
+	}
+	uint64_t rounds = counters->rounds;
+	expect(rounds > 0);
+	machine->set->disks[2]->latency.read_ns = 4 * NS_PER_S;
+	for (uint64_t i = 0; i < 2 * life->writes; i++) {
+		uint64_t now = rt_now(machine->rt);
+		(void)put(life, draw(life));
+		now = rt_now(machine->rt) - now;
+		longest = now > longest ? now : longest;
+	}
+	machine->set->disks[2]->latency.read_ns = 0;
+	if (getenv("COMPACTOR_FIGURES"))
+		fprintf(stderr, "%lu rounds, longest %.1f s, refused %lu\n", counters->rounds - rounds, (double)longest / NS_PER_S, life->refused);
+	expect(counters->rounds > rounds && longest > 3 * NS_PER_S);
+	expect_equal(life->refused, 0);
+	flush(life);
+	verify(life);
+	end(life);
+}
+
+static void test_slow(void **state)
+{
+	struct life life = {.block_size = 16 << 10, .percent = 85, .writes = 700};
+
+	(void)state;
+	if (!SANITIZED)
+		live(&life, 6, 4, 2, 64 * MIB, slow_program);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_uniform), cmocka_unit_test(test_full), cmocka_unit_test(test_idle)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow), cmocka_unit_test(test_uniform), cmocka_unit_test(test_full), cmocka_unit_test(test_idle)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
