@@ -33,7 +33,15 @@ uint64_t blob_change_cells(struct core *core, uint32_t block_bytes, uint64_t siz
 	unsigned shift = (unsigned)__builtin_ctz(block_bytes);
 	uint64_t blocks = ((offset + length - 1) >> shift) - (offset >> shift) + 1, nodes = node_cells(shift, size, blocks);
 
-	if (ret_nodes)
-		*ret_nodes = nodes;
+	*ret_nodes = nodes;
 	return data_cells(alloc_geometry(core_alloc(core)), blocks, 1u << (shift - CELL_SHIFT)) + nodes;
+}
+
+/* The blocks at its ends are below nodes that stay, all others below nodes that go; a small blob's root may be a block. */
+uint64_t blob_removed_blocks(uint32_t block_bytes, uint64_t offset, uint64_t length)
+{
+	unsigned shift = (unsigned)__builtin_ctz(block_bytes), indirect_shift = shift <= 14 ? 12 : 14;
+	uint64_t blocks = length ? ((offset + length - 1) >> shift) - (offset >> shift) + 1 : 0, most = UINT64_C(2) << (indirect_shift - 6);
+
+	return blocks < most ? blocks : most;
 }

@@ -201,8 +201,10 @@ void filesystem_space(struct dataset *dataset, struct dataset_space *ret_space);
 /* As volumes_list. */
 int filesystems_list(struct datasets *datasets, struct dataset_record **ret_records, size_t *ret_count);
 
-/* The most cells that changing a byte range of a blob of `size` bytes places, its nodes included; and those alone, if asked. length > 0. */
+/* The most cells that changing a byte range of a blob of `size` bytes places, its nodes included; and those alone. length > 0. */
 uint64_t blob_change_cells(struct core *core, uint32_t block_bytes, uint64_t size, uint64_t offset, uint64_t length, uint64_t *ret_nodes);
+/* For core_change.blocks, of what is punched. */
+uint64_t blob_removed_blocks(uint32_t block_bytes, uint64_t offset, uint64_t length);
 
 /* As objset_block_range and objset_block_check; of a volume, all of it, if the block isn't one of its content. -ENOENT when it is gone. */
 int dataset_block_range(struct datasets *datasets, uint32_t id, uint64_t object, unsigned level, uint64_t block, uint64_t *ret_offset,

@@ -173,8 +173,11 @@ int volume_resize(struct datasets *datasets, const char *name, uint64_t bytes, s
 	if (status == 0 && size < old)
 		status = blob_check_punch(dataset->blob, size >> shift, (old - size) >> shift);
 	/* What makes room must not need any. */
+	struct core_change change = core_change_of(size < old ? 0 : RECORD_CELLS);
+	if (size < old)
+		change.blocks = blob_removed_blocks(1u << shift, size, old - size);
 	if (status == 0)
-		status = core_hold(core, size < old ? 0 : RECORD_CELLS, &txg);
+		status = core_hold_change(core, &change, &txg);
 	if (status == 0) {
 		if (size < old)
 			status = blob_punch(dataset->blob, txg, size, old - size);

@@ -58,9 +58,11 @@ static int hold_write(struct volume *volume, uint64_t offset, uint64_t length, u
 	uint64_t first = offset >> shift, count = ((offset + length - 1) >> shift) - first + 1;
 
 	for (unsigned tries = 0;; tries++) {
-		uint64_t cells = 0, nodes, need = range_cells(dataset, offset, length, &nodes);
+		struct core_change change = { .blocks = count, .block_cells = 1u << (shift - CELL_SHIFT) };
+		uint64_t cells = 0;
 		bool uncertain = false;
-		int status = core_hold_blocks(core, need, nodes, 1u << (shift - CELL_SHIFT), ret_txg);
+		change.cells = range_cells(dataset, offset, length, &change.nodes);
+		int status = core_hold_change(core, &change, ret_txg);
 
 		if (status < 0)
 			return status;
@@ -257,11 +259,14 @@ static int punch(struct volume *volume, uint64_t offset, uint64_t length)
 	struct dataset *dataset = volume->dataset;
 	struct core *core = dataset->owner->core;
 	uint64_t block = UINT64_C(1) << dataset->record.block_shift, nodes, need = 2 * range_cells(dataset, 0, block, &nodes), txg;
+	struct core_change change = { .nodes = 2 * nodes, .blocks = blob_removed_blocks((uint32_t)block, offset, length),
+				      .block_cells = (unsigned)(block / CELL_SIZE) };
 	bool whole = offset % block == 0 && length % block == 0;
 	int status = volume_check_punch(dataset, offset, length);
 
+	change.cells = whole ? 0 : need;
 	if (status == 0)
-		status = core_hold_blocks(core, whole ? 0 : need, 2 * nodes, (unsigned)(block / CELL_SIZE), &txg);
+		status = core_hold_change(core, &change, &txg);
 	if (status < 0)
 		return status;
 	dataset->freeing[txg & 1] = true;

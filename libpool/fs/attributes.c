@@ -180,9 +180,11 @@ int fs_set(struct fs_node *node, const struct fs_set *set)
 	if (status == 0)
 		status = guard_set(node, set, list);
 	/* What makes a file smaller must not need any room. */
-	uint64_t cells = ATTRIBUTE_CELLS;
-	if (set->what & FS_SET_SIZE)
-		cells = set->size > node->inode.size ? content_cells(node, node->inode.size, 1) : 0;
+	struct core_change change = core_change_of(set->what & FS_SET_SIZE ? 0 : ATTRIBUTE_CELLS);
+	if (set->what & FS_SET_SIZE && set->size > node->inode.size)
+		content_change(node, node->inode.size, 1, &change);
+	else if (set->what & FS_SET_SIZE)
+		content_removal(node, set->size, node->inode.size - set->size, &change);
 	struct charge_plan plan = { .cells = 0 };
 	if (status == 0)
 		status = plan_owner(node, set, &plan);
@@ -191,7 +193,7 @@ int fs_set(struct fs_node *node, const struct fs_set *set)
 	if (set->what & FS_SET_SIZE)
 		growth.cells = content_resize_cells(node, set->size);
 	if (status == 0)
-		status = fs_hold_charged(node->fs, cells, &growth, &txg);
+		status = fs_hold_content(node->fs, &change, &growth, &txg);
 	if (status == 0) {
 		status = set_apply(node, set, list, txg);
 		core_release(core, txg);

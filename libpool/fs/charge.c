@@ -67,9 +67,16 @@ static int charge_all(struct fs *fs, const struct charge_plan *plan, uint64_t tx
 
 int fs_hold_charged(struct fs *fs, uint64_t cells, const struct charge_plan *plan, uint64_t *ret_txg)
 {
+	struct core_change change = core_change_of(cells);
+
+	return fs_hold_content(fs, &change, plan, ret_txg);
+}
+
+int fs_hold_content(struct fs *fs, const struct core_change *change, const struct charge_plan *plan, uint64_t *ret_txg)
+{
 	for (unsigned tries = 0;; tries++) {
 		struct space_refusal refusal = { .refused = false };
-		int status = fs_hold_untold(fs, cells, ret_txg);
+		int status = fs_hold_untold(fs, change, ret_txg);
 
 		if (status < 0)
 			return status;

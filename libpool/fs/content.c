@@ -57,17 +57,31 @@ static int clear_tail(struct fs_node *node, uint64_t txg, uint64_t limit)
 	return end > size ? blob_punch(node->object, txg, size, end - size) : 0;
 }
 
-uint64_t content_cells(const struct fs_node *node, uint64_t offset, uint64_t length)
+void content_change(const struct fs_node *node, uint64_t offset, uint64_t length, struct core_change *change)
 {
-	uint64_t end = offset + length;
+	uint64_t end = offset + length, nodes, block = blob_block_size(node->object), size = end > node->inode.size ? end : node->inode.size;
 
 	uint8_t shift = fs_setting(node->fs, SETTING_RECORDSIZE);
 
 	/* A file without blocks may still get other records. */
 	if (shift < FS_RECORD_SHIFT_MAX)
 		shift = FS_RECORD_SHIFT_MAX;
-	return blob_change_cells(node->fs->core, blob_block_size(node->object), end > node->inode.size ? end : node->inode.size, offset, length, NULL) +
-	       (UINT64_C(1) << (shift - CELL_SHIFT)) + ATTRIBUTE_CELLS;
+	change->cells += blob_change_cells(node->fs->core, (uint32_t)block, size, offset, length, &nodes) +
+			 (UINT64_C(1) << (shift - CELL_SHIFT)) + ATTRIBUTE_CELLS;
+	change->nodes += nodes + ATTRIBUTE_CELLS;
+	(void)blob_change_cells(node->fs->core, CELL_SIZE, size, offset, blob_is_untouched(node->object) ? length : 1, &nodes);
+	change->nodes += nodes; /* with the smallest records that it may get, or of the block at its end */
+	change->blocks += (end - 1) / block - offset / block + 2;
+	change->block_cells = BLOCK_CELLS_MAX;
+}
+
+void content_removal(const struct fs_node *node, uint64_t offset, uint64_t length, struct core_change *change)
+{
+	uint64_t nodes;
+
+	(void)blob_change_cells(node->fs->core, (uint32_t)blob_block_size(node->object), node->inode.size + 1, 0, 1, &nodes);
+	change->nodes += 2 * nodes;
+	change->blocks += blob_removed_blocks((uint32_t)blob_block_size(node->object), offset, length);
 }
 
 bool content_fits_inside(const struct fs_node *node, uint64_t end)

@@ -14,8 +14,10 @@
 /* guard.c: of a range to be written, and of one to be zeroed. */
 int guard_content(struct fs_node *node, uint64_t offset, uint64_t length);
 int guard_punch(struct fs_node *node, uint64_t offset, uint64_t length);
-/* What changing a range places at most, in cells: for the handle. */
-uint64_t content_cells(const struct fs_node *node, uint64_t offset, uint64_t length);
+/* For the handle: adds what changing a range places at most, with the block at the end of a file that gets longer, and what that takes the place of. */
+void content_change(const struct fs_node *node, uint64_t offset, uint64_t length, struct core_change *change);
+/* And what punching one removes, besides; its two ends may be changed. */
+void content_removal(const struct fs_node *node, uint64_t offset, uint64_t length, struct core_change *change);
 /* Whether a write up to `end` has records in the intent log: none where content moves out of the inode, or the first record is made. */
 bool content_is_logged(const struct fs_node *node, uint64_t end);
 /* Bytes of the records that content up to `end` goes into. */

@@ -26,11 +26,13 @@ static int put_record(struct copy *copy, struct buffer *buffer)
 	struct core *core = to->fs->core;
 	struct inode_record before;
 	struct charge_plan plan = { .owner = node_owner(&to->inode), .node = to, .offset = copy->to_offset, .length = buffer->size };
+	struct core_change change = { 0 };
 	uint64_t txg;
 	int status = guard_content(to, copy->to_offset, buffer->size);
 
+	content_change(to, copy->to_offset, buffer->size, &change);
 	if (status == 0)
-		status = fs_hold_charged(to->fs, content_cells(to, copy->to_offset, buffer->size), &plan, &txg);
+		status = fs_hold_content(to->fs, &change, &plan, &txg);
 
 	if (status < 0)
 		return status;
@@ -62,9 +64,13 @@ static int put_hole(struct copy *copy, uint64_t length)
 		status = guard_content(to, to->inode.size, 1);
 	if (end > to->inode.size)
 		plan.cells = content_resize_cells(to, end);
+	struct core_change change = { 0 };
+	content_change(to, copy->to_offset, 1, &change);
+	content_change(to, end, 1, &change);
+	content_change(to, to->inode.size, 1, &change);
+	content_removal(to, copy->to_offset, length, &change);
 	if (status == 0)
-		status = fs_hold_charged(to->fs, content_cells(to, copy->to_offset, 1) + content_cells(to, end, 1) + content_cells(to, to->inode.size, 1), &plan,
-					 &txg);
+		status = fs_hold_content(to->fs, &change, &plan, &txg);
 
 	if (status < 0)
 		return status;

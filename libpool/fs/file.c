@@ -90,13 +90,15 @@ static int write_piece(struct fs_node *node, uint64_t offset, size_t length, con
 	struct charge_plan plan = { .owner = node_owner(&node->inode), .node = node, .offset = offset, .length = length, .told = true };
 	uint64_t begin = offset < node->inode.size ? offset : node->inode.size; /* a gap is made zeros */
 	uint64_t txg, block = blob_block_size(node->object);
+	struct core_change change = { 0 };
 	int status = guard_write(node, offset, length);
 
+	content_change(node, offset, length, &change);
 	/* The tail of what is there is zeroed. */
 	if (offset > node->inode.size && node->inode.size % block)
 		plan.cells = block / CELL_SIZE;
 	if (status == 0)
-		status = fs_hold_charged(node->fs, content_cells(node, offset, length), &plan, &txg);
+		status = fs_hold_content(node->fs, &change, &plan, &txg);
 
 	if (status < 0)
 		return status;
@@ -192,9 +194,14 @@ int fs_allocate(struct fs_node *node, int mode, uint64_t offset, uint64_t length
 	if (!(mode & FALLOC_FL_KEEP_SIZE))
 		plan.cells = content_resize_cells(node, offset + length);
 	/* At most the two blocks at the ends of the range, and the one at the old end of the file, are written. */
-	if (status == 0)
-		status = fs_hold_charged(node->fs, content_cells(node, offset, 1) + content_cells(node, offset + length, 1) +
-					 content_cells(node, node->inode.size, 1), &plan, &txg);
+	if (status == 0) {
+		struct core_change change = { 0 };
+		content_change(node, offset, 1, &change);
+		content_change(node, offset + length, 1, &change);
+		content_change(node, node->inode.size, 1, &change);
+		content_removal(node, offset, length, &change);
+		status = fs_hold_content(node->fs, &change, &plan, &txg);
+	}
 	if (status == 0) {
 		status = allocate(node, mode, offset, length, flags, txg);
 		core_release(core, txg);

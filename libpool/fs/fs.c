@@ -245,14 +245,15 @@ bool fs_is_read_only(const struct fs *fs)
 	return core_read_only(fs->core) || fs_setting(fs, SETTING_READONLY) == READONLY_ON;
 }
 
-int fs_hold_untold(struct fs *fs, uint64_t cells, uint64_t *ret_txg)
+int fs_hold_untold(struct fs *fs, const struct core_change *change, uint64_t *ret_txg)
 {
-	return fs_is_read_only(fs) ? -EROFS : core_hold(fs->core, cells, ret_txg);
+	return fs_is_read_only(fs) ? -EROFS : core_hold_change(fs->core, change, ret_txg);
 }
 
 int fs_hold(struct fs *fs, uint64_t cells, uint64_t *ret_txg)
 {
-	int status = fs_hold_untold(fs, cells, ret_txg);
+	struct core_change change = core_change_of(cells);
+	int status = fs_hold_untold(fs, &change, ret_txg);
 
 	if (status == 0)
 		filesystem_changed(fs->dataset, *ret_txg);

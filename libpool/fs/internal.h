@@ -71,6 +71,8 @@ struct charge_plan {
 };
 /* As fs_hold, and charged: -EDQUOT, or -ENOSPC for what others have reserved. */
 int fs_hold_charged(struct fs *fs, uint64_t cells, const struct charge_plan *plan, uint64_t *ret_txg);
+/* The same for a change of content. */
+int fs_hold_content(struct fs *fs, const struct core_change *change, const struct charge_plan *plan, uint64_t *ret_txg);
 /* The content of the plan's node is written: who writes it again in this txg needs no more room. */
 void fs_charged(const struct charge_plan *plan, uint64_t txg);
 #define NODE_GROWTH 6u   /* an inode among others, and the target of a link */
@@ -79,7 +81,7 @@ void fs_charged(const struct charge_plan *plan, uint64_t txg);
 /* fs.c: as core_hold, for a change that somebody asked for. */
 int fs_hold(struct fs *fs, uint64_t cells, uint64_t *ret_txg);
 /* The same of a change that the caller tells the dataset of: fs_hold says that it has no record in the intent log. */
-int fs_hold_untold(struct fs *fs, uint64_t cells, uint64_t *ret_txg);
+int fs_hold_untold(struct fs *fs, const struct core_change *change, uint64_t *ret_txg);
 bool fs_is_read_only(const struct fs *fs);
 /*
  * The version of Unicode in the record is that of the newest library that has made a name, since that name may have what older ones

@@ -217,6 +217,9 @@ struct object_sync {
 	void *argument;
 	/* What is left of destroyed objects and punched ranges waits for a later sync as soon as killing it has taken this long; 0: no limit. */
 	uint64_t kill_ns;
+	/* And when so many pointers were given to kill, asked again and again; never 0 before the first one. NULL: no limit. */
+	size_t (*orphans_room)(struct object_sync *sync);
+	bool orphan; /* while kill is told of one of them */
 };
 
 /*

@@ -139,10 +139,27 @@ static int kill_pointer(struct killing *killing, const struct block_pointer *poi
 	}
 	if (killing->owner)
 		killing->owner->cells_change -= pointer->psect;
+	run->request->orphan = true;
 	run->request->kill(run->request, killing->part->objset, pointer);
+	run->request->orphan = false;
 	if (run->kills_left)
 		run->kills_left--;
 	return 0;
+}
+
+static size_t orphans_room(const struct sync_part *part)
+{
+	struct object_sync *request = part->run->request;
+
+	return part->objset && request->orphans_room ? request->orphans_room(request) : SIZE_MAX;
+}
+
+/* That may still be killed by this sync. */
+static size_t kills_left(const struct sync_part *part)
+{
+	size_t room = orphans_room(part), left = part->objset ? part->run->kills_left : SIZE_MAX;
+
+	return room < left ? room : left;
 }
 
 static int kill_child(void *argument, const struct raw_block_pointer *raw, const struct block_pointer *pointer, uint64_t block)
@@ -150,7 +167,8 @@ static int kill_child(void *argument, const struct raw_block_pointer *raw, const
 	struct killing *killing = argument;
 	struct orphan orphan = { *raw, killing->parent->object, block };
 
-	if (pointer->level == 0)
+	/* The node goes all the same: what there is no room for become orphans of their own. */
+	if (pointer->level == 0 && orphans_room(killing->part) > 0)
 		return kill_pointer(killing, pointer, orphan.object);
 	return array_push(&killing->part->orphans, &orphan);
 }
@@ -210,7 +228,7 @@ static int kill_batch(struct killing *killing, struct batch *batch)
 	struct array *stack = &killing->part->orphans;
 	int result;
 
-	batch->count = batch_size(stack, killing->part->objset ? killing->part->run->kills_left : SIZE_MAX);
+	batch->count = batch_size(stack, kills_left(killing->part));
 	stack->count -= batch->count;
 	memcpy(batch->orphans, array_at(stack, struct orphan, stack->count), batch->count * sizeof(batch->orphans[0]));
 	result = read_batch(killing->part, batch);
@@ -320,7 +338,7 @@ int orphans_kill(struct sync_part *part)
 	if (!batch)
 		return -ENOMEM;
 	while (result == 0) {
-		if (part->objset && (part->run->kills_left == 0 || is_late(part->run)))
+		if (part->objset && (kills_left(part) == 0 || is_late(part->run)))
 			break;
 		if (part->orphans.count) {
 			result = kill_batch(&killing, batch);

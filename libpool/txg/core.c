@@ -30,6 +30,7 @@ int core_new(const struct core_options *options, const struct label *label, stru
 	rt_queue_init(&core->sync_wake);
 	rt_queue_init(&core->released);
 	rt_mutex_init(&core->writers);
+	rt_mutex_init(&core->node_turns);
 	rt_mutex_init(&core->config);
 	intent_init(&core->intent);
 	compactor_init(&core->compactor);

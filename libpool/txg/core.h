@@ -129,10 +129,18 @@ int core_walk_system(struct core *core, object_visit_function *visit, void *argu
  */
 int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg);
 /*
- * The same where it is known that no block of data has more cells than these, and how many of the cells may be of nodes: a nearly full
- * pool has room for small ones longer, and for more of them in a commit.
+ * The same where more is known: a nearly full pool has room for small blocks longer, and commits write no more nodes anew than there is
+ * room for.
  */
-int core_hold_blocks(struct core *core, uint64_t cells, uint64_t nodes, unsigned block_cells, uint64_t *ret_txg);
+struct core_change {
+	uint64_t cells;       /* as above */
+	uint64_t nodes;       /* cells of nodes that are written anew */
+	uint64_t blocks;      /* that it takes the place of or removes, but for those below nodes that are removed as a whole */
+	unsigned block_cells; /* no block of data has more */
+};
+int core_hold_change(struct core *core, const struct core_change *change, uint64_t *ret_txg);
+/* What core_hold makes of it. */
+struct core_change core_change_of(uint64_t cells);
 /* The same for the pool's own records and the end of what was begun, whatever the policy for a degraded pool. */
 int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg);
 void core_release(struct core *core, uint64_t txg);

@@ -23,6 +23,8 @@
 /* Cells of nodes that are written anew by what only frees: of trees of objects, of directories, of inodes. */
 #define FREEING_NODES 32u
 #define MOVED_LEAF_CELLS 4u
+/* Of what was destroyed each commit takes so many blocks apart in any case. */
+#define ORPHANS_LEAST 16u
 #define SPACE_COMMITS_MAX 16u /* while others change things all the time */
 /* Of a compactor that one writer waits for; more than the least of them only so long. */
 #define ROUNDS_LEAST 3u
@@ -114,6 +116,7 @@ struct search {
 	unsigned commits, fruitless;
 	unsigned block_cells; /* of the largest block */
 	unsigned node_commits;
+	bool has_turn;        /* core->node_turns is locked */
 	unsigned rounds;      /* of a compactor, that have gained something or may have */
 	bool gave_up;         /* there may be more to be gained, but it has waited long enough */
 	uint64_t began_ns;
@@ -124,9 +127,17 @@ static uint64_t nodes_bound(const struct core *core, uint64_t nodes)
 	return nodes < core->space.metadata_cells ? nodes : core->space.metadata_cells;
 }
 
+static void give_up_turn(struct core *core, struct search *search)
+{
+	if (search->has_turn)
+		rt_mutex_unlock(core->rt, &core->node_turns);
+	search->has_turn = false;
+}
+
 /*
  * As find_space, for the nodes that are written anew. That may take a few commits, and never fails: what has a txg for itself is let
- * in, as the floors have more than any one handle needs.
+ * in, as the floors have more than any one handle needs. While somebody waits for that, who comes later and needs nodes waits behind him: small
+ * needs would fit into each txg before his. He has his turn only while all that he waits for is commits, so those behind may be what frees.
  */
 static int find_node_room(struct core *core, uint64_t nodes, struct search *search)
 {
@@ -134,10 +145,18 @@ static int find_node_room(struct core *core, uint64_t nodes, struct search *sear
 
 	if (nodes == 0 || core->space.metadata_room == UINT64_MAX)
 		return 0;
+	if (!search->has_turn && core->node_turns.owner) {
+		rt_mutex_lock(core->rt, &core->node_turns);
+		search->has_turn = true;
+		return 1;
+	}
 	if (nodes_bound(core, core->node_cells[slot] + nodes) + nodes_bound(core, core->node_cells[!slot]) <= core->space.metadata_room)
 		return 0;
 	if (core->node_cells[slot] == 0 && search->node_commits >= SPACE_COMMITS)
 		return 0;
+	if (!search->has_turn)
+		rt_mutex_lock(core->rt, &core->node_turns);
+	search->has_turn = true;
 	search->node_commits++;
 	int status = core->node_cells[slot] == 0 && core->syncing ? core_wait_committed(core, core->syncing_txg) : core_commit_forced(core);
 	return status < 0 ? status : 1;
@@ -177,6 +196,7 @@ static int find_space(struct core *core, uint64_t cells, struct search *search)
 
 	if (spoken_for + cells <= available)
 		return 0;
+	give_up_turn(core, search);
 	if (reserved(core) + cells <= available) {
 		status = wait_for_trims(core);
 		return status < 0 ? status : 1;
@@ -223,10 +243,8 @@ static void delay(struct core *core)
 }
 
 /* Every wait may end with another state of things: what is taken is what all conditions allow in one step. */
-static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, uint64_t nodes, unsigned block_cells)
+static int wait_for_all(struct core *core, uint64_t bytes, uint64_t cells, uint64_t nodes, struct search *search)
 {
-	struct search search = { .activity = core->activity, .block_cells = block_cells, .began_ns = rt_now(core->rt) };
-
 	for (;;) {
 		if (core->halted || core->stopping)
 			return -POOL_EHALTED;
@@ -235,9 +253,9 @@ static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, uint
 			rt_queue_wait(core->rt, &core->changed);
 			continue;
 		}
-		int status = cells ? find_space(core, cells, &search) : 0;
+		int status = cells ? find_space(core, cells, search) : 0;
 		if (status == 0)
-			status = find_node_room(core, nodes, &search);
+			status = find_node_room(core, nodes, search);
 		if (status < 0)
 			return status;
 		if (status > 0)
@@ -246,6 +264,15 @@ static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, uint
 			return 0;
 		rt_queue_wait(core->rt, &core->changed);
 	}
+}
+
+static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, uint64_t nodes, unsigned block_cells)
+{
+	struct search search = { .activity = core->activity, .block_cells = block_cells, .began_ns = rt_now(core->rt) };
+	int status = wait_for_all(core, bytes, cells, nodes, &search);
+
+	give_up_turn(core, &search);
+	return status;
 }
 
 void core_set_degraded(struct core *core, enum core_degraded degraded)
@@ -323,9 +350,31 @@ static int hold(struct core *core, uint64_t cells, uint64_t nodes, unsigned bloc
 	return status;
 }
 
+struct core_change core_change_of(uint64_t cells)
+{
+	return (struct core_change){ .cells = cells, .nodes = cells, .block_cells = BLOCK_CELLS_MAX };
+}
+
+/* Cells of xblk that are written anew when so many blocks die: each may have an entry in a leaf of its own. */
+static uint64_t nodes_of_deaths(const struct core *core, uint64_t blocks)
+{
+	return MOVED_LEAF_CELLS * blocks < core->moved_cells ? MOVED_LEAF_CELLS * blocks : core->moved_cells;
+}
+
+int core_hold_change(struct core *core, const struct core_change *change, uint64_t *ret_txg)
+{
+	uint64_t nodes = change->cells || change->nodes > FREEING_NODES ? change->nodes : FREEING_NODES;
+
+	if (core_writes_refused(core))
+		return -EROFS;
+	return hold(core, change->cells, nodes + nodes_of_deaths(core, change->blocks), change->block_cells, true, ret_txg);
+}
+
 int core_hold(struct core *core, uint64_t cells, uint64_t *ret_txg)
 {
-	return core_writes_refused(core) ? -EROFS : hold(core, cells, cells ? cells : FREEING_NODES, BLOCK_CELLS_MAX, true, ret_txg);
+	struct core_change change = core_change_of(cells);
+
+	return core_hold_change(core, &change, ret_txg);
 }
 
 int core_hold_own(struct core *core, uint64_t cells, uint64_t *ret_txg)
@@ -359,14 +408,25 @@ int core_hold_moves(struct core *core, uint64_t blocks, uint64_t *ret_txg)
 	return status;
 }
 
-int core_hold_blocks(struct core *core, uint64_t cells, uint64_t nodes, unsigned block_cells, uint64_t *ret_txg)
+/* What handles left of the room: no one waits for it, so it may be less than a commit should take. */
+size_t hold_orphans_room(const struct core *core)
 {
-	if (core_writes_refused(core))
-		return -EROFS;
-	/* Blocks that they take the place of may each have an entry in a leaf of its own. */
-	uint64_t entries = MOVED_LEAF_CELLS * (cells / block_cells + 1);
-	nodes = cells ? nodes + (entries < core->moved_cells ? entries : core->moved_cells) : FREEING_NODES;
-	return hold(core, cells, nodes, block_cells, true, ret_txg);
+	unsigned slot = core->syncing_txg & 1;
+	uint64_t room = core->space.metadata_room, other = nodes_bound(core, core->node_cells[!slot]);
+	uint64_t taken = nodes_bound(core, core->node_cells[slot]) + other, least = ORPHANS_LEAST * MOVED_LEAF_CELLS;
+
+	if (room == UINT64_MAX || nodes_bound(core, core->node_cells[slot] + core->moved_cells) + other <= room)
+		return SIZE_MAX;
+	least = least > core->orphan_cells ? least - core->orphan_cells : 0;
+	uint64_t left = room > taken ? room - taken : 0;
+	return (left > least ? left : least) / MOVED_LEAF_CELLS;
+}
+
+/* The open txg gets so much less. */
+void hold_orphan_killed(struct core *core)
+{
+	core->node_cells[core->syncing_txg & 1] += MOVED_LEAF_CELLS;
+	core->orphan_cells += MOVED_LEAF_CELLS;
 }
 
 void core_release(struct core *core, uint64_t txg)

@@ -70,6 +70,8 @@ struct core {
 	struct space space;          /* as of the last commit */
 	uint64_t admitted[2];        /* bytes that handles were given for and that may not be dirty yet */
 	struct rt_mutex writers;     /* they take handles one after the other */
+	struct rt_mutex node_turns;  /* so do those that wait for room for their nodes, while they wait for nothing else */
+	uint64_t orphan_cells;       /* of node_cells in the txg in sync, for what was destroyed */
 	unsigned trims;              /* under way */
 	uint64_t trim_cells;         /* what can't be placed because of them */
 	uint64_t trim_lost_cells;    /* since the last commit: of those that devices don't end */
@@ -155,6 +157,9 @@ int sysmap_check(struct core *core, unsigned *ret_lacking);
 int core_hold_moves(struct core *core, uint64_t blocks, uint64_t *ret_txg);
 /* Whether the nodes that so many more moves write anew find room. */
 bool core_moves_fit(const struct core *core, uint64_t blocks);
+/* In a sync: how many blocks of what was destroyed it may take out of xblk, and that one was. */
+size_t hold_orphans_room(const struct core *core);
+void hold_orphan_killed(struct core *core);
 
 /* sync.c */
 int sync_txg(struct core *core, uint64_t txg);

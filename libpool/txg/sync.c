@@ -52,7 +52,14 @@ void core_kill(struct object_sync *sync, struct objset *objset, const struct blo
 		core_free_block(core, pointer);
 	else if (moved_kill(core, pointer) < 0)
 		core_halt(core, "out of memory while freeing");
+	else if (sync->orphan)
+		hold_orphan_killed(core);
 	block_forget(core->blocks, pointer);
+}
+
+static size_t orphans_room(struct object_sync *sync)
+{
+	return hold_orphans_room(sync->argument);
 }
 
 struct map_change {
@@ -242,7 +249,7 @@ static void commit_applied(struct core *core, uint64_t txg)
 	core->epoch_recorded = true;
 	core->commits++;
 	core->touched[slot] = false;
-	core->reserved_cells[slot] = core->node_cells[slot] = 0;
+	core->reserved_cells[slot] = core->node_cells[slot] = core->orphan_cells = 0;
 	alloc_set_promised(core->alloc, core->reserved_cells[0] + core->reserved_cells[1]);
 	core->reserved_block[slot] = 0;
 	intent_committed(core, txg);
@@ -262,7 +269,8 @@ static void commit_applied(struct core *core, uint64_t txg)
 
 static int sync_steps(struct core *core, uint64_t txg)
 {
-	struct object_sync sync = { .txg = txg, .blocks = core->blocks, .kill = core_kill, .argument = core, .kill_ns = KILL_NS };
+	struct object_sync sync = { .txg = txg, .blocks = core->blocks, .kill = core_kill, .orphans_room = orphans_room, .argument = core,
+				    .kill_ns = KILL_NS };
 	struct final_layout reserved = { 0 };
 	struct final_batch final;
 	struct block_pointer summary;
