@@ -104,12 +104,13 @@ static bool block_shift_valid(const struct dataset_record *record)
 /* The largest value of each that is kept in `settings`. */
 static const uint8_t setting_max[SETTINGS_MAX] = {
 	[SETTING_ATIME] = ATIME_OFF, [SETTING_READONLY] = READONLY_ON, [SETTING_XATTR] = XATTR_OFF, [SETTING_ACL] = ACL_OFF,
-	[SETTING_SYNC] = SYNC_DISABLED, [SETTING_LOGBIAS] = LOGBIAS_THROUGHPUT,
+	[SETTING_SYNC] = SYNC_DISABLED, [SETTING_LOGBIAS] = LOGBIAS_THROUGHPUT, [SETTING_CHECKSUM] = CHECKSUM_XXH3_128,
 };
 
 uint32_t dataset_settings_of(uint8_t kind)
 {
-	const uint32_t of_volumes = 1u << SETTING_COMPRESSION | 1u << SETTING_READONLY | 1u << SETTING_SYNC | 1u << SETTING_LOGBIAS;
+	const uint32_t of_volumes = 1u << SETTING_COMPRESSION | 1u << SETTING_READONLY | 1u << SETTING_SYNC | 1u << SETTING_LOGBIAS |
+				    1u << SETTING_CHECKSUM;
 
 	return kind == DATASET_FILESYSTEM ? (1u << SETTING_COUNT) - 1 : of_volumes;
 }

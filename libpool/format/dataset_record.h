@@ -27,6 +27,7 @@ enum dataset_setting {
 	SETTING_ACL,
 	SETTING_SYNC,
 	SETTING_LOGBIAS,
+	SETTING_CHECKSUM, /* block_checksum: of those this version has one */
 	SETTING_COUNT
 };
 enum { ATIME_RELATIVE = 0, ATIME_ON = 1, ATIME_OFF = 2 };

@@ -333,13 +333,6 @@ static int get_normalization(const struct subject *subject, char *ret_value)
 	return 0;
 }
 
-static int get_checksum(const struct subject *subject, char *ret_value)
-{
-	(void)subject;
-	snprintf(ret_value, LIBPOOL_TEXT_MAX, "xxh3-128");
-	return 0;
-}
-
 static int get_volsize(const struct subject *subject, char *ret_value)
 {
 	size_format(subject->dataset->volume_size, ret_value, LIBPOOL_TEXT_MAX);
@@ -398,7 +391,6 @@ static const struct property volume_properties[] = {
 	{"referenced", NULL, NULL, NULL, NULL, "What of that holds data of the volume.", OF_SPACE(referenced_cells)},
 	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created, 0},
 	{"type", NULL, NULL, NULL, get_type, "Volume or file system.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
-	{"checksum", NULL, NULL, NULL, get_checksum, "Of every block; there is no other in this version.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
 	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
 };
 
@@ -411,7 +403,6 @@ static const struct property filesystem_properties[] = {
 	{"available", NULL, NULL, NULL, NULL, "What can still be written to it, within quotas and what others have reserved.", OF_SPACE(available_cells)},
 	{"created", NULL, NULL, NULL, NULL, "When it was created.", LIBPOOL_PROPERTY_TIME, number_created, 0},
 	{"type", NULL, NULL, NULL, get_type, "Volume or file system.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
-	{"checksum", NULL, NULL, NULL, get_checksum, "Of every block; there is no other in this version.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
 	{"casesensitivity", NULL, NULL, NULL, get_case, "Whether upper and lower case make two names, fixed when it was created: sensitive or insensitive.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
 	{"normalization", NULL, NULL, NULL, get_normalization, "Which spellings in Unicode make one name, fixed when it was created: none, formD, formKD.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
 	{"id", NULL, NULL, NULL, get_id, "Number of the dataset in the pool.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
@@ -719,7 +710,10 @@ static int set_setting(const struct subject *subject, unsigned setting, const ch
 	int result = 0;
 
 	if (text && !setting_parse(setting, text, &value))
-		return pool_error_set(error, -EINVAL, "property %s: '%.40s' is none of %s", name, text, setting_texts[setting].values);
+		return pool_error_set(error, -EINVAL,
+				      setting == SETTING_CHECKSUM ? "property %s: '%.40s' isn't possible: every block has one, and in this version it is %s" :
+								    "property %s: '%.40s' is none of %s",
+				      name, text, setting_texts[setting].values);
 	if (text && setting == SETTING_RECORDSIZE)
 		result = dataset_check_record_shift(datasets, value, error);
 	if (result < 0 || check_only)

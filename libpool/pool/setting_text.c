@@ -21,6 +21,7 @@ const struct setting_text setting_texts[SETTING_COUNT] = {
 			  "standard, always, disabled"},
 	[SETTING_LOGBIAS] = {"logbias", "Flushes and fsync: latency, by the intent log; throughput, by a commit, each byte written once.",
 			     "latency, throughput"},
+	[SETTING_CHECKSUM] = {"checksum", "Of every block: xxh3-128; no other is built in this version, and no block is without one.", "xxh3-128"},
 };
 
 const char *const case_texts[FS_CASE_COUNT] = {"sensitive", "insensitive"};
@@ -63,6 +64,8 @@ bool setting_parse(enum dataset_setting setting, const char *text, uint8_t *ret_
 		return compression_parse(text, ret_value);
 	if (setting == SETTING_RECORDSIZE)
 		return parse_record(text, ret_value);
+	if (setting == SETTING_CHECKSUM && strcmp(text, "xxh3") == 0)
+		text = at;
 	for (uint8_t value = 0; *at; value++) {
 		size_t length = strcspn(at, ",");
 

@@ -169,7 +169,7 @@ class Work(PoolctlCase):
                 ("tank/a/b/c", "compression", "zstd-3", "inherited from tank/a"), ("tank/a/b/c", "readonly", "off", "inherited from tank/a/b"),
                 ("tank/a/b/c", "atime", "off", "inherited from tank"), ("tank/a/b/c", "recordsize", "16K", "inherited from tank/a"),
                 ("tank/a/b", "xattr", "on", "default"), ("tank/a/v", "readonly", "on", "inherited from tank/a"),
-                ("tank/a", "checksum", "xxh3-128", "-"), ("tank/a/v", "type", "volume", "-")):
+                ("tank/a", "checksum", "xxh3-128", "default"), ("tank/a/v", "type", "volume", "-")):
             self.assertEqual(self.property(thing, name), (value, source), (thing, name))
         self.refused("volume", "write", "tank/a/v", input=b"x", says="Read-only", changes=True)
         self.assertIn("Would leave 1", self.poolctl("inherit", "tank/a", "readonly", "-n"))
@@ -184,13 +184,22 @@ class Work(PoolctlCase):
         self.assertEqual((row["name"], row["record_bytes"]), ("tank/a", 16384))
         for thing, setting, says in (("tank/a", "compression=lz4", "none of off, auto"), ("tank/a", "atime=sometimes", "none of relatime, on, off"),
                                      ("tank/a", "recordsize=5K", "a power of two"), ("tank/a", "recordsize=1M", "is not possible"),
-                                     ("tank/a/v", "atime=on", "no property 'atime'"), ("tank/a", "checksum=sha256", "is a figure"),
+                                     ("tank/a/v", "atime=on", "no property 'atime'"), ("tank/a", "checksum=sha256", "in this version it is xxh3-128"),
+                                     ("tank", "checksum=off", "every block has one"), ("tank/a/v", "checksum=sha256", "in this version it is xxh3-128"),
                                      ("tank/a", "volsize=1M", "has no volume a"), ("tank/a", "colour=red", "no property 'colour'"),
                                      ("tank/none", "atime=on", "has no dataset none")):
             self.refused("set", thing, setting, says=says)
         self.refused("inherit", "tank/a", "used", says="is a figure")
         self.refused("inherit", "tank/a/v", "volsize", says="no default")
         self.assertEqual(self.property("tank/a", "atime"), ("off", "inherited from tank"))
+        self.poolctl("set", "tank/a", "checksum=xxh3")
+        self.poolctl("set", "tank/b", "checksum=xxh3-128")
+        for thing, source in (("tank", "default"), ("tank/a", "local"), ("tank/a/v", "inherited from tank/a"), ("tank/b/c", "inherited from tank/b")):
+            self.assertEqual(self.property(thing, "checksum"), ("xxh3-128", source), thing)
+        self.poolctl("inherit", "tank/a", "checksum")
+        self.poolctl("set", "tank", "checksum=xxh3")
+        for thing, source in (("tank", "local"), ("tank/a/v", "inherited from tank"), ("tank/b/c", "inherited from tank/b")):
+            self.assertEqual(self.property(thing, "checksum"), ("xxh3-128", source), thing)
         self.verify()
 
     def test_read_changes_nothing(self):

@@ -42,7 +42,7 @@ class Dataset:
         expect(kind in KINDS and (12 <= block_shift <= 20 or (kind == 1 and block_shift == 0)) and compression in (*range(21), 255) and flags <= 1, "catalogue: a record")
         expect(size % (1 << block_shift) == 0, "catalogue: size of a volume")
         settings = struct.unpack_from("<I", data, 168)[0]
-        expect(settings < 1 << 8 and not any(data[172 + i] for i in range(16) if i < 2 or not settings >> i & 1), "catalogue: settings")
+        expect(settings < 1 << 9 and not data[180] and not any(data[172 + i] for i in range(16) if i < 2 or not settings >> i & 1), "catalogue: settings")
         expect_zeros(data, 188, 192, "catalogue")
         expect_zeros(data, 200, 384, "catalogue")
         return cls(number, KINDS[kind], block_shift, compression, bool(flags), size, txg, time, BlockPointer.decode(data[40:104]),

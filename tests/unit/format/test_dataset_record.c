@@ -85,6 +85,7 @@ static void datasets(void **state)
 	REFUSED(settings[SETTING_READONLY] = 2);
 	REFUSED(settings[SETTING_ATIME] = 3);
 	REFUSED(settings[15] = 1);
+	REFUSED(local |= 1u << SETTING_CHECKSUM; bad.settings[SETTING_CHECKSUM] = CHECKSUM_SHA256);
 	REFUSED(root = random_raw(&random, TYPE_DATA, 0));
 #undef REFUSED
 }
