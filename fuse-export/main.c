@@ -331,6 +331,9 @@ static int run(struct program *program, int starter)
 	sigset_t set;
 	int signals, code;
 
+	/* A signal ends it: nothing is to be lost. Of several mounts the first are served before a directory for the others is asked for, which may hang. */
+	if (program->count == 1 && !program->options.read_only && rehearse(program) != 0)
+		return 1;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);

@@ -353,6 +353,13 @@ class Mounts(unittest.TestCase):
             with self.subTest(what=what, folder=folder, options=options):
                 self.poolctl("mount", what, self.path(folder), *options, code=1, says=says)
                 self.assertEqual((list(contents()) == before, self.sources(), self.servers()), (True, {}, []))
+        # By hand, with nobody before it who asks.
+        for what, folder, options, says in (("t/none", "a", (), "none"), ("t/other", "bin", (), "not empty"), ("t/other", "nowhere", ("-f",), "No such file")):
+            with self.subTest(by_hand=what, folder=folder):
+                run = self.run_it(self.path("bin/libpool-fuse"), "-n", what, self.path(folder), *options)
+                self.assertEqual((run.returncode, len(run.stderr.splitlines())), (1, 1), run.stderr)
+                self.assertIn(says, run.stderr)
+                self.assertEqual((list(contents()) == before, self.sources(), self.servers()), (True, {}, []))
         self.assertEqual(self.run_it(self.path("bin/libpool-fuse"), "-n", "--dry-run", "t/other", self.path("a")).returncode, 0)
         self.assertEqual((list(contents()) == before, self.sources()), (True, {}))
 
