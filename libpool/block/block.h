@@ -71,7 +71,11 @@ void blocks_set_damage_callback(struct blocks *blocks, block_damage_function *fu
 typedef int block_locate_function(void *argument, const struct block_pointer *pointer, struct block_pointer *ret_at);
 void blocks_set_locate_callback(struct blocks *blocks, block_locate_function *function, void *argument);
 
-enum { BLOCK_COMPRESS_OFF = 0, BLOCK_COMPRESS_AUTO = 255 /* level 1, kept only when it saves 1/8; others: zstd level + 1 */ };
+enum {
+	BLOCK_COMPRESS_OFF = 0, /* others: zstd level + 1 */
+	BLOCK_COMPRESS_LEAF = 254, /* in memory only: for small blocks that commits write again and again: a quicker level if it saves half, else as auto */
+	BLOCK_COMPRESS_AUTO = 255, /* level 1, kept only when it saves 1/8 */
+};
 
 /* One block written in the sync of a txg. Memory owned by the submitter until placed() has been called. */
 struct block_write {

@@ -220,7 +220,7 @@ uint16_t block_write_brief_us(const struct block_write *write)
 {
 	if (codec_encode_is_cheap(write->lsect, write->compression, write->allow_embed))
 		return rt_brief_us(logical_size(write));
-	bool quick = write->lsect <= QUICK_CELLS_MAX && write->compression == BLOCK_COMPRESS_AUTO;
+	bool quick = write->lsect <= QUICK_CELLS_MAX && (write->compression == BLOCK_COMPRESS_AUTO || write->compression == BLOCK_COMPRESS_LEAF);
 	return quick ? (uint16_t)(write->lsect * QUICK_CELL_US) : 0;
 }
 

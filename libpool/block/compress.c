@@ -19,6 +19,7 @@
 enum {
 	LENGTH_SIZE = 4,
 	AUTO_LEVEL = 1,
+	LEAF_LEVEL = -5, /* two fifths of the time of level 1, and for most leaves as many cells */
 	AUTO_SAVES_FRACTION = 8, /* of the cells */
 	AUTO_PROBE_SIZE = 4096,
 	CONTEXT_KEEP_BYTES = 16 << 20, /* high levels need far more; that isn't kept */
@@ -147,7 +148,7 @@ static size_t compress(struct codec_context *context, void *frame, size_t capaci
 static unsigned cells_worth_keeping(unsigned lsect, unsigned setting)
 {
 	unsigned saved =
-	    setting == BLOCK_COMPRESS_AUTO ? (lsect + AUTO_SAVES_FRACTION - 1) / AUTO_SAVES_FRACTION : 1;
+	    setting >= BLOCK_COMPRESS_LEAF ? (lsect + AUTO_SAVES_FRACTION - 1) / AUTO_SAVES_FRACTION : 1;
 
 	return lsect > saved ? lsect - saved : 0;
 }
@@ -191,8 +192,12 @@ static void encode_cells(struct codec_context *context, const void *content, uns
 
 	if (!scratch)
 		return;
-	size_t length = compress(context, scratch + LENGTH_SIZE, capacity - LENGTH_SIZE, content,
-				 (size_t)lsect * CELL_SIZE, level);
+	size_t length = 0;
+
+	if (setting == BLOCK_COMPRESS_LEAF)
+		length = compress(context, scratch + LENGTH_SIZE, (size_t)lsect / 2 * CELL_SIZE - LENGTH_SIZE, content, (size_t)lsect * CELL_SIZE, LEAF_LEVEL);
+	if (length == 0)
+		length = compress(context, scratch + LENGTH_SIZE, capacity - LENGTH_SIZE, content, (size_t)lsect * CELL_SIZE, level);
 	if (length > 0 && length <= BLOCK_POINTER_EMBED_MAX && allow_embed) {
 		embed(encoded, COMPRESSION_ZSTD, scratch + LENGTH_SIZE, length);
 	} else if (length > 0) {
@@ -235,7 +240,7 @@ void codec_encode(struct codec *codec, const void *content, unsigned lsect, unsi
 	}
 	if (!codec_encode_is_cheap(lsect, setting, allow_embed)) {
 		struct codec_context *context = context_take(codec);
-		int level = setting == BLOCK_COMPRESS_AUTO ? AUTO_LEVEL : (int)setting - 1;
+		int level = setting >= BLOCK_COMPRESS_LEAF ? AUTO_LEVEL : (int)setting - 1;
 
 		if (level > ZSTD_maxCLevel())
 			level = ZSTD_maxCLevel();

@@ -67,6 +67,22 @@ static void placed(struct block_write *write)
 	list_push_back(&pending->run->free_writes, &pending->node);
 }
 
+/*
+ * A leaf of a directory is written anew by each commit that finds a name in it: what that costs is mostly compression. Trees of the pool itself have block
+ * pointers in their leaves, of which the better level can make one cell.
+ */
+static uint8_t compression_of(const struct sync_write_options *options)
+{
+	const struct object *object = options->plan->object;
+	const struct object_home *home = options->plan->part->home;
+
+	if (options->data)
+		return object->compression;
+	if (object->disk.kind == DNODE_TREE && options->level == 0 && home->objset_id != 0 && home->metadata_compression == BLOCK_COMPRESS_AUTO)
+		return BLOCK_COMPRESS_LEAF;
+	return home->metadata_compression;
+}
+
 int sync_write(struct sync_run *run, const struct sync_write_options *options)
 {
 	const struct object *object = options->plan->object;
@@ -85,7 +101,7 @@ int sync_write(struct sync_run *run, const struct sync_write_options *options)
 			.data = options->buffer,
 			.lsect = (uint16_t)(options->buffer->size / CELL_SIZE),
 			.type = options->type ? options->type : object->block_type,
-			.compression = options->data ? object->compression : home->metadata_compression,
+			.compression = compression_of(options),
 			.class = options->data && object->block_type != TYPE_DNODES ? home->data_class : home->node_class,
 			.allow_hole = options->data,
 			.allow_embed = options->data,
