@@ -86,6 +86,11 @@ static char *cell_text(const struct column *column, struct json_object *row, boo
 		return strdup(plain[0] ? plain : "-");
 	}
 	switch (column->kind) {
+	case COLUMN_RECORD:
+		if (json_object_get_uint64(value) == 0)
+			return strdup("auto");
+		size_print(json_object_get_uint64(value), text);
+		break;
 	case COLUMN_SIZE:
 		size_print(json_object_get_uint64(value), text);
 		break;

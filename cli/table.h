@@ -12,6 +12,7 @@ enum column_kind {
 	COLUMN_TEXT,
 	COLUMN_COUNT,
 	COLUMN_SIZE,
+	COLUMN_RECORD, /* a size; 0: auto */
 	COLUMN_RATE,
 	COLUMN_TIME,
 	COLUMN_DURATION,

@@ -13,7 +13,7 @@ const struct column dataset_columns[] = {
     {"available_bytes", "AVAIL", COLUMN_SIZE, false}, {"referenced_bytes", "REFER", COLUMN_SIZE, true},
     {"quota_bytes", "QUOTA", COLUMN_SIZE, true},      {"refquota_bytes", "REFQUOTA", COLUMN_SIZE, true},
     {"reservation_bytes", "RESERV", COLUMN_SIZE, true},
-    {"record_bytes", "RECORD", COLUMN_SIZE, false},   {"compression", "COMPRESSION", COLUMN_TEXT, false},
+    {"record_bytes", "RECORD", COLUMN_RECORD, false},   {"compression", "COMPRESSION", COLUMN_TEXT, false},
     {"created", "CREATED", COLUMN_TIME, false},	      {"open_count", "OPEN", COLUMN_COUNT, true},
     {"id", "ID", COLUMN_TEXT, true},		      {NULL, NULL, COLUMN_TEXT, false},
 };

@@ -182,6 +182,7 @@ class Work(PoolctlCase):
         self.assertEqual(self.property("tank/b/c", "recordsize"), ("auto", "default"))
         (row,) = self.document("dataset", "list", "tank")["datasets"][:1]
         self.assertEqual((row["name"], row["record_bytes"]), ("tank/a", 16384))
+        self.assertEqual(self.poolctl("dataset", "list", "tank", "-H", "-o", "name,record_bytes").splitlines(), ["tank/a\t16.0K", "tank/b\tauto", "tank/b/c\tauto"])
         for thing, setting, says in (("tank/a", "compression=lz4", "none of off, auto"), ("tank/a", "atime=sometimes", "none of relatime, on, off"),
                                      ("tank/a", "recordsize=5K", "a power of two"), ("tank/a", "recordsize=1M", "is not possible"),
                                      ("tank/a/v", "atime=on", "no property 'atime'"), ("tank/a", "checksum=sha256", "in this version it is xxh3-128"),
