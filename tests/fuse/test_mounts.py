@@ -536,6 +536,13 @@ class Mounts(unittest.TestCase):
         self.poolctl("unmount", self.path("a"))
         self.ended()
 
+    def test_from_the_build(self):
+        """Not installed: poolctl finds libpool-fuse in the folders of a build, too."""
+        run = self.run_it(os.environ["POOLCTL"], "--no-devices", "mount", "t/other", self.path("a"))
+        self.assertEqual((run.returncode, run.stderr, self.sources()), (0, "", {"a": "t/other"}))
+        self.poolctl("unmount", self.path("a"))
+        self.ended()
+
     def test_mount_program(self):
         """In a mount namespace of its own, in which the helper is installed."""
         script = """
