@@ -63,6 +63,8 @@ void block_forget(struct blocks *blocks, const struct block_pointer *pointer);
  */
 typedef void block_damage_function(void *argument, const struct block_pointer *pointer, const struct block_owner *owner, int error);
 void blocks_set_damage_callback(struct blocks *blocks, block_damage_function *function, void *argument);
+/* For who has found, without its pointer, that a block can't be had: told like what a read finds, and once. It clears like that, too. */
+void block_is_damaged(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner);
 
 /*
  * Where a block is: *ret_at is the pointer with the address and the txg of its cells, which differ from its identity when it was moved.

@@ -49,6 +49,11 @@ void damage_found(struct blocks *blocks, const struct block_pointer *pointer, co
 	tell(blocks, pointer, owner, error);
 }
 
+void block_is_damaged(struct blocks *blocks, const struct block_pointer *pointer, const struct block_owner *owner)
+{
+	damage_found(blocks, pointer, owner, -POOL_EDAMAGED);
+}
+
 void damage_cleared(struct blocks *blocks, const struct block_pointer *pointer,
 		    const struct block_owner *owner)
 {

@@ -22,8 +22,7 @@ struct reading {
 	const struct batch_index *batch;
 	struct summary_entry *summary;
 	uint64_t *told; /* cells of the rows that a block was found for: column * R + row */
-	store_survivor_function *take;
-	void *argument;
+	const struct survivors_taker *taker;
 };
 
 static bool is_good(uint8_t state)
@@ -66,7 +65,8 @@ static int take_block(struct reading *reading, const struct row_window *window, 
 	for (unsigned i = 0; i < count; i++)
 		for (unsigned r = 0; r < runs[i].rows; r++)
 			if (!is_good(window->state[runs[i].column][runs[i].row - window->row + r]))
-				return 0;
+				return store_waits_for_disk(reading->store, reading->segment, survivor.place) ? 0 :
+															reading->taker->take(reading->taker->argument, &survivor);
 	survivor.payload = buffer_new((size_t)block->psect * CELL_SIZE);
 	if (!survivor.payload)
 		return -ENOMEM;
@@ -75,7 +75,7 @@ static int take_block(struct reading *reading, const struct row_window *window, 
 		       (size_t)runs[i].rows * CELL_SIZE);
 		offset += (size_t)runs[i].rows * CELL_SIZE;
 	}
-	int status = reading->take(reading->argument, &survivor);
+	int status = reading->taker->take(reading->taker->argument, &survivor);
 	if (status == 0)
 		note_told(reading, runs, count);
 	buffer_unref(survivor.payload);
@@ -108,6 +108,8 @@ static int read_stripe(struct reading *reading, const struct summary_stripe *str
 	int status = window_read(window, mask);
 	if (status == 0)
 		status = window_solve(window, mask);
+	if (status != -ENOMEM)
+		window_heal(window, mask);
 	status = status == -ENOMEM ? status : 0; /* what can't be solved is left out, block by block */
 	/* Some may have died while they were read. */
 	for (uint32_t i = 0; i < summary->block_count && status == 0; i++)
@@ -117,21 +119,70 @@ static int read_stripe(struct reading *reading, const struct summary_stripe *str
 	return status;
 }
 
+/*
+ * No writer gives a cell to two blocks: then nobody knows whose it is. Blocks that reach beyond their stripe, or lie in none, are as bad.
+ * 0, -POOL_EDAMAGED, -ENOMEM.
+ */
+static int check_blocks(const struct reading *reading, const struct summary *summary)
+{
+	unsigned all = reading->store->geometry.rows, k = reading->segment->record.k;
+	uint64_t *cells = calloc(BITMAP_WORDS((size_t)k * all), 8);
+	uint32_t sound = 0;
+
+	if (!cells)
+		return -ENOMEM;
+	for (uint32_t s = 0; s < summary->stripe_count; s++) {
+		const struct summary_stripe *stripe = &summary->stripes[s];
+		for (uint32_t i = 0; i < summary->block_count; i++) {
+			const struct summary_block *block = &summary->blocks[i];
+			struct cell_run runs[COLUMNS_MAX];
+			if (block->row < stripe->base || block->row >= (unsigned)stripe->base + stripe->height)
+				continue;
+			struct dva dva = { reading->segment->id, stripe->base, stripe->height,
+					   (uint16_t)((unsigned)block->column * stripe->height + block->row - stripe->base) };
+			bool valid = dva_valid(dva, block->psect, k, all);
+			unsigned count = valid ? dva_runs(dva, block->psect, runs) : 0;
+			for (unsigned r = 0; r < count; r++) {
+				size_t first = (size_t)runs[r].column * all + runs[r].row;
+				valid = valid && bitmap_count(cells, first, runs[r].rows) == 0;
+				bitmap_set_range(cells, first, runs[r].rows);
+			}
+			sound += valid;
+		}
+	}
+	free(cells);
+	return sound == summary->block_count ? 0 : -POOL_EDAMAGED;
+}
+
+static bool goes_on(const struct reading *reading)
+{
+	return !reading->taker->goes_on || reading->taker->goes_on(reading->taker->argument);
+}
+
 static int read_batch(struct reading *reading)
 {
+	if (!goes_on(reading))
+		return -ECANCELED;
 	int status = summary_get(reading->store, reading->segment, reading->batch->base, &reading->summary);
 	struct row_window *window;
 
 	if (status < 0)
 		return status == -ENOMEM ? status : 0;
 	const struct summary *summary = summary_of(reading->summary);
-	window = summary->txg == reading->batch->txg ? malloc(sizeof(*window)) : NULL;
-	if (!window && summary->txg == reading->batch->txg)
+	bool its = summary->txg == reading->batch->txg;
+	status = its ? check_blocks(reading, summary) : 0;
+	if (status == -POOL_EDAMAGED) {
+		store_emit(reading->store, STORE_DAMAGED, 0, 1, "a summary names blocks that overlap: they stay where they are");
+		its = false;
+		status = 0;
+	}
+	window = its && status == 0 ? malloc(sizeof(*window)) : NULL;
+	if (!window && its && status == 0)
 		status = -ENOMEM;
 	for (uint32_t i = 0; i < summary->stripe_count && window && status == 0; i++) {
 		const struct summary_stripe *stripe = &summary->stripes[i];
 		if (stripe->base < reading->end && (unsigned)stripe->base + stripe->height > reading->first)
-			status = read_stripe(reading, stripe, window);
+			status = goes_on(reading) ? read_stripe(reading, stripe, window) : -ECANCELED;
 	}
 	free(window);
 	summary_put(reading->store, reading->summary);
@@ -160,10 +211,10 @@ static uint64_t cells_left(const struct reading *reading)
 	return left;
 }
 
-int store_survivors(struct store *store, const struct segment *segment, unsigned row, unsigned rows, store_survivor_function *take,
-		    void *argument, uint64_t *left)
+int store_survivors(struct store *store, const struct segment *segment, unsigned row, unsigned rows, const struct survivors_taker *taker,
+		    uint64_t *left)
 {
-	struct reading reading = { .store = store, .segment = segment, .first = row, .end = row + rows, .take = take, .argument = argument };
+	struct reading reading = { .store = store, .segment = segment, .first = row, .end = row + rows, .taker = taker };
 	struct array batches; /* copies: the index may change while cells are read */
 	int status = 0;
 

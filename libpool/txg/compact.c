@@ -89,6 +89,7 @@ struct compaction {
 	struct segment *segment;
 	struct core_compacted *result;
 	struct array own; /* struct own_node * */
+	uint64_t until_ns; /* after which no stripe is read */
 };
 
 /*
@@ -185,8 +186,14 @@ static int take(void *argument, const struct store_survivor *survivor)
 	bool again = block->flags & SUMMARY_RELOCATED;
 	uint64_t dva = again ? block->identity_dva : survivor->dva, place = again ? block->identity_place : survivor->place;
 
-	if (core->halted)
+	if (core->halted || core->stopping)
 		return -POOL_EHALTED;
+	if (!survivor->payload) { /* as a read of it would have found */
+		struct block_pointer pointer = { .dva = dva, .place = place, .psect = block->psect, .lsect = block->psect };
+		struct block_owner owner = { block->objset, block->object, block->block, block->level };
+		block_is_damaged(core->blocks, &pointer, &owner);
+		return 0;
+	}
 	if (block->objset == 0)
 		return take_own(compaction, survivor);
 	if (moves_find(moves, dva, place))
@@ -197,6 +204,8 @@ static int take(void *argument, const struct store_survivor *survivor)
 	if (status == -ENOMEM)
 		return status;
 	/* Looking has taken a while. */
+	if (core->stopping)
+		return -POOL_EHALTED;
 	bool lives = alloc_block_is_live(core->alloc, &(struct block_pointer){ .dva = survivor->dva, .place = survivor->place, .psect = block->psect });
 	if (status < 0 || !lives || moves_find(moves, dva, place)) {
 		compaction->result->left_cells += status < 0 && lives ? block->psect : 0;
@@ -233,10 +242,24 @@ static bool promises_allow(const struct core *core, const struct segment *segmen
 	return promised <= space_available(&space, block ? block : 1);
 }
 
+static bool goes_on(void *argument)
+{
+	const struct compaction *compaction = argument;
+	const struct core *core = compaction->core;
+
+	return !core->halted && !core->stopping && rt_now(core->rt) < compaction->until_ns;
+}
+
 int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, struct core_compacted *ret_compacted)
 {
+	return compact_until(core, id, row, rows, UINT64_MAX, ret_compacted);
+}
+
+int compact_until(struct core *core, uint32_t id, unsigned row, unsigned rows, uint64_t until_ns, struct core_compacted *ret_compacted)
+{
 	struct segment *segment = alloc_segment(core->alloc, id);
-	struct compaction compaction = { .core = core, .segment = segment, .result = ret_compacted };
+	struct compaction compaction = { .core = core, .segment = segment, .result = ret_compacted, .until_ns = until_ns };
+	struct survivors_taker taker = { .take = take, .goes_on = goes_on, .argument = &compaction };
 
 	*ret_compacted = (struct core_compacted){ 0 };
 	if (core->read_only)
@@ -255,7 +278,9 @@ int core_compact(struct core *core, uint32_t id, unsigned row, unsigned rows, st
 	array_init(&compaction.own, sizeof(struct own_node *));
 	alloc_rows_withhold(core->alloc, segment, &core->space.rows);
 	hold_on(segment); /* a commit that moves what was read so far doesn't give its rows back */
-	int status = store_survivors(core->store, segment, first, end - first, take, &compaction, &ret_compacted->left_cells);
+	int status = store_survivors(core->store, segment, first, end - first, &taker, &ret_compacted->left_cells);
+	if (status == -ECANCELED)
+		status = core->halted || core->stopping ? -POOL_EHALTED : -EAGAIN;
 	let_go(core, segment);
 	/* Whatever became of the rest, what it got to is written anew. */
 	int touched = touch_own(&compaction);
@@ -354,8 +379,8 @@ static int enter(struct core *core, uint64_t txg, const struct move *move)
 	alloc_block_moves(core->alloc, entry.dva, entry.place);
 	core->moves.counters.blocks++;
 	core->moves.counters.cells += move->from.psect;
-	status = alloc_txg_free(core->alloc, &move->from);
-	return POOL_CHECK(status != -EINVAL) ? status : -POOL_EHALTED;
+	core_free_block(core, &move->from);
+	return core->halted ? -POOL_EHALTED : 0;
 }
 
 static int enter_all(struct core *core, uint64_t txg)

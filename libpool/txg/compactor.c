@@ -29,6 +29,9 @@
 #define ROUNDS_JUDGED 3u
 #define SEGMENTS_JUDGED 4u
 #define BARREN_MAX 2u
+#define READERS 8u
+/* What a round reads in as long, and the stripe that is being read then, is what it moves: somebody waits. */
+#define READ_NS (10 * NS_PER_S)
 
 void compactor_init(struct compactor *compactor)
 {
@@ -169,43 +172,97 @@ static int compare_gains(const void *a, const void *b)
 	return left > right ? -1 : left < right;
 }
 
+/* Victims that some fibers read at the same time: a round takes as long as slow disks do, and most of that is waiting. */
+struct victims_reading {
+	struct core *core;
+	struct victim *victims;
+	unsigned next, count;
+	uint64_t wanted, gained;
+	uint64_t hoped, live; /* of those that are being read: counted before they are */
+	bool full;            /* no room for more, or no time */
+	struct rt_group group;
+};
+
+static bool fits(struct victims_reading *reading, const struct victim *victim)
+{
+	struct core *core = reading->core;
+	uint64_t live = reading->live + victim->live;
+
+	core->compactor.late |= rt_now(core->rt) >= core->compactor.until_ns;
+	return !is_over(core) && !core->compactor.late && live + live / 16 <= room_for_copies(core) && core_moves_fit(core, live);
+}
+
+static void read_some(struct victims_reading *reading)
+{
+	struct core *core = reading->core;
+
+	while (!reading->full && reading->next < reading->count && reading->gained + reading->hoped < reading->wanted) {
+		const struct victim *victim = &reading->victims[reading->next];
+		struct segment *segment = alloc_segment(core->alloc, victim->segment);
+		struct core_compacted result;
+		uint64_t gain = gain_of(core, victim);
+		if (!fits(reading, victim)) { /* what others read counts twice: the last one tells */
+			reading->full |= reading->live == 0;
+			break;
+		}
+		reading->next++;
+		if (gain == 0)
+			continue;
+		reading->hoped += gain;
+		reading->live += victim->live;
+		int status = compact_until(core, victim->segment, 0, UINT16_MAX, core->compactor.until_ns, &result);
+		reading->hoped -= gain;
+		reading->live -= victim->live;
+		if (status == -EBUSY)
+			continue;
+		reading->full |= status < 0;
+		if (status == 0 && (result.left_cells || !result.blocks))
+			alloc_victim_refused(core->alloc, segment);
+		else if (status == 0)
+			reading->gained += gain;
+	}
+}
+
+static void reader(void *argument)
+{
+	struct victims_reading *reading = argument;
+
+	read_some(reading);
+	rt_group_done(reading->core->rt, &reading->group, 0);
+}
+
 /* Reads victims until what is dead in them is as much as wanted, or copies have no more room: how much it is. */
 static uint64_t read_victims(struct core *core, uint64_t wanted)
 {
-	struct victim *victims = wanted ? malloc(VICTIMS_MAX * sizeof(*victims)) : NULL;
-	uint64_t gained = 0, before;
+	struct victims_reading reading = { .core = core, .wanted = wanted, .victims = wanted ? malloc(VICTIMS_MAX * sizeof(struct victim)) : NULL };
+	uint64_t before;
 
 	do {
-		unsigned count = victims ? alloc_victims(core->alloc, DEAD_SHARE, block_of(core), VICTIMS_MAX, victims) : 0;
-		before = gained;
-		if (count)
-			qsort(victims, count, sizeof(*victims), compare_gains); /* the more is gained for each copy, the earlier */
-		for (unsigned i = 0; i < count && gained < wanted; i++) {
-			struct segment *segment = alloc_segment(core->alloc, victims[i].segment);
-			struct core_compacted result;
-			bool fits = victims[i].live + victims[i].live / 16 <= room_for_copies(core) && core_moves_fit(core, victims[i].live);
-			if (is_over(core) || !fits) {
-				wanted = 0;
+		reading.next = 0;
+		reading.count = reading.victims ? alloc_victims(core->alloc, DEAD_SHARE, block_of(core), VICTIMS_MAX, reading.victims) : 0;
+		before = reading.gained;
+		if (reading.count)
+			qsort(reading.victims, reading.count, sizeof(*reading.victims), compare_gains); /* the more is gained for each copy, the earlier */
+		rt_group_init(&reading.group);
+		for (unsigned i = 1; i < READERS && i < reading.count; i++) {
+			rt_group_add(&reading.group);
+			if (rt_spawn(core->rt, "read a victim", reader, &reading) < 0) {
+				rt_group_done(core->rt, &reading.group, 0);
 				break;
 			}
-			uint64_t gain = gain_of(core, &victims[i]);
-			if (gain == 0)
-				continue;
-			int status = core_compact(core, victims[i].segment, 0, UINT16_MAX, &result);
-			if (status == -EBUSY)
-				continue;
-			if (status < 0) {
-				wanted = 0;
-				break;
-			}
-			if (result.left_cells || !result.blocks)
-				alloc_victim_refused(core->alloc, segment);
-			if (!result.left_cells && result.blocks)
-				gained += gain;
 		}
-	} while (gained > before && gained < wanted);
-	free(victims);
-	return gained;
+		read_some(&reading);
+		if (reading.group.pending)
+			(void)rt_group_wait(core->rt, &reading.group);
+	} while (!reading.full && reading.gained > before && reading.gained < wanted);
+	free(reading.victims);
+	return reading.gained;
+}
+
+static void begin_reading(struct core *core)
+{
+	core->compactor.until_ns = rt_now(core->rt) + READ_NS;
+	core->compactor.late = false;
 }
 
 /* ---- for writers that wait ---- */
@@ -244,6 +301,7 @@ static int do_round(struct core *core)
 	measure_copies(core);
 	if (core->moves.cells == 0 && !has_hope(core))
 		return 0;
+	begin_reading(core);
 	do {
 		uint64_t wanted = lacking(core);
 		hoped += read_victims(core, wanted > segment_cells(core) ? wanted : segment_cells(core));
@@ -257,6 +315,8 @@ static int do_round(struct core *core)
 		return status;
 	core->moves.counters.rounds++;
 	compactor->placed_cells = placed_by_writers(core);
+	if (compactor->late)
+		return 1; /* slow disks don't say what there is to be gained */
 	/* What others have written meanwhile isn't lost. */
 	judge(core, hoped, (int64_t)(gauge(core) + compactor->placed_cells - placed - before));
 	return 1;
@@ -291,6 +351,7 @@ static void follow_writers(struct core *core)
 
 	measure_copies(core);
 	compactor->placed_cells = placed;
+	begin_reading(core);
 	if (more && wanted && has_hope(core)) /* else nobody writes: a commit of moves is followed by no other */
 		(void)read_victims(core, wanted);
 }

@@ -19,6 +19,8 @@ struct compactor {
 	int answer;               /* of the last one */
 	unsigned block_cells;     /* of who waits: blocks of so many, and room for so many cells */
 	uint64_t wanted_cells;
+	uint64_t until_ns;        /* so long the round reads */
+	bool late;                /* and it was cut short by that */
 	uint64_t placed_cells;    /* by writers, when it looked last */
 	uint64_t copied_cells, copied_into;   /* what was moved of late, and the cells of the segments that it took: large blocks leave ends of these empty */
 	uint64_t counted_cells, counted_into; /* as counted so far */

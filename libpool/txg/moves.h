@@ -35,6 +35,8 @@ struct moves {
 
 /* Cells that copies may take as of now: what is for them alone, and of what writers have what they weren't promised. */
 uint64_t moves_room(const struct core *core, uint64_t promised);
+/* As core_compact, but -EAGAIN, too, when it is that late: before another stripe is read. */
+int compact_until(struct core *core, uint32_t segment, unsigned row, unsigned rows, uint64_t until_ns, struct core_compacted *ret_compacted);
 /* Bytes that may wait for a commit. */
 uint64_t moves_bytes_max(const struct core *core);
 int moves_init(struct moves *moves);

@@ -6,6 +6,7 @@
 #include "libpool/alloc/victims.h"
 #include "libpool/txg/internal.h"
 #include "libpool/format/dva.h"
+#include "libpool/store/window.h"
 #include "scrub/verify.h"
 #include "tests/unit/dataset/damage.h"
 
@@ -368,9 +369,24 @@ static void spoil(struct machine *machine, const struct block_pointer *at)
 	blocks_drop_cache(core_blocks(machine->core));
 }
 
+static struct {
+	unsigned found, cleared;
+	struct block_owner owner; /* of the last one */
+} told;
+
+static void count_report(void *argument, const struct block_pointer *pointer, const struct block_owner *owner, int error)
+{
+	(void)argument;
+	(void)pointer;
+	told.found += error < 0;
+	told.cleared += error == 0;
+	if (error < 0)
+		told.owner = *owner;
+}
+
 /*
- * What is wrong on one disk is made right on the way; what can't be made right stays where it is, and alone. After the move blocks are repaired
- * where they are.
+ * What is wrong on one disk is made right on the way; what can't be made right is told like what a read finds, and stays where it is, alone.
+ * After the move blocks are repaired where they are.
  */
 static void damage_program(struct machine *machine)
 {
@@ -383,6 +399,9 @@ static void damage_program(struct machine *machine)
 	/* Not the one that compact_all would write anew. */
 	struct block_pointer wrong = where(machine, 500), lost = where(machine, 501);
 	uint32_t segments[] = {dva_unpack(wrong.dva).segment, dva_unpack(lost.dva).segment};
+	uint64_t healed = counters->healed_cells;
+	memset(&told, 0, sizeof(told));
+	blocks_set_damage_callback(core_blocks(machine->core), count_report, NULL);
 	spoil(machine, &wrong);
 	damage_pointed(machine, &lost);
 	for (unsigned i = 0; i < 2; i++) {
@@ -394,14 +413,22 @@ static void damage_program(struct machine *machine)
 	}
 	/* Of the rows of the lost block other blocks have cells. */
 	expect(left >= lost.psect && left < 20 * BLOCK / CELL_SIZE);
+	expect_equal(counters->healed_cells, healed + 1);
+	expect(told.found > 0 && told.found * BLOCK / CELL_SIZE == left && told.owner.objset == 1 && told.owner.object == 16);
+	unsigned found = told.found;
 	expect_done(machine, core_commit_forced(machine->core));
 	expect(where(machine, 500).dva != wrong.dva && where(machine, 501).dva == lost.dva);
 	expect_done(machine, volume_read(world.volume, (uint64_t)500 * BLOCK, BLOCK, world.data));
 	expect(block_is(world.data, BLOCK, 500, world.versions[500]));
 	expect_equal(volume_read(world.volume, (uint64_t)501 * BLOCK, BLOCK, world.data), -POOL_EDAMAGED);
+	expect_equal(told.found, found); /* it was told already */
+	put(machine, 501, 8);
+	expect_done(machine, core_commit_forced(machine->core));
+	expect_equal(told.cleared, 1);
+	blocks_set_damage_callback(core_blocks(machine->core), NULL, NULL);
 
 	struct block_pointer moved = where(machine, 500);
-	uint64_t healed = counters->healed_cells;
+	healed = counters->healed_cells;
 	spoil(machine, &moved);
 	for (unsigned i = 0; i < 2; i++) { /* the second time nothing is wrong */
 		blocks_drop_cache(core_blocks(machine->core));
@@ -424,6 +451,102 @@ static void test_damage(void **state)
 }
 
 /* While a commit moves blocks, they are read all the time: where they were, until it is durable. */
+/* A summary that says that two blocks have a cell in common: nothing that it names is moved, and the pool goes on. */
+static void forged_program(struct machine *machine)
+{
+	struct core_compacted result;
+	struct summary_entry *entry;
+
+	open_world(machine);
+	struct block_pointer at = where(machine, 500);
+	struct dva dva = dva_unpack(at.dva);
+	struct segment *segment = alloc_segment(core_alloc(machine->core), dva.segment);
+	expect(is_victim(machine, dva.segment));
+	expect_done(machine, summary_get(core_store(machine->core), segment, dva.base, &entry));
+	struct summary *summary = (struct summary *)summary_of(entry);
+	struct summary_block *block = NULL;
+	for (uint32_t i = 0; i < summary->block_count && !block; i++)
+		if (summary->blocks[i].objset == 1 && summary->blocks[i].block == 500 && summary->blocks[i].level == 0)
+			block = &summary->blocks[i];
+	expect(block != NULL && block->psect == BLOCK / CELL_SIZE);
+	block->psect++;
+	expect_done(machine, core_compact(machine->core, dva.segment, 0, UINT16_MAX, &result));
+	expect(result.left_cells >= BLOCK / CELL_SIZE);
+	expect_done(machine, core_commit_forced(machine->core));
+	expect(where(machine, 500).dva == at.dva);
+	block->psect--;
+	summary_put(core_store(machine->core), entry);
+	compact(machine, dva.segment);
+	expect_done(machine, core_commit_forced(machine->core));
+	expect(where(machine, 500).dva != at.dva);
+	check(machine);
+	close_world(machine);
+}
+
+static void test_forged(void **state)
+{
+	struct machine *machine = machine_new(6, 128 * MIB, 4, 2, 79);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, fill_program);
+	machine_boot(machine, forged_program);
+	machine_free(machine);
+}
+
+static void stopped_fiber(void *argument)
+{
+	struct slow_reading *reading = argument;
+
+	expect_equal(core_compact(reading->machine->core, reading->segment, 0, UINT16_MAX, &reading->result), -POOL_EHALTED);
+	reading->done = true;
+}
+
+/* An export doesn't wait for a segment to be read: what is read is the last of it. */
+static void stopped_program(struct machine *machine)
+{
+	struct slow_reading reading = {.machine = machine, .segment = UINT32_MAX};
+
+	open_world(machine);
+	struct alloc *alloc = core_alloc(machine->core);
+	for (unsigned block = 0; block < 120; block++) {
+		put(machine, block, 9);
+		if (block % 12 == 11)
+			expect_done(machine, core_commit(machine->core));
+	}
+	for (unsigned i = 0; i < alloc_segment_count(alloc); i++)
+		if (is_victim(machine, i) && alloc_segment(alloc, i)->batch_count >= 4)
+			reading.segment = i;
+	expect(reading.segment != UINT32_MAX);
+	blocks_drop_cache(core_blocks(machine->core));
+	for (unsigned i = 0; i < machine->set->count; i++)
+		machine->set->disks[i]->latency.read_ns = 4 * NS_PER_S;
+	expect_equal(rt_spawn(machine->rt, "stopped reading", stopped_fiber, &reading), 0);
+	rt_sleep(machine->rt, NS_PER_S);
+	expect(!reading.done);
+	core_stop(machine->core);
+	uint64_t began = rt_now(machine->rt);
+	while (!reading.done)
+		rt_sleep(machine->rt, NS_PER_MS);
+	expect(rt_now(machine->rt) - began < 9 * NS_PER_S);
+	for (unsigned i = 0; i < machine->set->count; i++)
+		machine->set->disks[i]->latency.read_ns = 0;
+	volume_close(world.volume);
+	datasets_close(world.datasets);
+	expect_done(machine, core_export(machine->core, &machine->error));
+}
+
+static void test_stopped(void **state)
+{
+	struct machine *machine = machine_new(6, 128 * MIB, 4, 2, 81);
+
+	(void)state;
+	machine_boot(machine, machine_create_program);
+	machine_boot(machine, fill_program);
+	machine_boot(machine, stopped_program);
+	machine_free(machine);
+}
+
 static void reader_fiber(void *argument)
 {
 	struct machine *machine = argument;
@@ -638,7 +761,7 @@ static void test_lost(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_life), cmocka_unit_test(test_races), cmocka_unit_test(test_slow), cmocka_unit_test(test_damage),
-					   cmocka_unit_test(test_reading), cmocka_unit_test(test_full),
+					   cmocka_unit_test(test_forged), cmocka_unit_test(test_stopped), cmocka_unit_test(test_reading), cmocka_unit_test(test_full),
 					   cmocka_unit_test(test_wide), cmocka_unit_test(test_lost)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
