@@ -61,6 +61,7 @@ struct segment {
 	uint32_t moves;     /* blocks that are to be moved elsewhere, and who looks for them: each is a pin */
 	uint32_t pins;      /* scrub, heal, column move, or a write that was abandoned and hasn't completed */
 	uint16_t batch_count, batch_capacity;
+	uint16_t victims_live, victims_dead; /* cells, as listed in victims.c */
 	bool released;      /* FREE and its AUs are given up (perhaps deferred) */
 	struct batch_index *batches; /* ascending base */
 	union {

@@ -3,6 +3,7 @@
 #define LIBPOOL_ALLOC_INTERNAL_H
 
 #include "libpool/alloc/alloc.h"
+#include "libpool/alloc/victims.h"
 
 /* A batch of the txg in sync, until it is applied. */
 struct txg_batch {
@@ -54,7 +55,6 @@ struct run_index {
 	struct array changed; /* uint32_t: segments to be listed again */
 };
 
-#define VICTIM_SHARES 64u
 
 struct alloc {
 	struct geometry geometry;
@@ -93,6 +93,7 @@ struct alloc {
 	struct run_index runs;
 	struct {
 		uint32_t first, last; /* ids + 1, 0: none */
+		struct victim_sum sum;
 	} victims[VICTIM_SHARES]; /* segments with dead cells, by the share of those that live; in each those first that it is longest so of */
 	uint64_t live_cells, metadata_cells; /* metadata: of META and SYS segments */
 	uint64_t commit_metadata;            /* the floors have room for so many cells of it in each commit, at least */

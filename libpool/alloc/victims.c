@@ -9,6 +9,8 @@
 
 #define LOOKS_MAX 64u /* in one list */
 
+_Static_assert(((1u << (AU_SHIFT_MAX - CELL_SHIFT)) - 1) * COLUMNS_MAX <= UINT16_MAX, "a segment's cells are counted in 16 bits");
+
 static uint32_t cells_of(const struct alloc *alloc, const struct segment *segment)
 {
 	return (alloc->geometry.rows - 1u) * segment->record.k;
@@ -28,6 +30,8 @@ void alloc_victim_unlist(struct alloc *alloc, struct segment *segment)
 
 	*(prev ? &prev->victims.next : &alloc->victims[list].first) = segment->victims.next;
 	*(next ? &next->victims.prev : &alloc->victims[list].last) = segment->victims.prev;
+	alloc->victims[list].sum.live -= segment->victims_live;
+	alloc->victims[list].sum.dead -= segment->victims_dead;
 	segment->victims.next = segment->victims.prev = 0;
 	segment->victims_list = 0;
 }
@@ -47,6 +51,15 @@ void alloc_victim_list(struct alloc *alloc, struct segment *segment)
 	segment->victims.prev = alloc->victims[list].last;
 	*(last ? &last->victims.next : &alloc->victims[list].first) = segment->id + 1;
 	alloc->victims[list].last = segment->id + 1;
+	segment->victims_live = (uint16_t)live;
+	segment->victims_dead = (uint16_t)(cells - live);
+	alloc->victims[list].sum.live += segment->victims_live;
+	alloc->victims[list].sum.dead += segment->victims_dead;
+}
+
+struct victim_sum alloc_victim_sum(const struct alloc *alloc, unsigned share)
+{
+	return alloc->victims[share].sum;
 }
 
 /* Nobody reads or writes rows of it, and the last commit has it as FULL. */

@@ -18,6 +18,12 @@ struct victim {
  * haven't just refused; of whose cells one in dead_share is dead at least. Runs of dead rows with room for a block of so many cells are no gain.
  */
 unsigned alloc_victims(const struct alloc *alloc, unsigned dead_share, unsigned block_cells, unsigned most, struct victim *ret_victims);
+/* Of all that are listed, whether at rest or not: by the share that lives. */
+#define VICTIM_SHARES 64u
+struct victim_sum {
+	uint64_t live, dead; /* cells; dead: with summaries and what was never written, and rows that can be written again */
+};
+struct victim_sum alloc_victim_sum(const struct alloc *alloc, unsigned share);
 /* It couldn't be emptied: it isn't a victim before a commit changes it. */
 void alloc_victim_refused(struct alloc *alloc, struct segment *segment);
 

@@ -136,14 +136,30 @@ static void measure_copies(struct core *core)
 }
 
 /* What is free when it was moved elsewhere; 0: not worth it. The last segment of copies isn't full yet. */
-static uint64_t gain_of(const struct core *core, const struct victim *victim)
+static uint64_t gain(const struct core *core, uint64_t live, uint64_t dead)
 {
 	const struct compactor *compactor = &core->compactor;
 	uint64_t into = compactor->copied_into > segment_cells(core) ? compactor->copied_into - segment_cells(core) : 0, lost = 0;
 
 	if (into > compactor->copied_cells)
-		lost = victim->live * (into - compactor->copied_cells) / (compactor->copied_cells ? compactor->copied_cells : 1);
-	return victim->dead > lost && (victim->dead - lost) * DEAD_SHARE >= victim->live + victim->dead ? victim->dead - lost : 0;
+		lost = (uint64_t)((double)live * (double)(into - compactor->copied_cells) / (double)(compactor->copied_cells ? compactor->copied_cells : 1));
+	return dead > lost && (dead - lost) * DEAD_SHARE >= live + dead ? dead - lost : 0;
+}
+
+static uint64_t gain_of(const struct core *core, const struct victim *victim)
+{
+	return gain(core, victim->live, victim->dead);
+}
+
+uint64_t compactor_gain(const struct core *core)
+{
+	uint64_t cells = 0;
+
+	for (unsigned i = 0; i < VICTIM_SHARES; i++) {
+		struct victim_sum sum = alloc_victim_sum(core->alloc, i);
+		cells += gain(core, sum.live, sum.dead);
+	}
+	return cells;
 }
 
 /* With a disk away nobody knows which segments there will be. */

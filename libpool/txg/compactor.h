@@ -37,6 +37,8 @@ int compactor_start(struct core *core);
 void compactor_wake(struct core *core);
 /* Rounds gained next to nothing, and not enough has died since to try again. */
 bool compactor_is_barren(const struct core *core);
+/* Cells that rounds would gain by emptying what is worth it: with dead rows that can be written again anyway. */
+uint64_t compactor_gain(const struct core *core);
 /* Less is free for writers than should be, as far as there is something to be gained. */
 bool compactor_is_behind(const struct core *core);
 /*

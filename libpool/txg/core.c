@@ -237,7 +237,15 @@ uint64_t core_next_dataset_id(struct core *core)
 void core_space(struct core *core, struct space *ret_space)
 {
 	alloc_space(core->alloc, ret_space);
-	if (compactor_is_barren(core)) /* whatever could be had */
+	/* No more than could be had: segments that are free or will be with the next commits, and dead rows, or what rounds gain, which has these, too. */
+	const struct geometry *geometry = alloc_geometry(core->alloc);
+	uint64_t coming = ret_space->free_segments + ret_space->deferred_aus / (geometry->k + geometry->m);
+	uint64_t rows = row_space_cells(&ret_space->rows, 1), dead = compactor_is_barren(core) ? 0 : compactor_gain(core);
+	uint64_t most = coming > ret_space->floor_segments ? (coming - ret_space->floor_segments) * geometry->k * (geometry->rows - 1u) : 0;
+	most += dead > rows ? dead : rows;
+	if (ret_space->writable_cells > most)
+		ret_space->writable_cells = most;
+	if (ret_space->writable_cells < ret_space->available_cells)
 		ret_space->writable_cells = ret_space->available_cells;
 }
 

@@ -167,9 +167,60 @@ static void test_shapes(void **state)
 		check_shape(&shapes[i]);
 }
 
+/* Writes from there on until the pool is full: how much it was. */
+static uint64_t write_on(libpool_volume *volume, uint64_t at, uint64_t *seed)
+{
+	uint8_t *data = malloc(PIECE);
+	uint64_t done = 0;
+	int result = 0;
+
+	while (result == 0) {
+		fill_random(data, seed);
+		result = libpool_volume_write(volume, at + done, PIECE, data);
+		done += result == 0 ? PIECE : 0;
+	}
+	assert_int_equal(result, -ENOSPC);
+	free(data);
+	return done;
+}
+
+/* Seven blocks of 32 cells fill a segment of 252: what they leave is dead, and no compactor gains it, so it isn't free. */
+static void test_ends(void **state)
+{
+	struct libpool_pool_info info;
+	struct bench bench;
+	libpool_pool *pool;
+	libpool_volume *volume;
+	uint64_t seed = 88172645463325252u;
+
+	(void)state;
+	bench_begin(&bench, 6, 128 * MIB);
+	OK(bench_create(&bench, "tank", "raid6", 0, 6));
+	OK(bench_import(&bench, "tank", &pool));
+	OK(bench_volume(&bench, pool, "v", 2048 * MIB, (uint32_t)PIECE));
+	OK(libpool_volume_open(pool, "v", NULL, &volume, &bench.error));
+	uint64_t written = write_on(volume, 0, &seed);
+	OK(libpool_pool_sync(pool, &bench.error));
+	info = info_of(&bench, pool);
+	print_message("128 KiB blocks: written %llu MiB, full: free %llu, dead %llu\n", (unsigned long long)(written / MIB),
+		      (unsigned long long)(info.free_bytes / MIB), (unsigned long long)(info.dead_bytes / MIB));
+	assert_true(info.dead_bytes > 32 * MIB && info.free_bytes < 8 * MIB);
+	/* What is trimmed is told as free at once, and that much can be written. */
+	OK(libpool_volume_trim(volume, 0, 63 * MIB));
+	OK(libpool_pool_sync(pool, &bench.error));
+	info = info_of(&bench, pool);
+	assert_true(info.free_bytes > 48 * MIB && info.free_bytes < 80 * MIB);
+	uint64_t again = write_on(volume, written, &seed);
+	print_message("trimmed: free %llu MiB, written %llu\n", (unsigned long long)(info.free_bytes / MIB), (unsigned long long)(again / MIB));
+	assert_true(again >= info.free_bytes / 10 * 8 && again <= info.free_bytes + 8 * MIB);
+	OK(libpool_volume_close(volume));
+	OK(libpool_close(pool, &bench.error));
+	bench_end(&bench);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes), cmocka_unit_test(test_ends)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
