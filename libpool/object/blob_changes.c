@@ -41,7 +41,7 @@ int blob_write_ahead(struct object *object, uint64_t txg, uint64_t number, struc
 		return -ENOMEM;
 	block->ahead->txg = txg;
 	block->ahead->type = object->block_type;
-	block->ahead->compression = object->compression;
+	block->ahead->compression = object_compression(object);
 	block->ahead->owner = object_owner(object, 0, number);
 	block->ahead->references++;
 	*ret_ahead = block->ahead;

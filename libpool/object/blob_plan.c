@@ -313,6 +313,7 @@ static int write_data(struct plan *plan, size_t first, size_t end, struct blob_n
 		result = object_decode(plan->object, options.slot, 0, size_at(plan, 0), &before);
 		if (result == 0 && block->ahead && block->ahead->durable) {
 			plan_replace(plan, options.slot, options.changed, &block->ahead->pointer);
+			object_compression_learn(plan->object, block->ahead->compression, &block->ahead->pointer);
 			block_ahead_take(plan->part->home->blocks, block->ahead, block->buffer);
 			continue;
 		}

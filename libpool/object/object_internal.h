@@ -33,6 +33,7 @@ struct object {
 	unsigned references;   /* of callers and fibers; overlays keep an object in RAM as well */
 	uint8_t block_type;    /* of all its blocks */
 	uint8_t compression;   /* of level-0 blob blocks */
+	uint8_t in_vain, left_out; /* compression.c */
 	bool destroyed;
 	struct dnode disk;
 	uint64_t generation;   /* counts the switches: a pointer found in an older one may be gone */
@@ -65,6 +66,10 @@ struct objset {
 
 #define BLOB_BLOCKS_MAX (UINT64_C(1) << 48)
 #define BLOB_LEVELS_MAX 9u
+
+/* compression.c: the setting for the next block of data, and what came of one. */
+uint8_t object_compression(struct object *object);
+void object_compression_learn(struct object *object, uint8_t setting, const struct block_pointer *pointer);
 
 /* object.c */
 struct object *object_allocate(struct object_home *home, struct objset *objset, uint64_t number, const struct dnode *dnode, uint8_t block_type);

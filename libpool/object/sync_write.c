@@ -62,6 +62,8 @@ static void placed(struct block_write *write)
 {
 	struct pending_write *pending = container_of(write, struct pending_write, write);
 
+	if (write->allow_hole) /* data */
+		object_compression_learn(pending->plan->object, write->compression, &write->pointer);
 	plan_replace(pending->plan, pending->slot, pending->changed, &write->pointer);
 	list_remove(&pending->node);
 	list_push_back(&pending->run->free_writes, &pending->node);
@@ -73,11 +75,11 @@ static void placed(struct block_write *write)
  */
 static uint8_t compression_of(const struct sync_write_options *options)
 {
-	const struct object *object = options->plan->object;
+	struct object *object = options->plan->object;
 	const struct object_home *home = options->plan->part->home;
 
 	if (options->data)
-		return object->compression;
+		return object_compression(object);
 	if (object->disk.kind == DNODE_TREE && options->level == 0 && home->objset_id != 0 && home->metadata_compression == BLOCK_COMPRESS_AUTO)
 		return BLOCK_COMPRESS_LEAF;
 	return home->metadata_compression;

@@ -43,6 +43,8 @@ struct blocks {
 	bool hold;   /* reads wait until it is false again */
 	unsigned held;
 	struct rt_queue held_reads;
+	bool shrinks;    /* what compressing is tried for can be */
+	uint64_t tried;  /* blocks of data, automatically */
 	bool counts_kept; /* contents that somebody keeps a reference to, when writes are placed */
 	size_t kept, kept_max;
 };
@@ -202,6 +204,8 @@ static inline void fake_write_place(struct blocks *blocks, struct block_write *w
 		struct fake_block *block = calloc(1, sizeof(*block));
 		uint64_t number = blocks->next++;
 
+		blocks->tried += write->allow_hole && write->type != TYPE_DNODES && write->compression == BLOCK_COMPRESS_AUTO;
+		pointer->compression = blocks->shrinks && write->compression == BLOCK_COMPRESS_AUTO ? COMPRESSION_ZSTD : COMPRESSION_NONE;
 		pointer->fill = write->fill;
 		pointer->place = write->txg;
 		pointer->psect = (uint16_t)(1 + hash_u64(number) % write->lsect);

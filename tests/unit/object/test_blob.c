@@ -420,9 +420,64 @@ static void test_bare(void **state)
 	fake_run(5, bare, 90, 0);
 }
 
+/* How many of so many blocks, written in one txg, are tried to be compressed. */
+static uint64_t tried_of(struct fake_test *test, struct objset *objset, struct object *object, uint64_t txg, unsigned count)
+{
+	uint64_t before = test->blocks->tried, block = blob_block_size(object);
+
+	for (unsigned i = 0; i < count; i++)
+		put(object, txg, i * block, block, (uint8_t)txg);
+	assert_int_equal(fake_sync(test->blocks, &objset, 1, txg), 0);
+	return test->blocks->tried - before;
+}
+
+static void compression_in_vain(void *argument)
+{
+	struct fake_test *test = argument;
+	struct objset *objset = new_objset(test, 1);
+	struct object *object = new_blob(objset, 1, 14, 12), *other = new_blob(objset, 1, 14, 12), *small = new_blob(objset, 1, 12, 12);
+
+	object_set_compression(object, BLOCK_COMPRESS_AUTO);
+	object_set_compression(other, BLOCK_COMPRESS_AUTO);
+	object_set_compression(small, BLOCK_COMPRESS_AUTO);
+	assert_int_equal(tried_of(test, objset, object, 1, 15), 15);
+	assert_int_equal(tried_of(test, objset, object, 2, 1), 1);
+	assert_int_equal(tried_of(test, objset, object, 3, 64), 8);
+	assert_int_equal(tried_of(test, objset, other, 4, 10), 10);
+	test->blocks->shrinks = true;
+	assert_int_equal(tried_of(test, objset, object, 5, 8), 1);
+	assert_int_equal(tried_of(test, objset, object, 6, 50), 50);
+	/* One that could be among those that couldn't. */
+	test->blocks->shrinks = false;
+	assert_int_equal(tried_of(test, objset, object, 7, 15), 15);
+	test->blocks->shrinks = true;
+	assert_int_equal(tried_of(test, objset, object, 8, 1), 1);
+	test->blocks->shrinks = false;
+	assert_int_equal(tried_of(test, objset, object, 9, 16), 16);
+	/* What can't take less than its cell says nothing, and costs little. */
+	assert_int_equal(tried_of(test, objset, small, 10, 30), 30);
+	assert_int_equal(tried_of(test, objset, small, 11, 30), 30);
+	/* Who names a level has it tried always. */
+	object_set_compression(object, 4);
+	assert_int_equal(tried_of(test, objset, object, 12, 20), 0);
+	object_set_compression(object, BLOCK_COMPRESS_AUTO);
+	assert_int_equal(tried_of(test, objset, object, 13, 16), 2);
+	object_close(object);
+	object_close(other);
+	object_close(small);
+	objset_close(objset);
+}
+
+static void test_compression(void **state)
+{
+	(void)state;
+	fake_run(0, compression_in_vain, 0, 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_compression),
 		cmocka_unit_test(test_content), cmocka_unit_test(test_punch), cmocka_unit_test(test_births), cmocka_unit_test(test_growth),
 		cmocka_unit_test(test_frozen),  cmocka_unit_test(test_late),  cmocka_unit_test(test_bare),
 	};
