@@ -22,6 +22,7 @@
 #include "fuse-export/device.h"
 
 #define REQUEST_BYTES (1u << 20)
+#define AHEAD_BYTES   (4u << 20)
 #define THREADS_MAX   16u
 #define SAID_MAX      200u
 #define WAKE_SIGNAL   SIGURG /* which nobody sends, and nothing happens without a handler */
@@ -37,7 +38,7 @@ static void do_init(void *userdata, struct fuse_conn_info *connection)
 	struct mount *mount = userdata;
 
 	connection->max_write = REQUEST_BYTES;
-	connection->max_readahead = REQUEST_BYTES;
+	connection->max_readahead = AHEAD_BYTES; /* no more than the kernel says, which read_further changes */
 	connection->max_background = 64;
 	connection->congestion_threshold = 48;
 	connection->time_gran = 1;
@@ -70,6 +71,25 @@ static int add_options(struct fuse_args *arguments, const struct session *sessio
 	if (fuse_opt_add_arg(arguments, "libpool-fuse") != 0 || fuse_opt_add_arg(arguments, "-o") != 0 || fuse_opt_add_arg(arguments, text) != 0)
 		return -1;
 	return 0;
+}
+
+/*
+ * Who reads a file from its beginning to its end waits for a mount less if the kernel asks for what comes next while that is copied. It asks for
+ * 128 KiB by itself, and only root can tell it another figure: where that can't be done, it stays so.
+ */
+static void read_further(const struct place *place)
+{
+	char path[64];
+
+	if (!place_is_known(place))
+		return;
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", place->major, place->minor);
+	FILE *file = fopen(path, "we");
+
+	if (!file)
+		return;
+	fprintf(file, "%u\n", AHEAD_BYTES >> 10);
+	fclose(file);
 }
 
 /* libfuse takes the open device for the mount point. */
@@ -155,6 +175,7 @@ int session_mount(struct session *session, int directory, const struct mount_opt
 		device_take(session->mount.fuse); /* or it is as slow as libfuse alone */
 	if (code == 0)
 		place_take(&session->place, session->point, session->source);
+	read_further(&session->place);
 	said = NULL;
 	if (code != 0)
 		code = fail_to_mount(session, errno ? -errno : -EIO, text, error);

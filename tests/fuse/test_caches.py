@@ -74,6 +74,17 @@ class CachesTest(unittest.TestCase):
     def path(self, *names):
         return os.path.join(self.pool.point, *names)
 
+    def test_reads_ahead(self):
+        """The kernel asks for what comes next in good time, also once the mount has told it what it can do."""
+        self.pool.mount()
+        write(self.path("file"), b"a")
+        device = os.stat(self.pool.point).st_dev
+        ahead = f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb"
+        if not os.access(ahead, os.W_OK) or os.statvfs("/sys").f_flag & os.ST_RDONLY:
+            self.skipTest(f"{ahead} can't be changed")
+        with open(ahead, encoding="ascii") as file:
+            self.assertEqual(file.read(), "4096\n")
+
     def test_lists_are_turned_off_and_on(self):
         """The kernel keeps access control lists for as long as it knows the file. A property of the file system says whether they count."""
         self.pool.mount()
