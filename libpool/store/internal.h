@@ -319,6 +319,12 @@ void window_judge_rows(struct row_window *window, unsigned column, unsigned firs
 /* Wrong cells of columns that weren't judged before count against their disks. */
 void window_count_wrong(const struct row_window *window, uint32_t mask);
 
+/*
+ * around.c: a block with cells that aren't present, made of others as they are read, if it matches then. Otherwise negative, and nothing is said of
+ * why: read_repair finds out.
+ */
+int read_around(struct store *store, const struct block_pointer *pointer, const struct segment *segment, struct buffer **ret_payload);
+
 /* repair.c: reconstructs, and heals if `heal` says so; the segment is pinned. As read_by_guess. */
 int read_repair(struct store *store, const struct block_pointer *pointer, const struct segment *segment, bool heal,
 		struct buffer **ret_payload);

@@ -232,6 +232,8 @@ static int read_block(struct store *store, const struct block_pointer *pointer, 
 		return 0;
 	}
 	buffer_unref(payload);
+	if (status == -ENODEV && read_around(store, pointer, segment, ret_payload) == 0)
+		return 0;
 	status = status > 0 ? 0 : status;
 	if (status == 0 && flags & STORE_READ_SPECULATIVE)
 		return -POOL_ECHECKSUM;
