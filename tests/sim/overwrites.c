@@ -18,7 +18,8 @@
 #include <time.h>
 
 #include "libpool/block/block.h"
-#include "libpool/txg/compact.h"
+#include "libpool/format/segment_record.h"
+#include "libpool/txg/internal.h"
 #include "tests/sim/content.h"
 #include "tests/sim/world.h"
 
@@ -28,6 +29,7 @@ static struct {
 	unsigned disks, k, m, percent, block_kib, commit, refusals, hot_writes, hot_blocks;
 	uint64_t disk_mib, cache_mib, seed, every;
 	double warm, turns; /* the volume, so many times */
+	double most;        /* that a cell may cost after the warm-up; 0: anything */
 	bool scattered, verify;
 } settings = {.disks = 6, .k = 4, .m = 2, .percent = 80, .block_kib = 4, .commit = 5000, .refusals = 100, .disk_mib = 1024, .cache_mib = 256,
 	      .seed = 1, .warm = 1, .turns = 2};
@@ -82,13 +84,54 @@ static double waited_ms(struct run *run, double share)
 	return run->waited ? run->waited_us[(size_t)((double)(run->waited - 1) * share)] / 1000.0 : 0;
 }
 
+/* What devices wrote between the two for each overwritten cell, in cells, parity apart. */
+static double cost_between(const struct run *run, const struct figures *before, const struct figures *now)
+{
+	double user = (double)(now->overwrites - before->overwrites) * run->block_bytes / SIM_CELL;
+
+	return (double)(now->device_bytes - before->device_bytes) / SIM_CELL * settings.k / (settings.k + settings.m) / user;
+}
+
+/* Where the pool's cells are: segments of each class, what lives in them, and the rows of them that are dead or that summaries have. */
+static void print_segments(const struct run *run)
+{
+	static const char *const names[CLASS_COUNT] = {[CLASS_META] = "metadata", [CLASS_HOT] = "hot", [CLASS_COLD] = "cold", [CLASS_SURV] = "copies",
+							 [CLASS_SYS] = "SYS", [CLASS_LOG] = "log"};
+	struct alloc *alloc = run->world->core->alloc;
+	struct { uint64_t segments, rows, live, dead, summaries; } sums[CLASS_COUNT] = {{0}};
+
+	for (uint32_t id = 0; id < alloc_segment_count(alloc); id++) {
+		const struct segment *segment = alloc_segment(alloc, id);
+
+		if (!segment || alloc_segment_is_free(segment) || segment->record.class >= CLASS_COUNT)
+			continue;
+		sums[segment->record.class].segments++;
+		sums[segment->record.class].rows += segment->record.rows_used;
+		sums[segment->record.class].live += segment->live;
+		sums[segment->record.class].dead += segment->dead_rows;
+		for (unsigned i = 0; i < segment->batch_count; i++) {
+			bool again = false;
+
+			for (unsigned j = 0; j < i && !again; j++)
+				again = segment->batches[j].summary_dva == segment->batches[i].summary_dva;
+			sums[segment->record.class].summaries += !again;
+		}
+	}
+	printf("  segments");
+	for (unsigned class = 0; class < CLASS_COUNT; class++)
+		if (sums[class].segments)
+			printf(", %s %" PRIu64 " (rows %" PRIu64 ", live cells %" PRIu64 ", dead rows %" PRIu64 ", summaries %" PRIu64 ")", names[class],
+			       sums[class].segments, sums[class].rows, sums[class].live, sums[class].dead, sums[class].summaries);
+	printf("\n");
+}
+
 static void print(struct run *run, const char *what, const struct figures *before)
 {
 	static const char *const names[STORE_PURPOSES] = {"data", "nodes", "copies", "xblk", "batch map", "MOS", "allocation", "summaries", "padding"};
 	struct figures now = look(run);
 	double k = settings.k, columns = settings.k + settings.m, copies = (settings.m + 1) * k / columns;
 	double user = (double)(now.overwrites - before->overwrites) * run->block_bytes / SIM_CELL, sum = 0, sys = 0;
-	double all = (double)(now.device_bytes - before->device_bytes) / SIM_CELL * k / columns / user;
+	double all = cost_between(run, before, &now);
 	struct space space;
 
 	core_space(run->world->core, &space);
@@ -112,6 +155,7 @@ static void print(struct run *run, const char *what, const struct figures *befor
 	printf("  virtual %.1f s, processor %.1f s (%.1f us for each cell); waits of an overwrite: p50 %.2f, p99 %.2f, p99.9 %.2f, at most %.2f ms\n",
 	       (double)(now.virtual_ns - before->virtual_ns) / 1e9, now.processor - before->processor, (now.processor - before->processor) / user * 1e6,
 	       waited_ms(run, 0.5), waited_ms(run, 0.99), waited_ms(run, 0.999), waited_ms(run, 1));
+	print_segments(run);
 	fflush(stdout);
 	run->waited = 0;
 }
@@ -243,8 +287,13 @@ static void body(struct world *world)
 	print(&run, "filled", &before);
 	if (settings.warm > 0)
 		overwrite(&run, "warmed up", settings.warm, settings.every);
+	struct figures warm = look(&run), now;
+
 	if (run.refused < settings.refusals)
 		overwrite(&run, "overwritten", settings.turns, settings.every);
+	now = look(&run);
+	if (settings.most > 0 && (run.refused > 0 || !(cost_between(&run, &warm, &now) <= settings.most)))
+		world_fail(world, "each cell cost %.3f, and %" PRIu64 " were refused", cost_between(&run, &warm, &now), run.refused);
 	if (settings.verify)
 		verify(&run);
 	volume_close(run.volume);
@@ -258,7 +307,7 @@ static int usage(void)
 {
 	fprintf(stderr, "usage: overwrites [--percent P] [--block KIB] [--skew WRITES/BLOCKS [--scattered]] [--commit BLOCKS (0: as the pool does)]\n"
 			"                  [--disks N] [--disk MIB] [--profile K+M] [--cache MIB] [--warm TURNS] [--turns TURNS] [--every OVERWRITES]\n"
-			"                  [--refusals N (the end)] [--seed N] [--verify]\n");
+			"                  [--refusals N (the end)] [--seed N] [--verify] [--most CELLS (after the warm-up; with more, or a refusal, it fails)]\n");
 	return 2;
 }
 
@@ -270,6 +319,7 @@ static bool parse(int argc, char **argv)
 		{"profile", required_argument, NULL, 'r'}, {"cache", required_argument, NULL, 'C'}, {"warm", required_argument, NULL, 'w'},
 		{"turns", required_argument, NULL, 't'},   {"every", required_argument, NULL, 'e'}, {"refusals", required_argument, NULL, 'f'},
 		{"seed", required_argument, NULL, 'S'},	   {"scattered", no_argument, NULL, 'x'},   {"verify", no_argument, NULL, 'v'},
+		{"most", required_argument, NULL, 'm'},
 		{0},
 	};
 	int option;
@@ -292,6 +342,7 @@ static bool parse(int argc, char **argv)
 		case 'e': settings.every = number; break;
 		case 'f': settings.refusals = number; break;
 		case 'S': settings.seed = number; break;
+		case 'm': settings.most = strtod(optarg, NULL); break;
 		case 'x': settings.scattered = true; break;
 		case 'v': settings.verify = true; break;
 		default: good = false;
