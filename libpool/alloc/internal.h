@@ -96,6 +96,7 @@ struct alloc {
 		struct victim_sum sum;
 	} victims[VICTIM_SHARES]; /* segments with dead cells, by the share of those that live; in each those first that it is longest so of */
 	uint64_t live_cells, metadata_cells; /* metadata: of META and SYS segments */
+	uint64_t metadata_rows;              /* of META segments, as far as metadata can be sure of them */
 	uint64_t commit_metadata;            /* the floors have room for so many cells of it in each commit, at least */
 	unsigned reserve_per_ten_thousand, rows_together;
 	uint64_t promised_cells, disks_lost, freed_cells;
@@ -168,6 +169,9 @@ void alloc_trim_forget(struct alloc_disk *disk, uint32_t au);
 /* What is live in it has changed, or whether it is FULL. */
 void alloc_victim_list(struct alloc *alloc, struct segment *segment);
 void alloc_victim_unlist(struct alloc *alloc, struct segment *segment);
+
+/* space.c: after each commit, and the import */
+void alloc_count_metadata_rows(struct alloc *alloc);
 
 /* row_runs.c */
 void alloc_runs_init(struct run_index *runs);

@@ -80,7 +80,7 @@ static uint64_t formable_cells(const struct geometry *geometry, uint32_t *aus, u
 #define SYS_ROWS_BASE 700u
 /* Of the living metadata one commit may write anew this share, if there is nothing but the floors; and so many cells, or all, in any case. */
 #define COMMIT_METADATA_SHARE 16u
-#define COMMIT_METADATA_LEAST 4096u
+#define COMMIT_METADATA_LEAST 512u
 #define COMMIT_METADATA_MAX (UINT64_C(160) << 10)
 
 size_t alloc_sys_base(const struct alloc *alloc)
@@ -99,6 +99,39 @@ static uint64_t written_anew(const struct alloc *alloc, uint64_t metadata)
 }
 
 /*
+ * Rows of META segments are metadata's own: what leaves them leaves rows that it can write again, in the worst case one for a node and one for its summary, as
+ * in SYS rows. So these need not be in the floors a second time. Not where a node may need rows that lie side by side, nor while a disk is away, as no
+ * row of theirs has all its columns then. A segment gives none before ROWS_WORTH are dead, one is its header's, and with too many entries in the index (each
+ * second row alone) it gives none either.
+ */
+#define META_COLUMNS 4u
+#define META_ROWS_LEFT 5u
+#define META_ROWS_MOST (ALLOC_BATCHES_REUSED - 8u)
+
+void alloc_count_metadata_rows(struct alloc *alloc)
+{
+	alloc->metadata_rows = 0;
+	for (uint32_t id = 0; id < alloc->segment_count && alloc->geometry.k >= META_COLUMNS; id++) {
+		const struct segment *segment = alloc->segments[id];
+		const struct segment_record *record = segment ? &segment->record : NULL;
+
+		if (!record || record->class != CLASS_META || record->state != SEGMENT_FULL || record->k < META_COLUMNS || record->flags & SEGMENT_DEGRADED ||
+		    segment->released || segment->pins || record->rows_used <= META_ROWS_LEFT)
+			continue;
+		unsigned rows = record->rows_used - META_ROWS_LEFT;
+		alloc->metadata_rows += rows < META_ROWS_MOST ? rows : META_ROWS_MOST;
+	}
+}
+
+/* What need not be had in SYS rows: never of what logs and pages need. */
+static uint64_t metadata_rows(const struct alloc *alloc, uint64_t metadata)
+{
+	if (alloc_lacks_disk(alloc))
+		return 0;
+	return alloc->metadata_rows < 2 * metadata ? alloc->metadata_rows : 2 * metadata;
+}
+
+/*
  * The floor of a pool that has `sys_segments` SYS segments and so many live cells of metadata. ret_least: with fewer commits may
  * get into need. Half of what is for compaction may be lent to those who were promised dead rows that are pinned just then.
  */
@@ -110,6 +143,8 @@ static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys
 	/* On a small pool the floors never take more than an eighth. */
 	uint64_t most = total / 8 ? total / 8 : 1, floor = sys + compaction < most ? sys + compaction : most;
 	uint64_t rows = SYS_ROWS_BASE + 2 * metadata + 2 * written_anew(alloc, metadata), have = sys_segments * (geometry->rows - 1u);
+
+	have += metadata_rows(alloc, metadata);
 	uint64_t more = rows > have ? (rows - have) / (geometry->rows - 1u) + 1 : 0;
 	uint64_t need = (more * columns + width - 1) / width;
 

@@ -327,4 +327,5 @@ void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, cons
 	array_clear(&alloc->txg_unused);
 	array_clear(&alloc->txg_frees);
 	alloc_deferred_mature(alloc);
+	alloc_count_metadata_rows(alloc);
 }

@@ -266,7 +266,7 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 /*
  * Where the next blocks go: with many free segments into one of them, with fewer into runs of dead rows, of which shorter ones will do
  * the fewer there are. At the floors data gets rows that lack a column, where those are promised; of what is left, data that was promised rows which are
- * gone may have some. The rest is for commits, whose metadata has SYS rows then. Copies that a
+ * gone may have some. The rest is for commits, whose metadata has SYS rows then, and rows of its own that lack a column when these run short. Copies that a
  * compactor makes get new segments that writers leave alone or that are above the floors, and nothing else: they need not be made.
  */
 static int stream_find_segment(struct store *store, struct stream *stream)
@@ -287,7 +287,7 @@ static int stream_find_segment(struct store *store, struct stream *stream)
 	if (!scarce && runs_open(store, stream, true, false))
 		return 0;
 	if (!data)
-		return -ENOSPC;
+		return alloc_is_short(store->alloc) && runs_open(store, stream, true, true) ? 0 : -ENOSPC;
 	bool promised = alloc_lacking_promised(store->alloc);
 	if (promised && runs_open(store, stream, true, true))
 		return 0;

@@ -154,6 +154,19 @@ static void draw_commit_metadata(struct plan *plan)
 	plan->commit_metadata = (unsigned)PICK(&random, 0, 0, 24, 64, 128);
 }
 
+/* Some have rows of four: there metadata's own segments count for what it may need. */
+static void draw_wide(struct plan *plan)
+{
+	struct sim_random random;
+
+	sim_random_stream(&random, plan->seed, "wide rows", 0);
+	if (sim_random_below(&random, 6))
+		return;
+	plan->k = 4;
+	plan->m = plan->m > 2 ? 2 : plan->m;
+	plan->disks = plan->k + plan->m + (unsigned)sim_random_below(&random, 2);
+}
+
 void plan_draw_near_full(struct plan *plan)
 {
 	struct sim_random random;
@@ -169,6 +182,7 @@ void plan_draw_near_full(struct plan *plan)
 	plan->k = k < plan->disks - plan->m ? k : plan->disks - plan->m;
 	if (plan->disks > plan->k + plan->m + spare)
 		plan->disks = plan->k + plan->m + spare;
+	draw_wide(plan);
 	plan->au_shift = 18;
 	for (unsigned i = 0; i < plan->disks; i++)
 		plan->disk_bytes[i] = 64 * MIB + sim_random_below(&random, sim_random_below(&random, 3) ? 256 : 6 * 1024) / 4 * 4 * KIB;

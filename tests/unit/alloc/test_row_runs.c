@@ -542,12 +542,95 @@ static void test_victims(void **state)
 	alloc_free_all(pool.alloc);
 }
 
+/* ---- what the floors need not have, since metadata has it ---- */
+
+/* Segments of full width for so many SYS rows beside those that there are. */
+static uint64_t segments_of(const struct pool *pool, uint64_t rows)
+{
+	uint64_t more = (rows - (ROWS - 1)) / (ROWS - 1) + 1;
+
+	return (more * 2 + pool->k) / (pool->k + 1u);
+}
+
+static uint64_t floor_now(const struct pool *pool)
+{
+	struct space space;
+
+	alloc_space(pool->alloc, &space);
+	return space.floor_segments - space.copy_segments;
+}
+
+/* Segments of metadata, of each of which so many rows live. */
+static void metadata(struct pool *pool, unsigned segments, unsigned living)
+{
+	struct summary_range all = {1, ROWS - 1};
+	uint32_t ids[64];
+
+	for (unsigned i = 0; i < segments; i++) {
+		assert_int_equal(alloc_segment_open(pool->alloc, CLASS_META, &ids[i]), 0);
+		assert_int_equal(alloc_rows_take(pool->alloc, ids[i], ROWS - 1), 1);
+		batch(pool, ids[i], &all, 1);
+		alloc_segment_close(pool->alloc, ids[i]);
+	}
+	commit(pool);
+	for (unsigned i = 0; i < segments; i++)
+		for (unsigned row = 1 + living; row < ROWS - 1; row++)
+			kill_row(pool, ids[i], row);
+	for (unsigned i = 0; i < 4; i++)
+		commit(pool);
+}
+
+/* Room for all metadata twice over, and for what commits write: rows of its own are such room, but a disk that is away is missing in all of them. */
+static void test_rows_of_metadata(void **state)
+{
+	struct pool pool;
+	struct space space;
+
+	(void)state;
+	pool_open_wide(&pool, 2000, 4);
+	metadata(&pool, 40, 31);
+	alloc_space(pool.alloc, &space);
+	uint64_t rows = 700 + 2 * space.metadata_cells + 2 * 512;
+	assert_true(space.metadata_cells >= 40 * 31 * 4);
+	assert_true(segments_of(&pool, rows - 40 * 59) > 50); /* more than what floors are in any case */
+	assert_int_equal(floor_now(&pool), segments_of(&pool, rows - 40 * 59));
+	alloc_disk_set_usable(pool.alloc, 2, false);
+	assert_int_equal(floor_now(&pool), segments_of(&pool, rows));
+	alloc_disk_set_usable(pool.alloc, 2, true);
+	assert_int_equal(floor_now(&pool), segments_of(&pool, rows - 40 * 59));
+	alloc_free_all(pool.alloc);
+
+	/* However many they are, logs, pages and what commits write anew have no room there. */
+	pool_open_wide(&pool, 400, 4);
+	alloc_set_commit_metadata(pool.alloc, 10000);
+	metadata(&pool, 40, 10);
+	alloc_space(pool.alloc, &space);
+	assert_true(40 * 59 < 2 * space.metadata_cells);
+	assert_int_equal(floor_now(&pool), segments_of(&pool, 700 + 4 * space.metadata_cells - 40 * 59));
+	alloc_free_all(pool.alloc);
+	pool_open_wide(&pool, 400, 4);
+	alloc_set_commit_metadata(pool.alloc, 10000);
+	metadata(&pool, 60, 5);
+	alloc_space(pool.alloc, &space);
+	assert_true(60 * 59 > 2 * space.metadata_cells);
+	assert_int_equal(floor_now(&pool), segments_of(&pool, 700 + 2 * space.metadata_cells));
+	alloc_free_all(pool.alloc);
+
+	/* In narrower rows a node may need some that lie side by side. */
+	pool_open_wide(&pool, 400, 2);
+	alloc_set_commit_metadata(pool.alloc, 10000);
+	metadata(&pool, 40, 10);
+	alloc_space(pool.alloc, &space);
+	assert_int_equal(floor_now(&pool), segments_of(&pool, 700 + 4 * space.metadata_cells));
+	alloc_free_all(pool.alloc);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_commits), cmocka_unit_test(test_who_gives_none), cmocka_unit_test(test_stale), cmocka_unit_test(test_index_under_a_pin),
 		cmocka_unit_test(test_dead_pieces), cmocka_unit_test(test_withheld), cmocka_unit_test(test_victims),
-		cmocka_unit_test(test_search),	    cmocka_unit_test(test_search_wide), cmocka_unit_test(test_index),
+		cmocka_unit_test(test_search),	    cmocka_unit_test(test_search_wide), cmocka_unit_test(test_index), cmocka_unit_test(test_rows_of_metadata),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
