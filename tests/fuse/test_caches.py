@@ -176,9 +176,15 @@ class CachesTest(unittest.TestCase):
         self.assertEqual(os.stat(self.path("unsettled")).st_blocks, MIB // 512)
         sync(self.pool.point)
         time.sleep(10.5)
-        before = self.pool.answers()
-        self.assertEqual([os.stat(self.path(f"settled{number}")).st_blocks for number in range(40)], settled)
-        self.assertLess(self.pool.answers() - before, 20)
+        # On a busy machine the first look at them may have come while the file system still had something to free, which settles nothing; a later one doesn't.
+        for _ in range(3):
+            before = self.pool.answers()
+            self.assertEqual([os.stat(self.path(f"settled{number}")).st_blocks for number in range(40)], settled)
+            asked = self.pool.answers() - before
+            if asked < 20:
+                break
+            time.sleep(10.5)
+        self.assertLess(asked, 20)
         self.assertLess(os.stat(self.path("unsettled")).st_blocks, MIB // 512 // 8)
 
     def test_figures_and_refusals(self):
