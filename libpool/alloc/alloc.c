@@ -296,6 +296,7 @@ void alloc_release_columns(struct alloc *alloc, uint32_t id, uint64_t sequence)
 		return;
 	segment->released = true;
 	alloc_runs_unlist(alloc, segment);
+	alloc_count_metadata_rows(alloc, segment);
 	for (unsigned c = 0; c < columns; c++)
 		defer_au(alloc, id, segment->record.columns[c], sequence, c + 1 == columns);
 }

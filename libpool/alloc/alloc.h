@@ -62,6 +62,7 @@ struct segment {
 	uint32_t pins;      /* scrub, heal, column move, or a write that was abandoned and hasn't completed */
 	uint16_t batch_count, batch_capacity;
 	uint16_t victims_live, victims_dead; /* cells, as listed in victims.c */
+	uint16_t metadata_rows; /* as counted in space.c */
 	bool released;      /* FREE and its AUs are given up (perhaps deferred) */
 	struct batch_index *batches; /* ascending base */
 	union {
@@ -341,6 +342,8 @@ void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand);
 void alloc_set_promised(struct alloc *alloc, uint64_t cells);
 /* Whether new segments that are as narrow as the usable disks allow take all that was promised. */
 bool alloc_promises_fit(const struct alloc *alloc);
+/* For test builds: what is counted as segments change is what there is. Looks at all of them. */
+bool alloc_counts_hold(const struct alloc *alloc);
 /* A disk that holds data isn't usable. */
 bool alloc_lacks_disk(const struct alloc *alloc);
 /* How often a disk ceased to be usable: what was counted before may be too much. */

@@ -170,8 +170,8 @@ void alloc_trim_forget(struct alloc_disk *disk, uint32_t au);
 void alloc_victim_list(struct alloc *alloc, struct segment *segment);
 void alloc_victim_unlist(struct alloc *alloc, struct segment *segment);
 
-/* space.c: after each commit, and the import */
-void alloc_count_metadata_rows(struct alloc *alloc);
+/* space.c: its state, class, rows or columns have changed */
+void alloc_count_metadata_rows(struct alloc *alloc, struct segment *segment);
 
 /* row_runs.c */
 void alloc_runs_init(struct run_index *runs);

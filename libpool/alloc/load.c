@@ -453,9 +453,9 @@ int alloc_load_finish(struct alloc *alloc, uint64_t sequence, uint64_t txg, cons
 				continue;
 			alloc->segments[id]->freed_txg = 0;
 			alloc_victim_list(alloc, alloc->segments[id]);
+			alloc_count_metadata_rows(alloc, alloc->segments[id]);
 		}
 		alloc_stale_drop_dead(alloc); /* as the commit did */
-		alloc_count_metadata_rows(alloc);
 	}
 	return status;
 }

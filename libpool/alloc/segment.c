@@ -257,6 +257,8 @@ void alloc_segment_drop_content(struct alloc *alloc, uint32_t id, struct segment
 	segment->bits = segment->freeing = NULL;
 	segment->live = 0;
 	segment->emptied = false;
+	alloc->metadata_rows -= segment->metadata_rows;
+	segment->metadata_rows = 0;
 }
 
 size_t alloc_bits_set(struct alloc *alloc, struct segment *segment, unsigned column, unsigned row, unsigned rows)

@@ -108,19 +108,32 @@ static uint64_t written_anew(const struct alloc *alloc, uint64_t metadata)
 #define META_ROWS_LEFT 5u
 #define META_ROWS_MOST (ALLOC_BATCHES_REUSED - 8u)
 
-void alloc_count_metadata_rows(struct alloc *alloc)
+static unsigned sure_rows(const struct alloc *alloc, const struct segment *segment)
 {
-	alloc->metadata_rows = 0;
-	for (uint32_t id = 0; id < alloc->segment_count && alloc->geometry.k >= META_COLUMNS; id++) {
-		const struct segment *segment = alloc->segments[id];
-		const struct segment_record *record = segment ? &segment->record : NULL;
+	const struct segment_record *record = &segment->record;
 
-		if (!record || record->class != CLASS_META || record->state != SEGMENT_FULL || record->k < META_COLUMNS || record->flags & SEGMENT_DEGRADED ||
-		    segment->released || segment->pins || record->rows_used <= META_ROWS_LEFT)
-			continue;
-		unsigned rows = record->rows_used - META_ROWS_LEFT;
-		alloc->metadata_rows += rows < META_ROWS_MOST ? rows : META_ROWS_MOST;
-	}
+	if (alloc->geometry.k < META_COLUMNS || record->class != CLASS_META || record->state != SEGMENT_FULL || record->k < META_COLUMNS ||
+	    record->flags & SEGMENT_DEGRADED || segment->released || record->rows_used <= META_ROWS_LEFT)
+		return 0;
+	unsigned rows = record->rows_used - META_ROWS_LEFT;
+	return rows < META_ROWS_MOST ? rows : META_ROWS_MOST;
+}
+
+void alloc_count_metadata_rows(struct alloc *alloc, struct segment *segment)
+{
+	unsigned rows = sure_rows(alloc, segment);
+
+	alloc->metadata_rows = alloc->metadata_rows - segment->metadata_rows + rows;
+	segment->metadata_rows = (uint16_t)rows;
+}
+
+bool alloc_counts_hold(const struct alloc *alloc)
+{
+	uint64_t rows = 0;
+
+	for (uint32_t id = 0; id < alloc->segment_count; id++)
+		rows += alloc->segments[id] ? sure_rows(alloc, alloc->segments[id]) : 0;
+	return rows == alloc->metadata_rows;
 }
 
 /* What need not be had in SYS rows: never of what logs and pages need. */

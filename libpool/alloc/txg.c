@@ -317,6 +317,7 @@ void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, cons
 	for (size_t i = 0; i < again.count; i++) {
 		uint32_t id = *array_at(&again, uint32_t, i);
 		alloc_victim_list(alloc, alloc->segments[id]);
+		alloc_count_metadata_rows(alloc, alloc->segments[id]);
 		if (alloc->segments[id]->record_dirty)
 			alloc_touch(alloc, id);
 	}
@@ -327,5 +328,4 @@ void alloc_txg_commit(struct alloc *alloc, const struct final_batch *final, cons
 	array_clear(&alloc->txg_unused);
 	array_clear(&alloc->txg_frees);
 	alloc_deferred_mature(alloc);
-	alloc_count_metadata_rows(alloc);
 }

@@ -47,6 +47,7 @@ static void check_segments(const struct core *core)
 	}
 	alloc_space(core->alloc, &space);
 	POOL_CHECK(space.live_cells == live);
+	POOL_CHECK(alloc_counts_hold(core->alloc));
 }
 
 static void check_disks(struct core *core)
