@@ -16,6 +16,8 @@
 #include "libpool/txg/internal.h"
 
 #define BLOCK_BYTES_FIRST (4 * CELL_SIZE)
+#define COMPANY_NS_MAX (NS_PER_MS / 5)
+#define COMPANY_LEFT_OUT_MAX 63u
 
 void intent_init(struct intent *intent)
 {
@@ -24,6 +26,7 @@ void intent_init(struct intent *intent)
 	array_init(&intent->replay, sizeof(struct intent_part));
 	array_init(&intent->pending.blocks, sizeof(struct intent_part));
 	rt_queue_init(&intent->ended);
+	rt_queue_init(&intent->company.complete);
 }
 
 static void parts_release(struct array *parts)
@@ -203,7 +206,9 @@ static int write_placed(struct core *core, struct intent_group *group, struct st
 	intent->counters.groups++;
 	intent->counters.blocks += group->blocks.count;
 	intent->counters.cells += group->cells;
-	intent->counters.ns += rt_now(core->rt) - began;
+	uint64_t took = rt_now(core->rt) - began;
+	intent->counters.ns += took;
+	intent->company.group_ns = intent->company.group_ns ? (3 * intent->company.group_ns + took) / 4 : took;
 	return 0;
 }
 
@@ -247,6 +252,7 @@ static void write_group(struct core *core)
 	intent_group_release(&group);
 	intent->writing = false;
 	intent->ahead_txg = 0;
+	intent->company.expected = intent->company.flushing;
 	rt_queue_wake_all(core->rt, &intent->ended);
 	if (intent_pressing(core))
 		rt_queue_wake_all(core->rt, &core->sync_wake);
@@ -301,6 +307,56 @@ static int wait_barrier(struct core *core)
 	return 0;
 }
 
+/*
+ * Of several that flush again and again, those that the last group served come back soon after it, when the others would have begun the next one: each
+ * would then wait for two groups, of half of them. So whoever begins one waits for them, for less than a group takes; less and less often if nobody comes.
+ */
+static bool lacks_company(struct intent_company *company)
+{
+	if (company->flushing >= company->expected)
+		return false;
+	if (company->left_out == 0)
+		return true;
+	company->left_out--;
+	return false;
+}
+
+static void await_company(struct core *core)
+{
+	struct intent_company *company = &core->intent.company;
+	uint64_t most = company->group_ns * 3 / 4, until = rt_now(core->rt) + (most < COMPANY_NS_MAX ? most : COMPANY_NS_MAX);
+	unsigned before = company->flushing;
+
+	company->awaited = true;
+	while (company->flushing < company->expected && rt_queue_wait_until(core->rt, &company->complete, until))
+		continue;
+	company->awaited = false;
+	company->vain = company->flushing > before ? 0 : 2 * company->vain + 1;
+	if (company->vain > COMPANY_LEFT_OUT_MAX)
+		company->vain = COMPANY_LEFT_OUT_MAX;
+	company->left_out = company->vain;
+}
+
+static bool may_begin_group(const struct core *core)
+{
+	const struct intent *intent = &core->intent;
+
+	return !core->halted && !core->stopped && intent->barrier_txg <= core->committed_txg && intent->active && !intent->broken && !intent->writing;
+}
+
+static void begin_group(struct core *core, uint64_t mine)
+{
+	struct intent *intent = &core->intent;
+
+	if (lacks_company(&intent->company))
+		await_company(core);
+	/* A commit may have come meanwhile. */
+	if (intent->durable < mine && may_begin_group(core))
+		write_group(core);
+	else
+		rt_queue_wake_all(core->rt, &intent->ended);
+}
+
 static int flush_up_to(struct core *core, uint64_t mine)
 {
 	struct intent *intent = &core->intent;
@@ -316,13 +372,13 @@ static int flush_up_to(struct core *core, uint64_t mine)
 			status = wait_barrier(core);
 		else if (!intent->active || intent->broken)
 			status = wait_without_log(core);
-		else if (intent->writing)
+		else if (intent->writing || intent->company.awaited)
 			rt_queue_wait(core->rt, &intent->ended);
 		else if (!waited && rt_others_run(core->rt)) {
 			waited = true; /* who came together is served by one group, not the first one by its own */
 			rt_yield(core->rt);
 		} else {
-			write_group(core);
+			begin_group(core, mine);
 		}
 		if (status < 0)
 			return status;
@@ -350,7 +406,11 @@ int core_flush(struct core *core)
 		return 0;
 	if (intent->durable >= mine)
 		return core->halted ? -POOL_EHALTED : 0;
+	struct intent_company *company = &intent->company;
+	if (++company->flushing >= company->expected && company->awaited)
+		rt_queue_wake_all(core->rt, &company->complete);
 	int status = flush_up_to(core, mine);
+	company->flushing--;
 	if (status == 0)
 		count_flush(&intent->counters, rt_now(core->rt) - began);
 	return status;

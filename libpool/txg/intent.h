@@ -4,7 +4,8 @@
  * docs/decisions.md (the intent log) why its order is safe.
  *
  * A flush logs a group: all changes of all volumes that neither a commit nor an earlier group contains. One group is on its
- * way at a time, and who comes meanwhile waits for the next, which serves them all. Changes are counted as they are
+ * way at a time, and who comes meanwhile waits for the next, which serves them all, and waits a moment for those that the last one
+ * served, if they flush again and again. Changes are counted as they are
  * made; `gathered` of them are in groups, `durable` of them are on disk, in groups or by a commit.
  *
  * Files: intent.c flushes and groups; intent_ahead.c data that is written beside a group; intent_place.c where blocks of the log
@@ -55,6 +56,16 @@ struct intent_segment {
 	uint64_t txg; /* highest in it: free once this is committed */
 };
 
+/* Who flushes again and again, as a group that serves many costs the disks what one does that serves one. */
+struct intent_company {
+	unsigned flushing;   /* who waits for a flush now */
+	unsigned expected;   /* when the last group ended, those it served included: they may be back soon */
+	unsigned vain, left_out; /* waits at the end of which nobody had come, in powers of two, and how many are left out for that */
+	uint64_t group_ns;   /* what a group takes, on average */
+	bool awaited;        /* somebody is about to begin a group */
+	struct rt_queue complete;
+};
+
 struct intent {
 	bool active;    /* the last uberblock lists the log, in a generation that this import made */
 	bool wanted;    /* somebody flushes: the next commit makes a log */
@@ -62,6 +73,7 @@ struct intent {
 	bool used;      /* there was a flush since the last commit */
 	bool switching; /* the txg in sync makes a log, or a generation */
 	bool writing;   /* a group is on its way */
+	struct intent_company company;
 	bool ahead_wanted; /* since the last sync began, somebody had blocks to write beside a group */
 	bool ahead_refused; /* then there was no room for any segment */
 	unsigned ahead_idle; /* syncs that began without */

@@ -465,6 +465,8 @@ static void long_run(struct world *world)
 
 #define VOLUME_BYTES (512 * MIB)
 #define WRITERS 8u
+#define THINKERS 4u
+#define THINK_NS 20000u
 
 struct writer {
 	struct world *world;
@@ -472,6 +474,7 @@ struct writer {
 	struct sim_random random;
 	unsigned count;
 	struct rt_group *group;
+	uint64_t think_ns; /* at most, before each write */
 	uint64_t flush_ns;
 };
 
@@ -485,6 +488,8 @@ static void writer_main(void *argument)
 	for (unsigned i = 0; i < writer->count; i++) {
 		uint64_t block = sim_random_below(&writer->random, VOLUME_BYTES / block_bytes);
 
+		if (writer->think_ns)
+			rt_sleep(world->rt, sim_random_between(&writer->random, writer->think_ns / 2, writer->think_ns));
 		content_fill(data, block_bytes, CONTENT_NOISE, 1, block * block_bytes, i);
 		world_expect(world, volume_write(writer->volume, block * block_bytes, block_bytes, data), NULL, "write");
 		uint64_t began = rt_now(world->rt);
@@ -496,24 +501,28 @@ static void writer_main(void *argument)
 	rt_group_done(world->rt, writer->group, 0);
 }
 
-/* The mean time of a flush. */
-static double flush_each(struct world *world, struct volume *volume, unsigned writers, unsigned count)
+/* The mean time of a flush. The last writer thinks longer, or as long. */
+static double flush_each(struct world *world, struct volume *volume, unsigned writers, unsigned count, uint64_t think_ns, uint64_t last_ns)
 {
 	struct writer all[WRITERS];
 	struct rt_group group;
-	uint64_t ns = 0;
+	uint64_t ns = 0, flushed = 0;
 
 	rt_group_init(&group);
 	for (unsigned i = 0; i < writers; i++) {
-		all[i] = (struct writer){.world = world, .volume = volume, .count = count, .group = &group};
+		bool seldom = i + 1 == writers && last_ns > think_ns;
+		all[i] = (struct writer){.world = world, .volume = volume, .group = &group, .think_ns = seldom ? last_ns : think_ns,
+					 .count = seldom ? (unsigned)(count * think_ns / last_ns) : count};
 		sim_random_stream(&all[i].random, 7, "writer", i);
 		rt_group_add(&group);
 		world_expect(world, rt_spawn(world->rt, "writer", writer_main, &all[i]), NULL, "spawn");
 	}
 	rt_group_wait(world->rt, &group);
-	for (unsigned i = 0; i < writers; i++)
+	for (unsigned i = 0; i < writers; i++) {
 		ns += all[i].flush_ns;
-	return (double)ns / writers / count;
+		flushed += all[i].count;
+	}
+	return (double)ns / (double)flushed;
 }
 
 static void flushes(struct world *world)
@@ -528,12 +537,12 @@ static void flushes(struct world *world)
 	struct volume *volume = filled_volume(world, VOLUME_BYTES);
 
 	/* The first one makes the log. */
-	flush_each(world, volume, 1, 1);
+	flush_each(world, volume, 1, 1, 0, 0);
 	const struct core_log_counters *log = core_log_counters(world->core);
 	struct core_log_counters log_before = *log;
 	struct sim_disk_counters before = sum(world);
 	uint64_t commits = core_commits(world->core);
-	double ns = flush_each(world, volume, 1, count);
+	double ns = flush_each(world, volume, 1, count, 0, 0);
 
 	world_expect(world, core_commit(world->core), NULL, "commit");
 	struct sim_disk_counters after = sum(world);
@@ -563,12 +572,28 @@ static void flushes(struct world *world)
 	expect(ns <= device * 1.2, what, ns / device, 1.2);
 
 	before = sum(world);
-	flush_each(world, volume, WRITERS, count / WRITERS);
+	flush_each(world, volume, WRITERS, count / WRITERS, 0, 0);
 	after = sum(world);
 	double together = (double)(after.writes - before.writes) / (count / WRITERS * WRITERS);
 
 	snprintf(what, sizeof(what), "the same by %u writers: device writes", WRITERS);
 	expect(together <= writes / 6, what, together, writes / 6);
+
+	/* Who comes back soon is waited for; who doesn't, isn't. */
+	before = sum(world);
+	ns = flush_each(world, volume, THINKERS, count / THINKERS, THINK_NS, 0);
+	after = sum(world);
+	double apart = (double)(after.writes - before.writes) / (count / THINKERS * THINKERS);
+
+	snprintf(what, sizeof(what), "the same by %u writers who think: device writes", THINKERS);
+	expect(apart <= writes / 3.6, what, apart, writes / 3.6);
+	snprintf(what, sizeof(what), "the same by %u writers who think: time / that of one device write", THINKERS);
+	expect(ns <= device * 1.2, what, ns / device, 1.2);
+	ns = flush_each(world, volume, 2, count / 2, THINK_NS, 50 * THINK_NS);
+	expect(ns <= device * 1.1, "a flush beside one that comes seldom: time / that of one device write", ns / device, 1.1);
+	uint64_t long_ns = (uint64_t)(device * 1.5);
+	ns = flush_each(world, volume, 2, count / 2, long_ns, 0);
+	expect(ns <= device * 1.3, "two who are never back in time: time / that of one device write", ns / device, 1.3);
 	finish(world, volume);
 }
 
