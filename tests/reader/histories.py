@@ -13,6 +13,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -32,6 +33,7 @@ from poolreader.pool import Pool                        # noqa: E402
 
 DAMAGE_DISK = os.path.join(HERE, "../../scripts/damage-disk")
 TIME_LIMIT = 120    # seconds, for a history
+MEMORY_LIMIT = 4 << 30  # bytes of address space, for one worker: what wants more fails as its seed, and the machine stays
 MEANINGFUL = 20     # seeds, of which some must have needed reconstruction
 
 
@@ -198,7 +200,8 @@ def main():
     seeds = range(int(first), int(last or first) + 1)
     total, failures, begun = Counter(), 0, time.monotonic()
     simulate, options = [arguments.simulate, *(["--files"] if arguments.files else [])], "--files " if arguments.files else ""
-    with multiprocessing.Pool(arguments.jobs) as workers:
+    limit = (MEMORY_LIMIT, MEMORY_LIMIT)
+    with multiprocessing.Pool(arguments.jobs, resource.setrlimit, (resource.RLIMIT_AS, limit)) as workers:
         for seed, counts, error in workers.imap(work, [(simulate, seed, arguments.keep) for seed in seeds]):
             if error:
                 failures += 1

@@ -134,14 +134,18 @@ class IntentLog:
 
 def apply(changes, size, block_bytes, blocks):
     """(offset, content) of a volume's blocks with the changes: `blocks` gives those of the commit."""
-    touched = {}
-    for change in changes:
-        for number in range(change.offset // block_bytes, -(-(change.offset + change.size) // block_bytes)) if change.kind != RESIZE else ():
-            touched.setdefault(number * block_bytes, []).append(change)
+    touched, zeros = {}, []             # writes by block; what is zeroed can be far larger than what is there: in order
+    for place, change in enumerate(changes):
+        if change.kind == ZERO:
+            zeros.append((place, change))
+        elif change.kind != RESIZE:
+            for number in range(change.offset // block_bytes, -(-(change.offset + change.size) // block_bytes)):
+                touched.setdefault(number * block_bytes, []).append((place, change))
 
     def changed(offset, content):
         content = bytearray(content)
-        for change in touched.pop(offset, ()):
+        those = [entry for entry in zeros if entry[1].offset < offset + block_bytes and entry[1].offset + entry[1].size > offset]
+        for _place, change in sorted(those + touched.pop(offset, []), key=lambda entry: entry[0]):
             begin, end = max(offset, change.offset), min(offset + block_bytes, change.offset + change.size)
             content[begin - offset:end - offset] = change.content[begin - change.offset:end - change.offset] if change.content else bytes(end - begin)
         return offset, bytes(content)
