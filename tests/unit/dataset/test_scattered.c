@@ -53,9 +53,10 @@ static uint64_t any(struct scattered *scattered)
 	return sim_random_below(&scattered->random, scattered->blocks);
 }
 
-static void program(struct machine *machine)
+/* A volume of nearly all that the pool has, written until there is no room. */
+static void open_and_fill(struct scattered *scattered)
 {
-	struct scattered *scattered = machine->test;
+	struct machine *machine = scattered->machine;
 	struct space space;
 
 	scattered->datasets = pool_open(machine);
@@ -66,6 +67,13 @@ static void program(struct machine *machine)
 	scattered->volume = pool_volume(machine, scattered->datasets, "v");
 	for (uint64_t block = 0; block < scattered->blocks && put(scattered, block) == 0; block++)
 		;
+}
+
+static void program(struct machine *machine)
+{
+	struct scattered *scattered = machine->test;
+
+	open_and_fill(scattered);
 	for (unsigned i = 0; i < 10000; i++) {
 		if (sim_random_below(&scattered->random, 2))
 			trim(scattered, any(scattered));
@@ -104,14 +112,7 @@ static void away_program(struct machine *machine)
 	struct scattered *scattered = machine->test;
 	struct space space;
 
-	scattered->datasets = pool_open(machine);
-	core_space(machine->core, &space);
-	scattered->blocks = space.available_cells * CELL_SIZE / 100 * 98 / BLOCK;
-	scattered->versions = calloc(scattered->blocks, 1);
-	expect_done(machine, volume_create(scattered->datasets, "v", scattered->blocks * BLOCK, BLOCK, 0, &machine->error));
-	scattered->volume = pool_volume(machine, scattered->datasets, "v");
-	for (uint64_t block = 0; block < scattered->blocks && put(scattered, block) == 0; block++)
-		;
+	open_and_fill(scattered);
 	for (unsigned i = 0; i < 4000; i++) {
 		if (sim_random_below(&scattered->random, 10) == 0)
 			trim(scattered, any(scattered));
