@@ -118,6 +118,16 @@ def run_fio(system, fills, jobs, seconds, folder, *, disks=None, sizes=None):
     return results
 
 
+def run_bounds(system, wanted, seconds, folder):
+    """What the disks give at most, for these jobs: the part of it that is the user's."""
+    bounds = {name: bound for name, bound in system.bounds().items() if name in wanted}
+    results = run_fio(system, PLACES, {name: (place, options) for name, (place, options, _share) in bounds.items()}, seconds, folder)
+    for name, (_place, _options, share) in bounds.items():
+        for key in ("bytes_per_second", "operations_per_second"):
+            results[name][key] *= share
+    return results
+
+
 def timed(system, function, user_bytes):
     before, load, start = machine.counters(system.disks), machine.load(), time.monotonic()
     function()

@@ -157,6 +157,28 @@ def goals_table(document):
     return table(["job", "of", "against", "goal", "measured", ""], rows)
 
 
+def bounds_table(document):
+    """What raid6 over these disks could give at most, and whether a goal asks for more."""
+    rows = []
+    for job, system, against, goal in GOALS:
+        most, mine, other = (median(document, name, job) for name in ("disks", system, against.partition("/")[0]))
+        if system != "libpool-raid6" or not most or not mine:
+            continue
+        rows.append([job, number(most, key_of(job)), number(mine, key_of(job)), f"{100 * mine / most:.0f} %", against,
+                     "not measured" if not other else f"{goal:g} x", "" if not other else f"{most / other:.2f} x"])
+    if not rows:
+        return ""
+    return f"""
+## What the disks leave room for
+
+The disks themselves, by fio and the kernel, without any software in between: what is written with parity and read by a scrub counts as what it is of data, a
+rebuild reads as many strips as there are of data for each that it writes, and a sync is a durable write on each of as many disks as may fail, and one more, by
+themselves. No parity, no checksum, nobody who waits for the last of them. A goal that lies above asks for more than fio gets of the bare disks.
+
+{table(["job", "disks", "libpool raid6", "of the disks'", "against", "goal", "disks against that"], rows)}
+"""
+
+
 def losses(document):
     """Every pair in which another system is faster than libpool through the same kind of door."""
     pairs = [("libpool-raid6", [name for name in document["systems"] if name.startswith(("btrfs", "xfs", "md", "zfs")) and "buffered" not in name]),
@@ -236,6 +258,7 @@ which says what each number is; `bench/README.md` has the rest. Only ratios with
 
 {goals_table(document)}
 
+{bounds_table(document)}
 ## Where libpool loses
 
 {losses(document)}

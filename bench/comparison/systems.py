@@ -56,6 +56,7 @@ class System:
     name = title = ""
     can_scrub = can_lose = can_be_filled = False
     has_places = True
+    can_bound = False  # it is no system, but what bounds them all: bounds() instead of the jobs
     min_disks = 1
 
     def __init__(self, options, disks, spare):
@@ -456,6 +457,47 @@ class FusePassthrough(System):
         unmount(self.below)
 
 
+class Disks(System):
+    """The disks by themselves, asked by fio for what raid6 can't do without: what a pool on them could come to."""
+
+    name, title = "disks", "the disks themselves, as raid6 has to use them"
+    can_bound = True
+    min_disks = 4
+    parity = 2
+
+    def set_up(self):
+        """Names that fio can count."""
+        self.folder.mkdir(exist_ok=True)
+        for index, disk in enumerate(self.disks):
+            (self.folder / str(index)).symlink_to(os.path.realpath(disk))
+
+    def tear_down(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for disk in self.disks:
+            wipe_ends(disk)
+
+    def place(self, name):
+        each = [f"--directory={self.folder}", "--filename_format=$jobnum", f"--numjobs={self.parity + 1}"]
+        return ["--ioengine=io_uring", "--direct=1"] + (each if name == "copies" else ["--filename=" + ":".join(self.disks)])
+
+    def sizes(self):
+        return super().sizes() | {"copies": self.options.random_bytes}
+
+    def bounds(self):
+        """{job: (place, fio's options, how much of its rate is the user's)}."""
+        disks, data = len(self.disks), len(self.disks) - self.parity
+        rebuild = f"rw=rw rwmixread={100 * data // (data + 1)} bs=1m iodepth=16"
+        return {"seq-write-1m-qd16": ("stream", "rw=write bs=1m iodepth=16 end_fsync=1", data / disks),
+                "seq-read-1m-qd16": ("stream", "rw=read bs=1m iodepth=16", 1.0),
+                "rand-read-128k-qd8": ("stream", "rw=randread bs=128k iodepth=8", 1.0),
+                "rand-read-4k-qd1": ("random", "rw=randread bs=4k iodepth=1", 1.0),
+                "rand-read-4k-qd32": ("random", "rw=randread bs=4k iodepth=32", 1.0),
+                # On as many disks as copies are promised, each by itself; four writers can have one write for all of them.
+                "sync-4k-1": ("copies", "rw=randwrite bs=4k iodepth=1 sync=dsync", 1 / (self.parity + 1)),
+                "scrub": ("stream", "rw=read bs=1m iodepth=16", data / disks),
+                "rebuild": ("stream", rebuild, data / (data + 1))}
+
+
 class Kernels(System):
     """Parity and checksums of data that isn't in any cache, and copying the same bytes."""
 
@@ -489,4 +531,4 @@ def wipe_ends(disk):
         os.fsync(file.fileno())
 
 
-SYSTEMS = [Kernels, PoolRaid6, PoolNbd, PoolFuse, NbdMemory, FusePassthrough, BtrfsSingle, BtrfsRaid1, BtrfsRaid5, BtrfsRaid6, BtrfsRaid6Buffered, Xfs, MdXfs, Zfs]
+SYSTEMS = [Kernels, Disks, PoolRaid6, PoolNbd, PoolFuse, NbdMemory, FusePassthrough, BtrfsSingle, BtrfsRaid1, BtrfsRaid5, BtrfsRaid6, BtrfsRaid6Buffered, Xfs, MdXfs, Zfs]
