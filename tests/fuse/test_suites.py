@@ -348,8 +348,11 @@ class Postgres:
 
     def start(self):
         # The server keeps its standard output.
-        run(*self.command("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "120", "start"), cwd="/", stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        result = subprocess.run(self.command("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "120", "start"), cwd="/", stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=600, check=False)
+        if result.returncode != 0:
+            with open(self.log, encoding="utf-8", errors="replace") as file:
+                raise AssertionError(f"PostgreSQL doesn't start: exit code {result.returncode}\n{file.read()[-4000:]}")
         with open(os.path.join(self.data, "postmaster.pid"), encoding="utf-8") as file:
             self.process = int(file.readline())
 
@@ -360,18 +363,22 @@ class Postgres:
     process = 0
 
     def kill(self):
-        """All its processes, at once."""
+        """All its processes, at once, until none is left: as long as one of them has the shared memory, no other server starts."""
         if not self.process:
             return
+        processes = [self.process]
         try:
             os.kill(self.process, signal.SIGSTOP)
-            children = run("ps", "-o", "pid=", "--ppid", self.process, code=None).split()
-            for process in [self.process, *map(int, children)]:
-                os.kill(process, signal.SIGKILL)
+            processes += map(int, run("ps", "-o", "pid=", "--ppid", self.process, code=None).split())
         except ProcessLookupError:
             pass
+        for process in processes:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         deadline = time.monotonic() + 60
-        while run("ps", "-o", "pid=", "--pid", self.process, code=None).strip() and time.monotonic() < deadline:
+        while run("ps", "-o", "pid=", "--pid", ",".join(map(str, processes)), code=None).strip() and time.monotonic() < deadline:
             time.sleep(0.05)
         self.process = 0
 
