@@ -150,13 +150,15 @@ def run_maintenance(system, seconds, work):
     if hasattr(system, "open"):
         results["open"] = timed(system, system.open, 0)
     if system.can_scrub:
-        results["scrub"] = timed(system, system.scrub, used_bytes(system))
+        with system.kept_open():
+            results["scrub"] = timed(system, system.scrub, used_bytes(system))
     if system.can_lose and system.spare:
         system.lose_disk()
         degraded = {"degraded-seq-read-1m": ("stream", "rw=read bs=1m iodepth=16"),
                     "degraded-rand-read-4k": ("random", "rw=randread bs=4k iodepth=32")}
         results.update(run_fio(system, (), degraded, seconds, work / f"fio-{system.name}-degraded", disks=system.disks[1:]))
-        results["rebuild"] = timed(system, system.rebuild, used_bytes(system))
+        with system.kept_open():
+            results["rebuild"] = timed(system, system.rebuild, used_bytes(system))
     return results
 
 

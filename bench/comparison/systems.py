@@ -4,6 +4,7 @@
 All have two places for data: `stream`, read and written in sequence, and `random`. In a pool they are volumes with blocks of
 128 KiB and of 4 KiB, as one would choose for a stream and for a database; in a file system they are two files.
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -79,6 +80,11 @@ class System:
         """What could still be written, as it says itself."""
         raise NotImplementedError
 
+    @contextlib.contextmanager
+    def kept_open(self):
+        """Imported or mounted, also where jobs do that by themselves."""
+        yield
+
     def measure_itself(self):
         """Results by job name of what isn't reached through fio."""
         return {}
@@ -128,6 +134,14 @@ class Pool(System):
 
     def create_volume(self, name, size):
         self.poolctl("volume", "create", "--block-size", 4096, "--compression", "off", f"{self.pool}/{name}", size)
+
+    @contextlib.contextmanager
+    def kept_open(self):
+        self.poolctl("import", self.pool)
+        try:
+            yield
+        finally:
+            self.poolctl("export", self.pool)
 
     def scrub(self):
         self.poolctl("scrub", "--wait", self.pool)
