@@ -35,7 +35,8 @@ static int greet(const char *path, struct connection *ret_connection, struct own
 				      .used_bytes = document_get_number(hello, "used_bytes"),
 				      .free_bytes = document_get_number(hello, "free_bytes"),
 				      .dead_bytes = document_get_number(hello, "dead_bytes"),
-				      .formable_bytes = document_get_number(hello, "formable_bytes")};
+				      .formable_bytes = document_get_number(hello, "formable_bytes"),
+				      .moved_bytes = document_get_number(hello, "moved_bytes")};
 	if (document_get(hello, "amplification"))
 		snprintf(ret_owner->amplification, sizeof(ret_owner->amplification), "%.3f", document_get_seconds(hello, "amplification"));
 	snprintf(ret_owner->pool, sizeof(ret_owner->pool), "%s", document_get_text(hello, "pool"));

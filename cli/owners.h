@@ -18,7 +18,7 @@ struct owner {
 	char state[16]; /* "healthy" ... */
 	bool read_only;
 	uint64_t pid;
-	uint64_t usable_bytes, used_bytes, free_bytes, dead_bytes, formable_bytes;
+	uint64_t usable_bytes, used_bytes, free_bytes, dead_bytes, formable_bytes, moved_bytes;
 	char amplification[16]; /* "1.062"; "" as long as nothing has been written */
 	char path[PATH_MAX]; /* of its socket */
 };

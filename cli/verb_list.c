@@ -22,6 +22,7 @@ const struct column list_columns[] = {
     {"free_bytes", "FREE", COLUMN_SIZE, true},
     {"dead_bytes", "DEAD", COLUMN_SIZE, true},
     {"formable_bytes", "FORMABLE", COLUMN_SIZE, true},
+    {"moved_bytes", "MOVED", COLUMN_SIZE, true},
     {"amplification", "AMPLIFICATION", COLUMN_COUNT, true},
     {"disks", "DISKS", COLUMN_COUNT, false},
     {"disks_found", "FOUND", COLUMN_COUNT, false},
@@ -59,6 +60,7 @@ static void add(struct json_object *pools, const struct libpool_found *found, co
 		document_number(object, "free_bytes", owners[i].free_bytes);
 		document_number(object, "dead_bytes", owners[i].dead_bytes);
 		document_number(object, "formable_bytes", owners[i].formable_bytes);
+		document_number(object, "moved_bytes", owners[i].moved_bytes);
 		if (owners[i].amplification[0])
 			json_object_object_add(object, "amplification", json_object_new_double_s(strtod(owners[i].amplification, NULL), owners[i].amplification));
 	}

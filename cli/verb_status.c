@@ -236,6 +236,7 @@ static void print_space(struct json_object *pool)
 static void print_amplification(struct json_object *pool)
 {
 	struct json_object *all = document_get(pool, "amplification"), *minute = document_get(pool, "minute_amplification");
+	char moved[QUANTITY_TEXT_MAX], now[QUANTITY_TEXT_MAX];
 
 	if (all)
 		printf("%8s %s bytes for each of content since the import", "written:", json_object_get_string(all));
@@ -243,6 +244,9 @@ static void print_amplification(struct json_object *pool)
 		printf(", %s in the last minute", json_object_get_string(minute));
 	if (all)
 		printf("\n");
+	size_print(document_get_number(pool, "moved_bytes"), moved);
+	size_print(document_get_number(pool, "minute_moved_bytes"), now);
+	printf("%8s %s out of units of which little lived since the import, %s in the last minute\n", "moved:", moved, now);
 }
 
 static void print_more(struct json_object *pool)

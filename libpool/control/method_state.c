@@ -48,6 +48,8 @@ static const struct field pool_fields[] = {
 	POOL("data_bytes", NUMBER, data_bytes),
 	POOL("minute_placed_bytes", NUMBER, minute_placed_bytes),
 	POOL("minute_data_bytes", NUMBER, minute_data_bytes),
+	POOL("moved_bytes", NUMBER, moved_bytes),
+	POOL("minute_moved_bytes", NUMBER, minute_moved_bytes),
 };
 
 static const struct field disk_fields[] = {
@@ -209,6 +211,7 @@ int run_hello(struct invocation *invocation)
 		FIELD_NAMED("state", health_names, libpool_pool_info, health), POOL("usable_bytes", NUMBER, usable_bytes),
 		POOL("used_bytes", NUMBER, used_bytes), POOL("free_bytes", NUMBER, free_bytes), POOL("dead_bytes", NUMBER, dead_bytes),
 		POOL("formable_bytes", NUMBER, formable_bytes), POOL("placed_bytes", NUMBER, placed_bytes), POOL("data_bytes", NUMBER, data_bytes),
+		POOL("moved_bytes", NUMBER, moved_bytes),
 	};
 	struct libpool_pool_info info = {.size = sizeof(info)};
 	int code = libpool_pool_info(invocation->pool, &info);

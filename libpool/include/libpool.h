@@ -195,6 +195,7 @@ struct libpool_pool_info {
 	uint64_t dead_bytes, formable_bytes; /* of units in use, what isn't live; of units that are free, what could be formed: free_bytes lies in it */
 	/* Since the import, and in the last minute. All that was written, parity apart; of it content of volumes and files. Their ratio is the write amplification. */
 	uint64_t placed_bytes, data_bytes, minute_placed_bytes, minute_data_bytes;
+	uint64_t moved_bytes, minute_moved_bytes; /* of what was written: blocks whose place had to go to others, as little lived around them */
 };
 LIBPOOL_API int libpool_pool_info(libpool_pool *pool, struct libpool_pool_info *ret_info);
 

@@ -4,6 +4,7 @@
  * is counted here is counted by these.
  */
 #include "libpool/pool/internal.h"
+#include "libpool/txg/compact.h"
 
 #define SAMPLE_NS (5 * NS_PER_S)
 #define MINUTE_NS (60 * NS_PER_S)
@@ -22,6 +23,7 @@ static struct amplification_sample look(struct engine *engine)
 	/* SYS rows are copies, two even without parity: they take more than its share. */
 	now.placed_cells += mirrored * (label->m ? label->m + 1u : 2u) * label->k / (label->k + label->m);
 	now.data_cells = counters->placed[STORE_DATA];
+	now.moved_cells = core_compact_counters(engine->core)->cells;
 	return now;
 }
 
@@ -58,4 +60,6 @@ void amplification_fill(struct engine *engine, struct libpool_pool_info *info)
 	info->data_bytes = now.data_cells * CELL_SIZE;
 	info->minute_placed_bytes = (now.placed_cells - before.placed_cells) * CELL_SIZE;
 	info->minute_data_bytes = (now.data_cells - before.data_cells) * CELL_SIZE;
+	info->moved_bytes = now.moved_cells * CELL_SIZE;
+	info->minute_moved_bytes = (now.moved_cells - before.moved_cells) * CELL_SIZE;
 }

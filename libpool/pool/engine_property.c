@@ -377,9 +377,10 @@ static const struct property pool_properties[] = {
 	{"usable", NULL, NULL, NULL, NULL, "Room for data, parity and reserve apart.", OF_POOL(usable_bytes)},
 	{"used", NULL, NULL, NULL, NULL, "Data that is stored, its pointers included, parity apart.", OF_POOL(used_bytes)},
 	{"free", NULL, NULL, NULL, NULL, "What can still be written.", OF_POOL(free_bytes)},
-	{"dead", NULL, NULL, NULL, NULL, "Room in allocation units in use that holds nothing live: comes back as what lies beside it dies.", OF_POOL(dead_bytes)},
+	{"dead", NULL, NULL, NULL, NULL, "Room in allocation units in use that holds nothing live: comes back as what lies beside it dies, or is moved where room is short.", OF_POOL(dead_bytes)},
 	{"formable", NULL, NULL, NULL, NULL, "Room that free allocation units make: what can still be written, what commits need, and the reserve's share of it.", OF_POOL(formable_bytes)},
 	{"reserved", NULL, NULL, NULL, NULL, "What the reserve takes.", OF_POOL(reserve_bytes)},
+	{"moved", NULL, NULL, NULL, NULL, "Blocks that were moved since the import, as little lived around them: part of what amplification counts.", OF_POOL(moved_bytes)},
 	{"amplification", NULL, NULL, NULL, get_amplification, "Bytes written for each byte of content since the import, parity apart.", LIBPOOL_PROPERTY_TEXT, NULL, 0},
 };
 

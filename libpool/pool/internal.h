@@ -31,7 +31,7 @@ struct watched_disk {
 
 /* Cells since the import, after a commit. */
 struct amplification_sample {
-	uint64_t time_ns, placed_cells, data_cells;
+	uint64_t time_ns, placed_cells, data_cells, moved_cells;
 };
 #define AMPLIFICATION_SAMPLES 14u /* one in 5 s, for more than a minute */
 

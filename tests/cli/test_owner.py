@@ -17,7 +17,7 @@ VOLATILE = {"started", "ended", "time", "seconds", "rate", "to_go", "txg", "read
             "writes", "bytes_read", "bytes_written", "flushes", "imported", "read_only", "sequence", "allocated_bytes", "since", "created",
             "segments", "segments_free", "used_bytes", "free_bytes", "done_bytes", "total_bytes", "overdue", "pid", "blocks_checked", "cells_checked", "rows_checked",
             "available_bytes", "live_bytes", "dead_bytes", "formable_bytes", "disk_id", "placed_bytes", "data_bytes", "minute_placed_bytes",
-            "minute_data_bytes", "amplification", "minute_amplification"}
+            "minute_data_bytes", "moved_bytes", "minute_moved_bytes", "amplification", "minute_amplification"}
 
 
 def stable(value):

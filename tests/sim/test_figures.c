@@ -101,10 +101,12 @@ static void body(struct world *world)
 	world_expect(world, core_commit_forced(world->core), NULL, "commit");
 	info = ask(world);
 	EXPECT(info.minute_data_bytes == 0 && info.minute_placed_bytes > moving);
+	EXPECT(info.moved_bytes > moving / 2 && info.moved_bytes <= moving && info.minute_moved_bytes == info.moved_bytes);
 	rt_sleep(world->rt, 50 * NS_PER_S);
 	EXPECT(ask(world).minute_placed_bytes == info.minute_placed_bytes);
 	rt_sleep(world->rt, 15 * NS_PER_S);
 	EXPECT(ask(world).minute_placed_bytes == 0 && ask(world).placed_bytes == info.placed_bytes);
+	EXPECT(ask(world).minute_moved_bytes == 0 && ask(world).moved_bytes == info.moved_bytes);
 	volume_close(volume);
 	world_expect(world, world_export(world, &error), &error, "export");
 }
