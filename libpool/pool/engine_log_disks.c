@@ -59,23 +59,26 @@ static int check_sizes(struct engine *engine, const struct new_disk *disks, size
 	return 0;
 }
 
-/* All of them or none. */
+/* All of them or none, after a crash too: one alone would have the log without a mirror, and nobody had asked for that. */
 static int join(struct engine *engine, struct new_disk *disks, unsigned count, struct pool_error *error)
 {
-	unsigned *indexes = calloc(count, sizeof(*indexes)), joined = 0;
-	int result = indexes ? 0 : pool_error_set(error, -ENOMEM, "no memory");
+	unsigned *indexes = calloc(count, sizeof(*indexes));
+	struct disk **opened = calloc(count, sizeof(struct disk *));
+	int result = indexes && opened ? new_disks_wipe(disks, count, error) : pool_error_set(error, -ENOMEM, "no memory");
 
-	while (joined < count && result == 0) {
-		result = disks_join(engine, &disks[joined], ROLE_LOG, &indexes[joined], error);
-		joined += result == 0;
-	}
-	for (unsigned i = 0; i < joined && result == 0; i++)
+	for (unsigned i = 0; i < count && result == 0; i++)
+		opened[i] = disks[i].disk;
+	if (result == 0)
+		result = core_disks_add(engine->core, opened, count, ROLE_LOG, indexes, error);
+	for (unsigned i = 0; i < count; i++)
+		disks_note_joined(engine, &disks[i]);
+	if (result == 0)
+		paths_note(engine);
+	for (unsigned i = 0; i < count && result == 0; i++)
 		engine_eventf(engine, 0, "disk.added", disks[i].path, "as disk #%u, for the intent log", indexes[i]);
 	if (result == 0 && core_log_disks_use(engine->core) < 0)
 		result = pool_error_set(error, -POOL_EHALTED, "pool %s: the commit with its log disks failed", disks_pool_name(engine));
-	else
-		while (result < 0 && joined > 0)
-			(void)core_disk_remove(engine->core, indexes[--joined], NULL);
+	free(opened);
 	free(indexes);
 	return result;
 }

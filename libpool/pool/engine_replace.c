@@ -69,15 +69,20 @@ static bool is_open_here(struct engine *engine, struct disk *disk)
 	return false;
 }
 
+void disks_note_joined(struct engine *engine, struct new_disk *new)
+{
+	if (is_open_here(engine, new->disk))
+		new->disk = NULL;
+}
+
 /* The new disk passes to the pool. */
-int disks_join(struct engine *engine, struct new_disk *new, enum disk_role role, unsigned *ret_index, struct pool_error *error)
+static int disk_join(struct engine *engine, struct new_disk *new, unsigned *ret_index, struct pool_error *error)
 {
 	int result = new_disks_wipe(new, 1, error);
 
 	if (result == 0)
-		result = core_disk_add(engine->core, new->disk, role, ret_index, error);
-	if (is_open_here(engine, new->disk))
-		new->disk = NULL; /* also after a failed commit: the core closes it */
+		result = core_disk_add(engine->core, new->disk, ROLE_DATA, ret_index, error);
+	disks_note_joined(engine, new);
 	if (result < 0)
 		return pool_error_set(error, result, "pool %s: disk %s can't be added: %s", disks_pool_name(engine), new->path,
 				      pool_error_string(result));
@@ -161,7 +166,7 @@ static int replace_locked(struct engine *engine, const struct libpool_replace_op
 	if (result == 0)
 		result = check_room(engine, old, &new, error);
 	if (result == 0 && !options->dry_run)
-		result = disks_join(engine, &new, ROLE_DATA, &index, error);
+		result = disk_join(engine, &new, &index, error);
 	new_disks_close(&new, 1);
 	if (result < 0 || options->dry_run)
 		return result;

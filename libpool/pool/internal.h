@@ -203,8 +203,8 @@ int disks_check_writable_for(struct engine *engine, bool dry_run, struct pool_er
 /* Configured, open and ONLINE. */
 bool disks_is_log(struct engine *engine, unsigned index);
 struct new_disk;
-/* The new disk passes to the pool, if anything was done. */
-int disks_join(struct engine *engine, struct new_disk *new, enum disk_role role, unsigned *ret_index, struct pool_error *error);
+/* It was to pass to the pool: if it has, also where a commit failed after that, the core closes it. */
+void disks_note_joined(struct engine *engine, struct new_disk *new);
 /* After an import: what it has given up of the log. */
 void log_loss_tell(struct engine *engine);
 bool disks_is_good(struct engine *engine, unsigned index);

@@ -286,6 +286,9 @@ int core_check_label_areas(struct core *core, unsigned *ret_wrong, unsigned *ret
 int core_label_update(struct core *core, const struct label *label, struct pool_error *error);
 /* A new disk gets the next index (never used before): label durable on all disks before it returns the index. */
 int core_disk_add(struct core *core, struct disk *disk, enum disk_role role, unsigned *ret_index, struct pool_error *error);
+/* Several at once: after a crash in between all of them are in the pool or, if they are log disks, none. */
+int core_disks_add(struct core *core, struct disk *const *disks, unsigned count, enum disk_role role, unsigned *ret_indexes,
+		   struct pool_error *error);
 /* Log disks that were added are used from here on, all at once: so that none of them has the log alone that was to have a mirror. */
 int core_log_disks_use(struct core *core);
 /*

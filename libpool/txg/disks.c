@@ -55,9 +55,9 @@ int core_label_update(struct core *core, const struct label *label, struct pool_
 }
 
 /* The index a new disk gets: none was ever higher. */
-static int new_index(struct core *core, const struct disk *disk, enum disk_role role, unsigned *ret_index, struct pool_error *error)
+static int new_index(struct core *core, const struct label *label, const struct disk *disk, enum disk_role role, unsigned *ret_index,
+		     struct pool_error *error)
 {
-	const struct label *label = core->label;
 	uint32_t aus = disk_au_count(disk->info.size, label->au_shift);
 	unsigned index = 0;
 
@@ -100,7 +100,8 @@ static int put_uberblock(const struct store_disk *slot, struct uberblock *uberbl
 /*
  * Onto a disk that no other label names yet: that it is no other one any more, the last uberblock, which proves that it is of this history (a log disk has
  * none), then its label.
- * A disk that is named by others but blank, after a crash in between, would count as one more that is lost.
+ * A disk that is named by others but blank, after a crash in between, would count as one more that is lost. Log disks come several at a time, and none
+ * of them may have the log without the others: what they get here is no import's newest label, so that they join with those of the other disks, or not.
  */
 static int introduce(struct core *core, unsigned index)
 {
@@ -121,6 +122,7 @@ static int introduce(struct core *core, unsigned index)
 		label->disk = slot->guid;
 		label->disk_index = (uint16_t)index;
 		label->size = slot->size;
+		label->config_txg = store_disk_holds_data(slot) ? label->config_txg : 0;
 		label_encode(label, i / 2, i % 2, buffer->data);
 		status = disk_write(slot->disk, label_area_offset(slot->size, i / 2) + LABEL_OFFSET + (uint64_t)(i % 2) * LABEL_COPY_SIZE,
 				    LABEL_COPY_SIZE, buffer, 0, false);
@@ -148,65 +150,106 @@ int core_disk_returns(struct core *core, unsigned index)
 	return status;
 }
 
-/* Label first, then the allocator: no segment ever names a disk that the labels don't know. */
-static int disk_add(struct core *core, struct disk *disk, enum disk_role role, unsigned *ret_index, struct pool_error *error)
+/* One more in the label, and its slot. */
+static int slot_take(struct core *core, struct label *label, struct disk *disk, enum disk_role role, unsigned *ret_index, struct pool_error *error)
 {
-	struct label *label = malloc(sizeof(*label));
-	unsigned index = 0;
-	int status = label ? may_change(core, error) : pool_error_set(error, -ENOMEM, "out of memory");
+	int status = new_index(core, label, disk, role, ret_index, error);
 
-	if (status == 0)
-		status = new_index(core, disk, role, &index, error);
-	if (status < 0) {
-		free(label);
+	if (status < 0)
 		return status;
-	}
-	struct store_disk *slot = store_disk(core->store, index);
-	*slot = (struct store_disk){ .configured = true, .disk = disk, .index = (uint16_t)index, .state = DISK_ONLINE,
+	struct store_disk *slot = store_disk(core->store, *ret_index);
+	*slot = (struct store_disk){ .configured = true, .disk = disk, .index = (uint16_t)*ret_index, .state = DISK_ONLINE,
 				     .role = (uint8_t)role, .size = disk->info.size };
 	rt_env(core->rt)->ops->random(rt_env(core->rt), slot->guid.bytes, sizeof(slot->guid.bytes));
 	snprintf(slot->path, sizeof(slot->path), "%s", disk->info.path);
-	*label = *core->label;
-	label->disks[label->disk_count++] = (struct label_disk){ .guid = slot->guid, .index = (uint16_t)index, .role = (uint8_t)role,
+	label->disks[label->disk_count++] = (struct label_disk){ .guid = slot->guid, .index = (uint16_t)*ret_index, .role = (uint8_t)role,
 								 .state = DISK_ONLINE, .size = slot->size };
+	return 0;
+}
+
+/* Labels first, then the allocator: no segment ever names a disk that the labels don't know. */
+static int slots_join(struct core *core, const struct label *label, const unsigned *indexes, unsigned count, struct pool_error *error)
+{
+	int status = 0;
+
 	label_take(core, label);
-	status = introduce(core, index);
-	if (status < 0)
-		pool_error_set(error, status, "disk %s: its label can't be written: %s", disk->info.path, pool_error_string(status));
-	else
-		status = label_update(core, label, error);
-	free(label);
-	if (status == 0 && slot->state != DISK_ONLINE)
-		status = pool_error_set(error, -EIO, "disk %s: its label can't be written", disk->info.path);
-	if (status == 0) {
-		status = core_alloc_disk_add(core, slot, role != ROLE_LOG); /* log disks: core_log_disks_use */
+	for (unsigned i = 0; i < count && status == 0; i++) {
+		status = introduce(core, indexes[i]);
 		if (status < 0)
-			pool_error_set(error, status, "disk %s can't be added: %s", disk->info.path, pool_error_string(status));
+			pool_error_set(error, status, "disk %s: its label can't be written: %s", store_disk(core->store, indexes[i])->path,
+				       pool_error_string(status));
 	}
-	if (status < 0) {
-		/* The index stays used: labels on some disks may name it already. */
-		for (unsigned i = 0; i < core->label->disk_count; i++)
-			if (core->label->disks[i].index == index)
-				core->label->disks[i].state = DISK_REMOVED;
-		*slot = (struct store_disk){ 0 };
+	if (status == 0)
+		status = label_update(core, label, error);
+	for (unsigned i = 0; i < count && status == 0; i++) {
+		const struct store_disk *slot = store_disk(core->store, indexes[i]);
+		if (slot->state != DISK_ONLINE)
+			status = pool_error_set(error, -EIO, "disk %s: its label can't be written", slot->path);
+	}
+	for (unsigned i = 0; i < count && status == 0; i++) {
+		const struct store_disk *slot = store_disk(core->store, indexes[i]);
+		status = core_alloc_disk_add(core, slot, slot->role != ROLE_LOG); /* log disks: core_log_disks_use */
+		if (status < 0)
+			pool_error_set(error, status, "disk %s can't be added: %s", slot->path, pool_error_string(status));
+	}
+	return status;
+}
+
+/* The indexes stay used: labels on some disks may name them already. */
+static void slots_give_up(struct core *core, const unsigned *indexes, unsigned count, bool named)
+{
+	for (unsigned i = 0; i < count; i++) {
+		for (unsigned d = 0; d < core->label->disk_count; d++)
+			if (core->label->disks[d].index == indexes[i])
+				core->label->disks[d].state = DISK_REMOVED;
+		*store_disk(core->store, indexes[i]) = (struct store_disk){ 0 };
+		if (alloc_disk(core->alloc, indexes[i]))
+			alloc_disk_remove(core->alloc, indexes[i]);
+	}
+	if (named)
 		(void)label_update(core, core->label, NULL);
-		return status;
+}
+
+static int disks_add(struct core *core, struct disk *const *disks, unsigned count, enum disk_role role, unsigned *ret_indexes,
+		     struct pool_error *error)
+{
+	struct label *label = malloc(sizeof(*label));
+	int status = label ? may_change(core, error) : pool_error_set(error, -ENOMEM, "out of memory");
+	unsigned taken = 0;
+
+	if (status == 0)
+		*label = *core->label;
+	while (taken < count && status == 0) {
+		status = slot_take(core, label, disks[taken], role, &ret_indexes[taken], error);
+		taken += status == 0;
 	}
-	alloc_space(core->alloc, &core->space);
-	*ret_index = index;
+	bool named = status == 0;
+	if (named)
+		status = slots_join(core, label, ret_indexes, count, error);
+	free(label);
+	if (status < 0)
+		slots_give_up(core, ret_indexes, taken, named);
+	else
+		alloc_space(core->alloc, &core->space);
+	return status;
+}
+
+int core_disks_add(struct core *core, struct disk *const *disks, unsigned count, enum disk_role role, unsigned *ret_indexes,
+		   struct pool_error *error)
+{
+	rt_mutex_lock(core->rt, &core->config);
+	int status = disks_add(core, disks, count, role, ret_indexes, error);
+	rt_mutex_unlock(core->rt, &core->config);
+	if (status < 0)
+		return status;
+	/* Uberblocks count the disks from the next commit on. They are in the pool, whatever becomes of that. */
+	(void)core_commit_forced(core);
 	return 0;
 }
 
 int core_disk_add(struct core *core, struct disk *disk, enum disk_role role, unsigned *ret_index, struct pool_error *error)
 {
-	rt_mutex_lock(core->rt, &core->config);
-	int status = disk_add(core, disk, role, ret_index, error);
-	rt_mutex_unlock(core->rt, &core->config);
-	if (status < 0)
-		return status;
-	/* Uberblocks count the disk from the next commit on. It is in the pool, whatever becomes of that. */
-	(void)core_commit_forced(core);
-	return 0;
+	return core_disks_add(core, &disk, 1, role, ret_index, error);
 }
 
 int core_log_disks_use(struct core *core)

@@ -24,13 +24,14 @@ static inline uint32_t mask_of_logs(const struct machine *machine)
 
 static inline void add_logs(struct machine *machine)
 {
-	unsigned index;
+	struct disk *disks[8];
+	unsigned indexes[8];
 
-	for (unsigned i = 0; i < log_disks; i++) {
-		expect_done(machine, core_disk_add(machine->core, machine_open_disk(machine, machine->disks + i), ROLE_LOG, &index,
-						   &machine->error));
-		expect_equal(index, machine->disks + i);
-	}
+	for (unsigned i = 0; i < log_disks; i++)
+		disks[i] = machine_open_disk(machine, machine->disks + i);
+	expect_done(machine, core_disks_add(machine->core, disks, log_disks, ROLE_LOG, indexes, &machine->error));
+	for (unsigned i = 0; i < log_disks; i++)
+		expect_equal(indexes[i], machine->disks + i);
 	expect(core_label(machine->core)->feature_count == 1);
 	expect_done(machine, core_log_disks_use(machine->core));
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Log disks: what they hold, what is durable with them, and what it means to lose one of them, at any moment. */
+#include <limits.h>
+
 #include "tests/unit/dataset/log_disks.h"
 
 /* ---- They come, serve, and go ---- */
@@ -200,6 +202,60 @@ static void test_together(void **state)
 	machine_free(machine);
 }
 
+/* ---- A crash at any write of their joining ---- */
+
+static unsigned join_step;
+
+static void join_and_crash(struct machine *machine)
+{
+	struct volume *volume = pool_volume(machine, pool_open(machine), "v");
+
+	flush_some_more(machine, volume, 2);
+	sim_disks_cut_at(machine->set, machine->set->operations + join_step);
+	add_logs(machine);
+	sim_disks_cut_at(machine->set, UINT64_MAX);
+	join_step = UINT_MAX;
+	power_off(machine);
+}
+
+/* What was flushed has as many copies as before, on the pool's disks or on all log disks that were named. */
+static void flush_after_joining(struct machine *machine)
+{
+	struct volume *volume = pool_volume(machine, pool_open(machine), "v");
+	unsigned joined = 0;
+
+	for (unsigned i = 0; i < log_disks; i++) {
+		const struct store_disk *disk = store_disk(machine->core->store, machine->disks + i);
+		joined += disk->configured && disk->disk && disk->state == DISK_ONLINE;
+	}
+	expect(joined == 0 || joined == log_disks);
+	flush_some_more(machine, volume, 3);
+	expect_places(machine, joined > 0, copies_of(machine));
+	power_off(machine);
+}
+
+static void test_joining(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < 2; number++)
+		for (unsigned step = 0; join_step != UINT_MAX || step == 0; step += number ? 3 : 1) {
+			struct log_test test;
+			unsigned count = geometries[number].m + 1;
+			struct machine *machine = machine_with_logs(number, count, &test, 500 * number + step);
+
+			join_step = step;
+			machine_boot(machine, make_volume);
+			expect(!machine_boot_mode(machine, join_and_crash, SIM_CRASH_ANY));
+			expect(!machine_boot_mode(machine, flush_after_joining, SIM_CRASH_ANY));
+			/* All but one of them, which is as many as the profile has parity. */
+			machine->hidden = mask_of_logs(machine) & ~(1u << (machine->disks + step % count));
+			machine_boot(machine, see_flushed);
+			machine->hidden = 0;
+			machine_boot(machine, see_flushed);
+			machine_free(machine);
+		}
+}
+
 /* ---- Lost while they are in use ---- */
 
 static unsigned vanish_at, vanish_count;
@@ -280,6 +336,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life),
 		cmocka_unit_test(test_crashes),
+		cmocka_unit_test(test_joining),
 		cmocka_unit_test(test_together),
 		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_vanishing),
