@@ -217,9 +217,9 @@ int batch_build_summary(struct batch *batch, struct stripe *last, struct block_p
 /* How many rows a full stripe of the stream has: never fewer than the next block needs. */
 unsigned stream_stripe_rows(const struct store *store, const struct stream *stream, unsigned k);
 /* What the first blocks of the queue add up to within `cells`, and how many they are. Skip: later ones too, past those too large. */
-unsigned stream_queue_fit(const struct stream *stream, unsigned cells, bool skip, unsigned *ret_blocks);
+unsigned stream_queue_fit(struct store *store, const struct stream *stream, unsigned cells, bool skip, unsigned *ret_blocks);
 /* Moves the blocks that stream_queue_fit counted from the queue into the stripe. */
-int stream_fill(struct stream *stream, struct stripe *stripe, unsigned cells, bool skip);
+int stream_fill(struct store *store, struct stream *stream, struct stripe *stripe, unsigned cells, bool skip);
 /* A stripe of these rows, in the stream's batch and unit. NULL without memory. */
 struct stripe *stream_stripe(struct store *store, struct stream *stream, unsigned base, unsigned height);
 

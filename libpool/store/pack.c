@@ -116,13 +116,17 @@ static void blocks_placed(struct list *blocks)
 	}
 }
 
-int stream_fill(struct stream *stream, struct stripe *stripe, unsigned cells, bool skip)
+int stream_fill(struct store *store, struct stream *stream, struct stripe *stripe, unsigned cells, bool skip)
 {
 	struct list placed;
 	int status = 0;
 
 	list_init(&placed);
+	/* Up to the last one that fits: many wait, and a run may have room for one. */
 	list_for_each_safe(node, after, &stream->queue) {
+		if (cells == 0)
+			break;
+		store->counters.queue_looks++;
 		struct store_block *block = container_of(node, struct store_block, node);
 		if (block->psect > cells && skip)
 			continue;
@@ -137,12 +141,15 @@ int stream_fill(struct stream *stream, struct stripe *stripe, unsigned cells, bo
 	return status;
 }
 
-unsigned stream_queue_fit(const struct stream *stream, unsigned cells, bool skip, unsigned *ret_blocks)
+unsigned stream_queue_fit(struct store *store, const struct stream *stream, unsigned cells, bool skip, unsigned *ret_blocks)
 {
 	unsigned sum = 0, blocks = 0;
 
 	list_for_each(node, &stream->queue) {
 		const struct store_block *block = container_of(node, struct store_block, node);
+		if (sum == cells)
+			break;
+		store->counters.queue_looks++;
 		if (sum + block->psect > cells && skip)
 			continue;
 		if (sum + block->psect > cells)
@@ -209,7 +216,7 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 	/* What the last rows don't get is lost until the segment dies. */
 	bool skip = segment_ends(store, stream, target);
 	for (;;) {
-		cells = stream_queue_fit(stream, limit * batch->k, skip, &blocks);
+		cells = stream_queue_fit(store, stream, limit * batch->k, skip, &blocks);
 		height = (cells + batch->k - 1) / batch->k;
 		/* A batch of its first stripe alone can't be closed before it: of moved blocks, which have names, a whole stripe may be too much. */
 		if (cells == 0 || (height + summary_rows(batch, height, blocks) <= left && (batch->stripe_count || !outgrows(batch, height, blocks))))
@@ -244,7 +251,7 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 	struct stripe *stripe = stream_new_stripe(store, stream, height);
 	if (!stripe)
 		return -ENOMEM;
-	int status = stream_fill(stream, stripe, cells, skip);
+	int status = stream_fill(store, stream, stripe, cells, skip);
 	if (status < 0) {
 		unit_give_up(stripe);
 		return status;

@@ -125,12 +125,12 @@ static bool has_room(const struct batch *batch, unsigned rows, unsigned blocks)
 }
 
 /* The most rows, up to so many, whose blocks the summary has room for; 0: none. */
-static unsigned rows_described(const struct stream *stream, unsigned limit, unsigned *ret_cells, unsigned *ret_blocks)
+static unsigned rows_described(struct store *store, const struct stream *stream, unsigned limit, unsigned *ret_cells, unsigned *ret_blocks)
 {
 	const struct batch *batch = stream->batch;
 
 	for (; limit; limit--) {
-		*ret_cells = stream_queue_fit(stream, limit * batch->k, true, ret_blocks);
+		*ret_cells = stream_queue_fit(store, stream, limit * batch->k, true, ret_blocks);
 		if (*ret_cells == 0)
 			return limit;
 		limit = (*ret_cells + batch->k - 1) / batch->k;
@@ -151,7 +151,7 @@ int runs_cut_stripe(struct store *store, struct stream *stream)
 			return status;
 	}
 	unsigned left = stream->run_end - stream->run_next, target = stream_stripe_rows(store, stream, batch->k);
-	unsigned height = rows_described(stream, left < target ? left : target, &cells, &blocks);
+	unsigned height = rows_described(store, stream, left < target ? left : target, &cells, &blocks);
 	if (height == 0) {
 		/* The summary is full: another batch goes on here, unless this one was for too little. */
 		return batch->stripe_count ? runs_close_batch(store, stream) : -ENOSPC;
@@ -164,7 +164,7 @@ int runs_cut_stripe(struct store *store, struct stream *stream)
 	if (!stripe)
 		return -ENOMEM;
 	stream->run_next += height;
-	int status = stream_fill(stream, stripe, cells, true);
+	int status = stream_fill(store, stream, stripe, cells, true);
 	if (status < 0) {
 		unit_give_up(stripe);
 		return status;

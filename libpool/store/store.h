@@ -69,6 +69,7 @@ struct store_counters {
 	uint64_t parity_cells, header_cells;
 	uint64_t read_blocks, read_ios, reconstructed_cells, healed_cells, unrepairable;
 	uint64_t stale_added;
+	uint64_t queue_looks; /* at blocks that wait to be placed, to find those that fit */
 };
 
 /*
