@@ -71,6 +71,7 @@ struct sim_disk_state {
 	struct hash_table versions;  /* of the cache, by cell */
 	struct hash_table bad_cells;
 	struct list in_flight;       /* sim_request, by submission */
+	unsigned trims;              /* of them */
 	struct list scripts;
 	struct sim_random random;
 	uint64_t sequence, bus_free_ns, last_end;

@@ -129,6 +129,8 @@ static void event_fire(struct sim_event *event)
 /* What is written while a trim of it is under way, the trim may still throw away: nobody may do that, however late the trim is. */
 static void check_trims(const struct sim_disk *disk, const struct disk_io *io)
 {
+	if (!disk->state->trims)
+		return;
 	list_for_each(node, &disk->state->in_flight) {
 		const struct sim_request *request = container_of(node, struct sim_request, node);
 
@@ -169,6 +171,7 @@ static void sim_submit(struct disk *base, struct disk_io *io)
 	request->event.fire = event_fire;
 	io->backend = request;
 	list_push_back(&disk->state->in_flight, &request->node);
+	disk->state->trims += request->operation == DISK_TRIM;
 	if (set->powered_off || !disk->present || handle->epoch != disk->state->epoch)
 		request->error = -ENODEV;
 	else if (io->operation != DISK_READ && handle->read_only)
@@ -372,6 +375,7 @@ void sim_request_end(struct sim_request *request, int error)
 		fprintf(disk->set->log, "%s %c %" PRIu64 "+%" PRIu64 "%s: %d\n", disk->path, "RWFT"[request->operation],
 			request->offset, request->length, request->fua ? " fua" : "", result);
 	list_remove(&request->node);
+	request->target->state->trims -= request->operation == DISK_TRIM;
 	sim_request_free(request);
 	if (io && io->operation == DISK_READ && result == 0)
 		make_sums(io);
