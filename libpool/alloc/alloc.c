@@ -154,6 +154,7 @@ void alloc_disk_remove(struct alloc *alloc, unsigned index)
 	free(alloc->disks[index].au_used);
 	alloc->log_disks -= alloc->disks[index].log;
 	alloc->disks[index] = (struct alloc_disk){ 0 };
+	alloc->runs.lacks_disk = alloc_lacks_disk(alloc);
 }
 
 const struct alloc_disk *alloc_disk(const struct alloc *alloc, unsigned index)

@@ -78,6 +78,7 @@ struct segment {
 	uint16_t runs_given; /* in the txg in sync */
 	bool runs_ready;     /* the last commit has it as FULL: not only the txg in sync */
 	bool runs_giving;    /* to a stream, in the txg in sync */
+	bool runs_worth;     /* so many were dead that it gives them, and they aren't used up */
 	bool runs_spent;     /* nothing is left that anybody could use in the txg in sync */
 	bool runs_changed;
 	uint8_t runs_counted; /* in which of the index's spaces its runs are counted, from 1; 0: in none */

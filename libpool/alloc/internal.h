@@ -51,6 +51,7 @@ struct run_index {
 	struct row_space space[2]; /* in rows that get all their columns, and in those that lack some */
 	uint64_t looks;
 	bool eager, promises_lacking;
+	bool lacks_disk; /* a disk is away: nothing is compacted */
 	struct array taken;   /* struct cell_extent: rows given out in the txg in sync, of no column */
 	struct array changed; /* uint32_t: segments to be listed again */
 };

@@ -20,6 +20,12 @@
 #include "libpool/base/check.h"
 
 #define ROWS_WORTH 4u  /* fewer aren't worth a summary */
+/*
+ * Nor, where each row has one block, less than this share of all: blocks die one by one, and a summary lives as long as the last of its batch, which
+ * for a few blocks is half as long again as they do. So summaries would come to take what is dead. What isn't given is gained by a compactor, unless a
+ * disk is away. What has been given once, and so promised, is given until it is used up.
+ */
+#define ROWS_WORTH_SHARE 4u
 #define LOOKS_MAX 16u  /* in one list */
 #define GROUP_NONE UINT32_MAX
 
@@ -134,7 +140,7 @@ void alloc_rows_drop(struct alloc *alloc, struct segment *segment)
 	segment->dead = NULL;
 	segment->dead_rows = 0;
 	segment->runs_given = 0;
-	segment->runs_spent = segment->runs_giving = segment->runs_ready = false;
+	segment->runs_spent = segment->runs_giving = segment->runs_ready = segment->runs_worth = false;
 }
 
 /* ---- the lists ---- */
@@ -153,9 +159,16 @@ static unsigned group_of(const struct alloc *alloc, const struct segment *segmen
 	return lacking > segment->record.m ? GROUP_NONE : 2 * group + (lacking > 0);
 }
 
+static bool is_worth(const struct alloc *alloc, const struct segment *segment)
+{
+	unsigned share = segment->record.k == 1 && !alloc->runs.lacks_disk ? alloc->geometry.rows / ROWS_WORTH_SHARE : 0;
+
+	return segment->dead_rows >= ROWS_WORTH && (segment->runs_worth || segment->dead_rows >= share);
+}
+
 static bool gives_rows(const struct segment *segment)
 {
-	return segment->runs_ready && segment->record.state == SEGMENT_FULL && !segment->released && segment->live && segment->dead_rows >= ROWS_WORTH &&
+	return segment->runs_ready && segment->record.state == SEGMENT_FULL && !segment->released && segment->live && segment->runs_worth &&
 	       !segment->runs_giving && !segment->runs_spent && segment->batch_count + 2u * segment->runs_given + 8u <= ALLOC_BATCHES_REUSED;
 }
 
@@ -205,9 +218,9 @@ void alloc_runs_unlist(struct alloc *alloc, struct segment *segment)
 
 void alloc_runs_list(struct alloc *alloc, struct segment *segment)
 {
-	unsigned group = gives_rows(segment) && !segment->emptied ? group_of(alloc, segment) : GROUP_NONE;
-
 	alloc_runs_unlist(alloc, segment);
+	segment->runs_worth = is_worth(alloc, segment);
+	unsigned group = gives_rows(segment) && !segment->emptied ? group_of(alloc, segment) : GROUP_NONE;
 	if (group == GROUP_NONE)
 		return;
 	/* Metadata has SYS rows when there are no segments for it: nobody is promised these. */
@@ -248,6 +261,7 @@ void alloc_runs_commit(struct alloc *alloc)
 
 void alloc_runs_list_all(struct alloc *alloc)
 {
+	alloc->runs.lacks_disk = alloc_lacks_disk(alloc);
 	for (uint32_t id = 0; id < alloc->segment_count; id++)
 		if (alloc->segments[id] && alloc->segments[id]->dead)
 			alloc_runs_list(alloc, alloc->segments[id]);

@@ -167,18 +167,20 @@ static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys
 
 /*
  * For copies that a compactor makes: always there, so that what is dead among what is live can be had however full the pool is. Where each row has one block
- * only, nearly all that dies can be written again as it is, and few of them will do.
+ * only, much of what dies can be written again as it is, and in small pools few of them will do.
  */
 #define COPY_SHARE 64u
 #define COPY_SEGMENTS 4u
+#define COPY_SHARE_MIRRORED 128u
 #define COPY_SEGMENTS_MIRRORED 2u
 #define COPY_SHARE_MOST 32u
 
 static uint64_t copy_segments(const struct alloc *alloc, uint64_t total)
 {
-	uint64_t wanted = total / COPY_SHARE > COPY_SEGMENTS ? total / COPY_SHARE : COPY_SEGMENTS, most = total / COPY_SHARE_MOST;
+	bool mirrored = alloc->geometry.k == 1;
+	uint64_t share = mirrored ? total / COPY_SHARE_MIRRORED : total / COPY_SHARE, least = mirrored ? COPY_SEGMENTS_MIRRORED : COPY_SEGMENTS;
+	uint64_t wanted = share > least ? share : least, most = total / COPY_SHARE_MOST;
 
-	wanted = alloc->geometry.k > 1 ? wanted : COPY_SEGMENTS_MIRRORED;
 	return wanted < most ? wanted : most;
 }
 
