@@ -75,7 +75,7 @@ static void commit(struct pool *pool)
 	assert_int_equal(alloc_txg_free(pool->alloc, &dead), 0);
 }
 
-/* A batch of rows, each of which is a block of k cells but the last, which has a summary of one. */
+/* A batch of rows, each of which is a block of k cells but the last, which has a summary of one, and nothing else. */
 static void batch(struct pool *pool, uint32_t id, const struct summary_range *ranges, unsigned count)
 {
 	unsigned last = ranges[count - 1].base + ranges[count - 1].rows - 1u;
@@ -84,7 +84,7 @@ static void batch(struct pool *pool, uint32_t id, const struct summary_range *ra
 					.type = TYPE_SUMMARY, .fill = 1};
 	struct cell_extent unused = {id, 1, (uint16_t)last, 1};
 
-	assert_int_equal(alloc_txg_batch(pool->alloc, id, ranges, count, &summary, &unused, 1), 0);
+	assert_int_equal(alloc_txg_batch(pool->alloc, id, ranges, count, &summary, &unused, pool->k > 1), 0);
 }
 
 static uint32_t full_segment(struct pool *pool)
@@ -218,6 +218,68 @@ static void test_who_gives_none(void **state)
 }
 
 /* ---- stale records die with the batch that they mean ---- */
+
+static void kill_rows(struct pool *pool, uint32_t id, unsigned row, unsigned rows)
+{
+	for (unsigned i = 0; i < rows; i++)
+		kill_row(pool, id, row + i);
+	for (unsigned i = 0; i < 3; i++)
+		commit(pool);
+}
+
+static bool is_offered(struct pool *pool, bool lacking)
+{
+	uint32_t id;
+	bool found = alloc_runs_find(pool->alloc, CLASS_HOT, lacking, 1, 1, &id);
+
+	if (found)
+		alloc_runs_give_up(pool->alloc, id, false);
+	return found;
+}
+
+static void use_rows(struct pool *pool, uint16_t row, uint16_t rows)
+{
+	struct summary_range range = {row, rows};
+	uint32_t id;
+
+	assert_true(alloc_runs_find(pool->alloc, CLASS_HOT, false, 1, 1, &id));
+	assert_int_equal(alloc_run_take(pool->alloc, id, row, rows), 0);
+	batch(pool, id, &range, 1);
+	alloc_runs_give_up(pool->alloc, id, false);
+	commit(pool);
+}
+
+/* Where each row has one block: from a quarter on, until they are used up; while a disk is away from four on. */
+static void test_mirror(void **state)
+{
+	struct pool pool;
+	uint32_t id;
+
+	(void)state;
+	pool_open_wide(&pool, 64, 1);
+	id = full_segment(&pool);
+	commit(&pool);
+	kill_rows(&pool, id, 10, ROWS / 4 - 1);
+	assert_false(is_offered(&pool, false));
+	kill_rows(&pool, id, 10 + ROWS / 4 - 1, 1);
+	assert_true(is_offered(&pool, false));
+	use_rows(&pool, 10, 11);
+	assert_true(is_offered(&pool, false)); /* the other five */
+	use_rows(&pool, 21, 2);
+	assert_false(is_offered(&pool, false)); /* three */
+
+	id = full_segment(&pool);
+	commit(&pool);
+	kill_rows(&pool, id, 30, 4);
+	assert_false(is_offered(&pool, false));
+	alloc_disk_set_usable(pool.alloc, 1, false);
+	assert_true(is_offered(&pool, true));
+	alloc_disk_set_usable(pool.alloc, 1, true);
+	assert_true(is_offered(&pool, false)); /* they may have been promised */
+	use_rows(&pool, 30, 1);
+	assert_false(is_offered(&pool, false));
+	alloc_free_all(pool.alloc);
+}
 
 static void test_stale(void **state)
 {
@@ -628,7 +690,7 @@ static void test_rows_of_metadata(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_two_commits), cmocka_unit_test(test_who_gives_none), cmocka_unit_test(test_stale), cmocka_unit_test(test_index_under_a_pin),
+		cmocka_unit_test(test_two_commits), cmocka_unit_test(test_who_gives_none), cmocka_unit_test(test_mirror), cmocka_unit_test(test_stale), cmocka_unit_test(test_index_under_a_pin),
 		cmocka_unit_test(test_dead_pieces), cmocka_unit_test(test_withheld), cmocka_unit_test(test_victims),
 		cmocka_unit_test(test_search),	    cmocka_unit_test(test_search_wide), cmocka_unit_test(test_index), cmocka_unit_test(test_rows_of_metadata),
 	};
