@@ -36,6 +36,12 @@ def run(*arguments, **named):
     return subprocess.run(arguments, check=True, stdout=subprocess.PIPE, timeout=TIME_LIMIT, **named).stdout
 
 
+def listens(socket):
+    """That the socket is there doesn't say that it can be connected to already."""
+    with open("/proc/net/unix", encoding="utf-8") as table:
+        return any(line.split()[3] == "00010000" and line.rstrip().endswith(" " + socket) for line in list(table)[1:])
+
+
 def wait_for(condition, process, what):
     limit = time.monotonic() + TIME_LIMIT
     while not condition():
@@ -125,7 +131,7 @@ class InVolume:
 
     def look_into(self, stack, content):
         socket = self.test.path("content-socket")
-        stack.start(["nbdkit", "--foreground", "-U", socket, "file", content], None, lambda: os.path.exists(socket), "nbdkit")
+        stack.start(["nbdkit", "--foreground", "-U", socket, "file", content], None, lambda: listens(socket), "nbdkit")
         stack.undo.append(lambda: os.unlink(socket))
         os.environ["NBD_URI"] = f"nbd+unix:///?socket={socket}"
         stack.undo.append(self.leave)
@@ -176,7 +182,7 @@ class Test:
             self.poolctl(self.path("disks"), "volume", "create", "tank/data", str(VOLUME_BYTES), "--block-size", "4K")
             socket = self.path("socket")
             stack.start(["nbdkit", "--foreground", "-U", socket, os.environ["NBD_PLUGIN"], "pool=tank", "volume=data", "devices=false",
-                         f"disks-folder={self.path('disks')}"], self.environment, lambda: os.path.exists(socket), "nbdkit")
+                         f"disks-folder={self.path('disks')}"], self.environment, lambda: listens(socket), "nbdkit")
             self.where.record(stack, socket)
             self.commit_transactions()
 
