@@ -69,11 +69,10 @@ static void open_and_fill(struct scattered *scattered)
 		;
 }
 
-static void program(struct machine *machine)
+static void trim_and_put(struct scattered *scattered)
 {
-	struct scattered *scattered = machine->test;
+	struct machine *machine = scattered->machine;
 
-	open_and_fill(scattered);
 	for (unsigned i = 0; i < 10000; i++) {
 		if (sim_random_below(&scattered->random, 2))
 			trim(scattered, any(scattered));
@@ -91,8 +90,12 @@ static void program(struct machine *machine)
 		trim(scattered, any(scattered));
 		expect_done(machine, core_commit(machine->core));
 	}
-	for (unsigned i = 0; i < 3000; i++)
-		expect(put(scattered, any(scattered)) == 0 || scattered->k > 1); /* of wider rows few are dead as a whole */
+}
+
+static void verify_and_close(struct scattered *scattered)
+{
+	struct machine *machine = scattered->machine;
+
 	for (uint64_t block = 0; block < scattered->blocks; block++) {
 		expect_done(machine, volume_read(scattered->volume, block * BLOCK, BLOCK, scattered->data));
 		expect(block_is(scattered->data, BLOCK, block, scattered->versions[block]));
@@ -100,6 +103,28 @@ static void program(struct machine *machine)
 	volume_close(scattered->volume);
 	pool_close(machine, scattered->datasets);
 	free(scattered->versions);
+}
+
+static void program(struct machine *machine)
+{
+	struct scattered *scattered = machine->test;
+
+	open_and_fill(scattered);
+	trim_and_put(scattered);
+	for (unsigned i = 0; i < 3000; i++)
+		expect(put(scattered, any(scattered)) == 0 || scattered->k > 1); /* of wider rows few are dead as a whole */
+	verify_and_close(scattered);
+}
+
+/* Nothing is compacted while a disk is away: so there is soon nothing but the floors. */
+static void lost_program(struct machine *machine)
+{
+	struct scattered *scattered = machine->test;
+
+	open_and_fill(scattered);
+	sim_disk_vanish(machine->set->disks[1], SIM_CRASH_ALL);
+	trim_and_put(scattered);
+	verify_and_close(scattered);
 }
 
 /*
@@ -174,6 +199,7 @@ static void test_bounded(void **state)
 	if (SANITIZED)
 		return;
 	run_bounded(3, 1, 1, 9, 24);
+	run_program(3, 64 * MIB, 1, 1, 9, 24, lost_program);
 	run_bounded(1, 1, 0, 1, 24);
 }
 
