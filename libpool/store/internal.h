@@ -101,6 +101,7 @@ struct stream {
 	uint32_t segment;
 	struct list queue; /* struct store_block */
 	unsigned queued_cells;
+	unsigned queued_least; /* no block of the queue has fewer cells */
 	struct batch *batch;
 	struct write_unit *unit;
 	bool header_due;             /* of the segment's columns: goes with its first unit */
@@ -218,6 +219,7 @@ int batch_build_summary(struct batch *batch, struct stripe *last, struct block_p
 unsigned stream_stripe_rows(const struct store *store, const struct stream *stream, unsigned k);
 /* What the first blocks of the queue add up to within `cells`, and how many they are. Skip: later ones too, past those too large. */
 unsigned stream_queue_fit(struct store *store, const struct stream *stream, unsigned cells, bool skip, unsigned *ret_blocks);
+void stream_queue(struct stream *stream, struct store_block *block);
 /* Moves the blocks that stream_queue_fit counted from the queue into the stripe. */
 int stream_fill(struct store *store, struct stream *stream, struct stripe *stripe, unsigned cells, bool skip);
 /* A stripe of these rows, in the stream's batch and unit. NULL without memory. */

@@ -116,18 +116,26 @@ static void blocks_placed(struct list *blocks)
 	}
 }
 
+void stream_queue(struct stream *stream, struct store_block *block)
+{
+	if (list_empty(&stream->queue) || block->psect < stream->queued_least)
+		stream->queued_least = block->psect;
+	list_push_back(&stream->queue, &block->node);
+	stream->queued_cells += block->psect;
+}
+
 int stream_fill(struct store *store, struct stream *stream, struct stripe *stripe, unsigned cells, bool skip)
 {
 	struct list placed;
 	int status = 0;
 
 	list_init(&placed);
-	/* Up to the last one that fits: many wait, and a run may have room for one. */
+	/* Up to the last one that may fit: many wait, and a run may have room for one. */
 	list_for_each_safe(node, after, &stream->queue) {
-		if (cells == 0)
+		struct store_block *block = container_of(node, struct store_block, node);
+		if (cells < stream->queued_least)
 			break;
 		store->counters.queue_looks++;
-		struct store_block *block = container_of(node, struct store_block, node);
 		if (block->psect > cells && skip)
 			continue;
 		if (block->psect > cells || (status = batch_add_block(stream->batch, stripe, block)) < 0)
@@ -147,7 +155,7 @@ unsigned stream_queue_fit(struct store *store, const struct stream *stream, unsi
 
 	list_for_each(node, &stream->queue) {
 		const struct store_block *block = container_of(node, struct store_block, node);
-		if (sum == cells)
+		if (cells - sum < stream->queued_least)
 			break;
 		store->counters.queue_looks++;
 		if (sum + block->psect > cells && skip)
@@ -397,8 +405,7 @@ void store_place(struct store *store, enum segment_class class, struct store_blo
 		store_push_out(store);
 		rt_queue_wait(store->rt, &store->room);
 	}
-	list_push_back(&stream->queue, &block->node);
-	stream->queued_cells += block->psect;
+	stream_queue(stream, block);
 	if (class == CLASS_SYS || store->halted)
 		return;
 	int status = stream_cut(store, stream, false, false);

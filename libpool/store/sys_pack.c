@@ -215,9 +215,8 @@ static void move_blocks(struct stream *from, struct stream *sys, bool singles)
 		if ((block->psect == 1) != singles)
 			continue;
 		list_remove(node);
-		list_push_back(&sys->queue, node);
+		stream_queue(sys, block);
 		from->queued_cells -= block->psect;
-		sys->queued_cells += block->psect;
 	}
 }
 
