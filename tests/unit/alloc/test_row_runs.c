@@ -217,8 +217,6 @@ static void test_who_gives_none(void **state)
 	alloc_free_all(pool.alloc);
 }
 
-/* ---- stale records die with the batch that they mean ---- */
-
 static void kill_rows(struct pool *pool, uint32_t id, unsigned row, unsigned rows)
 {
 	for (unsigned i = 0; i < rows; i++)
@@ -280,6 +278,8 @@ static void test_mirror(void **state)
 	assert_false(is_offered(&pool, false));
 	alloc_free_all(pool.alloc);
 }
+
+/* ---- stale records die with the batch that they mean ---- */
 
 static void test_stale(void **state)
 {
