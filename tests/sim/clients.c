@@ -16,6 +16,7 @@
 #include "tests/sim/admin.h"
 #include "tests/sim/content.h"
 #include "tests/sim/files.h"
+#include "tests/sim/settings.h"
 
 #define NAMES 6u
 
@@ -247,6 +248,7 @@ static void do_write(struct client *client, struct model_volume *volume)
 		return;
 	uint8_t *data = sim_allocate(length);
 	bool whole = offset % volume->block_bytes == 0 && length % volume->block_bytes == 0;
+	struct settings_sync sync = settings_sync(world, volume->name);
 	int result;
 
 	content_fill(data, length, pick_kind(client), volume->id, offset, world->step);
@@ -256,6 +258,8 @@ static void do_write(struct client *client, struct model_volume *volume)
 	else
 		result = volume_write(volume->handle, offset, length, data);
 	end_change(world, "write", &change, offset, length, result);
+	if (result == 0 && settings_is_always(world, sync))
+		model_durable(&world->model, volume, model_now(&world->model));
 	model_unlock(volume, &lock);
 	free(data);
 }
@@ -274,9 +278,12 @@ static void do_clear(struct client *client, struct model_volume *volume, bool tr
 		model_trim_begin(&world->model, volume, offset, length, &change);
 	else
 		model_write_begin(&world->model, volume, offset, length, NULL, &change);
+	struct settings_sync sync = settings_sync(world, volume->name);
 	int result = trim ? volume_trim(volume->handle, offset, length) : volume_zero(volume->handle, offset, length);
 
 	end_change(world, trim ? "trim" : "zero", &change, offset, length, result);
+	if (result == 0 && settings_is_always(world, sync))
+		model_durable(&world->model, volume, model_now(&world->model));
 	model_unlock(volume, &lock);
 }
 
@@ -411,6 +418,7 @@ void clients_commit(struct world *world, bool forced)
 void clients_flush(struct world *world, struct model_volume *volume)
 {
 	uint64_t begin = model_now(&world->model);
+	struct settings_sync sync = settings_sync(world, volume->name);
 
 	volume->users++;
 	int result = volume_flush(volume->handle);
@@ -418,7 +426,8 @@ void clients_flush(struct world *world, struct model_volume *volume)
 	if (result)
 		fail_call(world, "flush", volume, 0, 0, result, NULL);
 	volume->users--;
-	model_durable(&world->model, volume, begin);
+	if (settings_flush_counts(world, sync))
+		model_durable(&world->model, volume, begin);
 	world->statistics.commits++;
 	world_note_log(world);
 }
@@ -634,6 +643,7 @@ void clients_recover(struct world *world, bool all)
 		open_volume(world, recovery.volume);
 		recovery.data = sim_allocate(recovery.volume->block_bytes);
 		model_each_block(recovery.volume, true, recover_block, &recovery);
+		check(world, model_recover_volume_end(model));
 		free(recovery.data);
 	}
 	free(records);

@@ -6,6 +6,7 @@
 #include "libpool/alloc/alloc.h"
 #include "libpool/base/bitmap.h"
 #include "libpool/store/store.h"
+#include "tests/sim/logs.h"
 
 #define RATED (1u << SIM_READ_ERROR | 1u << SIM_READ_CORRUPT | 1u << SIM_READ_MISDIRECTED | 1u << SIM_READ_STALE | \
 	       1u << SIM_WRITE_ERROR | 1u << SIM_WRITE_SHORT | 1u << SIM_WRITE_LOST | 1u << SIM_WRITE_MISDIRECTED | \
@@ -15,7 +16,7 @@ static bool allow_fault(void *argument, const struct sim_fault_event *event)
 {
 	struct world *world = argument;
 
-	return world->suspects >> event->disk->index & 1;
+	return (world->suspects | world->log_suspects) >> event->disk->index & 1;
 }
 
 void faults_init(struct world *world)
@@ -30,7 +31,7 @@ struct sim_disk *faults_victim(struct world *world)
 	unsigned suspects = (unsigned)__builtin_popcount(world->suspects), count = world->set->count;
 	unsigned index = (unsigned)sim_random_below(&world->random, count);
 
-	while (world->retired >> index & 1)
+	while ((world->retired | world->log_disks) >> index & 1)
 		index = (index + 1) % count;
 	if (world->suspects >> index & 1)
 		return world->set->disks[index];
@@ -163,6 +164,7 @@ void faults_return_all(struct world *world)
 void faults_forget(struct world *world)
 {
 	world->suspects = 0;
+	logs_forget(world);
 	world->rot_columns = 0;
 	world->statistics.heals++;
 }
@@ -175,7 +177,7 @@ void faults_between_boots(struct world *world)
 		return;
 	for (unsigned i = 0; i < world->set->count; i++) {
 		disk = world->set->disks[i];
-		if (!disk->present && !(world->retired >> i & 1) && sim_random_below(&world->random, 3) == 0)
+		if (!disk->present && !((world->retired | world->log_disks) >> i & 1) && sim_random_below(&world->random, 3) == 0)
 			sim_disk_return(disk);
 	}
 	if (!(world->plan.fault_kinds >> SIM_VANISH & 1) || sim_random_below(&world->random, 3))

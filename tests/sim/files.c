@@ -14,6 +14,7 @@
 
 #include "tests/sim/content.h"
 #include "tests/sim/files_private.h"
+#include "tests/sim/settings.h"
 
 #define OVERWRITES 5u /* the first ones wait for a log to be made */
 
@@ -62,7 +63,8 @@ void files_durable(struct world *world, uint64_t begin)
 	struct files *files = world->files;
 
 	for (unsigned i = 0; files && i < files->count; i++)
-		durable_in(files, &files->filesystems[i], begin);
+		for (unsigned j = 0; j < files->lanes; j++)
+			lane_committed(&files->filesystems[i].clients[j].lane, begin);
 }
 
 void files_crash(struct world *world)
@@ -394,11 +396,13 @@ static void do_xattr(struct client *client)
 static void do_sync(struct client *client)
 {
 	uint64_t asked = files_now(client->world);
+	struct settings_sync sync = settings_sync(client->world, client->filesystem->name);
 	int status = fs_sync(client->filesystem->fs);
 
 	if (status < 0)
 		client_fail(client, "sync", status, 0);
-	durable_in(client->world->files, client->filesystem, asked);
+	if (settings_flush_counts(client->world, sync))
+		durable_in(client->world->files, client->filesystem, asked);
 	client->world->statistics.syncs++;
 	uint64_t placed = client->world->statistics.log_placed;
 	world_note_log(client->world);
@@ -557,6 +561,8 @@ static void judge(struct world *world, struct filesystem *filesystem)
 
 	for (unsigned j = 0; j < lanes; j++) {
 		struct client *client = &filesystem->clients[j];
+		if (world->model.log_is_lost)
+			lane_lose_log(&client->lane);
 		if (client->uncertain > client->lane.durable)
 			continue;
 		client_learn(client, &client->lane.state);

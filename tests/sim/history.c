@@ -12,6 +12,8 @@
 #include "tests/sim/files.h"
 #include "tests/sim/full.h"
 #include "tests/sim/images.h"
+#include "tests/sim/logs.h"
+#include "tests/sim/settings.h"
 #include "tests/sim/watch.h"
 
 enum boot_end { END_EXPORT, END_ABANDON, END_KILL, END_POWER_OFF };
@@ -65,11 +67,15 @@ static void open_pool(struct world *world, bool with_engine)
 	world->doing = "import";
 	/* What the verification heals hides what the engine forgot: in half of the histories there is none. */
 	world->no_verify = world->plan.seed % 2;
-	world_expect(world, world_import(world, with_engine, &error), &error, "import");
+	if (world->plan.changes)
+		logs_import(world, with_engine);
+	else
+		world_expect(world, world_import(world, with_engine, &error), &error, "import");
 	world_note_members(world);
 	world->doing = "recovery";
 	clients_recover(world, sim_random_below(&world->random, world->plan.full_percent ? 6 : 3) == 0);
 	files_recover(world);
+	logs_recovered(world);
 }
 
 static void close_pool(struct world *world)
@@ -87,6 +93,7 @@ static void close_pool(struct world *world)
 		world_fail(world, "export: %s: %s (%s)", pool_error_string(result), error.text, why ? why : "");
 	model_durable(&world->model, NULL, begin);
 	files_durable(world, files_begin);
+	logs_exported(world);
 }
 
 static void history_body(struct world *world)
@@ -100,7 +107,9 @@ static void history_body(struct world *world)
 	} else {
 		faults_start(world);
 		admin_start(world);
+		logs_start(world);
 	}
+	settings_start(world);
 	compaction_start(world);
 	files_start(world);
 	if (world->plan.full_percent)
@@ -110,6 +119,8 @@ static void history_body(struct world *world)
 	files_wait(world);
 	world->clients_active = false;
 	admin_wait(world);
+	logs_wait(world);
+	settings_wait(world);
 	compaction_wait(world);
 	every_txg_stop(world);
 	/* A compactor without policy takes of the floors what may be lent, and gains nothing: what is said then holds only until its next commit. */
@@ -251,11 +262,15 @@ static void end_with_images(struct world *world)
 void history_run(struct world *world)
 {
 	faults_init(world);
+	logs_init(world);
+	settings_init(world);
 	watch_start(world);
 	world->set->hooks.on_apply = on_apply;
 	create(world);
+	logs_create(world);
 	for (unsigned i = 0; i < world->plan.boots && world->step < world->until; i++) {
 		faults_between_boots(world);
+		logs_between_boots(world);
 		boot(world);
 	}
 	if (world->images) {

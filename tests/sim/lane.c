@@ -82,7 +82,7 @@ void lane_base(struct lane *lane)
 {
 	lane->history[0] = (struct lane_change){ .made = lane_digest(&lane->state) };
 	lane->count = 1;
-	lane->durable = 0;
+	lane->durable = lane->committed = 0;
 }
 
 bool lane_begin(struct lane *lane, uint64_t clock)
@@ -102,6 +102,18 @@ void lane_durable(struct lane *lane, uint64_t clock)
 {
 	while (lane->durable + 1 < lane->count && lane->history[lane->durable + 1].end < clock)
 		lane->durable++;
+}
+
+void lane_committed(struct lane *lane, uint64_t clock)
+{
+	lane_durable(lane, clock);
+	while (lane->committed + 1 < lane->count && lane->history[lane->committed + 1].end < clock)
+		lane->committed++;
+}
+
+void lane_lose_log(struct lane *lane)
+{
+	lane->durable = lane->committed;
 }
 
 /* The first change from `from` on that has made this; count if there is none. */

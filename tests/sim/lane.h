@@ -52,6 +52,7 @@ struct lane {
 	struct lane_state state;
 	struct lane_change history[LANE_HISTORY];
 	unsigned count, durable; /* changes; those before `durable` can't be the last that is there */
+	unsigned committed;      /* the same if the log is lost */
 	unsigned found;          /* while a crash is judged: the change it is as after; `count`: none */
 };
 
@@ -64,6 +65,10 @@ bool lane_begin(struct lane *lane, uint64_t clock);
 void lane_end(struct lane *lane, uint64_t clock);
 /* Everything that had ended before `clock` is durable. */
 void lane_durable(struct lane *lane, uint64_t clock);
+/* By a commit, whatever becomes of the log. */
+void lane_committed(struct lane *lane, uint64_t clock);
+/* The log is lost: only commits have made anything durable. */
+void lane_lose_log(struct lane *lane);
 /* Of several lanes, which have the digests `found` after a crash: whether that can be. */
 bool lanes_judge(struct lane *const *lanes, const struct hash128 *found, unsigned count);
 

@@ -83,6 +83,14 @@ static void block_append(struct model *model, struct model_block *block, struct 
 		list_push_back(&model->unsettled, &block->unsettled);
 }
 
+static void end_indexes(struct model_block *block)
+{
+	if (block->durable >= block->count)
+		block->durable = block->count - 1;
+	if (block->committed > block->durable)
+		block->committed = block->durable;
+}
+
 void block_keep(struct model *model, struct model_block *block, unsigned first, unsigned last)
 {
 	for (unsigned i = 0; i < block->count; i++) {
@@ -94,8 +102,8 @@ void block_keep(struct model *model, struct model_block *block, unsigned first, 
 	memmove(block->versions, block->versions + first, (last - first + 1) * sizeof(*block->versions));
 	block->count = last - first + 1;
 	block->durable = block->durable > first ? block->durable - first : 0;
-	if (block->durable >= block->count)
-		block->durable = block->count - 1;
+	block->committed = block->committed > first ? block->committed - first : 0;
+	end_indexes(block);
 	if (block->count == 1 && list_linked(&block->unsettled))
 		list_remove(&block->unsettled);
 }
@@ -319,8 +327,7 @@ bool model_settle(struct model *model, struct model_volume *volume, uint64_t num
 	free(last->content);
 	if (--block->count == 1)
 		list_remove(&block->unsettled);
-	if (block->durable >= block->count)
-		block->durable = block->count - 1;
+	end_indexes(block);
 	return true;
 }
 
@@ -342,6 +349,14 @@ bool model_resize_begin(struct model *model, struct model_volume *volume, uint64
 	}
 	free(list.blocks);
 	return true;
+}
+
+/* Those before the durable one. */
+void sizes_forget(struct model_volume *volume)
+{
+	volume->size_count -= volume->size_durable;
+	memmove(volume->sizes, volume->sizes + volume->size_durable, volume->size_count * sizeof(volume->sizes[0]));
+	volume->size_durable = 0;
 }
 
 struct ended {
@@ -483,8 +498,20 @@ bool model_check_seek(struct model *model, struct model_observer *observer, stru
 
 /* ---- durability ---- */
 
+static void size_durable(struct model_volume *volume, uint64_t begin, bool kept)
+{
+	unsigned last = volume->size_durable;
+
+	while (last + 1 < volume->size_count && volume->sizes[last + 1].end <= begin)
+		last++;
+	volume->size_durable = last;
+	if (!kept)
+		sizes_forget(volume);
+}
+
 void model_durable(struct model *model, struct model_volume *only, uint64_t begin)
 {
+	bool kept = model->log_may_go && only;
 	uint64_t oldest = list_empty(&model->observers) ? UINT64_MAX
 							: container_of(model->observers.next, struct model_observer, node)->begin;
 
@@ -497,7 +524,9 @@ void model_durable(struct model *model, struct model_volume *only, uint64_t begi
 
 		if (durable > block->durable)
 			block->durable = durable;
-		block_keep(model, block, seen < block->durable ? seen : block->durable, block->count - 1);
+		if (durable > block->committed && !kept)
+			block->committed = durable;
+		block_keep(model, block, seen < block->committed ? seen : block->committed, block->count - 1);
 	}
 	/* The namespace is durable with every flush. */
 	list_for_each_safe(node, next, &model->volumes) {
@@ -509,8 +538,7 @@ void model_durable(struct model *model, struct model_volume *only, uint64_t begi
 		}
 		if (volume->create_end <= begin)
 			volume->created_durable = true;
-		while (volume->size_count > 1 && volume->sizes[1].end <= begin)
-			memmove(volume->sizes, volume->sizes + 1, --volume->size_count * sizeof(volume->sizes[0]));
+		size_durable(volume, begin, kept);
 	}
 }
 

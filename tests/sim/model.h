@@ -8,7 +8,7 @@
  * written: if a change is there, everything that had ended before that change began is there too.
  *
  * Changes of one block, or of one volume's size or existence, are made one after the other by the clients
- * (model_volume_lock); everything else runs at the same time. Functions that can find a contradiction return
+ * (model_volume_lock); everything else runs at the same time. With a lost log (log_is_lost) flushes have made nothing durable, but commits have. Functions that can find a contradiction return
  * false and leave a sentence in model->problem.
  */
 #ifndef TESTS_SIM_MODEL_H
@@ -41,6 +41,7 @@ struct model_block {
 	struct model_version *versions;
 	unsigned count, capacity;
 	unsigned durable; /* those before this one are gone for good, but a read that began earlier may still see them */
+	unsigned committed; /* the same if the log is lost: at most `durable` */
 };
 
 struct model_size {
@@ -56,7 +57,7 @@ struct model_volume {
 	uint64_t create_begin, create_end, destroy_begin, destroy_end; /* 0: not yet */
 	bool created_durable;
 	struct model_size sizes[16]; /* possible ones, in order; never more than fit between two commits */
-	unsigned size_count;
+	unsigned size_count, size_durable; /* durable: those before this one come back only if the log is lost */
 	struct hash_table blocks;
 	bool matched;     /* recovery found it */
 
@@ -84,6 +85,9 @@ struct model {
 	struct list observers;
 	struct list volumes;
 	struct list unsettled;
+	bool log_may_go; /* flushes may be lost, commits not: what the last commit had is kept besides */
+	bool each_alone; /* a state of each volume, and not one of all */
+	bool log_is_lost; /* in this recovery only commits count */
 	char problem[512];
 	/* Statistics. */
 	uint64_t operations, crashes, versions_dropped, blocks_checked;
@@ -153,6 +157,8 @@ void model_recover_begin(struct model *model);
 bool model_recover_volume(struct model *model, const char *name, uint32_t id, uint64_t bytes, uint32_t block_bytes,
 			  struct model_volume **ret_volume);
 bool model_recover_block(struct model *model, struct model_block *block, const void *data);
+/* All of its blocks have been looked at. */
+bool model_recover_volume_end(struct model *model);
 /* Checks that it is one state, and takes it as the base. */
 bool model_recover_end(struct model *model);
 

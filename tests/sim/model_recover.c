@@ -94,12 +94,18 @@ void model_recover_begin(struct model *model)
 	list_for_each_safe(node, next, &model->unsettled) {
 		struct model_block *block = container_of(node, struct model_block, unsettled);
 
-		block_keep(model, block, block->durable, block->count - 1);
+		block_keep(model, block, model->log_is_lost ? block->committed : block->durable, block->count - 1);
 	}
 	latest_in = (struct bound){.time = 0};
 	earliest_out = (struct bound){.time = UINT64_MAX};
-	list_for_each(node, &model->volumes)
-		container_of(node, struct model_volume, node)->matched = false;
+	list_for_each(node, &model->volumes) {
+		struct model_volume *volume = container_of(node, struct model_volume, node);
+
+		volume->matched = false;
+		if (model->log_is_lost)
+			volume->size_durable = 0;
+		sizes_forget(volume);
+	}
 }
 
 static bool size_matches(struct model_volume *volume, uint64_t bytes, bool take)
@@ -121,6 +127,7 @@ static bool size_matches(struct model_volume *volume, uint64_t bytes, bool take)
 			excluded(volume->sizes[last + 1].end, volume->name, volume->sizes[last + 1].bytes);
 		volume->sizes[0] = (struct model_size){0, 0, bytes};
 		volume->size_count = 1;
+		volume->size_durable = 0;
 	}
 	return true;
 }
@@ -160,6 +167,17 @@ bool model_recover_volume(struct model *model, const char *name, uint32_t id, ui
 	return true;
 }
 
+static bool is_one_state(struct model *model)
+{
+	if (earliest_out.time >= latest_in.time)
+		return true;
+	snprintf(model->problem, sizeof(model->problem),
+		 "recovery: not the state of any commit: a change of %s (%" PRIu64 ") that began at %" PRIu64
+		 " is there, and one of %s (%" PRIu64 ") that had ended at %" PRIu64 " is not",
+		 latest_in.what, latest_in.number, latest_in.time, earliest_out.what, earliest_out.number, earliest_out.time);
+	return false;
+}
+
 bool model_recover_block(struct model *model, struct model_block *block, const void *data)
 {
 	struct model_volume *volume = block->volume;
@@ -183,6 +201,17 @@ bool model_recover_block(struct model *model, struct model_block *block, const v
 	block_keep(model, block, first, first);
 	block->versions[0].begin = block->versions[0].end = 0;
 	return true;
+}
+
+bool model_recover_volume_end(struct model *model)
+{
+	bool holds = !model->each_alone || is_one_state(model);
+
+	if (model->each_alone) {
+		latest_in = (struct bound){.time = 0};
+		earliest_out = (struct bound){.time = UINT64_MAX};
+	}
+	return holds;
 }
 
 static void settle_beyond_end(struct model_block *block, void *argument)
@@ -237,11 +266,5 @@ bool model_recover_end(struct model *model)
 			 block->number, block->volume->name);
 		return false;
 	}
-	if (earliest_out.time >= latest_in.time)
-		return true;
-	snprintf(model->problem, sizeof(model->problem),
-		 "recovery: not the state of any commit: a change of %s (%" PRIu64 ") that began at %" PRIu64
-		 " is there, and one of %s (%" PRIu64 ") that had ended at %" PRIu64 " is not",
-		 latest_in.what, latest_in.number, latest_in.time, earliest_out.what, earliest_out.number, earliest_out.time);
-	return false;
+	return is_one_state(model);
 }

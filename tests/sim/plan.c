@@ -88,20 +88,24 @@ static void draw_faults(struct plan *plan)
 }
 
 /* Much is flushed, of blocks that are worth to be written beside the log, through commits, and imports that find a log. */
+static void have_flushes(struct plan *plan, struct sim_random *random)
+{
+	plan->flushes = true;
+	plan->commit_interval_ns = PICK(random, 10, 50, 500) * NS_PER_MS;
+	plan->dirty_limit = PICK(random, 2 * MIB, 8 * MIB, 64 * MIB);
+	plan->operations = (unsigned)PICK(random, 60, 120, 250) / plan->clients + 2;
+	plan->write_bytes_max = PICK(random, 256 * KIB, 1 * MIB);
+	plan->volume_bytes_max = 6 * MIB;
+	plan->crash_per_million = 950000;
+}
+
 static void draw_flushes(struct plan *plan)
 {
 	struct sim_random random;
 
 	sim_random_stream(&random, plan->seed, "flushes", 0);
-	plan->flushes = sim_random_below(&random, 4) == 0;
-	if (!plan->flushes)
-		return;
-	plan->commit_interval_ns = PICK(&random, 10, 50, 500) * NS_PER_MS;
-	plan->dirty_limit = PICK(&random, 2 * MIB, 8 * MIB, 64 * MIB);
-	plan->operations = (unsigned)PICK(&random, 60, 120, 250) / plan->clients + 2;
-	plan->write_bytes_max = PICK(&random, 256 * KIB, 1 * MIB);
-	plan->volume_bytes_max = 6 * MIB;
-	plan->crash_per_million = 950000;
+	if (sim_random_below(&random, 4) == 0)
+		have_flushes(plan, &random);
 }
 
 static void draw_reuse(struct plan *plan)
@@ -143,6 +147,26 @@ void plan_draw_files(struct plan *plan)
 	plan->operations = (unsigned)PICK(&random, 60, 120, 250);
 	plan->cache_limit = PICK(&random, 0, 64 * KIB, 512 * KIB);
 	plan->commit_interval_ns = PICK(&random, 2, 10, 50) * NS_PER_MS;
+}
+
+void plan_draw_changes(struct plan *plan)
+{
+	static const enum sim_fault kinds[] = {SIM_VANISH, SIM_VANISH, SIM_VANISH, SIM_WRITE_ERROR, SIM_WRITE_SHORT, SIM_FLUSH_ERROR,
+					       SIM_READ_ERROR, SIM_READ_CORRUPT, SIM_SLOW, SIM_HANG, SIM_HANG_LATE, SIM_WRITE_LOST, SIM_FLUSH_LIE, SIM_ROT};
+	struct sim_random random;
+
+	sim_random_stream(&random, plan->seed, "changes", 0);
+	plan->changes = true;
+	plan->log_disks = (unsigned)PICK(&random, 0, 0, 1, 2, 2, 3, 4);
+	plan->log_may_go = sim_random_below(&random, 3) == 0;
+	plan->mixes_logbias = sim_random_below(&random, 3) == 0;
+	if (!plan->flushes && sim_random_below(&random, 2))
+		have_flushes(plan, &random);
+	if (sim_random_below(&random, 5))
+		for (unsigned count = (unsigned)sim_random_between(&random, 1, 3); count > 0; count--)
+			plan->log_fault_kinds |= 1u << kinds[sim_random_below(&random, sizeof(kinds) / sizeof(kinds[0]))];
+	if (plan->log_may_go)
+		plan->log_fault_kinds |= 1u << SIM_VANISH;
 }
 
 /* Floors that hold little metadata for each commit, so that commits have to be small. */
@@ -221,9 +245,13 @@ void plan_print(const struct plan *plan, FILE *stream)
 		fprintf(stream, ", %u cells of metadata in a commit", plan->commit_metadata);
 	if (plan->filesystems)
 		fprintf(stream, ", %u file systems x %u lanes", plan->filesystems, plan->lanes);
+	if (plan->changes)
+		fprintf(stream, ", changes, %u log disks%s%s", plan->log_disks, plan->log_may_go ? " that may all go" : "", plan->mixes_logbias ? ", logbias of each volume" : "");
 	for (unsigned fault = 0; fault < SIM_FAULT_COUNT; fault++) {
 		if (plan->fault_kinds >> fault & 1)
 			fprintf(stream, ", %s", sim_fault_name((enum sim_fault)fault));
+		if (plan->log_fault_kinds >> fault & 1)
+			fprintf(stream, ", %s of log disks", sim_fault_name((enum sim_fault)fault));
 	}
 	fprintf(stream, "\n");
 }

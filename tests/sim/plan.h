@@ -44,12 +44,19 @@ struct plan {
 	bool verifies_every_txg;       /* what is reachable, after each commit: see every_txg.h */
 	bool heals;                    /* faults are repaired and checked now and then, so that others may follow */
 	unsigned filesystems, lanes;   /* clients of files, in each file system; 0: volumes only */
+	bool changes;                  /* log disks come and go, and settings change, while everything else happens */
+	unsigned log_disks;            /* that the pool has when the history begins */
+	bool log_may_go;               /* any number of log disks may be lost; else as many as the log's copies survive */
+	bool mixes_logbias;            /* volumes have their own: then their changes are in order each for itself */
+	uint32_t log_fault_kinds;      /* of log disks, as fault_kinds */
 	unsigned full_percent;         /* clients keep the pool full with volumes of so much of it (full.h); 0: they don't */
 };
 
 void plan_draw(struct plan *plan, uint64_t seed);
 /* File systems besides, and so another history. */
 void plan_draw_files(struct plan *plan);
+/* Log disks and changes of settings besides. */
+void plan_draw_changes(struct plan *plan);
 /* Small pools that are full all the time, and so another history. */
 void plan_draw_near_full(struct plan *plan);
 void plan_print(const struct plan *plan, FILE *stream);

@@ -5,6 +5,7 @@
  *	simulate --seeds A..B [--jobs N] [--twice] [--stop] [--limit SECONDS]            many; prints those that fail, and how to replay them
  *
  * --files: with file systems, and clients of their files; another history than without.
+ * --changes: log disks come, go and are lost, and settings change, while everything else happens; with --files or alone, and another history too.
  * --near-full: small pools that are full all the time, with volumes and files; another history again.
  * --images: instead of the last repair, writes the disks and what they must contain into the folder (tests/sim/images.h).
  * --until STEP: clients begin no operation from that one on. --twice: every seed must give the same events again. --stop: at the first that fails.
@@ -24,7 +25,7 @@
 struct settings {
 	uint64_t first, last, until;
 	unsigned jobs, seconds;
-	bool one, trace, log, aborts, twice, stops, files, near_full;
+	bool one, trace, log, aborts, twice, stops, files, near_full, changes;
 	const char *images;
 };
 
@@ -35,6 +36,8 @@ static void run_seed(uint64_t seed, struct runner_result *ret_result)
 	struct plan plan;
 
 	plan_draw(&plan, seed);
+	if (settings.changes)
+		plan_draw_changes(&plan);
 	if (settings.files)
 		plan_draw_files(&plan);
 	if (settings.near_full)
@@ -61,8 +64,8 @@ static void run_seed(uint64_t seed, struct runner_result *ret_result)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: simulate [--files | --near-full] --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]\n"
-			"       simulate [--files | --near-full] --seeds A..B [--jobs N] [--twice] [--stop] [--limit SECONDS]\n");
+	fprintf(stderr, "usage: simulate [--changes] [--files] | [--near-full] --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]\n"
+			"       simulate [--changes] [--files] | [--near-full] --seeds A..B [--jobs N] [--twice] [--stop] [--limit SECONDS]\n");
 	return 2;
 }
 
@@ -73,7 +76,7 @@ static bool parse(int argc, char **argv)
 		{"until", required_argument, NULL, 'u'}, {"trace", no_argument, NULL, 't'},     {"log", no_argument, NULL, 'l'},
 		{"abort", no_argument, NULL, 'a'},      {"twice", no_argument, NULL, '2'},      {"stop", no_argument, NULL, 'x'},
 		{"images", required_argument, NULL, 'i'}, {"files", no_argument, NULL, 'f'},
-		{"near-full", no_argument, NULL, 'n'},  {"limit", required_argument, NULL, 'm'},
+		{"changes", no_argument, NULL, 'c'}, {"near-full", no_argument, NULL, 'n'},  {"limit", required_argument, NULL, 'm'},
 		{0},
 	};
 	int option;
@@ -112,6 +115,9 @@ static bool parse(int argc, char **argv)
 		case 'n':
 			settings.near_full = true;
 			break;
+		case 'c':
+			settings.changes = true;
+			break;
 		case 'm':
 			settings.seconds = (unsigned)strtoul(optarg, NULL, 0);
 			break;
@@ -125,7 +131,11 @@ static bool parse(int argc, char **argv)
 			return false;
 		}
 	}
-	return given && optind == argc && !(settings.files && settings.near_full) && (settings.one || !settings.images) && settings.first <= settings.last && settings.jobs;
+	if ((settings.files || settings.changes) && settings.near_full)
+		return false;
+	if (settings.images && (!settings.one || settings.changes))
+		return false;
+	return given && optind == argc && settings.first <= settings.last && settings.jobs;
 }
 
 int main(int argc, char **argv)
@@ -138,8 +148,12 @@ int main(int argc, char **argv)
 		run_seed(settings.first, &result);
 		return 0;
 	}
+	char arguments[64];
+
+	snprintf(arguments, sizeof(arguments), "%s%s%s", settings.changes ? " --changes" : "", settings.files ? " --files" : "",
+		 settings.near_full ? " --near-full" : "");
 	struct runner_options options = {.program = argv[0],
-					 .arguments = settings.files ? " --files" : settings.near_full ? " --near-full" : "",
+					 .arguments = arguments,
 					 .first = settings.first,
 					 .last = settings.last,
 					 .jobs = settings.jobs,

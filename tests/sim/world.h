@@ -14,7 +14,7 @@
 #define WORLD_STATISTICS(X) \
 	X(boots) X(crashes) X(exports) X(imports_degraded) X(operations) X(reads) X(commits) X(no_space) X(faults) X(heals) \
 	X(admin) X(verifies) X(txgs_verified) X(scrubs) X(trims) X(compactions) X(blocks_moved) X(cells_repaired) \
-	X(device_writes) X(blocks_checked) X(log_groups) X(log_fallbacks) X(log_placed) X(records_placed) X(log_replayed) X(syncs) X(fs_checks)
+	X(logs_added) X(logs_removed) X(logs_faulty) X(logs_wanted) X(logs_lost) X(settings) X(device_writes) X(blocks_checked) X(log_groups) X(log_fallbacks) X(log_placed) X(records_placed) X(log_replayed) X(syncs) X(fs_checks)
 
 struct world_statistics {
 #define WORLD_STATISTIC(name) uint64_t name;
@@ -49,6 +49,8 @@ struct world {
 	bool missing_log; /* imports go on without a log that is lost with log disks */
 	void (*body)(struct world *world);
 
+	uint32_t log_disks; /* simulated disks for the log, members or not */
+	uint32_t log_suspects; /* those that faults may have hit; not among `suspects` */
 	uint32_t retired;  /* simulated disks that were replaced: never used again */
 	uint32_t suspects; /* disks that faults may have hit since the last complete repair: at most m */
 	unsigned rot_columns; /* columns of one row that rotted elsewhere since then */
