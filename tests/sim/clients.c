@@ -196,7 +196,6 @@ static void settle(struct world *world, struct model_volume *volume, const struc
 {
 	uint8_t *data = sim_allocate(volume->block_bytes);
 
-	note_no_space(world);
 	for (uint64_t number = change->first; !change->none && number <= change->last; number++) {
 		int result = volume_read(volume->handle, number * volume->block_bytes, volume->block_bytes, data);
 
@@ -211,7 +210,10 @@ static void end_change(struct world *world, const char *what, struct model_chang
 {
 	bool frees = strcmp(what, "trim") == 0;
 
-	if (result == -ENOSPC && !frees)
+	if (result == -ENOSPC)
+		note_no_space(world);
+
+	if ((result == -ENOSPC && !frees) || settings_refuse(world, result))
 		settle(world, change->volume, change);
 	else if (result)
 		fail_call(world, what, change->volume, offset, length, result, NULL);
@@ -307,7 +309,7 @@ static struct model_volume *create(struct world *world, const char *name, uint64
 	struct model_volume *volume = model_create_begin(&world->model, name, bytes, block_bytes);
 	int result = volume_create(world->datasets, name, bytes, block_bytes, compression, &error);
 
-	if (result && result != -ENOSPC)
+	if (result && result != -ENOSPC && !settings_refuse(world, result))
 		fail_call(world, "create", volume, bytes, block_bytes, result, &error);
 	world->statistics.no_space += result != 0;
 	model_create_end(&world->model, volume, result == 0);
@@ -357,9 +359,11 @@ void clients_destroy(struct world *world, struct model_volume *volume)
 	volume->handle = NULL;
 	int result = volume_destroy(world->datasets, volume->name, &error);
 
-	if (result)
+	if (result && !settings_refuse(world, result))
 		fail_call(world, "destroy", volume, 0, 0, result, &error);
-	model_destroy_end(&world->model, volume, true);
+	model_destroy_end(&world->model, volume, result == 0);
+	if (result)
+		open_volume(world, volume);
 }
 
 static void do_destroy(struct client *client, struct model_volume *volume)
@@ -374,7 +378,7 @@ static void do_resize(struct client *client, struct model_volume *volume)
 	struct pool_error error = {0};
 	uint64_t bytes = pick_size(client, volume->block_bytes);
 
-	if (volume->users || !model_resize_begin(&world->model, volume, bytes))
+	if (volume->users || world->plan.refuses || !model_resize_begin(&world->model, volume, bytes))
 		return;
 	int result = volume_resize(world->datasets, volume->name, bytes, &error);
 
@@ -395,7 +399,7 @@ static void do_reopen(struct client *client, struct model_volume *volume)
 	volume->handle = NULL;
 	if (sim_random_below(&client->random, 2))
 		result = dataset_set(client->world->datasets, volume->name, SETTING_COMPRESSION, &(uint8_t){ pick_compression(&client->random) }, &error);
-	if (result)
+	if (result && !settings_refuse(client->world, result))
 		fail_call(client->world, "set compression", volume, 0, 0, result, &error);
 	open_volume(client->world, volume);
 	volume->exclusive = false;

@@ -137,6 +137,7 @@ void plan_draw_files(struct plan *plan)
 	sim_random_stream(&random, plan->seed, "filesystems", 0);
 	plan->filesystems = (unsigned)sim_random_between(&random, 1, PLAN_FILESYSTEMS_MAX);
 	plan->lanes = (unsigned)sim_random_between(&random, 1, PLAN_LANES_MAX);
+	plan->refuses = false; /* they don't expect that */
 	/* They have the pool to themselves now and then. */
 	if (sim_random_below(&random, 3) == 0)
 		plan->clients = 0;
@@ -160,6 +161,7 @@ void plan_draw_changes(struct plan *plan)
 	plan->log_disks = (unsigned)PICK(&random, 0, 0, 1, 2, 2, 3, 4);
 	plan->log_may_go = sim_random_below(&random, 3) == 0;
 	plan->mixes_logbias = sim_random_below(&random, 3) == 0;
+	plan->refuses = sim_random_below(&random, 3) == 0;
 	if (!plan->flushes && sim_random_below(&random, 2))
 		have_flushes(plan, &random);
 	if (sim_random_below(&random, 5))
@@ -247,6 +249,8 @@ void plan_print(const struct plan *plan, FILE *stream)
 		fprintf(stream, ", %u file systems x %u lanes", plan->filesystems, plan->lanes);
 	if (plan->changes)
 		fprintf(stream, ", changes, %u log disks%s%s", plan->log_disks, plan->log_may_go ? " that may all go" : "", plan->mixes_logbias ? ", logbias of each volume" : "");
+	if (plan->refuses)
+		fprintf(stream, ", refuses");
 	for (unsigned fault = 0; fault < SIM_FAULT_COUNT; fault++) {
 		if (plan->fault_kinds >> fault & 1)
 			fprintf(stream, ", %s", sim_fault_name((enum sim_fault)fault));

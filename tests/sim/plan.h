@@ -47,6 +47,7 @@ struct plan {
 	bool changes;                  /* log disks come and go, and settings change, while everything else happens */
 	unsigned log_disks;            /* that the pool has when the history begins */
 	bool log_may_go;               /* any number of log disks may be lost; else as many as the log's copies survive */
+	bool refuses;                  /* degraded= may be narrow or readonly: clients are refused while disks are away */
 	bool mixes_logbias;            /* volumes have their own: then their changes are in order each for itself */
 	uint32_t log_fault_kinds;      /* of log disks, as fault_kinds */
 	unsigned full_percent;         /* clients keep the pool full with volumes of so much of it (full.h); 0: they don't */

@@ -18,6 +18,7 @@ struct choice {
 };
 
 static const struct choice of_pool[] = {
+	{"degraded", {"allow", "narrow", "readonly"}}, /* first: only where clients expect it */
 	{"comment", {"one", "another comment"}},
 	{"autotrim", {"on", "off", "default"}},
 	{"cache-size", {"256K", "1M", "16M", "auto"}},
@@ -70,7 +71,7 @@ static void set(struct world *world, const char *dataset, const struct choice *c
 
 	changes += of_flushes;
 	world->statistics.settings += result == 0;
-	if (result == -ENOSPC || result == -EDQUOT)
+	if (result == -ENOSPC || result == -EDQUOT || settings_refuse(world, result))
 		return;
 	if (result == 0)
 		result = engine_property_get(world->engine, dataset, choice->name, &property, &error);
@@ -119,12 +120,15 @@ static void set_of_filesystem(struct world *world)
 
 static void operate(struct world *world)
 {
+	size_t first;
+
 	switch (below(world->files ? 6 : 4)) {
 	case 0:
-		set(world, "", &of_pool[below(COUNT(of_pool))]);
+		first = world->plan.refuses ? 0 : 1;
+		set(world, "", &of_pool[first + below(COUNT(of_pool) - first)]);
 		break;
 	case 1:
-		set(world, "", &handed_down[below(COUNT(handed_down))]);
+		set(world, "", &handed_down[below(2) ? 0 : below(COUNT(handed_down))]);
 		break;
 	case 2:
 	case 3:
@@ -172,7 +176,12 @@ void settings_wait(struct world *world)
 		rt_sleep(world->rt, NS_PER_MS);
 }
 
-/* ---- what flushes promise ---- */
+/* ---- what clients may expect ---- */
+
+bool settings_refuse(struct world *world, int result)
+{
+	return result == -EROFS && world->plan.refuses && world->suspects;
+}
 
 struct settings_sync settings_sync(struct world *world, const char *dataset)
 {

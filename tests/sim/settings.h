@@ -14,6 +14,9 @@ void settings_init(struct world *world);
 void settings_start(struct world *world);
 void settings_wait(struct world *world);
 
+/* Whether it is what degraded= makes of a change while disks are away. */
+bool settings_refuse(struct world *world, int result);
+
 /* What held for a dataset when a request began. */
 struct settings_sync {
 	uint64_t changes;
