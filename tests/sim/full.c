@@ -27,7 +27,7 @@ static uint64_t below(struct filler *filler, uint64_t limit)
 
 static bool alone(const struct world *world)
 {
-	return world->plan.clients == 1 && !world->plan.filesystems && !world->plan.administrated && !world->plan.fault_kinds;
+	return world->plan.clients == 1 && !world->plan.filesystems && !world->plan.administrated && !world->plan.fault_kinds && !world->plan.changes;
 }
 
 static uint64_t available(struct world *world, unsigned block)

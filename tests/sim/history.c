@@ -124,7 +124,7 @@ static void history_body(struct world *world)
 	compaction_wait(world);
 	every_txg_stop(world);
 	/* A compactor without policy takes of the floors what may be lent, and gains nothing: what is said then holds only until its next commit. */
-	if (world->plan.full_percent && !world->plan.fault_kinds && !world->plan.administrated && !world->plan.compacts) {
+	if (world->plan.full_percent && !world->plan.fault_kinds && !world->plan.administrated && !world->plan.compacts && !world->plan.changes) {
 		world->doing = "what is available";
 		full_check_available(world);
 	}

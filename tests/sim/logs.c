@@ -319,7 +319,7 @@ void logs_between_boots(struct world *world)
 	if (!world->plan.changes)
 		return;
 	put_back(world, 3);
-	while (world->plan.log_fault_kinds >> SIM_VANISH & 1 && below(3) < (world->plan.log_may_go ? 2 : 1))
+	while (world->plan.log_fault_kinds >> SIM_VANISH & 1 && below(3) < 2)
 		pull(world, victim(world));
 	for (unsigned i = 0, all = world->plan.log_may_go && below(3) == 0; i < world->set->count && all; i++)
 		if (members(world) >> i & 1) {

@@ -167,7 +167,7 @@ void plan_draw_changes(struct plan *plan)
 	if (sim_random_below(&random, 5))
 		for (unsigned count = (unsigned)sim_random_between(&random, 1, 3); count > 0; count--)
 			plan->log_fault_kinds |= 1u << kinds[sim_random_below(&random, sizeof(kinds) / sizeof(kinds[0]))];
-	if (plan->log_may_go)
+	if (plan->log_may_go || sim_random_below(&random, 2))
 		plan->log_fault_kinds |= 1u << SIM_VANISH;
 }
 
@@ -221,6 +221,7 @@ void plan_draw_near_full(struct plan *plan)
 	plan->cache_limit = PICK(&random, 64 * KIB, 8 * MIB);
 	plan->verifies_every_txg = plan->seed % 16 == 2;
 	plan->flushes = false;
+	plan->refuses = false;
 	plan->fault_kinds = 0;
 	if (plan->m && sim_random_below(&random, 2)) {
 		plan->fault_kinds = 1u << SIM_VANISH | 1u << (unsigned)PICK(&random, SIM_VANISH, SIM_WRITE_ERROR, SIM_SLOW, SIM_HANG_LATE);

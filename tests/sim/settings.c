@@ -18,7 +18,8 @@ struct choice {
 };
 
 static const struct choice of_pool[] = {
-	{"degraded", {"allow", "narrow", "readonly"}}, /* first: only where clients expect it */
+	{"degraded", {"allow", "narrow", "readonly"}},
+	{"multihost", {"on", "off"}},
 	{"comment", {"one", "another comment"}},
 	{"autotrim", {"on", "off", "default"}},
 	{"cache-size", {"256K", "1M", "16M", "auto"}},
@@ -81,6 +82,30 @@ static void set(struct world *world, const char *dataset, const struct choice *c
 		world_fail(world, "%s of %s was set to %s and is %s", choice->name, dataset[0] ? dataset : "the pool", value, property.value);
 }
 
+/* Whether this history is ready for what follows from it. */
+static bool may_be_set(const struct world *world, const struct choice *choice)
+{
+	const uint32_t late = 1u << SIM_SLOW | 1u << SIM_HANG | 1u << SIM_HANG_LATE;
+
+	if (strcmp(choice->name, "degraded") == 0)
+		return world->plan.refuses;
+	if (strcmp(choice->name, "reserve") == 0)
+		return !world->plan.full_percent; /* all space is accounted for */
+	if (strcmp(choice->name, "multihost") == 0)
+		return !((world->plan.fault_kinds | world->plan.log_fault_kinds) & late); /* nor may heartbeats be */
+	return true;
+}
+
+static const struct choice *any_of_pool(struct world *world)
+{
+	const struct choice *choice;
+
+	do
+		choice = &of_pool[below(COUNT(of_pool))];
+	while (!may_be_set(world, choice));
+	return choice;
+}
+
 static const struct choice *any_handed_down(struct world *world)
 {
 	unsigned first = world->plan.mixes_logbias ? 0 : 1;
@@ -103,7 +128,7 @@ static void set_of_volume(struct world *world)
 	if (!volume)
 		return;
 	volume->users++;
-	set(world, volume->name, below(4) ? any_handed_down(world) : &of_volume[below(COUNT(of_volume))]);
+	set(world, volume->name, world->plan.full_percent || below(4) ? any_handed_down(world) : &of_volume[below(COUNT(of_volume))]);
 	volume->users--;
 }
 
@@ -114,18 +139,15 @@ static void set_of_filesystem(struct world *world)
 
 	world_expect(world, filesystems_list(world->datasets, &records, &count), NULL, "list of file systems");
 	if (count)
-		set(world, records[below(count)].name, below(3) ? any_handed_down(world) : &of_filesystem[below(COUNT(of_filesystem))]);
+		set(world, records[below(count)].name, world->plan.full_percent || below(3) ? any_handed_down(world) : &of_filesystem[below(COUNT(of_filesystem))]);
 	free(records);
 }
 
 static void operate(struct world *world)
 {
-	size_t first;
-
 	switch (below(world->files ? 6 : 4)) {
 	case 0:
-		first = world->plan.refuses ? 0 : 1;
-		set(world, "", &of_pool[first + below(COUNT(of_pool) - first)]);
+		set(world, "", any_of_pool(world));
 		break;
 	case 1:
 		set(world, "", &handed_down[below(2) ? 0 : below(COUNT(handed_down))]);

@@ -5,7 +5,7 @@
  *	simulate --seeds A..B [--jobs N] [--twice] [--stop] [--limit SECONDS]            many; prints those that fail, and how to replay them
  *
  * --files: with file systems, and clients of their files; another history than without.
- * --changes: log disks come, go and are lost, and settings change, while everything else happens; with --files or alone, and another history too.
+ * --changes: log disks come, go and are lost, and settings change, while everything else happens; with one of the others or alone, and another history too.
  * --near-full: small pools that are full all the time, with volumes and files; another history again.
  * --images: instead of the last repair, writes the disks and what they must contain into the folder (tests/sim/images.h).
  * --until STEP: clients begin no operation from that one on. --twice: every seed must give the same events again. --stop: at the first that fails.
@@ -64,8 +64,8 @@ static void run_seed(uint64_t seed, struct runner_result *ret_result)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: simulate [--changes] [--files] | [--near-full] --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]\n"
-			"       simulate [--changes] [--files] | [--near-full] --seeds A..B [--jobs N] [--twice] [--stop] [--limit SECONDS]\n");
+	fprintf(stderr, "usage: simulate [--changes] [--files | --near-full] --seed N [--trace] [--log] [--until STEP] [--abort] [--images FOLDER]\n"
+			"       simulate [--changes] [--files | --near-full] --seeds A..B [--jobs N] [--twice] [--stop] [--limit SECONDS]\n");
 	return 2;
 }
 
@@ -131,7 +131,7 @@ static bool parse(int argc, char **argv)
 			return false;
 		}
 	}
-	if ((settings.files || settings.changes) && settings.near_full)
+	if (settings.files && settings.near_full)
 		return false;
 	if (settings.images && (!settings.one || settings.changes))
 		return false;

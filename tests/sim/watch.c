@@ -390,6 +390,13 @@ static void check_trim(struct world *world, const struct sim_disk *disk, uint64_
 	forget(&now);
 }
 
+/* In the first area; what follows them are heartbeats. */
+static bool is_uberblock(const struct disk_io *io)
+{
+	return io->operation == DISK_WRITE && io->offset >= UBERBLOCK_OFFSET &&
+	       io->offset < UBERBLOCK_OFFSET + (uint64_t)UBERBLOCK_COMMIT_SLOTS * UBERBLOCK_SIZE;
+}
+
 static void on_submit(void *argument, struct sim_disk *disk, const struct disk_io *io)
 {
 	struct world *world = argument;
@@ -397,9 +404,9 @@ static void on_submit(void *argument, struct sim_disk *disk, const struct disk_i
 
 	if ((io->operation != DISK_WRITE && io->operation != DISK_TRIM) || disk->index >= DISKS)
 		return;
-	if (io->operation == DISK_WRITE && io->offset >= UBERBLOCK_OFFSET && io->offset < SYSMAP_OFFSET)
+	if (is_uberblock(io))
 		forget_named(io->iov[0].iov_base);
-	if (world->core && io->operation == DISK_WRITE && io->offset >= UBERBLOCK_OFFSET && io->offset < SYSMAP_OFFSET)
+	if (world->core && is_uberblock(io))
 		check_uberblock(world, io->iov[0].iov_base);
 	if (io->offset < DATA_START)
 		return;
