@@ -5,9 +5,10 @@
  *
  *	overwrites --percent 80                          uniform, 4 KiB, raid6 4+2 on six disks of 1 GiB
  *	overwrites --percent 90 --skew 90/10 --every 50000
+ *	overwrites --percent 80 --away 1 --verify        the same with a disk that goes when the volume is full; then it is back, and another one goes
  *
  * A cell of a wide row counts as one, parity apart; one of a SYS row, which is mirrored, by what its copies take: so all of them together are
- * the bytes that devices wrote, less parity's share.
+ * the bytes that devices wrote, less parity's share. While disks are away some cells are written nowhere: then it is what was placed, as if all took it.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -20,13 +21,14 @@
 #include "libpool/block/block.h"
 #include "libpool/format/segment_record.h"
 #include "libpool/txg/internal.h"
+#include "tests/sim/admin.h"
 #include "tests/sim/content.h"
 #include "tests/sim/world.h"
 
 #define MIB (UINT64_C(1) << 20)
 
 static struct {
-	unsigned disks, k, m, percent, block_kib, commit, refusals, hot_writes, hot_blocks;
+	unsigned disks, k, m, percent, block_kib, commit, refusals, hot_writes, hot_blocks, away;
 	uint64_t disk_mib, cache_mib, seed, every;
 	double warm, turns; /* the volume, so many times */
 	double most;        /* that a cell may cost after the warm-up; 0: anything */
@@ -84,11 +86,24 @@ static double waited_ms(struct run *run, double share)
 	return run->waited ? run->waited_us[(size_t)((double)(run->waited - 1) * share)] / 1000.0 : 0;
 }
 
+/* What was placed between the two for a purpose, in cells of wide rows; of it in SYS rows, which are mirrored. */
+static double placed_between(const struct figures *before, const struct figures *now, unsigned purpose, double *ret_sys)
+{
+	double copies = (double)(settings.m + 1) * settings.k / (settings.k + settings.m);
+
+	*ret_sys = (double)(now->store.placed_sys[purpose] - before->store.placed_sys[purpose]) * copies;
+	return (double)(now->store.placed[purpose] - before->store.placed[purpose]) + *ret_sys;
+}
+
 /* What devices wrote between the two for each overwritten cell, in cells, parity apart. */
 static double cost_between(const struct run *run, const struct figures *before, const struct figures *now)
 {
-	double user = (double)(now->overwrites - before->overwrites) * run->block_bytes / SIM_CELL;
+	double user = (double)(now->overwrites - before->overwrites) * run->block_bytes / SIM_CELL, sum = 0, sys;
 
+	for (unsigned i = 0; i < STORE_PURPOSES; i++)
+		sum += placed_between(before, now, i, &sys);
+	if (settings.away)
+		return sum / user;
 	return (double)(now->device_bytes - before->device_bytes) / SIM_CELL * settings.k / (settings.k + settings.m) / user;
 }
 
@@ -129,7 +144,6 @@ static void print(struct run *run, const char *what, const struct figures *befor
 {
 	static const char *const names[STORE_PURPOSES] = {"data", "nodes", "copies", "xblk", "batch map", "MOS", "allocation", "summaries", "padding"};
 	struct figures now = look(run);
-	double k = settings.k, columns = settings.k + settings.m, copies = (settings.m + 1) * k / columns;
 	double user = (double)(now.overwrites - before->overwrites) * run->block_bytes / SIM_CELL, sum = 0, sys = 0;
 	double all = cost_between(run, before, &now);
 	struct space space;
@@ -139,12 +153,11 @@ static void print(struct run *run, const char *what, const struct figures *befor
 	printf("%s: %" PRIu64 " overwritten, %" PRIu64 " refused, in %" PRIu64 " commits; each cell cost %.3f:", what, now.overwrites - before->overwrites,
 	       now.refused - before->refused, now.commits - before->commits, all);
 	for (unsigned i = 0; i < STORE_PURPOSES; i++) {
-		double wide = (double)(now.store.placed[i] - before->store.placed[i]) / user;
-		double mirrored = (double)(now.store.placed_sys[i] - before->store.placed_sys[i]) * copies / user;
+		double mirrored, placed = placed_between(before, &now, i, &mirrored) / user;
 
-		printf(" %s %.3f", names[i], wide + mirrored);
-		sum += wide + mirrored;
-		sys += mirrored;
+		printf(" %s %.3f", names[i], placed);
+		sum += placed;
+		sys += mirrored / user;
 	}
 	printf(", other %.3f; of it in SYS rows %.3f\n", all - sum, sys);
 	printf("  moved %" PRIu64 " blocks, %" PRIu64 " cells, own %" PRIu64 ", died %" PRIu64 ", crowded %" PRIu64
@@ -246,6 +259,22 @@ static void verify(struct run *run)
 	printf("all %" PRIu64 " blocks are what was written last\n", run->blocks);
 }
 
+static void go_away(struct world *world, unsigned first)
+{
+	for (unsigned i = 0; i < settings.away; i++)
+		sim_disk_vanish(world->set->disks[(first + i) % settings.disks], SIM_CRASH_ALL);
+}
+
+/* Disks that were away come back and get what they lack: then as many others may go. */
+static void come_back(struct world *world)
+{
+	for (unsigned i = 0; i < settings.disks; i++)
+		if (!world->set->disks[i]->present)
+			sim_disk_return(world->set->disks[i]);
+	admin_repair(world);
+	go_away(world, 1 + settings.away);
+}
+
 static void create(struct world *world)
 {
 	struct pool_error error = {0};
@@ -285,6 +314,7 @@ static void body(struct world *world)
 	}
 	commit(&run);
 	print(&run, "filled", &before);
+	go_away(world, 1);
 	if (settings.warm > 0)
 		overwrite(&run, "warmed up", settings.warm, settings.every);
 	struct figures warm = look(&run), now;
@@ -296,6 +326,10 @@ static void body(struct world *world)
 		world_fail(world, "each cell cost %.3f, and %" PRIu64 " were refused", cost_between(&run, &warm, &now), run.refused);
 	if (settings.verify)
 		verify(&run);
+	if (settings.verify && settings.away) {
+		come_back(world);
+		verify(&run);
+	}
 	volume_close(run.volume);
 	world_expect(world, world_export(world, &error), &error, "export");
 	free(run.waited_us);
@@ -307,7 +341,8 @@ static int usage(void)
 {
 	fprintf(stderr, "usage: overwrites [--percent P] [--block KIB] [--skew WRITES/BLOCKS [--scattered]] [--commit BLOCKS (0: as the pool does)]\n"
 			"                  [--disks N] [--disk MIB] [--profile K+M] [--cache MIB] [--warm TURNS] [--turns TURNS] [--every OVERWRITES]\n"
-			"                  [--refusals N (the end)] [--seed N] [--verify] [--most CELLS (after the warm-up; with more, or a refusal, it fails)]\n");
+			"                  [--refusals N (the end)] [--away DISKS (after the fill)] [--seed N] [--verify]\n"
+			"                  [--most CELLS (after the warm-up; with more, or a refusal, it fails)]\n");
 	return 2;
 }
 
@@ -319,7 +354,7 @@ static bool parse(int argc, char **argv)
 		{"profile", required_argument, NULL, 'r'}, {"cache", required_argument, NULL, 'C'}, {"warm", required_argument, NULL, 'w'},
 		{"turns", required_argument, NULL, 't'},   {"every", required_argument, NULL, 'e'}, {"refusals", required_argument, NULL, 'f'},
 		{"seed", required_argument, NULL, 'S'},	   {"scattered", no_argument, NULL, 'x'},   {"verify", no_argument, NULL, 'v'},
-		{"most", required_argument, NULL, 'm'},
+		{"most", required_argument, NULL, 'm'},	   {"away", required_argument, NULL, 'a'},
 		{0},
 	};
 	int option;
@@ -342,6 +377,7 @@ static bool parse(int argc, char **argv)
 		case 'e': settings.every = number; break;
 		case 'f': settings.refusals = number; break;
 		case 'S': settings.seed = number; break;
+		case 'a': settings.away = number; break;
 		case 'm': settings.most = strtod(optarg, NULL); break;
 		case 'x': settings.scattered = true; break;
 		case 'v': settings.verify = true; break;
@@ -349,7 +385,8 @@ static bool parse(int argc, char **argv)
 		}
 	}
 	return good && optind == argc && settings.disks <= 16 && settings.percent && settings.percent <= 100 && settings.block_kib >= 4 &&
-	       settings.hot_blocks < 100 && settings.hot_writes <= 100;
+	       settings.hot_blocks < 100 && settings.hot_writes <= 100 &&
+	       settings.away <= settings.m && settings.away < settings.disks;
 }
 
 int main(int argc, char **argv)
