@@ -119,6 +119,9 @@ static void set_of_volume(struct world *world)
 	struct model_volume *volume = NULL;
 	unsigned count = 0;
 
+	if (world->plan.full_percent)
+		return; /* there whoever has a volume destroys it without asking who else uses it */
+
 	list_for_each(node, &world->model.volumes) {
 		struct model_volume *one = container_of(node, struct model_volume, node);
 
@@ -128,7 +131,7 @@ static void set_of_volume(struct world *world)
 	if (!volume)
 		return;
 	volume->users++;
-	set(world, volume->name, world->plan.full_percent || below(4) ? any_handed_down(world) : &of_volume[below(COUNT(of_volume))]);
+	set(world, volume->name, below(4) ? any_handed_down(world) : &of_volume[below(COUNT(of_volume))]);
 	volume->users--;
 }
 
