@@ -76,63 +76,6 @@ static uint64_t formable_cells(const struct geometry *geometry, uint32_t *aus, u
 	return cells;
 }
 
-/*
- * Segments above the floors from which on, while a disk is away, new ones are so narrow that they have all their parity: twice what
- * is kept for compaction. With fewer they keep all data columns, as a pool that is nearly full has no room for narrow ones, and parity columns are absent.
- */
-static uint64_t plenty(uint64_t total)
-{
-	uint64_t wanted = total / 25 > 16 ? total / 25 : 16;
-
-	return wanted < total / 8 ? wanted : total / 8;
-}
-
-/* What can be formed of free units. */
-struct formed {
-	uint64_t segments, cells; /* of all of them, if they are as narrow as disks allow */
-	uint64_t narrow, whole;   /* of one: as narrow, on an average, and one that is opened when segments are scarce */
-	uint64_t plenty;          /* so many above the floors are scarce */
-};
-
-/* Of all disks, those that are away included. */
-static uint64_t cells_if_back(const struct alloc *alloc)
-{
-	uint32_t aus[DISKS_MAX];
-	unsigned count = 0;
-	uint64_t segments;
-
-	for (unsigned i = 0; i < DISKS_MAX; i++)
-		if (alloc->disks[i].configured && !alloc->disks[i].log && !alloc->disks[i].leaving)
-			aus[count++] = alloc->disks[i].au_free;
-	return formable_cells(&alloc->geometry, aus, count, &segments);
-}
-
-static struct formed form(const struct alloc *alloc, uint64_t total, uint32_t *aus, unsigned count)
-{
-	const struct geometry *geometry = &alloc->geometry;
-	struct formed formed = { .plenty = plenty(total) };
-	uint64_t more = 0, back;
-
-	if (alloc_may_lack(alloc, count))
-		more = formable(aus, count, count) * (geometry->k - (count > geometry->m ? count - geometry->m : 1u)) * (geometry->rows - 1u);
-	formed.cells = formable_cells(geometry, aus, count, &formed.segments);
-	if (formed.segments) {
-		formed.narrow = formed.cells / formed.segments;
-		formed.whole = (formed.cells + more) / formed.segments;
-	}
-	/* One that is full makes segments narrower when it comes back: nobody is promised more than these hold. */
-	if (more && (back = cells_if_back(alloc)) < formed.cells + more)
-		formed.whole = back > formed.cells ? back / formed.segments : formed.narrow;
-	return formed;
-}
-
-static uint64_t cells_of_segments(const struct formed *formed, uint64_t segments)
-{
-	uint64_t scarce = segments < formed->plenty ? segments : formed->plenty;
-
-	return scarce * formed->whole + (segments - scarce) * formed->narrow;
-}
-
 /* SYS rows that commits use besides metadata: logs of some hundred txgs, pages, what waits for its two commits. */
 #define SYS_ROWS_BASE 700u
 /* Of the living metadata one commit may write anew this share, if there is nothing but the floors; and so many cells, or all, in any case. */
@@ -157,8 +100,8 @@ static uint64_t written_anew(const struct alloc *alloc, uint64_t metadata)
 
 /*
  * Rows of META segments are metadata's own: what leaves them leaves rows that it can write again, in the worst case one for a node and one for its summary, as
- * in SYS rows. So these need not be in the floors a second time. Not where a node may need rows that lie side by side, nor, while a disk is away, as no
- * row of theirs has all its columns then, where full redundancy is asked for. A segment gives none before ROWS_WORTH are dead, one is its header's, and with too many entries in the index (each
+ * in SYS rows. So these need not be in the floors a second time. Not where a node may need rows that lie side by side, nor while a disk is away, as no
+ * row of theirs has all its columns then. A segment gives none before ROWS_WORTH are dead, one is its header's, and with too many entries in the index (each
  * second row alone) it gives none either.
  */
 #define META_COLUMNS 4u
@@ -193,24 +136,10 @@ bool alloc_counts_hold(const struct alloc *alloc)
 	return rows == alloc->metadata_rows;
 }
 
-/* Columns of a SYS segment, and of one of those that are formable: with a disk away fewer. */
-static void count_columns(const struct alloc *alloc, unsigned *ret_mirrored, unsigned *ret_width)
-{
-	const struct geometry *geometry = &alloc->geometry;
-	unsigned usable = alloc->widths.usable;
-
-	*ret_mirrored = geometry->m ? geometry->m + 1u : 2;
-	*ret_width = geometry->k + geometry->m;
-	if (!alloc_lacks_disk(alloc) || usable == 0)
-		return;
-	*ret_mirrored = usable < *ret_mirrored ? usable : *ret_mirrored;
-	*ret_width = usable < *ret_width ? usable : *ret_width;
-}
-
 /* What need not be had in SYS rows: never of what logs and pages need. */
 static uint64_t metadata_rows(const struct alloc *alloc, uint64_t metadata)
 {
-	if (alloc_lacks_disk(alloc) && !alloc->runs.promises_lacking)
+	if (alloc_lacks_disk(alloc))
 		return 0;
 	return alloc->metadata_rows < 2 * metadata ? alloc->metadata_rows : 2 * metadata;
 }
@@ -222,14 +151,13 @@ static uint64_t metadata_rows(const struct alloc *alloc, uint64_t metadata)
 static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys_segments, uint64_t metadata, uint64_t *ret_least)
 {
 	const struct geometry *geometry = &alloc->geometry;
-	unsigned columns, width;
+	unsigned columns = geometry->m ? geometry->m + 1u : 2, width = geometry->k + geometry->m;
 	uint64_t sys = total / 200 > 4 ? total / 200 : 4, compaction = total / 50 > 8 ? total / 50 : 8;
 	/* On a small pool the floors never take more than an eighth. */
 	uint64_t most = total / 8 ? total / 8 : 1, floor = sys + compaction < most ? sys + compaction : most;
 	uint64_t rows = SYS_ROWS_BASE + 2 * metadata + 2 * written_anew(alloc, metadata), have = sys_segments * (geometry->rows - 1u);
 
 	have += metadata_rows(alloc, metadata);
-	count_columns(alloc, &columns, &width);
 	uint64_t more = rows > have ? (rows - have) / (geometry->rows - 1u) + 1 : 0;
 	uint64_t need = (more * columns + width - 1) / width;
 
@@ -291,40 +219,10 @@ void alloc_set_promised(struct alloc *alloc, uint64_t cells)
 
 bool alloc_lacks_disk(const struct alloc *alloc)
 {
-	return alloc->widths.usable < alloc->widths.configured;
-}
-
-/* Without a disk that is away new segments may keep their width. Not for one that is about to leave, nor where full redundancy is asked for. */
-bool alloc_may_lack(const struct alloc *alloc, unsigned usable)
-{
-	const struct geometry *geometry = &alloc->geometry;
-
-	return alloc->runs.promises_lacking && usable >= geometry->k && usable < (unsigned)geometry->k + geometry->m &&
-	       usable + alloc->widths.failed >= (unsigned)geometry->k + geometry->m;
-}
-
-void alloc_count_disks(struct alloc *alloc)
-{
-	const struct geometry *geometry = &alloc->geometry;
-	unsigned width = geometry->k + geometry->m, usable;
-	struct alloc_widths before = alloc->widths;
-
-	alloc->widths = (struct alloc_widths){ 0 };
-	for (unsigned i = 0; i < DISKS_MAX; i++) {
-		const struct alloc_disk *disk = &alloc->disks[i];
-		if (!disk->configured || disk->log)
-			continue;
-		alloc->widths.configured++;
-		alloc->widths.usable += disk->usable;
-		alloc->widths.failed += !disk->works;
-	}
-	usable = alloc->widths.usable;
-	alloc->widths.columns = usable < width ? usable : width;
-	alloc->widths.k = usable >= width || alloc_may_lack(alloc, usable) ? geometry->k : usable > geometry->m ? usable - geometry->m : 1;
-	if (memcmp(&before, &alloc->widths, sizeof(before)) == 0)
-		return;
-	alloc_victims_list_again(alloc);
-	alloc_runs_list_all(alloc);
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		if (alloc->disks[i].configured && !alloc->disks[i].usable && !alloc->disks[i].log)
+			return true;
+	return false;
 }
 
 uint64_t alloc_disks_lost(const struct alloc *alloc)
@@ -368,7 +266,7 @@ struct measures {
 	uint64_t above;  /* those that can be formed now and are for writers */
 	uint64_t copies; /* with those that are for copies */
 	uint64_t spare;  /* with all that commits can do without */
-	struct formed formed;
+	uint64_t cells;  /* of one, on an average: with fewer disks they are narrower */
 };
 
 static struct measures measure(const struct alloc *alloc)
@@ -376,7 +274,7 @@ static struct measures measure(const struct alloc *alloc)
 	struct measures measures = { 0 };
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
-	uint64_t least;
+	uint64_t left, least;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -387,35 +285,18 @@ static struct measures measure(const struct alloc *alloc)
 			available[available_count++] = disk->au_free;
 	}
 	(void)formable_cells(&alloc->geometry, all, all_count, &measures.total);
-	measures.formed = form(alloc, measures.total, available, available_count);
+	uint64_t cells = formable_cells(&alloc->geometry, available, available_count, &left);
 	uint64_t writers = floor_segments(alloc, measures.total, &least), floor = writers - copy_segments(alloc, measures.total);
-	uint64_t left = measures.formed.segments;
 	measures.above = left > writers ? left - writers : 0;
 	measures.copies = left > floor ? left - floor : 0;
 	measures.spare = left > least ? left - least : 0;
+	measures.cells = left ? cells / left : 0;
 	return measures;
 }
 
 bool alloc_is_scarce(const struct alloc *alloc)
 {
 	return measure(alloc).above == 0;
-}
-
-bool alloc_is_tight(const struct alloc *alloc)
-{
-	struct measures measures = measure(alloc);
-
-	return measures.above <= measures.formed.plenty;
-}
-
-bool alloc_new_ones_lack(const struct alloc *alloc)
-{
-	const struct alloc_widths *widths = &alloc->widths;
-	unsigned width = (unsigned)alloc->geometry.k + alloc->geometry.m;
-
-	if (!alloc_lacks_disk(alloc) || widths->usable >= width || !alloc->runs.promises_lacking)
-		return false;
-	return widths->usable <= alloc->geometry.m || (alloc_may_lack(alloc, widths->usable) && alloc_is_tight(alloc));
 }
 
 bool alloc_is_short(const struct alloc *alloc)
@@ -432,8 +313,8 @@ uint64_t alloc_copy_cells(const struct alloc *alloc, uint64_t *ret_writers)
 {
 	struct measures measures = measure(alloc);
 
-	*ret_writers = cells_of_segments(&measures.formed, measures.above);
-	return (measures.copies - measures.above) * measures.formed.whole;
+	*ret_writers = measures.above * measures.cells;
+	return (measures.copies - measures.above) * measures.cells;
 }
 
 /* The free segments above the floors, in thousandths of all, below which runs of so many rows are taken. */
@@ -451,13 +332,6 @@ unsigned alloc_runs_least(const struct alloc *alloc)
 		if (measures.copies * 1000 < measures.total * ladder[i].share)
 			return ladder[i].rows;
 	return 0;
-}
-
-uint64_t space_segments_cells(const struct space *space, uint64_t segments)
-{
-	struct formed formed = { .narrow = space->narrow_cells, .whole = space->segment_cells, .plenty = space->plenty_segments };
-
-	return cells_of_segments(&formed, segments);
 }
 
 uint64_t space_available(const struct space *space, unsigned block_cells)
@@ -487,9 +361,7 @@ static struct row_space promised_rows(const struct run_index *runs)
 static uint64_t metadata_room(const struct alloc *alloc, uint64_t free_segments, uint64_t floor)
 {
 	const struct geometry *geometry = &alloc->geometry;
-	unsigned columns, width;
-
-	count_columns(alloc, &columns, &width);
+	unsigned columns = geometry->m ? geometry->m + 1u : 2, width = geometry->k + geometry->m;
 	uint64_t segments = (free_segments < floor ? free_segments : floor) * width / columns;
 	uint64_t rows = segments * (geometry->rows - 1u) + alloc_sys_free_rows(alloc);
 
@@ -545,7 +417,10 @@ uint64_t alloc_trim_cells(const struct alloc *alloc, unsigned index, uint32_t mo
 #define LEFT_SHARE 24u
 #define LEFT_SEGMENTS 12u
 
-/* What there is room for once it has been everywhere, at least. Units of `fixed_aus` are of segments that it doesn't touch. */
+/*
+ * What there is room for once it has been everywhere, at least. Units of `fixed_aus` are of segments that it doesn't touch. While a disk is away nobody knows
+ * which segments there will be.
+ */
 static uint64_t cells_if_compacted(const struct alloc *alloc, const struct space *space, uint64_t fixed_aus)
 {
 	const struct geometry *geometry = &alloc->geometry;
@@ -553,7 +428,7 @@ static uint64_t cells_if_compacted(const struct alloc *alloc, const struct space
 	uint64_t left = (space->floor_segments + LEFT_SEGMENTS) * per_segment + space->usable_cells / LEFT_SHARE;
 	uint64_t taken = space->live_cells + fixed + (left > space->reserve_cells ? left : space->reserve_cells);
 
-	return taken > space->usable_cells ? 0 : space->usable_cells - taken;
+	return alloc_lacks_disk(alloc) || taken > space->usable_cells ? 0 : space->usable_cells - taken;
 }
 
 void alloc_space(const struct alloc *alloc, struct space *ret_space)
@@ -562,7 +437,7 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
 	struct space space = { .live_cells = alloc->live_cells, .memory_bytes = alloc->memory };
-	uint64_t least, fixed_aus = 0, coming_aus = 0;
+	uint64_t least, fixed_aus = 0;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -571,19 +446,11 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 		space.raw_aus += disk->au_count;
 		space.deferred_aus += disk->au_deferred;
 		all[all_count++] = disk->au_count;
-		if (!disk->usable)
-			continue;
-		coming_aus += disk->au_deferred;
-		available[available_count++] = disk->au_free + disk->au_trimming; /* they are back in a moment */
+		if (disk->usable)
+			available[available_count++] = disk->au_free + disk->au_trimming; /* they are back in a moment */
 	}
 	space.usable_cells = formable_cells(geometry, all, all_count, &space.total_segments);
-	struct formed formed = form(alloc, space.total_segments, available, available_count);
-	unsigned width = geometry->k + geometry->m;
-	space.free_segments = formed.segments;
-	space.coming_segments = formed.segments + coming_aus / (available_count && available_count < width ? available_count : width);
-	space.narrow_cells = formed.narrow;
-	space.segment_cells = formed.whole;
-	space.plenty_segments = formed.plenty;
+	uint64_t free_cells = formable_cells(geometry, available, available_count, &space.free_segments);
 	space.floor_segments = floor_segments(alloc, space.total_segments, &least);
 	space.copy_segments = copy_segments(alloc, space.total_segments);
 	space.reserve_cells = reserve_cells(alloc, space.usable_cells, space.total_segments);
@@ -597,13 +464,13 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 		space.degraded_segments += (segment->record.flags & SEGMENT_DEGRADED) != 0;
 	}
 	uint64_t limit = space.usable_cells - space.reserve_cells, per_segment = geometry->k * (geometry->rows - 1u);
-	if (space.free_segments > space.floor_segments)
-		space.whole_cells = cells_of_segments(&formed, space.free_segments - space.floor_segments);
+	if (space.free_segments > space.floor_segments && space.free_segments)
+		space.whole_cells = free_cells / space.free_segments * (space.free_segments - space.floor_segments);
 	if (space.free_segments < least)
 		space.missing_cells = (least - space.free_segments) * per_segment;
 	uint64_t floor = space.floor_segments - space.copy_segments, copies = space.free_segments > floor ? space.free_segments - floor : 0;
 	if (copies)
-		space.copy_cells = formed.whole * (copies < space.copy_segments ? copies : space.copy_segments);
+		space.copy_cells = free_cells / space.free_segments * (copies < space.copy_segments ? copies : space.copy_segments);
 	space.limit_cells = limit > space.live_cells ? limit - space.live_cells : 0;
 	space.rows = promised_rows(&alloc->runs);
 	space.deferred_cells = deferred_row_cells(alloc);

@@ -28,7 +28,7 @@
 #define SPACE_COMMITS_MAX 16u /* while others change things all the time */
 /* Of a compactor that one writer waits for; more than the least of them only so long. */
 #define ROUNDS_LEAST 3u
-#define ROUNDS_MAX 40u
+#define ROUNDS_MAX 12u
 #define ROUNDS_NS (2 * NS_PER_S)
 
 static uint64_t dirty_total(const struct core *core)
