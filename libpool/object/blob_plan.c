@@ -13,6 +13,7 @@
 #include "libpool/object/sync_internal.h"
 
 #define FANOUT_MAX 512u
+#define BLOCKS_AT_A_TIME 64u /* between looks at who else wants to run */
 
 struct blob_node {
 	struct blob_node *parent; /* NULL: the root of the blob refers to it */
@@ -32,6 +33,13 @@ struct blob_plan {
 	struct raw_block_pointer old_root;
 	struct array nodes[BLOB_LEVELS_MAX]; /* blob_node, by level, sorted; the parents' are complete before they are pointed at */
 };
+
+/* Whoever reads or writes meanwhile waits for a commit's thousands of blocks otherwise. */
+static void let_others_run(const struct plan *plan, size_t done)
+{
+	if (done % BLOCKS_AT_A_TIME == BLOCKS_AT_A_TIME - 1)
+		rt_yield(plan->part->run->rt);
+}
 
 static struct dirty_block *dirty(const struct blob_plan *blob, size_t index)
 {
@@ -138,6 +146,7 @@ static int load_level(struct plan *plan, unsigned level)
 		if (result == 0)
 			result = load(plan, array_at(nodes, struct blob_node, i), level, requests[i].buffer);
 		buffer_unref(requests[i].buffer);
+		let_others_run(plan, i);
 	}
 	free(requests);
 	return result;
@@ -319,6 +328,7 @@ static int write_data(struct plan *plan, size_t first, size_t end, struct blob_n
 		}
 		if (result == 0)
 			result = sync_write(plan->part->run, &options);
+		let_others_run(plan, i);
 	}
 	return result;
 }
@@ -396,8 +406,7 @@ int blob_plan_write(struct plan *plan, unsigned level)
 			result = write_node(plan, node, level);
 		buffer_unref(node->buffer);
 		node->buffer = NULL;
-		if (i % 64 == 63)
-			rt_yield(plan->part->run->rt);
+		let_others_run(plan, i);
 	}
 	return result;
 }
