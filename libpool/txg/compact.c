@@ -326,8 +326,8 @@ uint64_t moves_room(const struct core *core, uint64_t promised)
 static void place_all(struct core *core)
 {
 	struct moves *moves = &core->moves;
-	/* Writers of the txg in sync have placed by now what they have; more than there is room for is refused when it is placed. */
-	uint64_t room = moves_room(core, core->reserved_cells[core->open_txg & 1]), cells = 0;
+	/* Writers of the txg in sync have placed by now what they have, but not all of its nodes; more than there is room for is refused when it is placed. */
+	uint64_t room = moves_room(core, core->reserved_cells[core->open_txg & 1] + core->nodes_above[core->syncing_txg & 1]), cells = 0;
 	uint8_t key[MOVED_KEY_SIZE];
 
 	list_splice_back(&moves->current, &moves->waiting);

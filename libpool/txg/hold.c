@@ -7,7 +7,8 @@
  * Space is promised, not hoped for: a handle reserves the worst case, and what is reserved for the open txg and the one
  * in sync never exceeds what was above the floors at the last commit. What a commit takes apart from that comes out of the floors
  * (alloc/space.c): nodes, too, as dead rows aren't promised to them. Of these handles tell how many they write anew at most, and where
- * less room is left than for all of them the open txg gets no more than what there is room for.
+ * the floors have less room than for all of them the others are promised segments above the floors, as content is; where there are none of these either
+ * the open txg gets no more than what there is room for.
  */
 #include <errno.h>
 #include <string.h>
@@ -118,6 +119,7 @@ struct search {
 	unsigned node_commits;
 	bool has_turn;        /* core->node_turns is locked */
 	unsigned rounds;      /* of a compactor, that have gained something or may have */
+	uint64_t above;       /* found: cells above the floors for the nodes; 0: the floors have room for them */
 	bool gave_up;         /* there may be more to be gained, but it has waited long enough */
 	uint64_t began_ns;
 };
@@ -134,15 +136,24 @@ static void give_up_turn(struct core *core, struct search *search)
 	search->has_turn = false;
 }
 
+/* Nodes can't have dead rows, so nobody gets any as long as the txgs have nodes there. */
+static bool has_room_above(const struct core *core, uint64_t cells)
+{
+	uint64_t all = reserved(core) + core->trim_cells + core->trim_lost_cells + cells;
+
+	return all <= core->space.whole_cells && all <= core->space.limit_cells;
+}
+
 /*
  * As find_space, for the nodes that are written anew. That may take a few commits, and never fails: what has a txg for itself is let
  * in, as the floors have more than any one handle needs. While somebody waits for that, who comes later and needs nodes waits behind him: small
  * needs would fit into each txg before his. He has his turn only while all that he waits for is commits, so those behind may be what frees.
  */
-static int find_node_room(struct core *core, uint64_t nodes, struct search *search)
+static int find_node_room(struct core *core, uint64_t cells, uint64_t nodes, struct search *search)
 {
 	unsigned slot = core->open_txg & 1;
 
+	search->above = 0;
 	if (nodes == 0 || core->space.metadata_room == UINT64_MAX)
 		return 0;
 	if (!search->has_turn && core->node_turns.owner) {
@@ -152,6 +163,10 @@ static int find_node_room(struct core *core, uint64_t nodes, struct search *sear
 	}
 	if (nodes_bound(core, core->node_cells[slot] + nodes) + nodes_bound(core, core->node_cells[!slot]) <= core->space.metadata_room)
 		return 0;
+	if (has_room_above(core, cells + worst_case(nodes))) {
+		search->above = worst_case(nodes);
+		return 0;
+	}
 	if (core->node_cells[slot] == 0 && search->node_commits >= SPACE_COMMITS)
 		return 0;
 	if (!search->has_turn)
@@ -183,18 +198,18 @@ static int have_compacted(struct core *core, uint64_t cells, struct search *sear
 static int find_space(struct core *core, uint64_t cells, struct search *search)
 {
 	bool changes = core->touched[0] || core->touched[1];
-	uint64_t spoken_for = reserved(core) + core->trim_cells + core->trim_lost_cells;
 	int status;
 
 	if (core->disks_lost != alloc_disks_lost(core->alloc)) { /* as of now, which is less than what the next commit will count */
 		core->disks_lost = alloc_disks_lost(core->alloc);
 		alloc_space(core->alloc, &core->space);
 	}
-	if (spoken_for + cells <= core->space.whole_cells && spoken_for + cells <= core->space.limit_cells)
+	if (has_room_above(core, cells))
 		return 0; /* as a rule */
-	uint64_t available = space_available(&core->space, block_bound(core, search->block_cells));
+	bool rows = core->nodes_above[0] + core->nodes_above[1] == 0;
+	uint64_t available = rows ? space_available(&core->space, block_bound(core, search->block_cells)) : 0;
 
-	if (spoken_for + cells <= available)
+	if (reserved(core) + core->trim_cells + core->trim_lost_cells + cells <= available)
 		return 0;
 	give_up_turn(core, search);
 	if (reserved(core) + cells <= available) {
@@ -255,7 +270,7 @@ static int wait_for_all(struct core *core, uint64_t bytes, uint64_t cells, uint6
 		}
 		int status = cells ? find_space(core, cells, search) : 0;
 		if (status == 0)
-			status = find_node_room(core, nodes, search);
+			status = find_node_room(core, cells, nodes, search);
 		if (status < 0)
 			return status;
 		if (status > 0)
@@ -266,12 +281,14 @@ static int wait_for_all(struct core *core, uint64_t bytes, uint64_t cells, uint6
 	}
 }
 
-static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, uint64_t nodes, unsigned block_cells)
+/* ret_above: cells above the floors that its nodes may need, 0 if the floors have room for them. */
+static int wait_for_turn(struct core *core, uint64_t bytes, uint64_t cells, uint64_t nodes, unsigned block_cells, uint64_t *ret_above)
 {
 	struct search search = { .activity = core->activity, .block_cells = block_cells, .began_ns = rt_now(core->rt) };
 	int status = wait_for_all(core, bytes, cells, nodes, &search);
 
 	give_up_turn(core, &search);
+	*ret_above = search.above;
 	return status;
 }
 
@@ -314,7 +331,7 @@ const char *core_failure_text(const struct core *core, int status)
 
 static int hold(struct core *core, uint64_t cells, uint64_t nodes, unsigned block_cells, bool changes, uint64_t *ret_txg)
 {
-	uint64_t bytes = cells * CELL_SIZE, need = worst_case(cells);
+	uint64_t bytes = cells * CELL_SIZE, need = worst_case(cells), above = 0;
 	unsigned block = cells < block_cells ? (unsigned)cells : block_cells; /* none is larger than all of it */
 
 	POOL_CHECK(rt_may_block(core->rt));
@@ -327,7 +344,7 @@ static int hold(struct core *core, uint64_t cells, uint64_t nodes, unsigned bloc
 		delay(core);
 		rt_mutex_lock(core->rt, &core->writers);
 	}
-	int status = wait_for_turn(core, bytes, need, nodes, block);
+	int status = wait_for_turn(core, bytes, need, nodes, block, &above);
 	if (status == 0) {
 		uint64_t txg = core->open_txg;
 		if (!core->touched[txg & 1]) {
@@ -337,8 +354,9 @@ static int hold(struct core *core, uint64_t cells, uint64_t nodes, unsigned bloc
 		}
 		core->handles[txg & 1]++;
 		core->admitted[txg & 1] += bytes;
-		core->reserved_cells[txg & 1] += need;
-		core->node_cells[txg & 1] += nodes;
+		core->reserved_cells[txg & 1] += need + above;
+		core->nodes_above[txg & 1] += above;
+		core->node_cells[txg & 1] += above ? 0 : nodes;
 		alloc_set_promised(core->alloc, reserved(core));
 		if (block > core->reserved_block[txg & 1])
 			core->reserved_block[txg & 1] = block;

@@ -63,7 +63,8 @@ struct core {
 	bool touched[2];             /* a handle was taken */
 	int64_t dirty_bytes[2];
 	uint64_t reserved_cells[2];
-	uint64_t node_cells[2];      /* that their nodes take at most, written anew */
+	uint64_t nodes_above[2];     /* of these, for nodes */
+	uint64_t node_cells[2];      /* that all other nodes take at most, written anew, of the floors */
 	uint64_t moved_cells;        /* of xblk, as of the last commit */
 	unsigned reserved_block[2];  /* none of their blocks has more cells */
 	uint64_t opened_ns;          /* when the open txg got its first handle */

@@ -249,7 +249,7 @@ static void commit_applied(struct core *core, uint64_t txg)
 	core->epoch_recorded = true;
 	core->commits++;
 	core->touched[slot] = false;
-	core->reserved_cells[slot] = core->node_cells[slot] = core->orphan_cells = 0;
+	core->reserved_cells[slot] = core->nodes_above[slot] = core->node_cells[slot] = core->orphan_cells = 0;
 	alloc_set_promised(core->alloc, core->reserved_cells[0] + core->reserved_cells[1]);
 	core->reserved_block[slot] = 0;
 	intent_committed(core, txg);

@@ -16,6 +16,7 @@ static struct {
 	struct datasets *datasets;
 	struct volume *volumes[2];
 	uint64_t room;  /* what there is for nodes from the next commit on; 0: as it is */
+	uint64_t above; /* and above the floors; 0: as it is */
 	bool large;     /* as if xblk had many leaves */
 	uint64_t moved; /* cells of xblk that were placed by the last commit */
 	uint64_t entries, gone, gone_most; /* that there are, that the last commit has removed, and any since it was set to 0 */
@@ -49,6 +50,8 @@ static void committed(void *argument)
 	world.gone_most = world.gone > world.gone_most ? world.gone : world.gone_most;
 	if (world.room)
 		machine->core->space.metadata_room = world.room;
+	if (world.above)
+		machine->core->space.whole_cells = world.above;
 	if (world.large)
 		machine->core->moved_cells = 1u << 30;
 }
@@ -197,6 +200,7 @@ static void turns_program(struct machine *machine)
 
 	large.machine = machine;
 	world.room = 128;
+	world.above = 24;
 	commit(machine);
 	for (unsigned i = 0; i < machine->set->count; i++) /* a commit takes a while, in which the next txg is open */
 		machine->set->disks[i]->latency.io_ns = 5 * NS_PER_MS;
@@ -213,7 +217,7 @@ static void turns_program(struct machine *machine)
 	expect(large.has_it);
 	core_release(core, txg);
 	expect_done(machine, rt_group_wait(machine->rt, &large.group));
-	world.room = 0;
+	world.room = world.above = 0;
 	for (unsigned i = 0; i < machine->set->count; i++)
 		machine->set->disks[i]->latency.io_ns = io_ns;
 	commit(machine);
