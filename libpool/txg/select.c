@@ -83,17 +83,54 @@ static bool in_history(const struct uberblock *uberblock, uint64_t epoch, uint64
 	return false;
 }
 
+static unsigned quorum_of(const struct selection *selection, const struct uberblock *uberblock)
+{
+	unsigned quorum = selection->label->m + 1u > 2 ? selection->label->m + 1u : 2;
+
+	return quorum < uberblock->disks_online ? quorum : uberblock->disks_online;
+}
+
+/* Of data, as far as the label knows. */
+static unsigned disks_listed(const struct selection *selection, const struct uberblock *uberblock)
+{
+	unsigned listed = 0;
+
+	for (unsigned i = 0; i < selection->count; i++)
+		listed += selection->members[i].config->role != ROLE_LOG && selection_state_of(uberblock, selection->members[i].config->index) != NULL;
+	return listed;
+}
+
 /*
- * The newest uberblock of all disks. A disk that was left out while the pool went on has an older one than those that
+ * Whether an import that didn't see this disk went on from an older txg, and may have written where the disk's newest one had its blocks: by its claim the
+ * disk lacks what comes from a txg on that is beyond that one. And nobody was told that it is committed: disks that import didn't see are fewer than
+ * its quorum. If they may be as many, this is another half of the pool.
+ */
+static bool passed_over(const struct selection *selection, const struct member *member)
+{
+	const struct uberblock *last = member->newest;
+
+	for (unsigned i = 0; i < selection->count; i++) {
+		const struct uberblock *other = selection->members[i].newest;
+		const struct uberblock_state *state = other && other->txg < last->txg ? selection_state_of(other, member->config->index) : NULL;
+
+		if (state && state->stale_from > last->txg && disks_listed(selection, other) < quorum_of(selection, last))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The newest uberblock of all disks, but for one that was passed over. A disk that was left out while the pool went on has an older one than those that
  * list it, and at the same txg they have the higher rewrite count: being the newest is enough.
  */
 static void choose(struct selection *selection)
 {
 	selection->chosen = NULL;
 	for (unsigned i = 0; i < selection->count; i++) {
-		struct uberblock *newest = selection->members[i].newest;
-		if (newest && (!selection->chosen || newer(newest, selection->chosen)))
-			selection->chosen = newest;
+		const struct member *member = &selection->members[i];
+		if (member->newest && (!selection->chosen || newer(member->newest, selection->chosen)) &&
+		    (selection->wanted_txg || !passed_over(selection, member)))
+			selection->chosen = member->newest;
 	}
 }
 
@@ -219,7 +256,7 @@ static uint64_t epoch_of(const struct uberblock *uberblock, uint64_t txg)
 static bool never_committed(const struct selection *selection, const struct member *member)
 {
 	const struct uberblock *last = member->newest;
-	unsigned have = 0, quorum = selection->label->m + 1u > 2 ? selection->label->m + 1u : 2;
+	unsigned have = 0;
 
 	if (last->txg == 0 || !in_history(selection->chosen, epoch_of(last, last->txg - 1), last->txg - 1))
 		return false;
@@ -228,7 +265,7 @@ static bool never_committed(const struct selection *selection, const struct memb
 		if (other->config->role != ROLE_LOG)
 			have += !other->newest || (other->newest->epoch == last->epoch && other->newest->txg >= last->txg);
 	}
-	return have < (quorum < last->disks_online ? quorum : last->disks_online);
+	return have < quorum_of(selection, last);
 }
 
 static int check_split(const struct core_import *import, struct selection *selection, struct pool_error *error)

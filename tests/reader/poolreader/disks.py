@@ -150,10 +150,17 @@ class Disks:
                 disk.attach(image)
 
     def choose(self):
-        newest = [disk.newest for disk in self.by_index.values() if disk.newest]
+        newest = [disk for disk in self.by_index.values() if disk.newest]
         if not newest:
             raise ReaderError("no image has a valid uberblock: nothing says what the pool's state is")
-        return max(newest, key=lambda uberblock: uberblock.version)
+        left = [disk.newest for disk in newest if not any(self.passes_over(other.newest, disk) for other in newest)]
+        return max(left, key=lambda uberblock: uberblock.version)
+
+    def passes_over(self, claim, disk):
+        """Section 4: an import went on without this disk, whose newest uberblock was never committed."""
+        beyond = claim.txg < disk.newest.txg < claim.states.get(disk.index, ("", 0))[1]
+        listed = sum(index in self.by_index and self.by_index[index].role != "log" for index in claim.states)
+        return beyond and listed < min(max(self.label.m + 1, 2), disk.newest.online)
 
     def refuse_halves(self):
         history = self.uberblock.history
