@@ -136,7 +136,7 @@ static void give_up_turn(struct core *core, struct search *search)
 	search->has_turn = false;
 }
 
-/* Nodes can't have dead rows, so nobody gets any as long as the txgs have nodes there. */
+/* In segments that are free: besides what was promised, for content or for nodes. */
 static bool has_room_above(const struct core *core, uint64_t cells)
 {
 	uint64_t all = reserved(core) + core->trim_cells + core->trim_lost_cells + cells;
@@ -163,7 +163,7 @@ static int find_node_room(struct core *core, uint64_t cells, uint64_t nodes, str
 	}
 	if (nodes_bound(core, core->node_cells[slot] + nodes) + nodes_bound(core, core->node_cells[!slot]) <= core->space.metadata_room)
 		return 0;
-	if (has_room_above(core, cells + worst_case(nodes))) {
+	if (core->rows_wanted == 0 && has_room_above(core, cells + worst_case(nodes))) {
 		search->above = worst_case(nodes);
 		return 0;
 	}
@@ -206,6 +206,7 @@ static int find_space(struct core *core, uint64_t cells, struct search *search)
 	}
 	if (has_room_above(core, cells))
 		return 0; /* as a rule */
+	/* Nodes can't have dead rows: as long as the txgs have some above the floors, these may be all that there is for them. */
 	bool rows = core->nodes_above[0] + core->nodes_above[1] == 0;
 	uint64_t available = rows ? space_available(&core->space, block_bound(core, search->block_cells)) : 0;
 
@@ -218,9 +219,11 @@ static int find_space(struct core *core, uint64_t cells, struct search *search)
 	}
 	/* What others have reserved becomes free with their commit; when little would be free then, a round takes its place. */
 	if (cells <= space_available(&core->space, search->block_cells)) {
+		core->rows_wanted++; /* of those that only free, which come at any time, none gets nodes above the floors before he has his rows */
 		status = compactor_is_behind(core) ? have_compacted(core, cells, search) : 0;
 		if (status == 0)
 			status = core_commit_forced(core);
+		core->rows_wanted--;
 		return status < 0 ? status : 1;
 	}
 	if (core->full && core->full_activity == core->activity && cells >= core->full_cells && search->block_cells >= core->full_block)

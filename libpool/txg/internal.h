@@ -64,6 +64,7 @@ struct core {
 	int64_t dirty_bytes[2];
 	uint64_t reserved_cells[2];
 	uint64_t nodes_above[2];     /* of these, for nodes */
+	unsigned rows_wanted;        /* who waits until no txg has any */
 	uint64_t node_cells[2];      /* that all other nodes take at most, written anew, of the floors */
 	uint64_t moved_cells;        /* of xblk, as of the last commit */
 	unsigned reserved_block[2];  /* none of their blocks has more cells */

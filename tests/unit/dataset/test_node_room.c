@@ -3,6 +3,7 @@
  * Room for nodes that a commit writes anew: of the floors as far as they go, and of what is above them when there is some. So a pool with plenty of room isn't
  * made to commit as if it were full; and what nodes were promised there is nobody else's.
  */
+#include "libpool/txg/internal.h"
 #include "tests/unit/dataset/volumes.h"
 
 #define BLOCK (4u << 10)
@@ -119,6 +120,74 @@ static void promised_program(struct machine *machine)
 	finish(machine);
 }
 
+/* ---- turns ---- */
+
+#define FREEING 6u
+
+static struct {
+	struct machine *machine;
+	bool has_it;
+	struct rt_group group;
+} rows;
+
+/* Little room in the floors, and some above them, which is less than what is wanted. */
+static void scarce(void *argument)
+{
+	struct machine *machine = argument;
+
+	machine->core->space.metadata_room = 40;
+	machine->core->space.whole_cells = 150;
+}
+
+static void free_all_the_time(void *argument)
+{
+	struct core *core = rows.machine->core;
+	uint64_t txg;
+
+	(void)argument;
+	for (unsigned i = 0; i < 500 && !rows.has_it; i++) {
+		expect_equal(core_hold(core, 0, &txg), 0);
+		core_release(core, txg);
+		rt_sleep(core->rt, NS_PER_MS / 10);
+	}
+	rt_group_done(core->rt, &rows.group, 0);
+}
+
+/* Those who only free come at any time: who needs dead rows gets them all the same. */
+static void turns_program(struct machine *machine)
+{
+	struct core_change change = { .cells = 200, .nodes = 16, .block_cells = 1 };
+	struct room *room = machine->test;
+	uint64_t txg;
+
+	fill(machine, 75);
+	for (uint64_t block = 8; block < room->blocks / 2; block += 16) {
+		expect_done(machine, volume_trim(room->volume, block * BLOCK, 8 * BLOCK));
+		memset(room->versions + block, 0, 8);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		expect_done(machine, core_commit_forced(machine->core));
+	rows.machine = machine;
+	rows.has_it = false;
+	core_set_watcher(machine->core, scarce, machine);
+	expect_done(machine, core_commit_forced(machine->core));
+	rt_group_init(&rows.group);
+	for (unsigned i = 0; i < FREEING; i++) {
+		rt_group_add(&rows.group);
+		expect_done(machine, rt_spawn(machine->rt, "frees", free_all_the_time, NULL));
+	}
+	rt_sleep(machine->rt, 10 * NS_PER_MS);
+	uint64_t before = core_commits(machine->core);
+	expect_equal(core_hold_change(machine->core, &change, &txg), 0);
+	rows.has_it = true;
+	expect(core_commits(machine->core) - before <= 10);
+	core_release(machine->core, txg);
+	expect_done(machine, rt_group_wait(machine->rt, &rows.group));
+	core_set_watcher(machine->core, NULL, NULL);
+	expect_done(machine, core_commit_forced(machine->core));
+	finish(machine);
+}
+
 static void run(unsigned disks, unsigned k, unsigned m, void (*what)(struct machine *machine))
 {
 	struct machine *machine = machine_new(disks, 64 * MIB, k, m, 5);
@@ -143,9 +212,15 @@ static void test_promised(void **state)
 	run(6, 4, 2, promised_program);
 }
 
+static void test_turns(void **state)
+{
+	(void)state;
+	run(6, 4, 2, turns_program);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_plenty), cmocka_unit_test(test_promised) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_plenty), cmocka_unit_test(test_promised), cmocka_unit_test(test_turns) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
