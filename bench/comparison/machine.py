@@ -116,4 +116,4 @@ def description():
             break
     return {"processor": model, "cores": os.cpu_count(), "kernel": platform.release(),
             "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-            "time": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())}
+            "load": load(), "time": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())}

@@ -240,8 +240,9 @@ def markdown(document, plots, command):
     images = "\n\n".join(f"![{title}](benchmarks/{name}.svg)" for name, title in plots)
     command = f"{command} --docs docs"
     loads = [run[job]["load"] for system in document["systems"].values() for run in system["runs"] for job in run]
+    # The jobs themselves raise the load average; what it was before the first of them is other work.
     busy = ("\n**The machine was busy with other work**: all rates are lower than they could be, and those of jobs in which several threads wait for"
-            " each other are lower still. Take ratios with care.\n" if max(loads, default=0) > machine["cores"] + 2 else "")
+            " each other are lower still. Take ratios with care.\n" if machine["load"] > 0.5 * machine["cores"] else "")
     return f"""# Benchmarks
 
 Made by
@@ -252,7 +253,7 @@ which says what each number is; `bench/README.md` has the rest. Only ratios with
 
 {machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / (1 << 30):.0f} GiB, Linux {machine['kernel']}, {machine['time']}.
 {document['disks']['count']} disks of {document['disks']['bytes'] / (1 << 20):,.0f} MiB: {document['disks']['what']}. Medians of {document['repeats']} runs (least–most), the systems in turn in each;
-{document['seconds']} s for each job. Load average while it ran: {min(loads, default=0):.1f} to {max(loads, default=0):.1f}. Data is incompressible, checksums are on where there are any.
+{document['seconds']} s for each job. Load average before: {machine['load']:.1f}, while it ran: {min(loads, default=0):.1f} to {max(loads, default=0):.1f}. Data is incompressible, checksums are on where there are any.
 {busy}
 ## Against the goals
 
