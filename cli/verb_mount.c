@@ -304,12 +304,14 @@ static bool is_dead(const char *directory)
 	return false;
 }
 
-/* Nobody serves it any more. What lies beneath another such mount can't be reached, and goes with that. */
-static int unmount_dead(struct call *call, const char *directory)
+/* Nobody serves it any more. What lies beneath another such mount can't be reached, and goes with that; and somebody else may do the same at this moment. */
+static int unmount_dead(struct call *call, const struct mount_entry *entry)
 {
-	if (umount2(directory, MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != ENOTCONN)
-		return error_set(&call->error, -errno, "unmount %.200s: %s", directory, strerror(errno));
-	return 0;
+	int code = umount2(entry->directory, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || errno == ENOTCONN ? 0 : -errno;
+
+	if (code == 0 || !mount_is_there(entry))
+		return 0;
+	return error_set(&call->error, code, "unmount %.200s: %s", entry->directory, strerror(-code));
 }
 
 static int unmount_one(struct call *call, const struct mount_entry *entry)
@@ -330,7 +332,7 @@ static int unmount_one(struct call *call, const struct mount_entry *entry)
 	}
 	/* That process is no more, or another one has the pool now; or it has a pool of the same name, and sockets in another folder. */
 	if (code == -ENOENT || code == -EOPNOTSUPP)
-		code = is_dead(entry->directory) ? unmount_dead(call, entry->directory) : -ESRCH;
+		code = is_dead(entry->directory) ? unmount_dead(call, entry) : mount_is_there(entry) ? -ESRCH : 0;
 	session_close(&call->session, NULL);
 	return code;
 }

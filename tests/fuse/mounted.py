@@ -102,8 +102,8 @@ class Pool:
         os.mkdir(self.point)
         self.environment = dict(os.environ, LIBPOOL_DISK_PATH=self.folder, LIBPOOL_RUN_PATH=os.path.join(self.folder, "run"))
         self.disks = [os.path.join(self.folder, f"d{i}") for i in range(disks)]
-        self.poolctl("create", "t", profile, *self.disks, "--create-size", f"{megabytes}M")
-        self.poolctl("dataset", "create", "t/fs", *dataset)
+        self.poolctl("create", "m", profile, *self.disks, "--create-size", f"{megabytes}M")
+        self.poolctl("dataset", "create", "m/fs", *dataset)
         self.process = None
 
     def poolctl(self, *arguments, code=0):
@@ -113,7 +113,7 @@ class Pool:
         return run.stdout + run.stderr
 
     def mount(self, *options):
-        self.process = subprocess.Popen([FUSE, "-f", "-n", *options, "t/fs", self.point], env=self.environment, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen([FUSE, "-f", "-n", *options, "m/fs", self.point], env=self.environment, stderr=subprocess.PIPE)
         deadline = time.monotonic() + 60
         while not os.path.ismount(self.point):
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -144,7 +144,7 @@ class Pool:
             time.sleep(0.05)
 
     def verify(self):
-        return self.poolctl("debug", "verify", "t")
+        return self.poolctl("debug", "verify", "m")
 
     def answers(self):
         """How often the process has written anything: to the kernel above all."""

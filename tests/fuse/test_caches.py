@@ -96,14 +96,14 @@ class CachesTest(unittest.TestCase):
         for path in paths[:2]:
             subprocess.run(["setfacl", "-m", f"u:{NOBODY}:r", path], check=True)
         for value, expected in (("posix", True), ("off", False), ("posix", True), ("off", False)):
-            self.pool.poolctl("set", "t/fs", f"acl={value}")
+            self.pool.poolctl("set", "m/fs", f"acl={value}")
             for path in paths[:2]:
                 self.assertEqual(may_read(path), expected, f"{path} with acl={value}")
             self.assertFalse(may_read(paths[2]))
         # Handed down from above.
-        self.pool.poolctl("inherit", "t/fs", "acl")
+        self.pool.poolctl("inherit", "m/fs", "acl")
         self.assertTrue(may_read(paths[0]))
-        self.pool.poolctl("set", "t", "acl=off")
+        self.pool.poolctl("set", "m", "acl=off")
         self.assertFalse(may_read(paths[0]))
         # Whose group may read it may do so, lists or not.
         os.chown(paths[0], 0, NOBODY)
@@ -122,10 +122,10 @@ class CachesTest(unittest.TestCase):
         self.pool.stop()
         self.pool.mount()
         for value, beside in (("posix", "off"), ("off", "posix")):
-            self.pool.poolctl("set", "t/fs", f"acl={value}")
+            self.pool.poolctl("set", "m/fs", f"acl={value}")
             sweep = readable(paths, pause=0.0003)
             for _ in range(3):
-                self.pool.poolctl("set", "t/fs", *[f"acl={beside}", f"acl={value}"] * 10)
+                self.pool.poolctl("set", "m/fs", *[f"acl={beside}", f"acl={value}"] * 10)
             wait_for(*sweep)
             self.assertEqual(wait_for(*readable(paths)), 0 if value == "posix" else len(paths), f"acl={value}")
 
@@ -191,16 +191,16 @@ class CachesTest(unittest.TestCase):
         self.pool.mount()
         write(self.path("f"), b"x" * MIB)
         for quota in (8, 16):
-            self.pool.poolctl("set", "t/fs", f"refquota={quota}M")
+            self.pool.poolctl("set", "m/fs", f"refquota={quota}M")
             figures = os.statvfs(self.pool.point)
             self.assertEqual(figures.f_blocks * figures.f_frsize, quota * MIB)
-        self.pool.poolctl("set", "t/fs", "readonly=on")
+        self.pool.poolctl("set", "m/fs", "readonly=on")
         fails(self, errno.EROFS, write, self.path("g"), b"x")
         fails(self, errno.EROFS, write, self.path("f"), b"y")
-        self.pool.poolctl("set", "t/fs", "readonly=off", "xattr=off")
+        self.pool.poolctl("set", "m/fs", "readonly=off", "xattr=off")
         write(self.path("g"), b"x")
         fails(self, errno.EOPNOTSUPP, os.setxattr, self.path("g"), "user.a", b"x")
-        self.pool.poolctl("set", "t/fs", "xattr=on")
+        self.pool.poolctl("set", "m/fs", "xattr=on")
         os.setxattr(self.path("g"), "user.a", b"x")
 
 

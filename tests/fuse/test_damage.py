@@ -46,7 +46,7 @@ class DamageTest(unittest.TestCase):
 
     def listed(self):
         """Of what status tells: {path: number of bytes}"""
-        status, = json.loads(self.pool.poolctl("status", "t", "--json", code=None))["pools"]
+        status, = json.loads(self.pool.poolctl("status", "m", "--json", code=None))["pools"]
         self.assertEqual({damage["dataset"] for damage in status["damage"]} - {"fs"}, set())
         return {damage["path"] for damage in status["damage"]}
 
@@ -69,10 +69,10 @@ class DamageTest(unittest.TestCase):
         self.assertTrue(8 < len(bad) < 100, bad)
         self.assertEqual(len(os.listdir(self.path(b"a/deeper folder"))), 200)
         self.assertEqual(self.listed(), self.spelled(bad))
-        text = self.pool.poolctl("status", "t", code=None)
+        text = self.pool.poolctl("status", "m", code=None)
         self.assertIn(" /a/deeper folder/plain ", text)
-        self.assertIn("error       data.unreadable", self.pool.poolctl("events", "t"))
-        self.assertIn(" of /a/deeper folder/", self.pool.poolctl("events", "t"))
+        self.assertIn("error       data.unreadable", self.pool.poolctl("events", "m"))
+        self.assertIn(" of /a/deeper folder/", self.pool.poolctl("events", "m"))
         # What is new can be written, what is lost replaced, renamed and removed, but not changed in part.
         write(self.path(b"new"), b"n" * 200000)
         descriptor = os.open(self.path(bad[0]), os.O_WRONLY)
@@ -100,7 +100,7 @@ class DamageTest(unittest.TestCase):
             os.unlink(self.path(name))
         sync(self.pool.point)
         # What an earlier import found stays listed, without a name, until a scrub looks for it.
-        self.pool.poolctl("scrub", "t", "--wait", code=None)
+        self.pool.poolctl("scrub", "m", "--wait", code=None)
         self.assertEqual(self.listed(), set())
         self.pool.stop()
 

@@ -213,7 +213,7 @@ class DurableTest(unittest.TestCase):
         return done
 
     def test_always(self):
-        self.pool.poolctl("set", "t/fs", "sync=always")
+        self.pool.poolctl("set", "m/fs", "sync=always")
         self.assertGreater(self.rounds(["always"] * 3, 4), 20)
 
     def test_flags(self):

@@ -57,7 +57,7 @@ class Posix:
         os.mkdir(self.path("d"))
         fails(self, errno.EPERM, os.link, self.path("d"), self.path("e"))
         fails(self, errno.EEXIST, os.link, self.path("b"), self.path("d"))
-        for target in ("x", "t" * 200, "long/" * 800):
+        for target in ("x", "m" * 200, "long/" * 800):
             os.symlink(target, self.path("l"))
             self.assertEqual(os.readlink(self.path("l")), target)
             self.assertEqual(os.lstat(self.path("l")).st_size, len(target))
@@ -448,25 +448,25 @@ class LifeTest(unittest.TestCase):
         pool = self.pool
         pool.mount()
         write(os.path.join(pool.point, "f"), b"x")
-        self.assertIn("healthy", pool.poolctl("status", "t"))
-        self.assertIn("t/fs", pool.poolctl("dataset", "list", "t"))
-        self.assertIn("libpool-fuse pid", pool.poolctl("dataset", "destroy", "t/fs", "--yes", code=None))
-        pool.poolctl("scrub", "t", "--wait")
+        self.assertIn("healthy", pool.poolctl("status", "m"))
+        self.assertIn("m/fs", pool.poolctl("dataset", "list", "m"))
+        self.assertIn("libpool-fuse pid", pool.poolctl("dataset", "destroy", "m/fs", "--yes", code=None))
+        pool.poolctl("scrub", "m", "--wait")
         pool.verify()
-        second = subprocess.run([FUSE, "-n", "t/fs", pool.folder], env=pool.environment, capture_output=True, text=True, check=False)
+        second = subprocess.run([FUSE, "-n", "m/fs", pool.folder], env=pool.environment, capture_output=True, text=True, check=False)
         self.assertNotEqual(second.returncode, 0)
         # In use: not without a word.
-        self.assertIn("libpool-fuse pid", pool.poolctl("export", "t", code=None))
+        self.assertIn("libpool-fuse pid", pool.poolctl("export", "m", code=None))
         self.assertTrue(os.path.ismount(pool.point))
-        pool.poolctl("export", "t", "--force")
+        pool.poolctl("export", "m", "--force")
         pool.join()
         self.assertFalse(os.path.ismount(pool.point))
         pool.mount()
         self.assertEqual(read(os.path.join(pool.point, "f")), b"x")
         subprocess.run(["umount", pool.point], check=True)
         pool.join()
-        pool.poolctl("dataset", "destroy", "t/fs", "--yes")
-        self.assertIn("no file systems", pool.poolctl("dataset", "list", "t"))
+        pool.poolctl("dataset", "destroy", "m/fs", "--yes")
+        self.assertIn("no file systems", pool.poolctl("dataset", "list", "m"))
 
     def test_read_only(self):
         pool = self.pool
@@ -484,9 +484,9 @@ class LifeTest(unittest.TestCase):
         def run(*arguments):
             return subprocess.run([FUSE, "-n", *arguments], env=pool.environment, capture_output=True, text=True, check=False, timeout=60)
 
-        for arguments in ((), ("t/fs",), ("/fs", pool.point), ("t/", pool.point), ("-x", "t/fs", pool.point),
-                          ("t/fs", pool.point, "u/fs", pool.folder), ("none/fs", pool.point), ("t/none", pool.point),
-                          ("t/fs", os.path.join(pool.folder, "nowhere"))):
+        for arguments in ((), ("m/fs",), ("/fs", pool.point), ("m/", pool.point), ("-x", "m/fs", pool.point),
+                          ("m/fs", pool.point, "u/fs", pool.folder), ("none/fs", pool.point), ("m/none", pool.point),
+                          ("m/fs", os.path.join(pool.folder, "nowhere"))):
             with self.subTest(arguments=arguments):
                 result = run(*arguments)
                 self.assertNotEqual(result.returncode, 0)
@@ -494,15 +494,15 @@ class LifeTest(unittest.TestCase):
         # Each of a line that says once what it is about.
         full = os.path.join(pool.folder, "full")
         os.makedirs(os.path.join(full, "x"))
-        for arguments, says in ((("t/fs", full), f"{full} is not empty: mount elsewhere, or hide what is there with -o nonempty"),
-                                (("t/none", pool.point), f"{pool.point}: pool t has no file system none"),
+        for arguments, says in ((("m/fs", full), f"{full} is not empty: mount elsewhere, or hide what is there with -o nonempty"),
+                                (("m/none", pool.point), f"{pool.point}: pool m has no file system none"),
                                 (("none/fs", pool.point), "no pool none was found: name the folder or the disks that it is on"),
-                                (("t/fs", f"{pool.folder}/a\nb\x7f"), f"{pool.folder}/a?b?: No such file or directory")):
+                                (("m/fs", f"{pool.folder}/a\nb\x7f"), f"{pool.folder}/a?b?: No such file or directory")):
             self.assertEqual(run(*arguments).stderr, f"libpool-fuse: {says}\n")
-        pool.poolctl("volume", "create", "t/v", "1M")
-        self.assertIn("is no file system", run("t/v", pool.point).stderr)
-        self.assertIn("has no volume", pool.poolctl("volume", "read", "t/fs", "/dev/null", code=None))
-        self.assertEqual(run("t/fs", pool.point).returncode, 0)
+        pool.poolctl("volume", "create", "m/v", "1M")
+        self.assertIn("is no file system", run("m/v", pool.point).stderr)
+        self.assertIn("has no volume", pool.poolctl("volume", "read", "m/fs", "/dev/null", code=None))
+        self.assertEqual(run("m/fs", pool.point).returncode, 0)
         self.assertTrue(os.path.ismount(pool.point))
         write(os.path.join(pool.point, "f"), b"x")
         subprocess.run(["umount", pool.point], check=True)

@@ -491,6 +491,19 @@ class Mounts(unittest.TestCase):
         self.poolctl("unmount", self.path("a"))
         self.ended()
 
+    def test_killed_and_cleared_by_many(self):
+        """Who comes while another clears it away finds it cleared away."""
+        for what in ("t", self.path("a")):
+            pid = self.document("mount", "t/home", self.path("a"))["pid"]
+            os.kill(pid, signal.SIGKILL)
+            self.poolctl("wait", "t", code=None)
+            runs = [subprocess.Popen([self.path("bin", "poolctl"), "--no-devices", "unmount", what], env=self.environment, text=True,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(6)]
+            for run in runs:
+                error = run.communicate(timeout=120)[1]
+                self.assertTrue(run.returncode == 0 or "nothing of a pool is mounted" in error, error)
+            self.assertEqual(self.mounted(), {})
+
     def test_in_use_at_the_end(self):
         """A signal ends it although somebody has a file open; what was written is durable, and only this gets errors."""
         pid = self.document("mount", "t/home", self.path("a"))["pid"]

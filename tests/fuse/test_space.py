@@ -26,7 +26,7 @@ class QuotaTest(unittest.TestCase):
     def used(self, kind, number):
         with open(self.pool.point + "/sync", "ab") as file:
             os.fsync(file.fileno())
-        for owner in json.loads(self.pool.poolctl("userspace", "t/fs", "--json"))["owners"]:
+        for owner in json.loads(self.pool.poolctl("userspace", "m/fs", "--json"))["owners"]:
             if (owner["kind"], owner["id"]) == (kind, number):
                 return owner
         return None
@@ -46,7 +46,7 @@ class QuotaTest(unittest.TestCase):
 
     def test_quotas(self):
         self.pool.mount()
-        self.pool.poolctl("set", "t/fs", "userquota@1001=4M", "groupobjquota@77=5", "projectquota@9=2M")
+        self.pool.poolctl("set", "m/fs", "userquota@1001=4M", "groupobjquota@77=5", "projectquota@9=2M")
         done, code = self.fill(self.path("a"), 1001)
         self.assertEqual(code, errno.EDQUOT)
         self.assertTrue(3 * MIB < done <= 4 * MIB, done)
@@ -83,7 +83,7 @@ class QuotaTest(unittest.TestCase):
 
     def test_dataset_quotas(self):
         self.pool.mount()
-        self.pool.poolctl("set", "t/fs", "quota=16M", "refquota=8M")
+        self.pool.poolctl("set", "m/fs", "quota=16M", "refquota=8M")
         figures = os.statvfs(self.pool.point)
         self.assertEqual(figures.f_blocks * figures.f_frsize, 8 * MIB)
         done, code = self.fill(self.path("a"), 0)
@@ -92,23 +92,23 @@ class QuotaTest(unittest.TestCase):
         figures = os.statvfs(self.pool.point)
         self.assertTrue(figures.f_blocks * figures.f_frsize == 8 * MIB and figures.f_bavail * figures.f_frsize < MIB, figures)
         # What a child reserves counts for the quota.
-        self.pool.poolctl("dataset", "create", "t/fs/child")
-        self.pool.poolctl("set", "t/fs/child", "reservation=6M")
-        self.pool.poolctl("set", "t/fs/child", "reservation=12M", code=1)
-        self.pool.poolctl("set", "t/fs", "refquota=none")
+        self.pool.poolctl("dataset", "create", "m/fs/child")
+        self.pool.poolctl("set", "m/fs/child", "reservation=6M")
+        self.pool.poolctl("set", "m/fs/child", "reservation=12M", code=1)
+        self.pool.poolctl("set", "m/fs", "refquota=none")
         more, code = self.fill(self.path("b"), 0)
         self.assertEqual(code, errno.EDQUOT)
         self.assertTrue(9 * MIB < done + more <= 10 * MIB, (done, more))
         # The rest of the pool is reserved for another one: that is no quota's fault.
-        self.pool.poolctl("set", "t/fs", "quota=none")
-        self.pool.poolctl("dataset", "create", "t/other")
-        free = int(self.pool.poolctl("get", "t", "free", "-H", "-p", "-o", "value"))
-        self.pool.poolctl("set", "t/other", f"reservation={free - 24 * MIB}")
+        self.pool.poolctl("set", "m/fs", "quota=none")
+        self.pool.poolctl("dataset", "create", "m/other")
+        free = int(self.pool.poolctl("get", "m", "free", "-H", "-p", "-o", "value"))
+        self.pool.poolctl("set", "m/other", f"reservation={free - 24 * MIB}")
         more, code = self.fill(self.path("c"), 0)
         self.assertEqual(code, errno.ENOSPC)
         self.assertTrue(more <= 24 * MIB, more)
         self.assertEqual(os.path.getsize(self.path("a")), done)
-        self.pool.poolctl("set", "t/other", "reservation=none")
+        self.pool.poolctl("set", "m/other", "reservation=none")
         self.assertEqual(self.fill(self.path("c"), 0, MIB), (MIB, 0))
         self.pool.stop()
         self.assertIn(" 0 violations", self.pool.verify())
@@ -120,14 +120,14 @@ class FullTest(unittest.TestCase):
         sync(pool.point)
         for _ in range(200):
             figures = os.statvfs(pool.point)
-            listed, = json.loads(pool.poolctl("list", "t", "--json"))["pools"]
-            status, = json.loads(pool.poolctl("status", "t", "--json"))["pools"]
+            listed, = json.loads(pool.poolctl("list", "m", "--json"))["pools"]
+            status, = json.loads(pool.poolctl("status", "m", "--json"))["pools"]
             if listed["free_bytes"] == status["free_bytes"] == figures.f_bavail * figures.f_frsize:
                 break
             time.sleep(0.2)
         for name in ("usable", "used", "free", "dead", "formable"):
             self.assertEqual(listed[f"{name}_bytes"], status[f"{name}_bytes"], name)
-            self.assertEqual(int(pool.poolctl("get", "t", name, "-H", "-p", "-o", "value")), listed[f"{name}_bytes"], name)
+            self.assertEqual(int(pool.poolctl("get", "m", name, "-H", "-p", "-o", "value")), listed[f"{name}_bytes"], name)
         free = figures.f_bavail * figures.f_frsize
         self.assertEqual(free, listed["free_bytes"])
         self.assertLessEqual(figures.f_blocks * figures.f_frsize, listed["usable_bytes"])

@@ -113,9 +113,9 @@ class Files(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         self.images = [os.path.join(self.folder, f"d{number}") for number in range(5)]
         self.environment = dict(os.environ, LIBPOOL_DISK_PATH=self.folder, LIBPOOL_RUN_PATH=os.path.join(self.folder, "run"))
-        self.poolctl("create", "t", "raid6", *self.images, "--create-size", "96M")
-        self.poolctl("dataset", "create", "t/fs")
-        self.poolctl("set", "t/fs", "refquota=300M", "userquota@12345=1G", "projectobjquota@7=1000")
+        self.poolctl("create", "m", "raid6", *self.images, "--create-size", "96M")
+        self.poolctl("dataset", "create", "m/fs")
+        self.poolctl("set", "m/fs", "refquota=300M", "userquota@12345=1G", "projectobjquota@7=1000")
         self.wanted = self.fill()
         self.attributes = {path: found.pop("attributes") for path, found in self.wanted.items()}
 
@@ -125,7 +125,7 @@ class Files(unittest.TestCase):
 
     def mount(self, point, dataset="fs"):
         os.mkdir(point)
-        mount = subprocess.Popen([os.environ["LIBPOOL_FUSE"], "-f", "-n", f"t/{dataset}", point], env=self.environment)
+        mount = subprocess.Popen([os.environ["LIBPOOL_FUSE"], "-f", "-n", f"m/{dataset}", point], env=self.environment)
         limit = time.monotonic() + 60
         while not os.path.ismount(point):
             self.assertTrue(mount.poll() is None and time.monotonic() < limit, "not mounted")
@@ -178,7 +178,7 @@ class Files(unittest.TestCase):
         for case in ("sensitive", "insensitive"):
             for form in ("none", "formD", "formKD"):
                 name = f"{case}-{form}"
-                self.poolctl("dataset", "create", f"t/{name}", "--casesensitivity", case, "--normalization", form)
+                self.poolctl("dataset", "create", f"m/{name}", "--casesensitivity", case, "--normalization", form)
                 mount = self.mount(point, name)
                 try:
                     for one in given:
@@ -232,7 +232,7 @@ class Files(unittest.TestCase):
         found, listing = self.extract(self.images[1:])
         self.assertEqual((found[f"a/of {3 * MIB + 17}"], found["a/of 191"]), wanted)
         self.assertFalse([path for path, entry in listing.items() if entry["lost"]])
-        self.poolctl("debug", "verify", "t")
+        self.poolctl("debug", "verify", "m")
         again, _ = self.extract(self.images)
         self.assertEqual(again, found)
 

@@ -3,12 +3,23 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define BLOCK 4096u
 #define DEPTH 32u
 #define NODE_BLOCKS 64u /* data blocks below one node of the volume's tree */
 #define VOLUME_BYTES (32 * MIB)
+
+static _Thread_local unsigned yields;
+
+/* Instead of the C library's: who looks for an end offers the processor to others between its looks. */
+int sched_yield(void)
+{
+	yields++;
+	return (int)syscall(SYS_sched_yield);
+}
 
 static uint64_t enters(libpool_pool *pool)
 {
@@ -222,11 +233,63 @@ static void test_one_at_a_time(void **state)
 		assert_true(least <= CALM_READS / 2);
 }
 
+#define MANY 8u
+
+/* Whose queue is new doesn't know yet how long its waits are: the first of them looks, if it is for one request, and sleeps if it is for many. */
+static unsigned yields_of_first_waits(struct load *load, unsigned depth)
+{
+	unsigned looked = 0;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct libpool_request requests[MANY];
+		struct libpool_completion completions[MANY];
+		unsigned left = depth, before = yields;
+
+		OK(libpool_queue_open(load->pool, NULL, &load->queue, NULL));
+		for (unsigned j = 0; j < depth; j++)
+			requests[j] = (struct libpool_request){.size = sizeof(requests[j]), .volume = load->volume, .operation = LIBPOOL_FLUSH};
+		assert_int_equal(libpool_queue_submit(load->queue, requests, depth), depth);
+		for (bool first = true; left; first = false) {
+			int got = libpool_queue_reap(load->queue, completions, left, UINT64_MAX);
+
+			assert_true(got > 0);
+			left -= (unsigned)got;
+			looked += first ? yields - before : 0;
+		}
+		libpool_queue_close(load->queue);
+	}
+	return looked;
+}
+
+static void test_looks(void **state)
+{
+	struct load load = {.data = NULL};
+	struct bench bench;
+	cpu_set_t set;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof(set), &set), 0);
+	bench_begin(&bench, 3, 256 * MIB);
+	OK(bench_create(&bench, "tank", "raid5", 0, 3));
+	OK(bench_import(&bench, "tank", &load.pool));
+	OK(bench_volume(&bench, load.pool, "v", VOLUME_BYTES, BLOCK));
+	OK(libpool_volume_open(load.pool, "v", NULL, &load.volume, &bench.error));
+	unsigned one = yields_of_first_waits(&load, 1), many = yields_of_first_waits(&load, MANY);
+	print_message("looks while one request was waited for: %u, many: %u\n", one, many);
+	OK(libpool_volume_close(load.volume));
+	OK(libpool_close(load.pool, &bench.error));
+	bench_end(&bench);
+	assert_int_equal(many, 0);
+	if (CPU_COUNT(&set) > 1)
+		assert_true(one > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_enters),
 		cmocka_unit_test(test_one_at_a_time),
+		cmocka_unit_test(test_looks),
 	};
 
 	return cmocka_run_group_tests_name("pool_enters", tests, NULL, NULL);
