@@ -245,7 +245,7 @@ static unsigned yields_of_first_waits(struct load *load, unsigned depth)
 		struct libpool_completion completions[MANY];
 		unsigned left = depth, before = yields;
 
-		OK(libpool_queue_open(load->pool, NULL, &load->queue, NULL));
+		assert_int_equal(libpool_queue_open(load->pool, NULL, &load->queue, NULL), 0);
 		for (unsigned j = 0; j < depth; j++)
 			requests[j] = (struct libpool_request){.size = sizeof(requests[j]), .volume = load->volume, .operation = LIBPOOL_FLUSH};
 		assert_int_equal(libpool_queue_submit(load->queue, requests, depth), depth);
