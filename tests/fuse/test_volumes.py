@@ -365,6 +365,11 @@ class Volumes(unittest.TestCase):
                 run("e2fsck", "-fn", device)
             finally:
                 run("losetup", "--detach", device)
+            # It lets go of the volume when nobody has it open any more, who looked what is on it included.
+            deadline = time.monotonic() + 60
+            while os.path.exists(f"/sys/block/{os.path.basename(device)}/loop/backing_file"):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.05)
             self.unmount()
 
 

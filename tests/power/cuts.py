@@ -29,7 +29,7 @@ DISKS, DISK_BYTES, VOLUME_BYTES = 4, 64 * MIB, 24 * MIB
 FILE, WRITE, SYNC, DONE = 1, 2, 3, 4
 ACKS = "acks"
 JOURNALS = {"delete": "EXTRA", "wal": "FULL"}
-TIME_LIMIT = 300
+TIME_LIMIT = 200
 
 
 def run(*arguments, **named):
@@ -48,6 +48,15 @@ def wait_for(condition, process, what):
         if process.poll() is not None or time.monotonic() > limit:
             raise AssertionError(f"it never came to this: {what}")
         time.sleep(0.02)
+
+
+def unmount(*arguments):
+    """A loop device lets go of its file a moment after the file system on it was unmounted, and others look at new mounts."""
+    limit = time.monotonic() + TIME_LIMIT
+    while subprocess.run(arguments, check=False).returncode:
+        if time.monotonic() > limit:
+            raise AssertionError(f"{arguments} didn't come to an end")
+        time.sleep(0.05)
 
 
 class Stack:
@@ -77,16 +86,19 @@ class Stack:
 
     @staticmethod
     def stop(process, point):
-        if point and process.poll() is None:
-            run("fusermount3", "-u", point)
-        elif process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        if process.wait(TIME_LIMIT) != 0:
-            raise AssertionError(f"{process.args[0]} ended with {process.returncode}")
+        try:
+            if point and process.poll() is None:
+                unmount("fusermount3", "-u", point)
+            elif process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            if process.wait(TIME_LIMIT) != 0:
+                raise AssertionError(f"{process.args[0]} ended with {process.returncode}")
+        finally:
+            process.kill()      # or who runs this waits for what it prints
 
     def mount(self, image, point):
         run("mount", "-o", "loop", image, point)
-        self.undo.append(lambda: run("umount", point))
+        self.undo.append(lambda: unmount("umount", point))
 
 
 class OnExt4:
