@@ -338,7 +338,16 @@ static void all_back(struct world *world)
 		if (!world->set->disks[i]->present)
 			sim_disk_return(world->set->disks[i]);
 		sim_disk_faults_clear(world->set->disks[i]);
+	}
+}
+
+/* An import that has failed holds disks until they have ended what it had asked for; as long as one is held the next finds the pool in use. */
+static void let_go(struct world *world)
+{
+	for (unsigned i = 0; i < world->set->count; i++) {
 		sim_disk_release_hung(world->set->disks[i], below(2));
+		while (sim_disk_is_held(world->set->disks[i])) /* what is only late ends by itself */
+			rt_sleep(world->rt, NS_PER_S);
 	}
 }
 
@@ -383,6 +392,7 @@ void logs_import(struct world *world, bool with_engine)
 			world_fail(world, "import: %s: %s (log disks 0x%x, suspect 0x%x, %u may go)", pool_error_string(status), error.text,
 				   members(world), world->log_suspects & members(world), logs.budget);
 		world->statistics.logs_wanted++;
+		let_go(world);
 		/* With all of them there is nothing to be missed, but what they have lost themselves. */
 		gives_up = below(2);
 		if (!gives_up) {

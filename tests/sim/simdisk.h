@@ -183,6 +183,8 @@ void sim_disk_set_unreadable(struct sim_disk *disk, uint64_t offset, uint64_t le
 /* Completes all requests that hang, now: with their effect, or with an error and without. */
 void sim_disk_release_hung(struct sim_disk *disk, bool with_effect);
 unsigned sim_disk_hung(const struct sim_disk *disk);
+/* Who opened it for itself has not closed it, or a request of that time has not ended. */
+bool sim_disk_is_held(const struct sim_disk *disk);
 /* Every request from now on hangs (until false), and the release lets them go. */
 void sim_disk_set_hanging(struct sim_disk *disk, bool hanging);
 /* Gone: requests in flight and later ones fail with -ENODEV; of its cache `mode` survives. */

@@ -227,6 +227,11 @@ unsigned sim_disk_hung(const struct sim_disk *disk)
 	return count;
 }
 
+bool sim_disk_is_held(const struct sim_disk *disk)
+{
+	return disk->state->exclusive != NULL;
+}
+
 void sim_disk_set_hanging(struct sim_disk *disk, bool hanging)
 {
 	disk->state->hanging = hanging;
