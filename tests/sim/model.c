@@ -528,7 +528,7 @@ void model_durable(struct model *model, struct model_volume *only, uint64_t begi
 			block->committed = durable;
 		block_keep(model, block, seen < block->committed ? seen : block->committed, block->count - 1);
 	}
-	/* The namespace is durable with every flush. */
+	/* The namespace is durable with every flush; sizes are changes of their volumes, which may not all be in the log. */
 	list_for_each_safe(node, next, &model->volumes) {
 		struct model_volume *volume = container_of(node, struct model_volume, node);
 
@@ -538,7 +538,8 @@ void model_durable(struct model *model, struct model_volume *only, uint64_t begi
 		}
 		if (volume->create_end <= begin)
 			volume->created_durable = true;
-		size_durable(volume, begin, kept);
+		if (!only || volume == only || !model->each_alone)
+			size_durable(volume, begin, kept);
 	}
 }
 

@@ -86,7 +86,7 @@ struct model {
 	struct list volumes;
 	struct list unsettled;
 	bool log_may_go; /* flushes may be lost, commits not: what the last commit had is kept besides */
-	bool each_alone; /* a state of each volume, and not one of all */
+	bool each_alone; /* a state of each volume, and not one of all; a flush of one says nothing of another's size */
 	bool log_is_lost; /* in this recovery only commits count */
 	char problem[512];
 	/* Statistics. */
