@@ -261,7 +261,7 @@ static void do_write(struct client *client, struct model_volume *volume)
 		result = volume_write(volume->handle, offset, length, data);
 	end_change(world, "write", &change, offset, length, result);
 	if (result == 0 && settings_is_always(world, sync))
-		model_durable(&world->model, volume, model_now(&world->model));
+		model_change_durable(&world->model, &change);
 	model_unlock(volume, &lock);
 	free(data);
 }
@@ -285,7 +285,7 @@ static void do_clear(struct client *client, struct model_volume *volume, bool tr
 
 	end_change(world, trim ? "trim" : "zero", &change, offset, length, result);
 	if (result == 0 && settings_is_always(world, sync))
-		model_durable(&world->model, volume, model_now(&world->model));
+		model_change_durable(&world->model, &change);
 	model_unlock(volume, &lock);
 }
 

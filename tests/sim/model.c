@@ -509,24 +509,29 @@ static void size_durable(struct model_volume *volume, uint64_t begin, bool kept)
 		sizes_forget(volume);
 }
 
+/* The version `durable` of a block is; with `kept` only as long as the log isn't lost. */
+static void block_durable(struct model *model, struct model_block *block, unsigned durable, bool kept)
+{
+	uint64_t oldest = list_empty(&model->observers) ? UINT64_MAX
+							: container_of(model->observers.next, struct model_observer, node)->begin;
+	unsigned seen = first_visible(block, oldest);
+
+	if (durable > block->durable)
+		block->durable = durable;
+	if (durable > block->committed && !kept)
+		block->committed = durable;
+	block_keep(model, block, seen < block->committed ? seen : block->committed, block->count - 1);
+}
+
 void model_durable(struct model *model, struct model_volume *only, uint64_t begin)
 {
 	bool kept = model->log_may_go && only;
-	uint64_t oldest = list_empty(&model->observers) ? UINT64_MAX
-							: container_of(model->observers.next, struct model_observer, node)->begin;
 
 	list_for_each_safe(node, next, &model->unsettled) {
 		struct model_block *block = container_of(node, struct model_block, unsettled);
 
-		if (only && block->volume != only)
-			continue;
-		unsigned durable = first_visible(block, begin), seen = first_visible(block, oldest);
-
-		if (durable > block->durable)
-			block->durable = durable;
-		if (durable > block->committed && !kept)
-			block->committed = durable;
-		block_keep(model, block, seen < block->committed ? seen : block->committed, block->count - 1);
+		if (!only || block->volume == only)
+			block_durable(model, block, first_visible(block, begin), kept);
 	}
 	/* The namespace is durable with every flush; sizes are changes of their volumes, which may not all be in the log. */
 	list_for_each_safe(node, next, &model->volumes) {
@@ -540,6 +545,19 @@ void model_durable(struct model *model, struct model_volume *only, uint64_t begi
 			volume->created_durable = true;
 		if (!only || volume == only || !model->each_alone)
 			size_durable(volume, begin, kept);
+	}
+}
+
+void model_change_durable(struct model *model, const struct model_change *change)
+{
+	if (change->none)
+		return;
+	model_durable(model, change->volume, change->begin);
+	for (uint64_t number = change->first; number <= change->last; number++) {
+		struct model_block *block = block_find(change->volume, number);
+
+		if (block && block->versions[block->count - 1].begin == change->begin)
+			block_durable(model, block, block->count - 1, model->log_may_go);
 	}
 }
 

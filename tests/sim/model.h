@@ -134,6 +134,8 @@ bool model_check_seek(struct model *model, struct model_observer *observer, stru
 		      uint64_t found);
 /* A commit (volume NULL) or flush of one volume that was asked for at `begin` was acknowledged. */
 void model_durable(struct model *model, struct model_volume *volume, uint64_t begin);
+/* A change that has ended was acknowledged as durable (sync=always). What ended beside it may have come too late for the flush in it. */
+void model_change_durable(struct model *model, const struct model_change *change);
 
 uint64_t model_size(const struct model_volume *volume);
 bool model_exists(const struct model_volume *volume);

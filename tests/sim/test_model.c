@@ -246,6 +246,67 @@ static struct model_volume *second_volume(struct model *model)
 	return volume;
 }
 
+static void test_durable_changes(void **state)
+{
+	struct model model;
+	struct model_volume *volume = volume_new(&model);
+	struct model_change change;
+
+	(void)state;
+	/* With sync=always: the change, and what had ended before it began. */
+	commit(&model);
+	put(&model, volume, 1, 2);
+	model_write_begin(&model, volume, 0, BLOCK, content[1], &change);
+	model_change_end(&model, &change);
+	model_change_durable(&model, &change);
+	put(&model, volume, 0, 3);
+	assert_false(recovers(&model, (unsigned[8]){0, 2}, 8 * BLOCK));
+	model_release(&model);
+
+	volume = volume_new(&model);
+	commit(&model);
+	put(&model, volume, 1, 2);
+	model_write_begin(&model, volume, 0, BLOCK, content[1], &change);
+	model_change_end(&model, &change);
+	model_change_durable(&model, &change);
+	put(&model, volume, 1, 3);
+	assert_false(recovers(&model, (unsigned[8]){1, 0}, 8 * BLOCK));
+	model_release(&model);
+
+	/* A volume that was made while it waited for its flush may be gone. */
+	volume = volume_new(&model);
+	commit(&model);
+	model_write_begin(&model, volume, 0, BLOCK, content[1], &change);
+	(void)second_volume(&model);
+	model_change_end(&model, &change);
+	model_change_durable(&model, &change);
+	assert_true(recovers(&model, (unsigned[8]){1}, 8 * BLOCK));
+	model_release(&model);
+
+	/* One that was there before may not; and a trim of no whole block is no change. */
+	volume = volume_new(&model);
+	commit(&model);
+	(void)second_volume(&model);
+	model_trim_begin(&model, volume, 1, BLOCK, &change);
+	model_change_durable(&model, &change);
+	model_write_begin(&model, volume, 0, BLOCK, content[1], &change);
+	model_change_end(&model, &change);
+	model_change_durable(&model, &change);
+	assert_false(recovers(&model, (unsigned[8]){1}, 8 * BLOCK));
+	model_release(&model);
+
+	/* If the log is lost it counts for as little as a flush. */
+	volume = volume_new(&model);
+	model.log_may_go = true;
+	commit(&model);
+	model_write_begin(&model, volume, 0, BLOCK, content[1], &change);
+	model_change_end(&model, &change);
+	model_change_durable(&model, &change);
+	model.log_is_lost = true;
+	assert_true(recovers(&model, (unsigned[8]){0}, 8 * BLOCK));
+	model_release(&model);
+}
+
 /* Whether the second volume may have its old size after a flush of `flushed`, 0: the first, of which nothing was changed. */
 static bool old_size_may_be(bool each_alone, unsigned flushed)
 {
@@ -314,7 +375,8 @@ int main(void)
 		cmocka_unit_test(test_reads_see_the_last_write), cmocka_unit_test(test_parts_of_blocks),
 		cmocka_unit_test(test_durable_survives),         cmocka_unit_test(test_only_prefixes),
 		cmocka_unit_test(test_names_and_sizes),          cmocka_unit_test(test_seek),
-		cmocka_unit_test(test_failed_writes_settle),     cmocka_unit_test(test_flushed_sizes),
+		cmocka_unit_test(test_failed_writes_settle),     cmocka_unit_test(test_durable_changes),
+		cmocka_unit_test(test_flushed_sizes),
 	};
 
 	fill_contents();
