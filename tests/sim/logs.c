@@ -169,6 +169,17 @@ static bool is_halted(struct world *world)
 	return core_halted(world->core, &why);
 }
 
+/* A number is of one disk for ever, so whoever has replaced so many may add none. */
+static bool has_numbers(struct world *world, size_t count)
+{
+	const struct label *label = core_label(world->core);
+	size_t used = 0;
+
+	for (unsigned i = 0; i < label->disk_count; i++)
+		used = label->disks[i].index >= used ? label->disks[i].index + 1u : used;
+	return used + count <= DISKS_MAX;
+}
+
 static void join(struct world *world, unsigned count)
 {
 	unsigned there = (unsigned)__builtin_popcount(members(world));
@@ -192,6 +203,7 @@ static void join(struct world *world, unsigned count)
 		return;
 	world->log_suspects &= ~coming; /* what they had of a log is of none that counts */
 	logs.silent &= ~coming;
+	bool numbered = has_numbers(world, options.disk_count);
 	int result = engine_disk_add(world->engine, &options, &error);
 
 	world_note_members(world);
@@ -199,6 +211,10 @@ static void join(struct world *world, unsigned count)
 
 	if (joined && joined != coming)
 		world_fail(world, "of log disks 0x%x that were to join 0x%x have (%s)", coming, joined, pool_error_string(result));
+	if (!numbered && (result == 0 || joined))
+		world_fail(world, "%zu log disks were added to a pool that has had as many disks as it may", options.disk_count);
+	if (!joined && !has_numbers(world, options.disk_count)) /* who replaced a disk may have been quicker */
+		return;
 	/* As long as a request of its life before is on its way it is in use. */
 	if (result == -POOL_EINUSE && hangs && !joined)
 		return;
