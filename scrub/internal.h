@@ -13,6 +13,9 @@
 void job_begin(struct job *job, const struct job_host *host);
 /* Sets state and end, saves; returns status. */
 int job_end(struct job *job, const struct job_host *host, int status);
+/* Whether it is time to save how far it is; and that. */
+bool job_save_is_due(const struct job *job, const struct job_host *host);
+void job_save(struct job *job, const struct job_host *host);
 /* So many bytes more are done: counts for progress and throttle. */
 void job_account(struct job *job, const struct job_host *host, uint64_t bytes);
 /* Throttled, paused, cancelled or halted: the caller lets go of all pins and calls job_rest. */

@@ -42,9 +42,21 @@ void job_begin(struct job *job, const struct job_host *host)
 	job->unsaved = 0;
 	if (!job->started_ns)
 		job->started_ns = rt_realtime(host->rt);
-	job->throttle_ns = job->rate_ns = rt_now(host->rt);
+	job->throttle_ns = job->rate_ns = job->saved_ns = rt_now(host->rt);
 	job->rate_done = job->done_bytes;
 	job->rate = 0;
+}
+
+bool job_save_is_due(const struct job *job, const struct job_host *host)
+{
+	return host->save && job->unsaved >= JOB_SAVE_SEGMENTS && rt_now(host->rt) >= job->saved_ns + JOB_SAVE_NS;
+}
+
+void job_save(struct job *job, const struct job_host *host)
+{
+	(void)host->save(host->argument, job);
+	job->unsaved = 0;
+	job->saved_ns = rt_now(host->rt);
 }
 
 int job_end(struct job *job, const struct job_host *host, int status)

@@ -19,7 +19,9 @@
 enum job_kind { JOB_SCRUB = 1, JOB_REBUILD = 2, JOB_RESYNC = 3, JOB_VERIFY = 4, JOB_TRIM = 5 };
 enum job_state { JOB_RUNNING = 1, JOB_PAUSED = 2, JOB_FINISHED = 3, JOB_CANCELLED = 4, JOB_FAILED = 5 };
 
-#define JOB_SAVE_SEGMENTS 64u /* the cursor is saved this often */
+/* How far it is is saved after so many segments, but no more often than this: a commit takes that along, and there is one every few seconds. */
+#define JOB_SAVE_SEGMENTS 64u
+#define JOB_SAVE_NS NS_PER_S
 
 struct job {
 	/* Kept across imports. */
@@ -44,6 +46,7 @@ struct job {
 	uint64_t throttle_ns;      /* monotonic: what is done so far is paid for by then */
 	uint64_t rate_ns, rate_done, rate; /* sampled */
 	unsigned unsaved;          /* segments since the last save */
+	uint64_t saved_ns;         /* monotonic: when that was, or when it began */
 	int error;                 /* why it FAILED */
 	struct array *told;        /* uint64_t: addresses of lost blocks that the host was told of; NULL: not kept */
 };

@@ -192,10 +192,9 @@ static int pass(struct rebuild *rebuild, size_t *ret_items, unsigned *ret_moved)
 			status = start_item(rebuild, array_at(&items, struct rebuild_item, i));
 		if (status == 0)
 			status = rebuild->fatal;
-		if (++mover->job->unsaved >= JOB_SAVE_SEGMENTS && mover->host->save) {
-			mover->job->unsaved = 0;
-			(void)mover->host->save(mover->host->argument, mover->job);
-		}
+		mover->job->unsaved++;
+		if (job_save_is_due(mover->job, mover->host))
+			job_save(mover->job, mover->host);
 	}
 	wait_for_tasks(rebuild, 0);
 	int finished = moves_finish(mover, true);

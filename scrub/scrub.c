@@ -524,10 +524,9 @@ static int run(struct job *job, const struct job_host *host, uint64_t *missing)
 			break;
 		if (++job->cursor % YIELD_SEGMENTS == 0)
 			rt_yield(host->rt);
-		if (job->unsaved >= JOB_SAVE_SEGMENTS && host->save) {
+		if (job_save_is_due(job, host)) {
 			drain(&scrub);
-			(void)host->save(host->argument, job);
-			job->unsaved = 0;
+			job_save(job, host);
 		}
 	}
 	settle(&scrub);
