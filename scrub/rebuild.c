@@ -10,7 +10,9 @@
 
 #include "scrub/internal.h"
 
-#define SEGMENTS_AT_ONCE_MAX 8u
+#define SEGMENTS_AT_ONCE_MAX 16u
+#define AT_ONCE_BYTES (UINT64_C(16) << 20) /* that are read and written for them, if that is more than what keeps the disks busy */
+#define PIN_SHARE 64u                      /* and no more than one of so many segments */
 #define YIELD_SEGMENTS 256u
 #define FRUITLESS_PASSES_MAX 2u
 
@@ -22,8 +24,9 @@ struct rebuild_item {
 struct rebuild {
 	struct mover mover;
 	unsigned tasks;
+	bool finishing; /* what was written is being handed over, in a fiber of its own */
 	struct rt_queue ended;
-	int fatal;  /* -ENOMEM, -POOL_EHALTED */
+	int fatal;  /* -ENOMEM, -POOL_EHALTED, or what a commit failed with */
 	int failed; /* the last reason why a column could not be moved in this pass */
 };
 
@@ -135,14 +138,57 @@ static void wait_for_tasks(struct rebuild *rebuild, unsigned at_most)
 		rt_queue_wait(rebuild->mover.host->rt, &rebuild->ended);
 }
 
-/* As many as keep all disks busy: each reads k columns and writes one. */
+/* ---- handing over, while others are read and written ---- */
+
+static void finish_fiber(void *argument)
+{
+	struct rebuild *rebuild = argument;
+	int status = moves_finish(&rebuild->mover, false);
+
+	if (status < 0)
+		rebuild->fatal = status;
+	rebuild->finishing = false;
+	rt_queue_wake_all(rebuild->mover.host->rt, &rebuild->ended);
+}
+
+/* One at a time: no more than twice what is due is pinned. */
+static void wait_for_finish(struct rebuild *rebuild)
+{
+	while (rebuild->finishing)
+		rt_queue_wait(rebuild->mover.host->rt, &rebuild->ended);
+}
+
+static void start_finish(struct rebuild *rebuild)
+{
+	wait_for_finish(rebuild);
+	rebuild->finishing = true;
+	if (rt_spawn(rebuild->mover.host->rt, "rebuild finish", finish_fiber, rebuild) < 0)
+		finish_fiber(rebuild);
+}
+
+/* Nothing is under way. */
+static int finish_all(struct rebuild *rebuild, bool commit)
+{
+	wait_for_tasks(rebuild, 0);
+	wait_for_finish(rebuild);
+	return moves_finish(&rebuild->mover, commit);
+}
+
+/*
+ * As many as keep all disks busy: each reads k columns and writes one. Of small ones more, as each of them waits for its reads, for who decodes it and for
+ * its write in turn, and whoever is woken for so little has hardly begun when it sleeps again.
+ */
 static unsigned segments_at_once(struct store *store)
 {
-	unsigned online = 0, k = alloc_geometry(store_alloc(store))->k;
+	const struct geometry *geometry = alloc_geometry(store_alloc(store));
+	unsigned online = 0, k = geometry->k, rows = geometry->rows < WINDOW_ROWS_MAX ? geometry->rows : WINDOW_ROWS_MAX;
+	uint64_t many = AT_ONCE_BYTES / ((uint64_t)rows * (k + 1) * CELL_SIZE), share = alloc_segment_count(store_alloc(store)) / PIN_SHARE;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++)
 		online += store_disk_holds_data(store_disk(store, i)) && store_disk(store, i)->state == DISK_ONLINE;
 	unsigned count = 2 + online / (k + 1);
+	many = many < share ? many : share;
+	count = many > count ? (unsigned)many : count;
 	return count < SEGMENTS_AT_ONCE_MAX ? count : SEGMENTS_AT_ONCE_MAX;
 }
 
@@ -153,15 +199,13 @@ static int start_item(struct rebuild *rebuild, const struct rebuild_item *item)
 
 	if (segment->record.state == SEGMENT_SYS) {
 		wait_for_tasks(rebuild, 0);
+		wait_for_finish(rebuild);
 		move_result(rebuild, move_columns(mover, item->segment, item->columns));
 		return moves_finish(mover, false);
 	}
 	wait_for_tasks(rebuild, segments_at_once(mover->store) - 1);
-	if (moves_are_due(mover)) {
-		int status = moves_finish(mover, false);
-		if (status < 0)
-			return status;
-	}
+	if (moves_are_due(mover))
+		start_finish(rebuild);
 	struct move_task *task = malloc(sizeof(*task));
 	if (!task)
 		return -ENOMEM;
@@ -183,8 +227,7 @@ static int pass(struct rebuild *rebuild, size_t *ret_items, unsigned *ret_moved)
 	rebuild->failed = 0;
 	for (size_t i = 0; i < items.count && status == 0; i++) {
 		if (job_must_rest(mover->job, mover->host)) {
-			wait_for_tasks(rebuild, 0);
-			status = moves_finish(mover, mover->job->cancel_requested || mover->job->pause_requested);
+			status = finish_all(rebuild, mover->job->cancel_requested || mover->job->pause_requested);
 			if (status == 0)
 				status = job_rest(mover->job, mover->host);
 		}
@@ -196,8 +239,7 @@ static int pass(struct rebuild *rebuild, size_t *ret_items, unsigned *ret_moved)
 		if (job_save_is_due(mover->job, mover->host))
 			job_save(mover->job, mover->host);
 	}
-	wait_for_tasks(rebuild, 0);
-	int finished = moves_finish(mover, true);
+	int finished = finish_all(rebuild, true);
 	*ret_items = items.count;
 	*ret_moved = mover->moved - before;
 	array_release(&items);

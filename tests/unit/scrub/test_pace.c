@@ -52,10 +52,103 @@ static void test_saves(void **state)
 	run_world(800, 80, saves_body);
 }
 
+/* ---- a rebuild ---- */
+
+static uint64_t most_read; /* during one commit */
+
+static int slow_commit(void *argument)
+{
+	struct bench *bench = argument;
+	uint64_t before = bench_bytes_read(bench->world);
+
+	rt_sleep(bench->world->rt, NS_PER_S);
+	before = bench_bytes_read(bench->world) - before;
+	most_read = before > most_read ? before : most_read;
+	return bench_commit(argument);
+}
+
+/* The most requests that were under way at a time while the job ran. */
+static unsigned most_in_flight;
+
+static void watch(void *argument)
+{
+	struct bench *bench = argument;
+
+	while (!bench->ended) {
+		unsigned count = 0;
+
+		for (unsigned i = 0; i < bench->world->options.disks; i++)
+			count += store_disk(bench->world->store, i)->disk ? store_disk(bench->world->store, i)->disk->in_flight : 0;
+		most_in_flight = count > most_in_flight ? count : most_in_flight;
+		rt_sleep(bench->world->rt, NS_PER_MS / 50);
+	}
+}
+
+static void lose(struct world *world, unsigned segments)
+{
+	unsigned spare = world->options.disks - 1;
+
+	alloc_disk_set_usable(world->alloc, spare, false);
+	fill(world, segments);
+	world_lose_disk(world, 0);
+	alloc_disk_set_usable(world->alloc, spare, true);
+}
+
+static void finish_body(struct world *world)
+{
+	struct bench bench;
+
+	bench_init(&bench, world);
+	lose(world, 140);
+	unsigned columns = bench_columns_on(world, 0);
+	bench_fill(&bench, 2, 0);
+	bench.host.commit = slow_commit;
+	most_read = 0;
+	assert_int_equal(bench_rebuild(&bench, 0, world->options.disks - 1), 0);
+	print_message("%u columns of %u segments: %lu KiB read during one of %u commits\n", columns, alloc_segment_count(world->alloc),
+		      (unsigned long)most_read / 1024, bench.commits);
+	assert_true(columns > 128);
+	/* What was written is handed over, and the next segments are read: more than those that had been begun. */
+	assert_true(most_read >= 8 * world->options.k * (world->geometry.rows - 1) * CELL_SIZE);
+	assert_int_equal(bench_columns_on(world, 0), 0);
+	bench_check_no_pins(world);
+	world_verify(world);
+	bench_release(&bench);
+}
+
+static void depth_body(struct world *world)
+{
+	struct bench bench;
+
+	bench_init(&bench, world);
+	lose(world, 600);
+	bench_fill(&bench, 2, 0);
+	bench_job(&bench, JOB_REBUILD);
+	bench.job.disk = 0;
+	bench.job.target = (uint16_t)(world->options.disks - 1);
+	most_in_flight = 0;
+	bench_start(&bench, rebuild_run);
+	watch(&bench);
+	assert_int_equal(bench_wait(&bench), 0);
+	print_message("%u segments, %u requests at a time\n", alloc_segment_count(world->alloc), most_in_flight);
+	/* Three segments at a time have six, and what is written of them. */
+	assert_in_range(most_in_flight, 12, 48);
+	bench_check_no_pins(world);
+	bench_release(&bench);
+}
+
+static void test_rebuild(void **state)
+{
+	(void)state;
+	run_world(200, 81, finish_body);
+	run_world(2000, 82, depth_body);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_saves),
+		cmocka_unit_test(test_rebuild),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
