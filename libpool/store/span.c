@@ -10,6 +10,8 @@
 #include "libpool/base/check.h"
 #include "libpool/store/internal.h"
 
+#define ALIKE_ROWS 16u /* what spans of more than half of it are rounded up to, or to twice that, and so on */
+
 /* The next rows of the bitmap from *row on, small gaps included but for those with a row of `others`. False: there are none. */
 static bool next_run(const uint64_t *wanted, const uint64_t *others, size_t *row, size_t end, size_t *ret_stop)
 {
@@ -32,6 +34,16 @@ static bool can_be_read(const struct store *store, uint16_t index)
 	const struct disk *disk = index == DISK_ABSENT ? NULL : store->disks[index].disk;
 
 	return disk && !disk->abandoned_reads && !disk->abandoned_writes;
+}
+
+/* Spans of many lengths share pieces of few sizes (slab.h): those are there already, where each size of its own begins with new pages. */
+static size_t span_room(unsigned rows)
+{
+	size_t room = ALIKE_ROWS;
+
+	while (room < rows)
+		room *= 2;
+	return (rows > ALIKE_ROWS / 2 ? room : rows) * CELL_SIZE;
 }
 
 #define ABSENT_WORDS (WINDOW_ROWS_MAX / 64)
@@ -62,7 +74,7 @@ void span_read(struct row_span *span, struct store *store, const struct segment 
 	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
 		if (!(mask >> c & 1) || !can_be_read(store, segment->record.columns[c].disk))
 			continue;
-		span->columns[c] = buffer_new((size_t)rows * CELL_SIZE);
+		span->columns[c] = buffer_new(span_room(rows));
 		if (!span->columns[c])
 			continue;
 		note_absent(store, segment, c, row, rows, absent[c]);

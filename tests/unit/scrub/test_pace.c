@@ -1,4 +1,5 @@
 /* What jobs wait for, and what they don't: counted, not timed. */
+#include "libpool/store/span.h"
 #include "tests/unit/scrub/support.h"
 
 /* Many full segments, so that a job has something to do for a while. */
@@ -144,11 +145,48 @@ static void test_rebuild(void **state)
 	run_world(2000, 82, depth_body);
 }
 
+/* ---- memory ---- */
+
+/* Spans of many lengths, one after the other, need the memory of few. */
+static void memory_body(struct world *world)
+{
+	struct row_span span;
+	uint64_t wanted[64];
+	uint64_t sizes = 0;
+	uint32_t id = 0;
+
+	fill(world, 1);
+	while (!bench_segment(world, id))
+		id++;
+	struct segment *segment = alloc_segment(world->alloc, id);
+
+	alloc_pin(segment);
+	memset(wanted, 0xFF, sizeof(wanted));
+	for (unsigned rows = 1; rows < world->geometry.rows; rows++) {
+		span_read(&span, world->store, segment, wanted, 1, rows, 1);
+		assert_non_null(span.columns[0]);
+		unsigned cells = (unsigned)(span.columns[0]->size / CELL_SIZE);
+		assert_in_range(cells, rows, 2 * rows);
+		assert_non_null(span_cell(&span, 0, rows));
+		bitmap_set(&sizes, cells - 1);
+		span_release(&span);
+	}
+	assert_int_equal(bitmap_count(&sizes, 0, 64), 8 + 3); /* short ones as they are; 16, 32, 64 */
+	alloc_unpin(world->alloc, segment);
+}
+
+static void test_memory(void **state)
+{
+	(void)state;
+	run_world(100, 83, memory_body);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_saves),
 		cmocka_unit_test(test_rebuild),
+		cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
