@@ -101,6 +101,7 @@ int alloc_disk_add(struct alloc *alloc, unsigned index, uint32_t au_count, bool 
 	alloc->disks[index] = (struct alloc_disk){ .configured = true, .usable = usable, .works = usable, .au_count = au_count,
 						   .au_free = au_count, .au_used = used, .au_due = used + words,
 						   .au_trimmed = used + 2 * words };
+	alloc_count_disks(alloc);
 	return 0;
 }
 
@@ -112,7 +113,6 @@ static void disk_changed(struct alloc *alloc, struct alloc_disk *disk)
 		return;
 	disk->usable = usable;
 	alloc->disks_lost += !usable;
-	alloc_runs_list_all(alloc);
 }
 
 void alloc_disk_set_usable(struct alloc *alloc, unsigned index, bool works)
@@ -121,6 +121,7 @@ void alloc_disk_set_usable(struct alloc *alloc, unsigned index, bool works)
 		return;
 	alloc->disks[index].works = works;
 	disk_changed(alloc, &alloc->disks[index]);
+	alloc_count_disks(alloc);
 }
 
 void alloc_disk_set_leaving(struct alloc *alloc, unsigned index, bool leaving)
@@ -129,12 +130,14 @@ void alloc_disk_set_leaving(struct alloc *alloc, unsigned index, bool leaving)
 		return;
 	alloc->disks[index].leaving = leaving;
 	disk_changed(alloc, &alloc->disks[index]);
+	alloc_count_disks(alloc);
 }
 
 void alloc_disk_set_log(struct alloc *alloc, unsigned index)
 {
 	alloc->disks[index].log = true;
 	alloc->log_disks++;
+	alloc_count_disks(alloc);
 }
 
 void alloc_load_without_log(struct alloc *alloc)
@@ -154,7 +157,7 @@ void alloc_disk_remove(struct alloc *alloc, unsigned index)
 	free(alloc->disks[index].au_used);
 	alloc->log_disks -= alloc->disks[index].log;
 	alloc->disks[index] = (struct alloc_disk){ 0 };
-	alloc->runs.lacks_disk = alloc_lacks_disk(alloc);
+	alloc_count_disks(alloc);
 }
 
 const struct alloc_disk *alloc_disk(const struct alloc *alloc, unsigned index)

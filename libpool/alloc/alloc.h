@@ -123,9 +123,9 @@ const struct batch_index *alloc_batch_find(const struct segment *segment, unsign
 void alloc_summary_pointer(const struct batch_index *batch, struct block_pointer *ret_pointer);
 
 /*
- * Opens a new segment for a class, of the width that the usable disks allow: with all its parity and fewer data columns, as long as what was
- * promised (alloc_set_promised) has room in such, or no disk is away; else with all data columns and some parity columns absent. The
- * record is dirty. -ENOSPC when none is formable, -ENOMEM.
+ * Opens a new segment for a class, of the width that the usable disks allow: with all its parity and fewer data columns, as long as what was promised
+ * (alloc_set_promised) has room in such and they aren't scarce, or no disk is away; else with all data columns and some parity columns absent
+ * (alloc_new_ones_lack). The record is dirty. -ENOSPC when none is formable, -ENOMEM.
  */
 int alloc_segment_open(struct alloc *alloc, enum segment_class class, uint32_t *ret_id);
 /*
@@ -316,7 +316,10 @@ struct space {
 	uint64_t raw_aus, usable_cells, reserve_cells;
 	uint64_t live_cells;      /* as of the last commit */
 	uint64_t total_segments;  /* formable of full width if all were free */
-	uint64_t free_segments;   /* formable of full width from free AUs */
+	uint64_t free_segments;   /* formable from free AUs */
+	uint64_t coming_segments; /* with those that become free with the next commits */
+	uint64_t narrow_cells, segment_cells; /* of one; of one that is opened when no more than so many are left above the floors: with a disk away they differ */
+	uint64_t plenty_segments;
 	uint64_t deferred_aus;    /* become free with later commits */
 	uint64_t floor_segments;  /* which writers leave alone: what commits need, and */
 	uint64_t copy_segments;   /* what is for copies */
@@ -334,6 +337,8 @@ struct space {
 	size_t memory_bytes;
 };
 void alloc_space(const struct alloc *alloc, struct space *ret_space);
+/* What so many segments above the floors have room for. */
+uint64_t space_segments_cells(const struct space *space, uint64_t segments);
 /* What foreground writers may still place, in blocks of up to so many cells. */
 uint64_t space_available(const struct space *space, unsigned block_cells);
 /* The share of usable_cells that foreground writers leave free, in hundredths of a percent. The floors stay apart from it. */
@@ -345,6 +350,8 @@ void alloc_set_promised(struct alloc *alloc, uint64_t cells);
 bool alloc_promises_fit(const struct alloc *alloc);
 /* For test builds: what is counted as segments change is what there is. Looks at all of them. */
 bool alloc_counts_hold(const struct alloc *alloc);
+/* With a disk away: what is opened now lacks columns, so rows that lack some are no worse. */
+bool alloc_new_ones_lack(const struct alloc *alloc);
 /* A disk that holds data isn't usable. */
 bool alloc_lacks_disk(const struct alloc *alloc);
 /* How often a disk ceased to be usable: what was counted before may be too much. */

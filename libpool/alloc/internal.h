@@ -51,11 +51,14 @@ struct run_index {
 	struct row_space space[2]; /* in rows that get all their columns, and in those that lack some */
 	uint64_t looks;
 	bool eager, promises_lacking;
-	bool lacks_disk; /* a disk is away: nothing is compacted */
 	struct array taken;   /* struct cell_extent: rows given out in the txg in sync, of no column */
 	struct array changed; /* uint32_t: segments to be listed again */
 };
 
+struct alloc_widths {
+	unsigned configured, usable, failed; /* disks that hold data; failed: not only about to leave */
+	unsigned columns, k;                 /* of a new segment when they are scarce, those that are absent apart */
+};
 
 struct alloc {
 	struct geometry geometry;
@@ -92,6 +95,7 @@ struct alloc {
 	uint64_t recent_txgs[3];  /* import: those whose frees are deferred, newest first */
 
 	struct run_index runs;
+	struct alloc_widths widths;
 	struct {
 		uint32_t first, last; /* ids + 1, 0: none */
 		struct victim_sum sum;
@@ -171,7 +175,18 @@ void alloc_trim_forget(struct alloc_disk *disk, uint32_t au);
 void alloc_victim_list(struct alloc *alloc, struct segment *segment);
 void alloc_victim_unlist(struct alloc *alloc, struct segment *segment);
 
-/* space.c: its state, class, rows or columns have changed */
+/* What there is free when it was moved elsewhere has room for as much as the segment had. */
+bool alloc_gives_all_back(const struct alloc *alloc, const struct segment *segment);
+/* What is gained may have changed for all that are listed. */
+void alloc_victims_list_again(struct alloc *alloc);
+
+/* space.c: which disks there are, or whether rows may lack columns, has changed */
+void alloc_count_disks(struct alloc *alloc);
+/* With so many disks that can be used new segments may keep all data columns, and lack others. */
+bool alloc_may_lack(const struct alloc *alloc, unsigned usable);
+/* They do: no more are left above the floors than are kept for that. */
+bool alloc_is_tight(const struct alloc *alloc);
+/* its state, class, rows or columns have changed */
 void alloc_count_metadata_rows(struct alloc *alloc, struct segment *segment);
 
 /* row_runs.c */

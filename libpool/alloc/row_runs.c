@@ -22,8 +22,8 @@
 #define ROWS_WORTH 4u  /* fewer aren't worth a summary */
 /*
  * Nor, where each row has one block, less than this share of all: blocks die one by one, and a summary lives as long as the last of its batch, which
- * for a few blocks is half as long again as they do. So summaries would come to take what is dead. What isn't given is gained by a compactor, unless a
- * disk is away. What has been given once, and so promised, is given until it is used up.
+ * for a few blocks is half as long again as they do. So summaries would come to take what is dead. What isn't given is gained by a compactor, unless the
+ * segment has a column on a disk that is away, and copies would take one more than it has. What has been given once, and so promised, is given until it is used up.
  */
 #define ROWS_WORTH_SHARE 4u
 #define LOOKS_MAX 16u  /* in one list */
@@ -161,7 +161,7 @@ static unsigned group_of(const struct alloc *alloc, const struct segment *segmen
 
 static bool is_worth(const struct alloc *alloc, const struct segment *segment)
 {
-	unsigned share = segment->record.k == 1 && !alloc->runs.lacks_disk ? alloc->geometry.rows / ROWS_WORTH_SHARE : 0;
+	unsigned share = segment->record.k == 1 && alloc_gives_all_back(alloc, segment) ? alloc->geometry.rows / ROWS_WORTH_SHARE : 0;
 
 	return segment->dead_rows >= ROWS_WORTH && (segment->runs_worth || segment->dead_rows >= share);
 }
@@ -261,7 +261,6 @@ void alloc_runs_commit(struct alloc *alloc)
 
 void alloc_runs_list_all(struct alloc *alloc)
 {
-	alloc->runs.lacks_disk = alloc_lacks_disk(alloc);
 	for (uint32_t id = 0; id < alloc->segment_count; id++)
 		if (alloc->segments[id] && alloc->segments[id]->dead)
 			alloc_runs_list(alloc, alloc->segments[id]);
@@ -422,6 +421,7 @@ void alloc_set_eager_reuse(struct alloc *alloc, bool eager)
 void alloc_set_lacking_promised(struct alloc *alloc, bool promised)
 {
 	alloc->runs.promises_lacking = promised;
+	alloc_count_disks(alloc);
 }
 
 bool alloc_lacking_promised(const struct alloc *alloc)

@@ -108,6 +108,19 @@ static unsigned disks_away(const struct alloc *alloc)
 	return count;
 }
 
+/*
+ * With fewer disks than columns: as narrow as it takes for all of its parity. While segments are scarce, or what was promised has no room in such, all data
+ * columns are kept, and columns are absent for disks that are; not for those that are full. Copies needn't be made where full redundancy is asked for.
+ */
+static bool is_narrow(const struct alloc *alloc, enum segment_class class, unsigned count)
+{
+	unsigned k = alloc->geometry.k, width = k + alloc->geometry.m;
+
+	if (count < k || count + disks_away(alloc) < width || (class == CLASS_SURV && !alloc_may_lack(alloc, count)))
+		return true;
+	return !(alloc_may_lack(alloc, count) && alloc_is_tight(alloc)) && alloc_promises_fit(alloc);
+}
+
 static int segment_open(struct alloc *alloc, enum segment_class class, bool on_log_disks, uint32_t *ret_id)
 {
 	const struct geometry *geometry = &alloc->geometry;
@@ -122,8 +135,7 @@ static int segment_open(struct alloc *alloc, enum segment_class class, bool on_l
 		m = count ? count - 1 : 0;
 	if (count == 0 || (one_disk_mirror && candidates[0].au_free < 2))
 		return -ENOSPC;
-	/* Columns may be absent for disks that are, not for those that are full. */
-	if (count < k + m && !one_disk_mirror && (count < k || count + disks_away(alloc) < k + m || alloc_promises_fit(alloc)))
+	if (count < k + m && !one_disk_mirror && (mirrored || is_narrow(alloc, class, count)))
 		k = count > m ? count - m : 1;
 	if (class == CLASS_SYS && alloc->sys_ids.count == SYSMAP_SEGMENTS_MAX)
 		return -ENOSPC;

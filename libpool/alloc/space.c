@@ -1,80 +1,11 @@
 /* What the pool can hold and what is left: counted in segments that can still be formed, not in free AUs. */
 #include "libpool/alloc/internal.h"
 #include "libpool/alloc/figures.h"
+#include "libpool/alloc/form.h"
 #include "libpool/alloc/trim.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static int compare_descending(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x > y ? -1 : x < y;
-}
-
-/* Most segments of `width` distinct disks: the largest S with sum(min(au, S)) >= S * width. */
-static uint64_t formable(const uint32_t *aus, unsigned count, unsigned width)
-{
-	uint64_t low = 0, high = 0;
-
-	if (count < width)
-		return 0;
-	/* With more disks than columns there are more segments than AUs on any of them. */
-	for (unsigned i = 0; i < count; i++)
-		high += aus[i];
-	high /= width;
-	while (low < high) {
-		uint64_t middle = (low + high + 1) / 2, sum = 0;
-		for (unsigned i = 0; i < count; i++)
-			sum += aus[i] < middle ? aus[i] : middle;
-		if (sum >= middle * width)
-			low = middle;
-		else
-			high = middle - 1;
-	}
-	return low;
-}
-
-/*
- * Data cells of all segments that can be formed: of full width first, then narrower ones from the disks that
- * have AUs left (those which took part in every segment, hence fewer than the width). With m disks or fewer, each
- * segment has one data column and lacks others, as alloc_segment_open makes them: a degraded pool stays writable.
- */
-static uint64_t formable_cells(const struct geometry *geometry, uint32_t *aus, unsigned count, uint64_t *ret_segments)
-{
-	unsigned k = geometry->k, m = geometry->m;
-	uint64_t cells = 0;
-
-	*ret_segments = 0;
-	qsort(aus, count, sizeof(*aus), compare_descending);
-	if (count && count <= m) {
-		*ret_segments = formable(aus, count, count);
-		return *ret_segments * (geometry->rows - 1u);
-	}
-	while (k >= 1) {
-		while (count && aus[count - 1] == 0)
-			count--;
-		if (count < k + m) {
-			if (count <= m)
-				break;
-			k = count - m;
-		}
-		uint64_t segments = formable(aus, count, k + m);
-		if (segments == 0)
-			break;
-		cells += segments * k * (geometry->rows - 1u);
-		*ret_segments += segments;
-		unsigned kept = 0;
-		for (unsigned i = 0; i < count; i++)
-			if (aus[i] > segments)
-				aus[kept++] = (uint32_t)(aus[i] - segments);
-		count = kept;
-		if (kept >= k + m)
-			break; /* rounding left too little for one more */
-	}
-	return cells;
-}
 
 /* SYS rows that commits use besides metadata: logs of some hundred txgs, pages, what waits for its two commits. */
 #define SYS_ROWS_BASE 700u
@@ -100,9 +31,9 @@ static uint64_t written_anew(const struct alloc *alloc, uint64_t metadata)
 
 /*
  * Rows of META segments are metadata's own: what leaves them leaves rows that it can write again, in the worst case one for a node and one for its summary, as
- * in SYS rows. So these need not be in the floors a second time. Not where a node may need rows that lie side by side, nor while a disk is away, as no
- * row of theirs has all its columns then. A segment gives none before ROWS_WORTH are dead, one is its header's, and with too many entries in the index (each
- * second row alone) it gives none either.
+ * in SYS rows. So these need not be in the floors a second time. Not where a node may need rows that lie side by side, nor, while a disk is away, as no
+ * row of theirs has all its columns then, where full redundancy is asked for. A segment gives none before ROWS_WORTH are dead, one is its header's, and with
+ * too many entries in the index (each second row alone) it gives none either.
  */
 #define META_COLUMNS 4u
 #define META_ROWS_LEFT 5u
@@ -139,7 +70,7 @@ bool alloc_counts_hold(const struct alloc *alloc)
 /* What need not be had in SYS rows: never of what logs and pages need. */
 static uint64_t metadata_rows(const struct alloc *alloc, uint64_t metadata)
 {
-	if (alloc_lacks_disk(alloc))
+	if (alloc_lacks_disk(alloc) && !alloc->runs.promises_lacking)
 		return 0;
 	return alloc->metadata_rows < 2 * metadata ? alloc->metadata_rows : 2 * metadata;
 }
@@ -148,10 +79,10 @@ static uint64_t metadata_rows(const struct alloc *alloc, uint64_t metadata)
  * The floor of a pool that has `sys_segments` SYS segments and so many live cells of metadata. ret_least: with fewer commits may
  * get into need. Half of what is for compaction may be lent to those who were promised dead rows that are pinned just then.
  */
-static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys_segments, uint64_t metadata, uint64_t *ret_least)
+static uint64_t floor_of(const struct alloc *alloc, const struct formed *formed, uint64_t total, uint64_t sys_segments, uint64_t metadata,
+			 uint64_t *ret_least)
 {
 	const struct geometry *geometry = &alloc->geometry;
-	unsigned columns = geometry->m ? geometry->m + 1u : 2, width = geometry->k + geometry->m;
 	uint64_t sys = total / 200 > 4 ? total / 200 : 4, compaction = total / 50 > 8 ? total / 50 : 8;
 	/* On a small pool the floors never take more than an eighth. */
 	uint64_t most = total / 8 ? total / 8 : 1, floor = sys + compaction < most ? sys + compaction : most;
@@ -159,7 +90,7 @@ static uint64_t floor_of(const struct alloc *alloc, uint64_t total, uint64_t sys
 
 	have += metadata_rows(alloc, metadata);
 	uint64_t more = rows > have ? (rows - have) / (geometry->rows - 1u) + 1 : 0;
-	uint64_t need = (more * columns + width - 1) / width;
+	uint64_t need = formed_for_sys(formed, more);
 
 	*ret_least = need > floor / 2 ? need : floor / 2;
 	return need > floor ? need : floor;
@@ -185,9 +116,10 @@ static uint64_t copy_segments(const struct alloc *alloc, uint64_t total)
 }
 
 /* With what is for copies: nothing of that may be what commits can't do without. */
-static uint64_t writers_floor(const struct alloc *alloc, uint64_t total, uint64_t sys_segments, uint64_t metadata, uint64_t *ret_least)
+static uint64_t writers_floor(const struct alloc *alloc, const struct formed *formed, uint64_t total, uint64_t sys_segments, uint64_t metadata,
+			      uint64_t *ret_least)
 {
-	uint64_t floor = floor_of(alloc, total, sys_segments, metadata, ret_least), sum = *ret_least + copy_segments(alloc, total);
+	uint64_t floor = floor_of(alloc, formed, total, sys_segments, metadata, ret_least), sum = *ret_least + copy_segments(alloc, total);
 
 	return sum > floor ? sum : floor;
 }
@@ -197,9 +129,9 @@ static uint64_t writers_floor(const struct alloc *alloc, uint64_t total, uint64_
  * commits write metadata into SYS rows, since metadata that dies bit by bit gives no segments back: then all that lives
  * may come to lie there, in the worst case with a summary for each block, beside what two commits before have written anew and freed.
  */
-static uint64_t floor_segments(const struct alloc *alloc, uint64_t total, uint64_t *ret_least)
+static uint64_t floor_segments(const struct alloc *alloc, const struct formed *formed, uint64_t total, uint64_t *ret_least)
 {
-	return writers_floor(alloc, total, alloc->sys_ids.count, alloc->metadata_cells, ret_least);
+	return writers_floor(alloc, formed, total, alloc->sys_ids.count, alloc->metadata_cells, ret_least);
 }
 
 void alloc_set_reserve(struct alloc *alloc, unsigned per_ten_thousand)
@@ -219,10 +151,40 @@ void alloc_set_promised(struct alloc *alloc, uint64_t cells)
 
 bool alloc_lacks_disk(const struct alloc *alloc)
 {
-	for (unsigned i = 0; i < DISKS_MAX; i++)
-		if (alloc->disks[i].configured && !alloc->disks[i].usable && !alloc->disks[i].log)
-			return true;
-	return false;
+	return alloc->widths.usable < alloc->widths.configured;
+}
+
+/* Without a disk that is away new segments may keep their width. Not for one that is about to leave, nor where full redundancy is asked for. */
+bool alloc_may_lack(const struct alloc *alloc, unsigned usable)
+{
+	const struct geometry *geometry = &alloc->geometry;
+
+	return alloc->runs.promises_lacking && usable >= geometry->k && usable < (unsigned)geometry->k + geometry->m &&
+	       usable + alloc->widths.failed >= (unsigned)geometry->k + geometry->m;
+}
+
+void alloc_count_disks(struct alloc *alloc)
+{
+	const struct geometry *geometry = &alloc->geometry;
+	unsigned width = geometry->k + geometry->m, usable;
+	struct alloc_widths before = alloc->widths;
+
+	alloc->widths = (struct alloc_widths){ 0 };
+	for (unsigned i = 0; i < DISKS_MAX; i++) {
+		const struct alloc_disk *disk = &alloc->disks[i];
+		if (!disk->configured || disk->log)
+			continue;
+		alloc->widths.configured++;
+		alloc->widths.usable += disk->usable;
+		alloc->widths.failed += !disk->works;
+	}
+	usable = alloc->widths.usable;
+	alloc->widths.columns = usable < width ? usable : width;
+	alloc->widths.k = usable >= width || alloc_may_lack(alloc, usable) ? geometry->k : usable > geometry->m ? usable - geometry->m : 1;
+	if (memcmp(&before, &alloc->widths, sizeof(before)) == 0)
+		return;
+	alloc_victims_list_again(alloc);
+	alloc_runs_list_all(alloc);
 }
 
 uint64_t alloc_disks_lost(const struct alloc *alloc)
@@ -234,7 +196,7 @@ bool alloc_promises_fit(const struct alloc *alloc)
 {
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
-	uint64_t total, left, least;
+	uint64_t total, least;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -244,9 +206,10 @@ bool alloc_promises_fit(const struct alloc *alloc)
 		if (disk->usable)
 			available[available_count++] = disk->au_free;
 	}
-	(void)formable_cells(&alloc->geometry, all, all_count, &total);
-	uint64_t cells = formable_cells(&alloc->geometry, available, available_count, &left), floor = floor_segments(alloc, total, &least);
-	return left > floor && cells / left * (left - floor) >= alloc->promised_cells;
+	(void)form_cells(&alloc->geometry, all, all_count, &total);
+	struct formed formed = form_now(alloc, total, available, available_count);
+	uint64_t floor = floor_segments(alloc, &formed, total, &least);
+	return formed.segments > floor && formed.narrow * (formed.segments - floor) >= alloc->promised_cells;
 }
 
 /* The share that was asked for, and never less than what an empty pool needs for its commits: that can't be promised to anybody. */
@@ -254,7 +217,8 @@ static uint64_t reserve_cells(const struct alloc *alloc, uint64_t usable_cells, 
 {
 	uint64_t share = usable_cells / 10000 * alloc->reserve_per_ten_thousand +
 			 usable_cells % 10000 * alloc->reserve_per_ten_thousand / 10000;
-	uint64_t least, floor = total_segments ? usable_cells / total_segments * writers_floor(alloc, total_segments, 0, 0, &least) :
+	struct formed empty = form_empty(alloc);
+	uint64_t least, floor = total_segments ? usable_cells / total_segments * writers_floor(alloc, &empty, total_segments, 0, 0, &least) :
 					  usable_cells;
 
 	share = share > floor ? share : floor;
@@ -266,7 +230,7 @@ struct measures {
 	uint64_t above;  /* those that can be formed now and are for writers */
 	uint64_t copies; /* with those that are for copies */
 	uint64_t spare;  /* with all that commits can do without */
-	uint64_t cells;  /* of one, on an average: with fewer disks they are narrower */
+	struct formed formed;
 };
 
 static struct measures measure(const struct alloc *alloc)
@@ -274,7 +238,7 @@ static struct measures measure(const struct alloc *alloc)
 	struct measures measures = { 0 };
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
-	uint64_t left, least;
+	uint64_t least;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -284,19 +248,36 @@ static struct measures measure(const struct alloc *alloc)
 		if (disk->usable)
 			available[available_count++] = disk->au_free;
 	}
-	(void)formable_cells(&alloc->geometry, all, all_count, &measures.total);
-	uint64_t cells = formable_cells(&alloc->geometry, available, available_count, &left);
-	uint64_t writers = floor_segments(alloc, measures.total, &least), floor = writers - copy_segments(alloc, measures.total);
+	(void)form_cells(&alloc->geometry, all, all_count, &measures.total);
+	measures.formed = form_now(alloc, measures.total, available, available_count);
+	uint64_t writers = floor_segments(alloc, &measures.formed, measures.total, &least), floor = writers - copy_segments(alloc, measures.total);
+	uint64_t left = measures.formed.segments;
 	measures.above = left > writers ? left - writers : 0;
 	measures.copies = left > floor ? left - floor : 0;
 	measures.spare = left > least ? left - least : 0;
-	measures.cells = left ? cells / left : 0;
 	return measures;
 }
 
 bool alloc_is_scarce(const struct alloc *alloc)
 {
 	return measure(alloc).above == 0;
+}
+
+bool alloc_is_tight(const struct alloc *alloc)
+{
+	struct measures measures = measure(alloc);
+
+	return measures.above <= measures.formed.plenty;
+}
+
+bool alloc_new_ones_lack(const struct alloc *alloc)
+{
+	const struct alloc_widths *widths = &alloc->widths;
+	unsigned width = (unsigned)alloc->geometry.k + alloc->geometry.m;
+
+	if (!alloc_lacks_disk(alloc) || widths->usable >= width || !alloc->runs.promises_lacking)
+		return false;
+	return widths->usable <= alloc->geometry.m || (alloc_may_lack(alloc, widths->usable) && alloc_is_tight(alloc));
 }
 
 bool alloc_is_short(const struct alloc *alloc)
@@ -313,8 +294,8 @@ uint64_t alloc_copy_cells(const struct alloc *alloc, uint64_t *ret_writers)
 {
 	struct measures measures = measure(alloc);
 
-	*ret_writers = measures.above * measures.cells;
-	return (measures.copies - measures.above) * measures.cells;
+	*ret_writers = formed_cells(&measures.formed, measures.above);
+	return (measures.copies - measures.above) * measures.formed.whole;
 }
 
 /* The free segments above the floors, in thousandths of all, below which runs of so many rows are taken. */
@@ -332,6 +313,13 @@ unsigned alloc_runs_least(const struct alloc *alloc)
 		if (measures.copies * 1000 < measures.total * ladder[i].share)
 			return ladder[i].rows;
 	return 0;
+}
+
+uint64_t space_segments_cells(const struct space *space, uint64_t segments)
+{
+	struct formed formed = { .narrow = space->narrow_cells, .whole = space->segment_cells, .plenty = space->plenty_segments };
+
+	return formed_cells(&formed, segments);
 }
 
 uint64_t space_available(const struct space *space, unsigned block_cells)
@@ -358,12 +346,9 @@ static struct row_space promised_rows(const struct run_index *runs)
 }
 
 /* Rows of SYS segments that are free, and of those that could be opened, above what commits need besides. UINT64_MAX: for all, each time. */
-static uint64_t metadata_room(const struct alloc *alloc, uint64_t free_segments, uint64_t floor)
+static uint64_t metadata_room(const struct alloc *alloc, const struct formed *formed, uint64_t floor)
 {
-	const struct geometry *geometry = &alloc->geometry;
-	unsigned columns = geometry->m ? geometry->m + 1u : 2, width = geometry->k + geometry->m;
-	uint64_t segments = (free_segments < floor ? free_segments : floor) * width / columns;
-	uint64_t rows = segments * (geometry->rows - 1u) + alloc_sys_free_rows(alloc);
+	uint64_t rows = formed_sys(formed, floor) * (alloc->geometry.rows - 1u) + alloc_sys_free_rows(alloc);
 
 	if (alloc->metadata_cells <= alloc->commit_metadata)
 		return UINT64_MAX;
@@ -392,7 +377,7 @@ uint64_t alloc_formable_cells(const struct alloc *alloc)
 	for (unsigned i = 0; i < DISKS_MAX; i++)
 		if (alloc->disks[i].configured && alloc->disks[i].usable && !alloc->disks[i].log)
 			aus[count++] = alloc->disks[i].au_free + alloc->disks[i].au_trimming;
-	return formable_cells(&alloc->geometry, aus, count, &segments);
+	return form_cells(&alloc->geometry, aus, count, &segments);
 }
 
 uint64_t alloc_trim_cells(const struct alloc *alloc, unsigned index, uint32_t more)
@@ -408,8 +393,8 @@ uint64_t alloc_trim_cells(const struct alloc *alloc, unsigned index, uint32_t mo
 		with[count] = disk->au_free + disk->au_trimming;
 		without[count++] = disk->au_free - (i == index ? more : 0);
 	}
-	uint64_t all = formable_cells(&alloc->geometry, with, count, &segments);
-	uint64_t rest = formable_cells(&alloc->geometry, without, count, &segments);
+	uint64_t all = form_cells(&alloc->geometry, with, count, &segments);
+	uint64_t rest = form_cells(&alloc->geometry, without, count, &segments);
 	return all > rest ? all - rest : 0;
 }
 
@@ -417,10 +402,7 @@ uint64_t alloc_trim_cells(const struct alloc *alloc, unsigned index, uint32_t mo
 #define LEFT_SHARE 24u
 #define LEFT_SEGMENTS 12u
 
-/*
- * What there is room for once it has been everywhere, at least. Units of `fixed_aus` are of segments that it doesn't touch. While a disk is away nobody knows
- * which segments there will be.
- */
+/* What there is room for once it has been everywhere, at least. Units of `fixed_aus` are of segments that it doesn't touch. */
 static uint64_t cells_if_compacted(const struct alloc *alloc, const struct space *space, uint64_t fixed_aus)
 {
 	const struct geometry *geometry = &alloc->geometry;
@@ -428,7 +410,7 @@ static uint64_t cells_if_compacted(const struct alloc *alloc, const struct space
 	uint64_t left = (space->floor_segments + LEFT_SEGMENTS) * per_segment + space->usable_cells / LEFT_SHARE;
 	uint64_t taken = space->live_cells + fixed + (left > space->reserve_cells ? left : space->reserve_cells);
 
-	return alloc_lacks_disk(alloc) || taken > space->usable_cells ? 0 : space->usable_cells - taken;
+	return taken > space->usable_cells ? 0 : space->usable_cells - taken;
 }
 
 void alloc_space(const struct alloc *alloc, struct space *ret_space)
@@ -437,7 +419,7 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 	uint32_t all[DISKS_MAX], available[DISKS_MAX];
 	unsigned all_count = 0, available_count = 0;
 	struct space space = { .live_cells = alloc->live_cells, .memory_bytes = alloc->memory };
-	uint64_t least, fixed_aus = 0;
+	uint64_t least, fixed_aus = 0, coming_aus = 0;
 
 	for (unsigned i = 0; i < DISKS_MAX; i++) {
 		const struct alloc_disk *disk = &alloc->disks[i];
@@ -446,12 +428,19 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 		space.raw_aus += disk->au_count;
 		space.deferred_aus += disk->au_deferred;
 		all[all_count++] = disk->au_count;
-		if (disk->usable)
-			available[available_count++] = disk->au_free + disk->au_trimming; /* they are back in a moment */
+		if (!disk->usable)
+			continue;
+		coming_aus += disk->au_deferred;
+		available[available_count++] = disk->au_free + disk->au_trimming; /* they are back in a moment */
 	}
-	space.usable_cells = formable_cells(geometry, all, all_count, &space.total_segments);
-	uint64_t free_cells = formable_cells(geometry, available, available_count, &space.free_segments);
-	space.floor_segments = floor_segments(alloc, space.total_segments, &least);
+	space.usable_cells = form_cells(geometry, all, all_count, &space.total_segments);
+	struct formed formed = form_now(alloc, space.total_segments, available, available_count);
+	space.free_segments = formed.segments;
+	space.coming_segments = formed.segments + coming_aus / formed.width;
+	space.narrow_cells = formed.narrow;
+	space.segment_cells = formed.whole;
+	space.plenty_segments = formed.plenty;
+	space.floor_segments = floor_segments(alloc, &formed, space.total_segments, &least);
 	space.copy_segments = copy_segments(alloc, space.total_segments);
 	space.reserve_cells = reserve_cells(alloc, space.usable_cells, space.total_segments);
 	for (uint32_t id = 0; id < alloc->segment_count; id++) {
@@ -464,18 +453,18 @@ void alloc_space(const struct alloc *alloc, struct space *ret_space)
 		space.degraded_segments += (segment->record.flags & SEGMENT_DEGRADED) != 0;
 	}
 	uint64_t limit = space.usable_cells - space.reserve_cells, per_segment = geometry->k * (geometry->rows - 1u);
-	if (space.free_segments > space.floor_segments && space.free_segments)
-		space.whole_cells = free_cells / space.free_segments * (space.free_segments - space.floor_segments);
+	if (space.free_segments > space.floor_segments)
+		space.whole_cells = formed_cells(&formed, space.free_segments - space.floor_segments);
 	if (space.free_segments < least)
 		space.missing_cells = (least - space.free_segments) * per_segment;
 	uint64_t floor = space.floor_segments - space.copy_segments, copies = space.free_segments > floor ? space.free_segments - floor : 0;
 	if (copies)
-		space.copy_cells = free_cells / space.free_segments * (copies < space.copy_segments ? copies : space.copy_segments);
+		space.copy_cells = formed.whole * (copies < space.copy_segments ? copies : space.copy_segments);
 	space.limit_cells = limit > space.live_cells ? limit - space.live_cells : 0;
 	space.rows = promised_rows(&alloc->runs);
 	space.deferred_cells = deferred_row_cells(alloc);
 	space.metadata_cells = alloc->metadata_cells;
-	space.metadata_room = metadata_room(alloc, space.free_segments, space.floor_segments - space.copy_segments);
+	space.metadata_room = metadata_room(alloc, &formed, space.floor_segments - space.copy_segments);
 	space.available_cells = space_available(&space, BLOCK_CELLS_MAX);
 	space.writable_cells = cells_if_compacted(alloc, &space, fixed_aus);
 	if (space.writable_cells < space.available_cells)
@@ -491,8 +480,7 @@ uint64_t alloc_log_room(const struct alloc *alloc)
 	for (unsigned i = 0; i < DISKS_MAX && alloc->log_disks; i++)
 		if (alloc->disks[i].configured && alloc->disks[i].usable && alloc->disks[i].log && alloc->disks[i].au_free)
 			aus[count++] = alloc->disks[i].au_free;
-	qsort(aus, count, sizeof(*aus), compare_descending);
-	return count ? formable(aus, count, count < copies ? count : copies) : 0;
+	return count ? form_count(aus, count, count < copies ? count : copies) : 0;
 }
 
 #define SEGMENTS_SPARE (1u << 16)

@@ -16,6 +16,29 @@ static uint32_t cells_of(const struct alloc *alloc, const struct segment *segmen
 	return (alloc->geometry.rows - 1u) * segment->record.k;
 }
 
+/*
+ * What new segments have room for in the units that it gives back: with a disk away less, where it has fewer columns on the others than these take. What
+ * narrow segments give back holds more, at the price of their redundancy; that isn't what they are emptied for.
+ */
+static uint32_t room_of(const struct alloc *alloc, const struct segment *segment)
+{
+	uint32_t cells = cells_of(alloc, segment), columns = 0;
+
+	if (!alloc_lacks_disk(alloc) || alloc->widths.columns == 0)
+		return cells;
+	for (unsigned c = 0; c < (unsigned)segment->record.k + segment->record.m; c++) {
+		uint16_t disk = segment->record.columns[c].disk;
+		columns += disk != DISK_ABSENT && alloc->disks[disk].usable;
+	}
+	uint32_t room = (uint32_t)((uint64_t)columns * alloc->widths.k * (alloc->geometry.rows - 1u) / alloc->widths.columns);
+	return room < cells ? room : cells;
+}
+
+bool alloc_gives_all_back(const struct alloc *alloc, const struct segment *segment)
+{
+	return room_of(alloc, segment) >= cells_of(alloc, segment);
+}
+
 static struct segment *segment_at(const struct alloc *alloc, uint32_t reference)
 {
 	return reference ? alloc->segments[reference - 1] : NULL;
@@ -39,7 +62,7 @@ void alloc_victim_unlist(struct alloc *alloc, struct segment *segment)
 void alloc_victim_list(struct alloc *alloc, struct segment *segment)
 {
 	const struct segment_record *record = &segment->record;
-	uint32_t cells = cells_of(alloc, segment), live = segment->live;
+	uint32_t cells = cells_of(alloc, segment), live = segment->live, room = room_of(alloc, segment);
 
 	alloc_victim_unlist(alloc, segment);
 	if (record->state != SEGMENT_FULL || record->class == CLASS_SYS || record->class == CLASS_LOG || record->class == CLASS_META || segment->released || live == 0 || live >= cells)
@@ -52,9 +75,16 @@ void alloc_victim_list(struct alloc *alloc, struct segment *segment)
 	*(last ? &last->victims.next : &alloc->victims[list].first) = segment->id + 1;
 	alloc->victims[list].last = segment->id + 1;
 	segment->victims_live = (uint16_t)live;
-	segment->victims_dead = (uint16_t)(cells - live);
+	segment->victims_dead = (uint16_t)(room > live ? room - live : 0);
 	alloc->victims[list].sum.live += segment->victims_live;
 	alloc->victims[list].sum.dead += segment->victims_dead;
+}
+
+void alloc_victims_list_again(struct alloc *alloc)
+{
+	for (uint32_t id = 0; id < alloc->segment_count; id++)
+		if (alloc->segments[id] && alloc->segments[id]->victims_list)
+			alloc_victim_list(alloc, alloc->segments[id]);
 }
 
 struct victim_sum alloc_victim_sum(const struct alloc *alloc, unsigned share)
@@ -75,7 +105,7 @@ unsigned alloc_victims(const struct alloc *alloc, unsigned dead_share, unsigned 
 	for (unsigned i = 0; i < VICTIM_SHARES; i++) {
 		unsigned looks = 0;
 		for (const struct segment *segment = segment_at(alloc, alloc->victims[i].first); segment; segment = segment_at(alloc, segment->victims.next)) {
-			uint32_t cells = cells_of(alloc, segment), dead = cells - segment->live;
+			uint32_t cells = cells_of(alloc, segment), dead = segment->victims_dead;
 
 			if (count == most)
 				return count;

@@ -280,7 +280,7 @@ static int stream_cut_stripe(struct store *store, struct stream *stream, bool la
 
 /*
  * Where the next blocks go: with many free segments into one of them, with fewer into runs of dead rows, of which shorter ones will do
- * the fewer there are. At the floors data gets rows that lack a column, where those are promised; of what is left, data that was promised rows which are
+ * the fewer there are. Rows that lack a column are as good as new segments that would lack one, too. At the floors data gets rows that lack a column, where those are promised; of what is left, data that was promised rows which are
  * gone may have some. The rest is for commits, whose metadata has SYS rows then, and rows of its own that lack a column when these run short. Copies that a
  * compactor makes get new segments that writers leave alone or that are above the floors, and nothing else: they need not be made.
  */
@@ -294,6 +294,8 @@ static int stream_find_segment(struct store *store, struct stream *stream)
 	if (stream->class == CLASS_SURV)
 		return alloc_copy_cells(store->alloc, &writers) + writers == 0 ? -ENOSPC : stream_open_segment(store, stream);
 	if (runs_open(store, stream, scarce, false))
+		return 0;
+	if (alloc_new_ones_lack(store->alloc) && runs_open(store, stream, scarce, true))
 		return 0;
 	if (!scarce)
 		status = stream_open_segment(store, stream);

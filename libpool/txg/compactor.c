@@ -79,18 +79,10 @@ static uint64_t placed_by_writers(const struct core *core)
 
 /* ---- what there is ---- */
 
-/* Segments that are free, or will be with the next commits. */
-static uint64_t segments_coming(const struct core *core)
-{
-	const struct geometry *geometry = alloc_geometry(core->alloc);
-
-	return core->space.free_segments + core->space.deferred_aus / (geometry->k + geometry->m);
-}
-
 /* What could be given out, were all of it free that will be. */
 static uint64_t gauge(const struct core *core)
 {
-	return segments_coming(core) * segment_cells(core) + row_space_cells(&core->space.rows, 1);
+	return core->space.coming_segments * segment_cells(core) + row_space_cells(&core->space.rows, 1);
 }
 
 /* What should be free for writers: half as much as for copies. More makes larger commits, and fuller victims. */
@@ -102,7 +94,7 @@ static uint64_t stock_of(const struct core *core)
 /* Dead cells to be gained: for copies to have what is theirs, and writers their stock. Dead rows are as good for them as segments. */
 static uint64_t lacking(const struct core *core)
 {
-	uint64_t coming = segments_coming(core), floor = core->space.floor_segments;
+	uint64_t coming = core->space.coming_segments, floor = core->space.floor_segments;
 	uint64_t lent = coming < floor ? (floor - coming) * segment_cells(core) : 0, most = core->space.copy_segments * segment_cells(core), stock = stock_of(core);
 	uint64_t have = row_space_cells(&core->space.rows, block_of(core)) + (coming > floor ? (coming - floor) * segment_cells(core) : 0);
 
@@ -162,13 +154,12 @@ uint64_t compactor_gain(const struct core *core)
 	return cells;
 }
 
-/* With a disk away nobody knows which segments there will be. */
 static bool has_hope(struct core *core)
 {
 	struct victim victims[HOPE_SEGMENTS * DEAD_SHARE];
 	uint64_t dead = 0, least = UINT64_MAX;
 
-	if (compactor_is_barren(core) || alloc_lacks_disk(core->alloc) || core_writes_refused(core))
+	if (compactor_is_barren(core) || core_writes_refused(core))
 		return false;
 	unsigned count = alloc_victims(core->alloc, DEAD_SHARE, block_of(core), HOPE_SEGMENTS * DEAD_SHARE, victims);
 	for (unsigned i = 0; i < count; i++) {

@@ -238,10 +238,9 @@ void core_space(struct core *core, struct space *ret_space)
 {
 	alloc_space(core->alloc, ret_space);
 	/* No more than could be had: segments that are free or will be with the next commits, and dead rows, or what rounds gain, which has these, too. */
-	const struct geometry *geometry = alloc_geometry(core->alloc);
-	uint64_t coming = ret_space->free_segments + ret_space->deferred_aus / (geometry->k + geometry->m);
+	uint64_t coming = ret_space->coming_segments;
 	uint64_t rows = row_space_cells(&ret_space->rows, 1), dead = compactor_is_barren(core) ? 0 : compactor_gain(core);
-	uint64_t most = coming > ret_space->floor_segments ? (coming - ret_space->floor_segments) * geometry->k * (geometry->rows - 1u) : 0;
+	uint64_t most = coming > ret_space->floor_segments ? space_segments_cells(ret_space, coming - ret_space->floor_segments) : 0;
 	most += dead > rows ? dead : rows;
 	if (ret_space->writable_cells > most)
 		ret_space->writable_cells = most;

@@ -29,7 +29,7 @@
 #define SPACE_COMMITS_MAX 16u /* while others change things all the time */
 /* Of a compactor that one writer waits for; more than the least of them only so long. */
 #define ROUNDS_LEAST 3u
-#define ROUNDS_MAX 12u
+#define ROUNDS_MAX 40u
 #define ROUNDS_NS (2 * NS_PER_S)
 
 static uint64_t dirty_total(const struct core *core)
@@ -200,10 +200,6 @@ static int find_space(struct core *core, uint64_t cells, struct search *search)
 	bool changes = core->touched[0] || core->touched[1];
 	int status;
 
-	if (core->disks_lost != alloc_disks_lost(core->alloc)) { /* as of now, which is less than what the next commit will count */
-		core->disks_lost = alloc_disks_lost(core->alloc);
-		alloc_space(core->alloc, &core->space);
-	}
 	if (has_room_above(core, cells))
 		return 0; /* as a rule */
 	/* Nodes can't have dead rows: as long as the txgs have some above the floors, these may be all that there is for them. */
@@ -270,6 +266,10 @@ static int wait_for_all(struct core *core, uint64_t bytes, uint64_t cells, uint6
 			core_ask(core);
 			rt_queue_wait(core->rt, &core->changed);
 			continue;
+		}
+		if (core->disks_lost != alloc_disks_lost(core->alloc)) { /* as of now, which is less than what the next commit will count */
+			core->disks_lost = alloc_disks_lost(core->alloc);
+			alloc_space(core->alloc, &core->space);
 		}
 		int status = cells ? find_space(core, cells, search) : 0;
 		if (status == 0)

@@ -247,7 +247,10 @@ static void use_rows(struct pool *pool, uint16_t row, uint16_t rows)
 	commit(pool);
 }
 
-/* Where each row has one block: from a quarter on, until they are used up; while a disk is away from four on. */
+/*
+ * Where each row has one block: from a quarter on, until they are used up. A segment that lacks a column of which copies would have to make one more gives
+ * them from four on: emptying it gains nothing before half of it is dead.
+ */
 static void test_mirror(void **state)
 {
 	struct pool pool;
@@ -270,6 +273,12 @@ static void test_mirror(void **state)
 	commit(&pool);
 	kill_rows(&pool, id, 30, 4);
 	assert_false(is_offered(&pool, false));
+	/* Without one of two disks new segments have one column, too. */
+	alloc_disk_set_usable(pool.alloc, 1, false);
+	assert_false(is_offered(&pool, true));
+	alloc_disk_set_usable(pool.alloc, 1, true);
+	/* Of three, new ones have both. */
+	assert_int_equal(alloc_disk_add(pool.alloc, 2, 64, true), 0);
 	alloc_disk_set_usable(pool.alloc, 1, false);
 	assert_true(is_offered(&pool, true));
 	alloc_disk_set_usable(pool.alloc, 1, true);
@@ -604,14 +613,68 @@ static void test_victims(void **state)
 	alloc_free_all(pool.alloc);
 }
 
+static uint64_t gained(struct pool *pool)
+{
+	uint64_t cells = 0;
+
+	for (unsigned i = 0; i < VICTIM_SHARES; i++)
+		cells += alloc_victim_sum(pool->alloc, i).dead;
+	return cells;
+}
+
+/* With a disk away: what is gained is what copies leave of the units that come back. */
+static void test_victims_without_a_disk(void **state)
+{
+	struct pool pool;
+	struct victim found[8];
+	uint32_t id;
+
+	(void)state;
+	pool_open_wide(&pool, 64, 1);
+	id = full_segment(&pool);
+	commit(&pool);
+	for (unsigned row = 1; row < 43; row++)
+		kill_row(&pool, id, row);
+	for (unsigned i = 0; i < 4; i++)
+		commit(&pool);
+	assert_int_equal(gained(&pool), 42 + 1);
+	/* One unit comes back, and copies take one. */
+	alloc_disk_set_usable(pool.alloc, 1, false);
+	assert_int_equal(gained(&pool), 42 + 1);
+	/* One unit comes back, and they take two. */
+	assert_int_equal(alloc_disk_add(pool.alloc, 2, 64, true), 0);
+	assert_int_equal(gained(&pool), 31 - 20);
+	assert_true(victims(&pool, 64, found) == 1 && found[0].dead == 31 - 20 && found[0].live == 20);
+	alloc_disk_set_usable(pool.alloc, 1, true);
+	assert_int_equal(gained(&pool), 42 + 1);
+	alloc_free_all(pool.alloc);
+
+	/* With two columns of data, three disks and no less redundancy than it should be: a row of two blocks is two rows of one. */
+	pool_open(&pool, 100);
+	id = full_segment(&pool);
+	commit(&pool);
+	for (unsigned row = 1; row < 43; row++)
+		kill_row(&pool, id, row);
+	for (unsigned i = 0; i < 4; i++)
+		commit(&pool);
+	uint64_t dead = gained(&pool);
+	alloc_disk_set_usable(pool.alloc, 1, false);
+	assert_int_equal(gained(&pool), dead);
+	alloc_set_lacking_promised(pool.alloc, false);
+	assert_int_equal(gained(&pool), dead - 63);
+	alloc_free_all(pool.alloc);
+}
+
 /* ---- what the floors need not have, since metadata has it ---- */
 
-/* Segments of full width for so many SYS rows beside those that there are. */
+/* Segments for so many SYS rows beside those that there are, on the disks that are there. */
 static uint64_t segments_of(const struct pool *pool, uint64_t rows)
 {
-	uint64_t more = (rows - (ROWS - 1)) / (ROWS - 1) + 1;
+	uint64_t more = (rows - (ROWS - 1)) / (ROWS - 1) + 1, disks = 0;
 
-	return (more * 2 + pool->k) / (pool->k + 1u);
+	for (unsigned i = 0; i < pool->k + 1u; i++)
+		disks += alloc_disk(pool->alloc, i)->usable;
+	return (more * 2 + disks - 1) / disks;
 }
 
 static uint64_t floor_now(const struct pool *pool)
@@ -642,7 +705,10 @@ static void metadata(struct pool *pool, unsigned segments, unsigned living)
 		commit(pool);
 }
 
-/* Room for all metadata twice over, and for what commits write: rows of its own are such room, but a disk that is away is missing in all of them. */
+/*
+ * Room for all metadata twice over, and for what commits write: rows of its own are such room, also those that lack a column, unless full redundancy is
+ * asked for. A SYS segment takes as many units without a disk as with it, and each segment that can be formed has fewer then.
+ */
 static void test_rows_of_metadata(void **state)
 {
 	struct pool pool;
@@ -657,7 +723,10 @@ static void test_rows_of_metadata(void **state)
 	assert_true(segments_of(&pool, rows - 40 * 59) > 50); /* more than what floors are in any case */
 	assert_int_equal(floor_now(&pool), segments_of(&pool, rows - 40 * 59));
 	alloc_disk_set_usable(pool.alloc, 2, false);
+	assert_int_equal(floor_now(&pool), segments_of(&pool, rows - 40 * 59));
+	alloc_set_lacking_promised(pool.alloc, false);
 	assert_int_equal(floor_now(&pool), segments_of(&pool, rows));
+	alloc_set_lacking_promised(pool.alloc, true);
 	alloc_disk_set_usable(pool.alloc, 2, true);
 	assert_int_equal(floor_now(&pool), segments_of(&pool, rows - 40 * 59));
 	alloc_free_all(pool.alloc);
@@ -692,6 +761,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_commits), cmocka_unit_test(test_who_gives_none), cmocka_unit_test(test_mirror), cmocka_unit_test(test_stale), cmocka_unit_test(test_index_under_a_pin),
 		cmocka_unit_test(test_dead_pieces), cmocka_unit_test(test_withheld), cmocka_unit_test(test_victims),
+		cmocka_unit_test(test_victims_without_a_disk),
 		cmocka_unit_test(test_search),	    cmocka_unit_test(test_search_wide), cmocka_unit_test(test_index), cmocka_unit_test(test_rows_of_metadata),
 	};
 

@@ -141,7 +141,7 @@ static void test_narrow(void **state)
 /* A disk goes while more is promised than narrower segments take: then they keep their width, and a parity column is absent. */
 static void test_promised(void **state)
 {
-	const uint32_t aus[] = {100, 100, 100, 100};
+	const uint32_t aus[] = {200, 200, 200, 200};
 	struct alloc *alloc = new_alloc(2, 2, 4, aus);
 	const struct segment_record *record;
 	struct space space;
@@ -178,6 +178,78 @@ static void test_promised(void **state)
 			assert_false(record->flags & SEGMENT_DEGRADED);
 		assert_int_equal(record->k, record->columns[3].disk == DISK_ABSENT ? 1 : 2);
 	}
+	alloc_free_all(alloc);
+}
+
+static const struct segment_record *opened(struct alloc *alloc, enum segment_class class)
+{
+	uint32_t id;
+
+	assert_int_equal(alloc_segment_open(alloc, class, &id), 0);
+	return &alloc_segment(alloc, id)->record;
+}
+
+/* Without a disk: narrow while there is plenty, all data columns and a parity column absent when segments are scarce; and so much is promised. */
+static void test_scarce(void **state)
+{
+	const uint32_t aus[] = {400, 400, 400, 400, 400, 400};
+	struct alloc *alloc = new_alloc(4, 2, 6, aus);
+	unsigned narrow = 0, lacking = 0;
+	uint64_t placed = 0, copies, writers;
+	struct space space, now;
+
+	(void)state;
+	alloc_txg_begin(alloc, 1);
+	alloc_disk_set_usable(alloc, 5, false);
+	alloc_space(alloc, &space);
+	assert_false(alloc_new_ones_lack(alloc));
+	while (!alloc_is_scarce(alloc)) {
+		alloc_space(alloc, &now);
+		bool plenty = now.free_segments - now.floor_segments > 16;
+		assert_int_equal(alloc_new_ones_lack(alloc), !plenty);
+		const struct segment_record *record = opened(alloc, CLASS_HOT);
+		assert_int_equal(record->k, plenty ? 3 : 4);
+		assert_int_equal(!!(record->flags & SEGMENT_DEGRADED), !plenty);
+		for (unsigned c = 0; c < 5; c++)
+			assert_int_not_equal(record->columns[c].disk, DISK_ABSENT);
+		placed += record->k * 63u;
+		*(plenty ? &narrow : &lacking) += 1;
+	}
+	assert_true(narrow > 100 && lacking == 16);
+	assert_int_equal(placed, space.whole_cells);
+	copies = alloc_copy_cells(alloc, &writers);
+	assert_int_equal(copies, 6 * 4 * 63);
+	assert_int_equal(opened(alloc, CLASS_SURV)->k, 4);
+
+	/* Where full redundancy is asked for, copies have it or aren't made. */
+	alloc_set_lacking_promised(alloc, false);
+	assert_false(alloc_new_ones_lack(alloc));
+	assert_int_equal(alloc_copy_cells(alloc, &writers), 5 * 3 * 63);
+	alloc_set_promised(alloc, 1000);
+	assert_int_equal(opened(alloc, CLASS_SURV)->k, 3);
+	assert_int_equal(opened(alloc, CLASS_HOT)->k, 4); /* which was promised */
+	alloc_free_all(alloc);
+}
+
+/* A disk that goes when it is full is full when it is back, and then segments are narrower. */
+static void test_scarce_and_full(void **state)
+{
+	const uint32_t aus[] = {100, 100, 100, 100, 100, 2};
+	struct alloc *alloc = new_alloc(4, 2, 6, aus);
+	struct space space;
+
+	(void)state;
+	alloc_txg_begin(alloc, 1);
+	alloc_disk_set_usable(alloc, 5, false);
+	do {
+		(void)opened(alloc, CLASS_HOT);
+		alloc_space(alloc, &space);
+	} while (space.free_segments - space.floor_segments > space.plenty_segments);
+	alloc_set_promised(alloc, space.whole_cells);
+	alloc_disk_set_usable(alloc, 5, true);
+	assert_true(alloc_promises_fit(alloc));
+	alloc_set_promised(alloc, space.whole_cells + 2 * 63);
+	assert_false(alloc_promises_fit(alloc));
 	alloc_free_all(alloc);
 }
 
@@ -388,7 +460,8 @@ static void test_free_of_what_is_dead_in_part(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_table_bound), cmocka_unit_test(test_free_of_what_is_dead_in_part),
-					   cmocka_unit_test(test_every_pair), cmocka_unit_test(test_sizes), cmocka_unit_test(test_narrow), cmocka_unit_test(test_promised), cmocka_unit_test(test_copies),
+					   cmocka_unit_test(test_every_pair), cmocka_unit_test(test_sizes), cmocka_unit_test(test_narrow), cmocka_unit_test(test_promised), cmocka_unit_test(test_scarce),
+					   cmocka_unit_test(test_scarce_and_full), cmocka_unit_test(test_copies),
 					   cmocka_unit_test(test_one_disk),   cmocka_unit_test(test_reuse), cmocka_unit_test(test_pinned),
 					   cmocka_unit_test(test_sys_degraded)};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Pools that are overwritten at random for longer than there are rows that die by themselves: nobody is refused while there is room, what that
- * costs is bounded, a pool full of live data refuses at once, and one that nobody writes to isn't compacted.
+ * costs is bounded, a pool full of live data refuses at once, and one that nobody writes to isn't compacted. All of that while disks are away, too.
  */
 #include "libpool/txg/compact.h"
 #include "tests/unit/dataset/volumes.h"
@@ -16,6 +16,7 @@ struct life {
 	unsigned skew;    /* percent of the writes that go to a tenth of the blocks; 0: uniform */
 	double times;     /* as often as there are blocks they are written */
 	unsigned writes;  /* between commits */
+	unsigned leave;   /* disks */
 	uint64_t blocks, refused, written;
 	uint8_t *versions, *data;
 	unsigned version;
@@ -296,9 +297,99 @@ static void test_slow(void **state)
 		live(&life, 6, 4, 2, 64 * MIB, slow_program);
 }
 
+/* ---- disks that are away ---- */
+
+/* More in a second volume, until it is refused: cells. */
+static uint64_t write_more(struct life *life)
+{
+	struct machine *machine = life->machine;
+	uint64_t blocks = life->blocks / 4, block = 0, commits;
+	uint8_t *versions = life->versions;
+	struct volume *volume = life->volume;
+
+	expect_done(machine, volume_create(life->datasets, "more", blocks * life->block_size, life->block_size, 0, &machine->error));
+	life->volume = pool_volume(machine, life->datasets, "more");
+	life->versions = calloc(blocks, 1);
+	while (block < blocks && put(life, block) == 0)
+		block++;
+	expect(block > 0 && block < blocks);
+	flush(life);
+	commits = core_commits(machine->core);
+	uint64_t now = rt_now(machine->rt);
+	expect_equal(put(life, block), -ENOSPC);
+	expect_equal(put(life, block), -ENOSPC);
+	expect(core_commits(machine->core) - commits <= 40 && rt_now(machine->rt) - now < 4 * NS_PER_S);
+	expect_done(machine, volume_trim(life->volume, 0, blocks * life->block_size));
+	flush(life);
+	volume_close(life->volume);
+	free(life->versions);
+	life->volume = volume;
+	life->versions = versions;
+	return block * (life->block_size / CELL_SIZE);
+}
+
+/* Each disk that goes, goes while blocks are moved; whoever overwrites goes on, until nothing is to be gained. */
+static void away_program(struct machine *machine)
+{
+	struct life *life = machine->test;
+	const struct core_compact_counters *counters;
+	struct space space;
+
+	begin(life);
+	counters = core_compact_counters(machine->core);
+	fill(life);
+	uint64_t all = (uint64_t)(life->times * (double)life->blocks), moved = 0;
+	for (uint64_t i = 0; i < all; i++) {
+		if (i == all / 8)
+			sim_disk_vanish(machine->set->disks[1], SIM_CRASH_ALL);
+		if (i == all / 2 && life->leave > 1)
+			sim_disk_vanish(machine->set->disks[3], SIM_CRASH_ALL);
+		if (i == all / 2)
+			moved = counters->cells;
+		(void)put(life, draw(life));
+		if (i % life->writes == life->writes - 1)
+			flush(life);
+	}
+	flush(life);
+	expect_equal(life->refused, 0);
+	expect(moved > 0 && counters->cells > moved);
+	verify(life);
+	core_space(machine->core, &space);
+	uint64_t told = space.writable_cells, more = write_more(life);
+	if (getenv("COMPACTOR_FIGURES"))
+		fprintf(stderr, "%lu cells moved, %lu told as free, %lu written\n", counters->cells, told, more);
+	expect(more >= told / 2 && told >= more / 4);
+	/* What only frees is never refused, and what it frees is room. */
+	life->refused = 0;
+	for (uint64_t block = 0; block < life->blocks; block += 2) {
+		expect_done(machine, volume_trim(life->volume, block * life->block_size, life->block_size));
+		life->versions[block] = 0;
+	}
+	flush(life);
+	for (uint64_t block = 0; block < life->blocks / 2; block += 2)
+		expect_equal(put(life, block), 0);
+	verify(life);
+	end(life);
+}
+
+static void test_away(void **state)
+{
+	struct life raid = {.block_size = 16 << 10, .percent = 80, .times = 1, .writes = 700, .leave = 2};
+	struct life small = {.block_size = 4 << 10, .percent = 75, .times = 0.7, .writes = 3000, .leave = 1};
+	struct life mirror = {.block_size = 4 << 10, .percent = 80, .times = 0.8, .writes = 100000, .leave = 1};
+
+	(void)state;
+	live(&mirror, 2, 1, 1, 128 * MIB, away_program);
+	if (SANITIZED)
+		return;
+	live(&raid, 6, 4, 2, 64 * MIB, away_program);
+	live(&small, 3, 2, 1, 64 * MIB, away_program);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow), cmocka_unit_test(test_uniform), cmocka_unit_test(test_full), cmocka_unit_test(test_idle)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_slow), cmocka_unit_test(test_uniform), cmocka_unit_test(test_full), cmocka_unit_test(test_idle),
+					   cmocka_unit_test(test_away)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,7 +116,7 @@ static void program(struct machine *machine)
 	verify_and_close(scattered);
 }
 
-/* Nothing is compacted while a disk is away: so there is soon nothing but the floors. */
+/* A disk goes when the pool is full: there is nothing but the floors then, and less in them. */
 static void lost_program(struct machine *machine)
 {
 	struct scattered *scattered = machine->test;
@@ -130,7 +130,7 @@ static void lost_program(struct machine *machine)
 /*
  * Rows of metadata are missing a column as soon as a disk is away, and SYS rows take nearly all of it, though its segments don't die: each leaf but some is written
  * anew by a commit of its own, so that each has a summary for itself. Some of what the floors have is left all the same, as rows that lack a column are
- * written when these run short.
+ * written when these run short. There are more disks than columns: new segments have all of theirs, and those rows come last.
  */
 static void away_program(struct machine *machine)
 {
@@ -200,6 +200,7 @@ static void test_bounded(void **state)
 		return;
 	run_bounded(3, 1, 1, 9, 24);
 	run_program(3, 64 * MIB, 1, 1, 9, 24, lost_program);
+	run_program(3, 64 * MIB, 2, 1, 9, 24, lost_program);
 	run_bounded(1, 1, 0, 1, 24);
 }
 
@@ -232,7 +233,7 @@ static void test_away(void **state)
 	(void)state;
 	if (SANITIZED)
 		return;
-	run_program(6, 192 * MIB, 4, 2, 13, 0, away_program);
+	run_program(7, 192 * MIB, 4, 2, 13, 0, away_program);
 }
 
 int main(void)
