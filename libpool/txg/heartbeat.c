@@ -35,6 +35,7 @@ struct beat_disk {
 	bool looked;
 	bool claimed; /* both areas hold the claim */
 	uint64_t seen[2][UBERBLOCK_HEARTBEAT_SLOTS]; /* foreign records: what tells them apart, 0: none */
+	uint64_t before[2][UBERBLOCK_HEARTBEAT_SLOTS]; /* those that a watch found at its beginning */
 };
 
 struct heartbeat {
@@ -101,6 +102,18 @@ static uint64_t record_identity(const struct heartbeat *heartbeat, const struct 
 	return uberblock->epoch == heartbeat->identity ? 0 : identity ? identity : 1;
 }
 
+/*
+ * A watch has found it at its beginning, on any disk: nobody wrote it since. A disk whose first read brought something else has it only now.
+ * Each record goes into the same slot of all disks.
+ */
+static bool was_before(const struct heartbeat *heartbeat, unsigned area, unsigned slot, uint64_t identity)
+{
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		if (heartbeat->disks[i].before[area][slot] == identity)
+			return true;
+	return false;
+}
+
 /* Looks at all slots of a disk: 1 if somebody else wrote one since it was last looked at, 0, or an error. */
 static int beat_look(struct beat_disk *disk)
 {
@@ -120,7 +133,7 @@ static int beat_look(struct beat_disk *disk)
 			if (slot == 0)
 				disk->claimed = disk->claimed && valid && identity == 0 &&
 						uberblock->heartbeat_sequence == heartbeat->sequence;
-			changed |= known && identity && identity != disk->seen[area][slot];
+			changed |= known && identity && identity != disk->seen[area][slot] && !was_before(heartbeat, area, slot, identity);
 			if (identity)
 				disk->seen[area][slot] = identity;
 		}
@@ -377,6 +390,8 @@ static int watch(struct heartbeat *heartbeat, unsigned intervals, bool *ret_fore
 	uint64_t interval = heartbeat->interval_ms * NS_PER_MS, random, more = 0;
 	int status = on_all(heartbeat, look_item, ret_foreign);
 
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		memcpy(heartbeat->disks[i].before, heartbeat->disks[i].seen, sizeof(heartbeat->disks[i].before));
 	/* Two that wait for the same pool to be given up don't come at the same moment. */
 	rt_env(heartbeat->rt)->ops->random(rt_env(heartbeat->rt), &random, sizeof(random));
 	more = random % (intervals * interval / 4 + 1);

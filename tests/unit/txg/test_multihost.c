@@ -234,6 +234,49 @@ static void test_race(void **state)
 	expect(successes > 0);
 }
 
+/* ---- Disks that read wrong ---- */
+
+/* The next look at a disk gets something else, without an error. */
+static void misread_once(struct machine *machine, unsigned disk)
+{
+	uint64_t size = machine->set->disks[disk]->size;
+
+	for (unsigned area = 0; area < 2; area++)
+		sim_disk_fault(machine->set->disks[disk], SIM_READ_MISDIRECTED, label_area_offset(size, area) + HEARTBEATS, HEARTBEAT_BYTES, 0, 1,
+			       32 * MIB);
+}
+
+/* Records that come to light at the second look were there before: no owner. One who is there is found all the same. */
+static void misread_program(struct machine *machine)
+{
+	own(machine);
+	rt_sleep(machine->rt, 20 * NS_PER_S);
+	for (unsigned disk = 0; disk < 3; disk++) {
+		misread_once(machine, disk);
+		expect_refused(machine, &host_b, 0, false);
+	}
+	machine_export(machine);
+	for (unsigned disk = 0; disk < 3; disk++) {
+		misread_once(machine, disk);
+		take(machine, disk % 2 ? &host_a : &host_b, 0);
+		rt_sleep(machine->rt, 20 * NS_PER_S);
+		expect(!core_halted(machine->core, NULL));
+		machine_export(machine);
+	}
+	take(machine, &host_a, 0);
+	rt_sleep(machine->rt, 20 * NS_PER_S);
+	machine_abandon(machine);
+	misread_once(machine, 1);
+	take(machine, &host_b, 0);
+	machine_export(machine);
+}
+
+static void test_misread(void **state)
+{
+	(void)state;
+	run(3, 2, 1, misread_program);
+}
+
 /* ---- Owners that are silent ---- */
 
 static uint64_t writes(const struct machine *machine)
@@ -421,7 +464,7 @@ int main(void)
 		cmocka_unit_test(test_failover),   cmocka_unit_test(test_active),  cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_race),       cmocka_unit_test(test_paused),  cmocka_unit_test(test_unwritable),
 		cmocka_unit_test(test_claimed),    cmocka_unit_test(test_idle),
-		cmocka_unit_test(test_late),
+		cmocka_unit_test(test_late),	   cmocka_unit_test(test_misread),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
