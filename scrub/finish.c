@@ -98,7 +98,8 @@ static void finish_segment(struct mover *mover, struct column_move *moves, size_
 
 	for (size_t i = 0; i < count; i++) {
 		const struct store_disk *target = store_disk(mover->store, moves[i].to.disk);
-		if (possible && target->state == DISK_ONLINE) {
+		/* A disk that went and is back lacks what was in its cache: nobody else would know, as the rows are older than what it missed. */
+		if (possible && target->state == DISK_ONLINE && target->failures == moves[i].failures) {
 			hand_over(mover, segment, &moves[i]);
 			any = true;
 		} else if (!target->disk || !disk_abandoned_writes(target->disk)) {

@@ -147,6 +147,7 @@ struct column_move {
 	uint64_t alloc_txg;
 	uint8_t column;
 	struct segment_column to;
+	unsigned failures; /* of its disk, before anything was written there */
 	struct array lost; /* struct stale_record: cells that could not be made */
 };
 
@@ -174,7 +175,7 @@ int move_columns(struct mover *mover, uint32_t segment, uint32_t columns);
 int copy_columns(struct mover *mover, struct segment *segment, struct column_move *moves, unsigned count);
 /* Whether a column of the segment could go somewhere. */
 bool move_is_possible(struct store *store, const struct segment *segment, unsigned column, unsigned leaving);
-/* Flushes what was written and hands the columns over; no pin is left. Commits when `commit`, or when enough has gathered. */
+/* Flushes what was written and hands the columns over, but for those whose disk has failed since; no pin is left. Commits when `commit`, or when enough has gathered. */
 int moves_finish(struct mover *mover, bool commit);
 /* Enough was written for moves_finish. */
 bool moves_are_due(const struct mover *mover);

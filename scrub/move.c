@@ -120,7 +120,8 @@ static unsigned reserve_targets(struct mover *mover, const struct segment *segme
 		if (au < 0)
 			continue;
 		moves[count] = (struct column_move){ .segment = segment->id, .alloc_txg = segment->record.alloc_txg,
-						     .column = (uint8_t)c, .to = { (uint16_t)disk, (uint32_t)au } };
+						     .column = (uint8_t)c, .to = { (uint16_t)disk, (uint32_t)au },
+						     .failures = store_disk(mover->store, disk)->failures };
 		array_init(&moves[count++].lost, sizeof(struct stale_record));
 	}
 	return count;

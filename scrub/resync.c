@@ -5,7 +5,8 @@
  * Why this ends with nothing missed: a write to a RESYNC disk that fails is recorded as stale, so every txg that began
  * after the state became RESYNC looks after itself. The first thing done is a commit: what was under way when the state
  * changed is then among the batches to be read. Order at the end: healed, flushed, ONLINE, commit. A crash before
- * that commit leaves stale_from as it was, and the resync begins again.
+ * that commit leaves stale_from as it was, and the resync begins again. So it does when the disk goes and is back meanwhile: what was made
+ * and not flushed may be gone.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ struct resync {
 	struct store *store;
 	struct alloc *alloc;
 	uint64_t first_txg, last_txg; /* batches of this pass */
-	unsigned tasks;
+	unsigned tasks, failures; /* of the disk, when this try began */
 	struct rt_queue ended;
 	struct array lost; /* struct stale_record */
 	int error;
@@ -127,7 +128,14 @@ static bool still_resync(const struct resync *resync)
 {
 	const struct store_disk *disk = store_disk(resync->store, resync->job->disk);
 
-	return disk->disk && disk->state == DISK_RESYNC;
+	return disk->disk && disk->state == DISK_RESYNC && disk->failures == resync->failures;
+}
+
+static bool is_back(const struct resync *resync)
+{
+	const struct store_disk *disk = store_disk(resync->store, resync->job->disk);
+
+	return disk->disk && disk->state == DISK_RESYNC && disk->failures != resync->failures;
 }
 
 /* The header of an AU that was given out while the disk was failing. */
@@ -248,30 +256,46 @@ static int make_online(struct resync *resync)
 	return status == 0 && disk->state != DISK_ONLINE ? -EIO : status;
 }
 
+/* All that it missed, and ONLINE. */
+static int bring_up_to_date(struct resync *resync)
+{
+	const struct job_host *host = resync->host;
+
+	resync->failures = store_disk(resync->store, resync->job->disk)->failures;
+	resync->first_txg = store_disk(resync->store, resync->job->disk)->stale_from;
+	resync->error = 0;
+	array_clear(&resync->lost);
+	int status = host->commit(host->argument);
+	while (status == 0) {
+		resync->last_txg = host->committed(host->argument);
+		if (resync->first_txg && resync->last_txg >= resync->first_txg)
+			status = pass(resync);
+		else if (resync->first_txg == 0)
+			break; /* it missed nothing */
+		if (status < 0 || host->committed(host->argument) == resync->last_txg)
+			break;
+		resync->first_txg = resync->last_txg + 1;
+	}
+	return status == 0 ? make_online(resync) : status;
+}
+
 int resync_run(struct job *job, const struct job_host *host)
 {
 	struct resync resync = { .job = job, .host = host, .store = host->store, .alloc = store_alloc(host->store) };
-	int status = 0;
+	int status;
 
 	rt_queue_init(&resync.ended);
 	array_init(&resync.lost, sizeof(struct stale_record));
 	job_begin(job, host);
-	if (job->disk == DISK_ABSENT || !still_resync(&resync))
+	if (job->disk == DISK_ABSENT)
 		return job_end(job, host, -EIO);
-	resync.first_txg = store_disk(resync.store, job->disk)->stale_from;
-	status = host->commit(host->argument);
-	while (status == 0) {
-		resync.last_txg = host->committed(host->argument);
-		if (resync.first_txg && resync.last_txg >= resync.first_txg)
-			status = pass(&resync);
-		else if (resync.first_txg == 0)
-			break; /* it missed nothing */
-		if (status < 0 || host->committed(host->argument) == resync.last_txg)
-			break;
-		resync.first_txg = resync.last_txg + 1;
-	}
-	if (status == 0)
-		status = make_online(&resync);
+	resync.failures = store_disk(resync.store, job->disk)->failures;
+	if (!still_resync(&resync))
+		return job_end(job, host, -EIO);
+	/* Nobody else begins another resync of it as long as this one goes on. */
+	do
+		status = bring_up_to_date(&resync);
+	while (status < 0 && status != -ECANCELED && status != -POOL_EHALTED && status != -ENOMEM && is_back(&resync));
 	array_release(&resync.lost);
 	return job_end(job, host, status);
 }

@@ -123,6 +123,7 @@ void store_disk_fail(struct store *store, unsigned index, const char *why)
 		return;
 	if (disk->stale_from == 0 || from < disk->stale_from)
 		disk->stale_from = from;
+	disk->failures++;
 	if (disk->state == DISK_ONLINE || disk->state == DISK_RESYNC) {
 		disk->state = DISK_FAULTY;
 		store_emit(store, STORE_DISK_FAULTY, index, 0, why);

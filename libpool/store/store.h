@@ -32,6 +32,7 @@ struct store_disk {
 	uint64_t unflushed_txg;   /* txg of the oldest write that no flush covers; 0: none */
 	uint64_t write_sequence;  /* writes submitted and writes ended: tells whether a flush covers them all */
 	unsigned consecutive_errors;
+	unsigned failures;        /* how often it ceased to work since the import: what no flush covered then may be gone, also when it works again */
 	bool state_dirty;         /* the uberblock must tell */
 	uint64_t read_errors, write_errors, checksum_errors, flush_errors; /* since cleared; checksum: wrong content */
 	char path[512];

@@ -481,6 +481,73 @@ static void test_failing_target(void **state)
 	run_world((struct world_options){.k = 3, .m = 1, .disks = 8, .seed = 61}, flush_body);
 }
 
+/* ---- a target that goes, and is back before what was written to it is handed over ---- */
+
+static bool has_gone;
+
+/* While what was handed over is committed others are written: of these the target's cache has had all. */
+static int commit_without_target(void *argument)
+{
+	struct bench *bench = argument;
+	struct world *world = bench->world;
+	unsigned spare = world->options.disks - 1;
+	struct job_host host = bench->host;
+	struct job job;
+
+	if (has_gone || bench_columns_on(world, spare) == 0)
+		return bench_commit(argument);
+	has_gone = true;
+	rt_sleep(world->rt, 50 * NS_PER_MS);
+	assert_true(sim_disk_volatile_cells(world_disk(world, spare)) > 0);
+	sim_disk_vanish(world_disk(world, spare), SIM_CRASH_NONE);
+	store_disk_fail(world->store, spare, "it is gone");
+	rt_sleep(world->rt, 50 * NS_PER_MS);
+	world_lose_disk(world, spare);
+	sim_disk_return(world_disk(world, spare));
+	world_return_disk(world, spare);
+	job_init(&job, 2, JOB_RESYNC);
+	job.disk = (uint16_t)spare;
+	host.commit = bench_commit;
+	host.save = NULL;
+	assert_int_equal(resync_run(&job, &host), 0);
+	assert_int_equal(store_disk(world->store, spare)->state, DISK_ONLINE);
+	return bench_commit(argument);
+}
+
+static void gone_body(struct world *world)
+{
+	struct bench bench;
+	unsigned spare = world->options.disks - 1;
+
+	bench_init(&bench, world);
+	alloc_disk_set_usable(world->alloc, spare, false);
+	while (bench_columns_on(world, 0) < 140) {
+		world_begin(world);
+		for (unsigned i = 0; i < 64; i++)
+			world_place(world, CLASS_HOT, 32);
+		world_commit(world);
+	}
+	world_lose_disk(world, 0);
+	alloc_disk_set_usable(world->alloc, spare, true);
+	bench_fill(&bench, 2, 0);
+	bench.host.commit = commit_without_target;
+	has_gone = false;
+	assert_int_equal(bench_rebuild(&bench, 0, spare), 0);
+	assert_true(has_gone);
+	assert_int_equal(bench_columns_on(world, 0), 0);
+	bench_check_all(&bench);
+	/* All that was moved there is there. */
+	world_lose_disk(world, 1);
+	world_verify(world);
+	bench_release(&bench);
+}
+
+static void test_gone_and_back(void **state)
+{
+	(void)state;
+	run_world((struct world_options){.k = 2, .m = 1, .disks = 4, .seed = 62, .plain = true}, gone_body);
+}
+
 /* ---- requests ---- */
 
 /* Segments of many small batches, with dead rows among them. */
@@ -673,7 +740,7 @@ int main(void)
 		cmocka_unit_test(test_absent_columns), cmocka_unit_test(test_lost_cells),
 		cmocka_unit_test(test_failing_target), cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_turns),	       cmocka_unit_test(test_wrong_source),
-		cmocka_unit_test(test_returned),
+		cmocka_unit_test(test_returned),       cmocka_unit_test(test_gone_and_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -229,6 +229,54 @@ static void flush_body(struct world *world)
 	bench_release(&bench);
 }
 
+static unsigned rested;
+
+/* It goes while the job rests, and what its cache had of what was made goes along. The job goes on when it is back: from the beginning. */
+static void rests_body(struct world *world)
+{
+	struct bench bench;
+
+	bench_init(&bench, world);
+	bench_fill(&bench, 4, 40);
+	sim_disk_vanish(world_disk(world, 1), SIM_CRASH_ALL);
+	bench_fill(&bench, 5, 30);
+	world_lose_disk(world, 1);
+	sim_disk_return(world_disk(world, 1));
+	world_return_disk(world, 1);
+	start_resync(&bench, 1);
+	bench.job.bytes_per_second = 1 << 16;
+	bench_start(&bench, resync_run);
+	while (bench.job.cells_repaired == 0 && !bench.ended)
+		rt_sleep(world->rt, NS_PER_MS);
+	job_pause(&bench.job, world->rt);
+	while (bench.job.state != JOB_PAUSED && !bench.ended)
+		rt_sleep(world->rt, NS_PER_MS);
+	if (bench.ended) { /* there was too little to do */
+		bench_release(&bench);
+		return;
+	}
+	rested++;
+	sim_disk_vanish(world_disk(world, 1), SIM_CRASH_NONE);
+	store_disk_fail(world->store, 1, "it is gone");
+	world_lose_disk(world, 1);
+	sim_disk_return(world_disk(world, 1));
+	world_return_disk(world, 1);
+	job_resume(&bench.job, world->rt);
+	assert_int_equal(bench_wait(&bench), 0);
+	check_online(world, 1);
+	check_redundant(&bench, 1);
+	bench_release(&bench);
+}
+
+static void test_goes_while_it_rests(void **state)
+{
+	(void)state;
+	rested = 0;
+	for (unsigned seed = 44; seed < 52; seed++)
+		run_world((struct world_options){.k = 3, .m = 1, .disks = 4, .seed = seed}, rests_body);
+	assert_true(rested > 2);
+}
+
 static void test_fails_again(void **state)
 {
 	(void)state;
@@ -301,7 +349,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_away),  cmocka_unit_test(test_nothing_missed), cmocka_unit_test(test_beside_writers),
-		cmocka_unit_test(test_blank), cmocka_unit_test(test_fails_again), cmocka_unit_test(test_while_it_is_replaced),
+		cmocka_unit_test(test_blank), cmocka_unit_test(test_fails_again), cmocka_unit_test(test_goes_while_it_rests),
+		cmocka_unit_test(test_while_it_is_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
