@@ -31,6 +31,7 @@ struct label {
 	uint8_t au_shift, k, m;
 	uint8_t destroyed;    /* set by destroy, cleared by undestroy */
 	uint64_t size;        /* of this disk */
+	uint8_t spoilt_copy;  /* not stored: the copy that fewer areas had than the other one when it was looked for; else 0 */
 	uint16_t disk_count;
 	uint16_t feature_count; /* names of incompat features */
 	char features[LABEL_FEATURES_MAX][FEATURE_NAME_MAX + 1];

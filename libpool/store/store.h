@@ -27,6 +27,7 @@ struct store_disk {
 	uint16_t index;
 	uint8_t state;     /* enum disk_state */
 	uint8_t role;
+	uint8_t label_first;      /* the copy of the label that the next change of it begins with: txg/labels.c */
 	uint64_t size;
 	uint64_t stale_from;      /* cells of batches with txg >= this count as absent; 0: none */
 	uint64_t unflushed_txg;   /* txg of the oldest write that no flush covers; 0: none */

@@ -34,6 +34,7 @@ static void place_disk(struct core *core, const struct selection *selection, str
 		return;
 	}
 	disk->disk = member->found->disk;
+	disk->label_first = member->found->label->spoilt_copy;
 	if (member->fresh)
 		return;
 	/* What a log disk has is of the log that the uberblock names, or of no interest: it lacks nothing. */

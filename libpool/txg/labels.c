@@ -1,6 +1,9 @@
 /*
  * Labels on disks: two areas, A at the front and B in the last MiB, with two copies each. A change is written as copy 0
  * of all disks, flush, copy 1 of all disks, flush, so that every moment leaves one whole set.
+ *
+ * A disk whose copy 1 isn't known to be whole and durable, as a flush of it has failed or a crash has torn it, gets that one first: while copy 0
+ * is written there would be none.
  */
 #include "libpool/txg/internal.h"
 
@@ -53,7 +56,8 @@ const struct label_disk *label_find_index(const struct label *label, unsigned in
 
 struct label_round {
 	struct core *core;
-	unsigned copy, count;
+	unsigned count;
+	bool written[DISKS_MAX]; /* by disk: one copy, in this change */
 	uint16_t disks[DISKS_MAX];
 	int status[DISKS_MAX];
 };
@@ -80,16 +84,23 @@ static int label_write(void *argument, unsigned item)
 	struct label *label = malloc(sizeof(*label));
 	struct buffer *images[2] = { buffer_new(LABEL_COPY_SIZE), buffer_new(LABEL_COPY_SIZE) };
 	int status = label && images[0] && images[1] ? 0 : -ENOMEM;
+	bool *written = &round->written[round->disks[item]];
+	unsigned copy = *written ? 1u - disk->label_first : disk->label_first;
 
 	for (unsigned area = 0; area < 2 && status == 0; area++) {
-		label_image(round->core, disk, area, round->copy, label, images[area]->data);
+		label_image(round->core, disk, area, copy, label, images[area]->data);
 		status = disk->disk ? disk_write(disk->disk,
-						 label_area_offset(disk->size, area) + LABEL_OFFSET + round->copy * LABEL_COPY_SIZE,
+						 label_area_offset(disk->size, area) + LABEL_OFFSET + copy * LABEL_COPY_SIZE,
 						 LABEL_COPY_SIZE, images[area], 0, false) :
 				      -ENODEV;
 	}
 	if (status == 0)
 		status = disk->disk ? disk_flush(disk->disk) : -ENODEV;
+	if (status < 0)
+		disk->label_first = (uint8_t)copy;
+	else if (*written)
+		disk->label_first = 0;
+	*written |= status == 0;
 	free(label);
 	buffer_unref(images[0]);
 	buffer_unref(images[1]);
@@ -102,12 +113,13 @@ int labels_write(struct core *core)
 	unsigned written = 0;
 	int status = round ? 0 : -ENOMEM;
 
-	for (unsigned copy = 0; copy < 2 && status == 0; copy++) {
+	for (unsigned copies = 0; copies < 2 && status == 0; copies++) {
 		if (!store_lease_holds(core->store)) {
 			status = -POOL_EHALTED;
 			break;
 		}
-		*round = (struct label_round){ .core = core, .copy = copy };
+		round->core = core;
+		round->count = 0;
 		for (uint16_t i = 0; i < DISKS_MAX; i++)
 			if (disk_is_writable(store_disk(core->store, i)))
 				round->disks[round->count++] = i;
@@ -130,6 +142,7 @@ int labels_write(struct core *core)
 struct label_search {
 	struct disk *disk;
 	struct label *label, *best; /* best: NULL if none was found so far */
+	unsigned whole[2];          /* areas that have this copy */
 	struct buffer *buffer;
 	int result;
 };
@@ -139,6 +152,7 @@ static int judge_copy(struct label_search *search, const uint8_t *raw, unsigned 
 	int status = label_decode(raw, area, copy, search->label);
 
 	if (status == 0 || status == -POOL_EFEATURE) {
+		search->whole[copy]++;
 		if (search->best && search->best->config_txg >= search->label->config_txg)
 			return 0;
 		if (!search->best)
@@ -195,6 +209,7 @@ int core_label_read(struct disk *disk, struct label **ret_label)
 	if (status == 0)
 		status = search.result;
 	if (search.best && (status == 0 || status == -POOL_EFEATURE)) {
+		search.best->spoilt_copy = search.whole[0] > search.whole[1];
 		*ret_label = search.best;
 		search.best = NULL;
 	}
