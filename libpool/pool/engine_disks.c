@@ -300,6 +300,7 @@ static int attach(struct engine *engine, struct returning *returning, struct poo
 		return pool_error_set(error, -ENOMEM, "no memory");
 	*label = *core_label(engine->core);
 	disk->disk = returning->disk;
+	disk->label_first |= returning->label->spoilt_copy;
 	returning->disk = NULL;
 	snprintf(disk->path, sizeof(disk->path), "%s", returning->path);
 	if (!disk->stale_from || missing_from < disk->stale_from)
