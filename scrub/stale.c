@@ -83,13 +83,19 @@ static int repair_in_place(struct stale_repair *repair)
 {
 	struct mover *mover = repair->mover;
 	uint64_t committed = mover->host->committed(mover->host->argument), rows[ROW_WORDS];
+	uint16_t index = repair->segment->record.columns[repair->column].disk;
+	const struct store_disk *disk = store_disk(mover->store, index); /* NULL: the segment has begun anew, and has none of the rows */
+	unsigned failures = disk ? disk->failures : 0;
 
 	stale_rows(repair, rows);
 	int status = plan_make(mover->alloc, repair->segment, committed, rows, repair->plan);
 	for (size_t i = 0; i < repair->plan->pieces.count && status == 0; i++)
 		status = repair_piece(repair, array_at(&repair->plan->pieces, struct row_piece, i));
 	if (status == 0 && repair->plan->pieces.count)
-		status = flush_disk(mover->store, repair->segment->record.columns[repair->column].disk);
+		status = flush_disk(mover->store, index);
+	/* It went after a cell was written, and is back: a flush says nothing of that. */
+	if (status == 0 && disk && disk->failures != failures)
+		status = -EIO;
 	plan_release(repair->plan);
 	if (status < 0)
 		return status;

@@ -542,9 +542,57 @@ static void gone_body(struct world *world)
 	bench_release(&bench);
 }
 
+/* The same while cells are repaired in place: after one of them was written, and before another one is. */
+static void repaired_body(struct world *world)
+{
+	struct bench bench;
+	struct segment *segment = NULL;
+	size_t count;
+
+	bench_init(&bench, world);
+	for (unsigned batch = 0; batch < 2; batch++) {
+		world_begin(world);
+		for (unsigned i = 0; i < 10; i++)
+			world_place(world, CLASS_HOT, 4);
+		world_commit(world);
+		struct dva dva = dva_unpack(world_block(world, world->blocks.count - 1)->pointer.dva);
+		assert_true(!segment || segment == alloc_segment(world->alloc, dva.segment));
+		segment = alloc_segment(world->alloc, dva.segment);
+		struct stale_record record = {dva.segment, 1, dva.base, 1, world_block(world, world->blocks.count - 1)->pointer.place};
+		assert_int_equal(alloc_stale_add(world->alloc, &record), 0);
+		world_rot(world, dva.segment, 1, dva.base);
+	}
+	bench_commit(&bench);
+	unsigned disk = segment->record.columns[1].disk;
+	for (unsigned i = 0; i < world->options.disks; i++)
+		if (i != disk)
+			world_disk(world, i)->latency.read_ns = NS_PER_S;
+	bench_job(&bench, JOB_REBUILD);
+	bench_start(&bench, rebuild_run);
+	while (bench.job.cells_repaired == 0)
+		rt_sleep(world->rt, NS_PER_MS);
+	sim_disk_vanish(world_disk(world, disk), SIM_CRASH_NONE);
+	store_disk_fail(world->store, disk, "it is gone");
+	world_lose_disk(world, disk);
+	sim_disk_return(world_disk(world, disk));
+	world_return_disk(world, disk);
+	(void)bench_wait(&bench);
+	alloc_stale(world->alloc, &count);
+	assert_true(count > 0);
+	bench_job(&bench, JOB_RESYNC);
+	bench.job.disk = (uint16_t)disk;
+	assert_int_equal(resync_run(&bench.job, &bench.host), 0);
+	assert_int_equal(bench_rebuild(&bench, DISK_ABSENT, DISK_ABSENT), 0);
+	alloc_stale(world->alloc, &count);
+	assert_int_equal(count, 0);
+	bench_check_all(&bench);
+	bench_release(&bench);
+}
+
 static void test_gone_and_back(void **state)
 {
 	(void)state;
+	run_world((struct world_options){.k = 2, .m = 1, .disks = 3, .seed = 63, .plain = true}, repaired_body);
 	run_world((struct world_options){.k = 2, .m = 1, .disks = 4, .seed = 62, .plain = true}, gone_body);
 }
 
