@@ -175,8 +175,8 @@ static void live(struct life *life, unsigned disks, unsigned k, unsigned m, uint
 /* Small units, and a pool that is at its floors all the time. */
 static void test_at_the_floor(void **state)
 {
-	struct life mirror = {.block_size = 4 << 10, .percent = 80, .rounds = 220, .writes = 100, .trims = 2000};
-	struct life raid = {.block_size = 4 << 10, .percent = 82, .rounds = 220, .writes = 200, .trims = 20000};
+	struct life mirror = {.block_size = 4 << 10, .percent = 80, .rounds = SANITIZED ? 90 : 220, .writes = 100, .trims = 2000};
+	struct life raid = {.block_size = 4 << 10, .percent = 82, .rounds = SANITIZED ? 90 : 220, .writes = 200, .trims = 20000};
 	struct life large = {.block_size = 64 << 10, .percent = 75, .rounds = 160, .writes = 30, .trims = 20000};
 
 	(void)state;

@@ -212,9 +212,9 @@ static void test_raid6(void **state)
 static void test_single(void **state)
 {
 	(void)state;
-	fill_geometry(1, 1, 0, 4 << 10, 500, 72);
 	if (SANITIZED)
 		return;
+	fill_geometry(1, 1, 0, 4 << 10, 500, 72);
 	fill_geometry(1, 1, 0, 16 << 10, 100, 79);
 }
 
@@ -231,12 +231,13 @@ static void test_others(void **state)
 static void test_degraded(void **state)
 {
 	(void)state;
-	if (!SANITIZED)
-		fill_degraded(6, 4, 2, 4 << 10, 500, 35, 3, 0);
 	fill_degraded(6, 4, 2, 128 << 10, 100, 30, 3, 0);
+	fill_degraded(4, 2, 1, 128 << 10, 100, 60, 0, 40);
+	if (SANITIZED)
+		return;
+	fill_degraded(6, 4, 2, 4 << 10, 500, 35, 3, 0);
 	fill_degraded(2, 1, 1, 4 << 10, 300, 75, 1, 0);
 	fill_degraded(5, 3, 1, 16 << 10, 300, 70, 0, 16);
-	fill_degraded(4, 2, 1, 128 << 10, 100, 60, 0, 40);
 }
 
 int main(void)
