@@ -70,12 +70,18 @@ static int stream_end(struct stream *stream, int code, const char *verb)
 
 /* ---- write ---- */
 
+/* "-" is the standard input or output, as everywhere. */
+static bool names_file(const struct call *call)
+{
+	return call->operand_count > 0 && strcmp(call->operands[0], "-") != 0;
+}
+
 /* What isn't a file isn't opened for a rehearsal: a pipe would be at its end for whoever writes to it. */
 static int input_open(struct stream *stream)
 {
 	struct call *call = stream->call;
 	struct stat status;
-	bool is_named = call->operand_count > 0;
+	bool is_named = names_file(call);
 
 	stream->file = is_named ? call->operands[0] : "the standard input";
 	bool stands_in = call->rehearses && is_named && stat(stream->file, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
@@ -156,7 +162,7 @@ static int check_own_disks(struct stream *stream)
 	struct stat file, disk;
 	int code;
 
-	if (call->operand_count == 0 || stat(call->operands[0], &file) != 0)
+	if (!names_file(call) || stat(call->operands[0], &file) != 0)
 		return 0;
 	part = json_object_new_object();
 	code = call_request(call, &(struct call_request){.method = "status", .descriptor = -1, .into = part});
@@ -181,7 +187,7 @@ static int output_open(struct stream *stream)
 	struct stat status;
 	bool there, is_device;
 
-	if (call->operand_count == 0) {
+	if (!names_file(call)) {
 		stream->file = "the standard output";
 		stream->descriptor = STDOUT_FILENO;
 		return 0;
@@ -220,10 +226,10 @@ int volume_read_work(struct call *call)
 
 int volume_read_check(struct call *call)
 {
-	if (call->operand_count == 0 && options_have(&call->options, OPTION_JSON))
+	if (!names_file(call) && options_have(&call->options, OPTION_JSON))
 		return call_usage(
 		    call, "volume read: --json needs a FILE, as the standard output would carry the data");
-	if (call->operand_count == 0 && isatty(STDOUT_FILENO))
+	if (!names_file(call) && isatty(STDOUT_FILENO))
 		return call_usage(
 		    call, "volume read: the standard output is a terminal: name a FILE or redirect it");
 	return 0;
@@ -231,6 +237,6 @@ int volume_read_check(struct call *call)
 
 void volume_read_print(struct call *call)
 {
-	if (call->operand_count > 0)
+	if (names_file(call))
 		print_text(call);
 }

@@ -44,6 +44,11 @@ class Work(PoolctlCase):
         self.poolctl("volume", "write", "tank/data", "--offset", "1M", input=b"x" * 5000)
         data = data[:MIB] + b"x" * 5000 + data[MIB + 5000:]
         self.reads_back(data)
+        self.poolctl("volume", "write", "tank/data", "-", "--offset", "1M", input=b"y" * 5000)
+        data = data[:MIB] + b"y" * 5000 + data[MIB + 5000:]
+        self.assertEqual(self.poolctl("volume", "read", "tank/data", "-", text=False)[:len(data)], data)
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "-")))
+        self.refused("volume", "read", "tank/data", "-", "--json", says="needs a FILE", code=2)
         self.refused("volume", "write", "tank/data", "--offset", "31M", input=bytes(2 * MIB), says="longer", changes=True)
         with open(os.path.join(self.run_path, "two"), "wb") as file:
             file.write(bytes(2 * MIB))
