@@ -12,28 +12,31 @@
 #include "cli/pools.h"
 #include "cli/verbs.h"
 
-const struct column list_columns[] = {
-    {"name", "NAME", COLUMN_TEXT, false},
-    {"state", "STATE", COLUMN_TEXT, false},
-    {"profile", "PROFILE", COLUMN_TEXT, false},
-    {"raw_bytes", "RAW", COLUMN_SIZE, false},
-    {"usable_bytes", "USABLE", COLUMN_SIZE, true},
-    {"used_bytes", "USED", COLUMN_SIZE, true},
-    {"free_bytes", "FREE", COLUMN_SIZE, true},
-    {"dead_bytes", "DEAD", COLUMN_SIZE, true},
-    {"formable_bytes", "FORMABLE", COLUMN_SIZE, true},
-    {"moved_bytes", "MOVED", COLUMN_SIZE, true},
-    {"amplification", "AMPLIFICATION", COLUMN_COUNT, true},
-    {"disks", "DISKS", COLUMN_COUNT, false},
-    {"disks_found", "FOUND", COLUMN_COUNT, false},
-    {"time", "LAST-COMMIT", COLUMN_TIME, false},
-    {"txg", "TXG", COLUMN_COUNT, true},
-    {"clean", "EXPORTED", COLUMN_TEXT, true},
-    {"other_host", "OTHER-HOST", COLUMN_TEXT, true},
-    {"id", "ID", COLUMN_TEXT, true},
-    {"problem", "PROBLEM", COLUMN_TEXT, false},
-    {NULL, NULL, COLUMN_TEXT, false},
-};
+/* What is stored only the owner of a pool tells; nobody has those that can be imported. */
+#define LIST_COLUMNS(SPACE_IS_MORE)                                   \
+	{"name", "NAME", COLUMN_TEXT, false},                         \
+	{"state", "STATE", COLUMN_TEXT, false},                       \
+	{"profile", "PROFILE", COLUMN_TEXT, false},                   \
+	{"raw_bytes", "RAW", COLUMN_SIZE, false},                     \
+	{"usable_bytes", "USABLE", COLUMN_SIZE, SPACE_IS_MORE},       \
+	{"used_bytes", "USED", COLUMN_SIZE, SPACE_IS_MORE},           \
+	{"free_bytes", "FREE", COLUMN_SIZE, SPACE_IS_MORE},           \
+	{"dead_bytes", "DEAD", COLUMN_SIZE, true},                    \
+	{"formable_bytes", "FORMABLE", COLUMN_SIZE, true},            \
+	{"moved_bytes", "MOVED", COLUMN_SIZE, true},                  \
+	{"amplification", "AMPLIFICATION", COLUMN_COUNT, true},       \
+	{"disks", "DISKS", COLUMN_COUNT, false},                      \
+	{"disks_found", "FOUND", COLUMN_COUNT, false},                \
+	{"time", "LAST-COMMIT", COLUMN_TIME, false},                  \
+	{"txg", "TXG", COLUMN_COUNT, true},                           \
+	{"clean", "EXPORTED", COLUMN_TEXT, true},                     \
+	{"other_host", "OTHER-HOST", COLUMN_TEXT, true},              \
+	{"id", "ID", COLUMN_TEXT, true},                              \
+	{"problem", "PROBLEM", COLUMN_TEXT, false},                   \
+	{NULL, NULL, COLUMN_TEXT, false},
+
+const struct column list_columns[] = {LIST_COLUMNS(false)};
+const struct column import_columns[] = {LIST_COLUMNS(true)};
 
 static bool is_wanted(const struct call *call, const struct libpool_found *found, bool importable_only)
 {

@@ -45,7 +45,7 @@ const struct verb verbs[] = {
 		     "while the others have it. --no-verify leaves that out; a read-only import never does it.",
 	  .target = TARGET_POOL_OPTIONAL,
 	  .options = OPTIONS_TABLE | BIT(DRY_RUN) | BIT(YES) | BIT(FORCE) | BIT(READ_ONLY) | BIT(MISSING_LOG) | BIT(NO_VERIFY) | BIT(REWIND) | BIT(DESTROYED) | BIT(VERBOSE),
-	  .columns = list_columns, .check = import_check, .question = import_question, .work = import_work, .print = import_print },
+	  .columns = import_columns, .check = import_check, .question = import_question, .work = import_work, .print = import_print },
 	{ .name = "serve", .operands = "POOL", .operands_min = 1, .operands_max = 1,
 	  .help = "import a pool and stay, for service managers",
 	  .details = "As import, but in the foreground. SIGTERM, SIGINT and 'poolctl export' end it and export the pool.\n"

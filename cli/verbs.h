@@ -41,7 +41,7 @@ int serve_work(struct call *call);
 int serve_in_background(struct call *call);
 
 /* verb_list.c */
-extern const struct column list_columns[];
+extern const struct column list_columns[], import_columns[];
 int list_pools(struct call *call, bool importable_only);
 int list_work(struct call *call);
 void list_print(struct call *call);

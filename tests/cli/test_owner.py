@@ -53,6 +53,8 @@ class Life(Owner):
         self.assertEqual(status["state"], "healthy")
         (entry,) = self.document("list")["pools"]
         self.assertEqual((entry["state"], entry["in_use"], entry["pid"]), ("healthy", True, pid))
+        shown = self.poolctl("list", "-H", "-p").split("\t")
+        self.assertEqual(shown[4:7], [str(entry[name]) for name in ("usable_bytes", "used_bytes", "free_bytes")])
         self.refused("destroy", "tank", "--yes", says="poolctl export tank", changes=True)
         self.refused("undestroy", "tank", says="imported", changes=True)
         self.refused("create", "other", "raid6", *disks, "--force", changes=True)
