@@ -304,3 +304,19 @@ int connection_call(struct connection *connection, const struct connection_reque
 		return error_set(error, code, "the process that has the pool imported doesn't answer");
 	return error_set(error, code, "the process that has the pool imported ended, or stopped serving it: %s", libpool_strerror(code));
 }
+
+void connection_await_end(struct connection *connection, int timeout_ms)
+{
+	uint64_t limit = now_ms() + (uint64_t)timeout_ms, now;
+
+	while (connection->descriptor >= 0 && (now = now_ms()) < limit) {
+		struct pollfd end = {.fd = connection->descriptor, .events = POLLIN};
+		char bytes[256];
+
+		if (poll(&end, 1, (int)(limit - now)) <= 0)
+			return;
+		ssize_t step = recv(connection->descriptor, bytes, sizeof(bytes), MSG_DONTWAIT);
+		if (step == 0 || (step < 0 && errno != EAGAIN))
+			return;
+	}
+}

@@ -26,6 +26,8 @@ void connection_begin(struct connection *connection, int descriptor);
 /* Connects to the socket at `path`, if its server runs as this user or as root. 0 or -errno; -ECONNREFUSED: nobody listens. */
 int connection_open(struct connection *connection, const char *path);
 void connection_end(struct connection *connection);
+/* Until the other side has closed it, and `timeout_ms` at most, or a signal. What comes is dropped. At once if there is no connection. */
+void connection_await_end(struct connection *connection, int timeout_ms);
 
 struct connection_request {
 	const char *method;

@@ -13,10 +13,11 @@
 #include "cli/owners.h"
 
 #define HELLO_MS      3000
+#define EXPORT_MS     120000
 #define SYSTEM_FOLDER "/run/libpool"
 
-/* Asks who it is. */
-static int greet(const char *path, struct connection *ret_connection, struct owner *ret_owner)
+/* Asks who it is. One that is exporting its pool (-ENODEV) is waited for, at most `end_ms`: nobody else can have the pool before. */
+static int greet(const char *path, int end_ms, struct connection *ret_connection, struct owner *ret_owner)
 {
 	struct connection_request request = {.method = "hello", .descriptor = -1, .timeout_ms = HELLO_MS};
 	struct json_object *hello = NULL;
@@ -26,6 +27,8 @@ static int greet(const char *path, struct connection *ret_connection, struct own
 	if (code < 0)
 		return code;
 	code = connection_call(ret_connection, &request, &hello, &error);
+	if (code == -ENODEV)
+		connection_await_end(ret_connection, end_ms);
 	if (code < 0) {
 		connection_end(ret_connection);
 		return code;
@@ -73,7 +76,7 @@ static int list_folder(const char *folder, struct owner **owners, size_t *count)
 		if (length < 5 || strcmp(entry->d_name + length - 5, ".sock") != 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-		if (greet(path, &connection, &owner) < 0)
+		if (greet(path, HELLO_MS, &connection, &owner) < 0)
 			continue;
 		connection_end(&connection);
 		code = add(owners, count, &owner);
@@ -123,9 +126,9 @@ int owner_connect(const char *name, struct connection *ret_connection, struct ow
 	else if (matches > 1)
 		code = error_set(error, -EEXIST, "%zu pools called '%s' are imported: name one by its id, see poolctl list -v", matches, name);
 	else if (code == 0)
-		code = greet(chosen->path, ret_connection, &fresh);
+		code = greet(chosen->path, EXPORT_MS, ret_connection, &fresh);
 	/* It has ended since it was listed: whoever comes now finds the pool free. */
-	if (code == -ECONNREFUSED || code == -ECONNRESET)
+	if (code == -ECONNREFUSED || code == -ECONNRESET || code == -ENODEV)
 		code = -ENOENT;
 	if (code == 0 && ret_owner)
 		*ret_owner = *chosen;

@@ -24,7 +24,7 @@
 #define PROGRAM	      "libpool-fuse"
 #define ANSWER_MAX    4096u
 #define ARGUMENTS_MAX (2 * FOLDERS_MAX + 12)
-#define END_MS	      120000u
+#define END_MS	      120000
 #define ALIVE_MS      5000u
 #define TRIES_MAX     5u
 
@@ -180,11 +180,7 @@ static int ask(struct call *call, const char *directory)
 /* Until the pool is exported. */
 static void wait_for_export(struct call *call)
 {
-	struct pollfd end = {.fd = call->session.connection.descriptor, .events = POLLIN};
-	char byte;
-
-	while (poll(&end, 1, (int)END_MS) > 0 && read(end.fd, &byte, 1) > 0)
-		continue;
+	connection_await_end(&call->session.connection, END_MS);
 }
 
 /* What libpool-fuse couldn't take is kept imported as it was before; what is said is why it couldn't. */

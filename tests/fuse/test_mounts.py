@@ -4,6 +4,7 @@
 
 Needs /dev/fuse and root; skipped without (exit code 77). The environment names the programs: POOLCTL, LIBPOOL_FUSE, and UNIT.
 """
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -403,6 +405,37 @@ class Mounts(unittest.TestCase):
             self.assertEqual((first.wait(60), self.sources()), (0, {"b": "t/other"}))
             self.assertLess(time.monotonic() - begin, 30)
             self.poolctl("unmount", self.path("b"))
+        self.ended()
+
+    def test_exported_at_that_moment(self):
+        """Who has the pool answers, and when it is asked again has begun to export it."""
+        os.makedirs(self.path("run"), mode=0o700, exist_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.path("run/t.sock"))
+        listener.listen()
+        ended = threading.Event()
+
+        def answer():
+            for result in ({"result": {"pool": "t", "id": "7", "pid": 7, "state": "healthy"}},
+                           {"error": {"code": -32000, "message": "exported", "data": {"code": errno.ENODEV}}}):
+                connection = listener.accept()[0]
+                request = json.loads(connection.makefile().readline())
+                if "error" in result:
+                    os.unlink(self.path("run/t.sock"))
+                    listener.close()
+                connection.sendall((json.dumps({"jsonrpc": "2.0", "id": request["id"], **result}) + "\n").encode())
+                if "error" in result:
+                    time.sleep(1)
+                    ended.set()
+                connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        self.poolctl("mount", "t/other", self.path("a"))
+        self.assertTrue(ended.is_set())
+        thread.join()
+        self.assertEqual(self.sources(), {"a": "t/other"})
+        self.poolctl("unmount", self.path("a"))
         self.ended()
 
     @unittest.skipUnless(shutil.which("mkfs.btrfs"), "mkfs.btrfs is needed")
