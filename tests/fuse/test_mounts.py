@@ -429,7 +429,7 @@ class Mounts(unittest.TestCase):
                     ended.set()
                 connection.close()
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         self.poolctl("mount", "t/other", self.path("a"))
         self.assertTrue(ended.is_set())
