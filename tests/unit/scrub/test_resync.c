@@ -210,18 +210,24 @@ static void fails_body(struct world *world)
 	bench_release(&bench);
 }
 
+/* A disk is back that missed so many txgs, and is to be brought up to date. */
+static void begin_behind(struct bench *bench, struct world *world, unsigned txgs)
+{
+	bench_init(bench, world);
+	bench_fill(bench, 4, 40);
+	sim_disk_vanish(world_disk(world, 1), SIM_CRASH_ALL);
+	bench_fill(bench, txgs, 30);
+	world_lose_disk(world, 1);
+	sim_disk_return(world_disk(world, 1));
+	world_return_disk(world, 1);
+	start_resync(bench, 1);
+}
+
 static void flush_body(struct world *world)
 {
 	struct bench bench;
 
-	bench_init(&bench, world);
-	bench_fill(&bench, 4, 40);
-	sim_disk_vanish(world_disk(world, 1), SIM_CRASH_ALL);
-	bench_fill(&bench, 1, 30);
-	world_lose_disk(world, 1);
-	sim_disk_return(world_disk(world, 1));
-	world_return_disk(world, 1);
-	start_resync(&bench, 1);
+	begin_behind(&bench, world, 1);
 	sim_disk_fault(world_disk(world, 1), SIM_FLUSH_ERROR, 0, 0, world->options.seed % 2, 1, 0);
 	assert_int_equal(resync_run(&bench.job, &bench.host), -EIO);
 	assert_int_equal(store_disk(world->store, 1)->state, DISK_FAULTY);
@@ -236,14 +242,7 @@ static void rests_body(struct world *world)
 {
 	struct bench bench;
 
-	bench_init(&bench, world);
-	bench_fill(&bench, 4, 40);
-	sim_disk_vanish(world_disk(world, 1), SIM_CRASH_ALL);
-	bench_fill(&bench, 5, 30);
-	world_lose_disk(world, 1);
-	sim_disk_return(world_disk(world, 1));
-	world_return_disk(world, 1);
-	start_resync(&bench, 1);
+	begin_behind(&bench, world, 5);
 	bench.job.bytes_per_second = 1 << 16;
 	bench_start(&bench, resync_run);
 	while (bench.job.cells_repaired == 0 && !bench.ended)
